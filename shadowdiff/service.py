@@ -1,0 +1,1 @@
+"""Build and wire everything: the only composition root."""
