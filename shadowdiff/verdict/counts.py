@@ -1,0 +1,217 @@
+"""Count what was compared, as writes; read the counts back.
+
+In: a pair and its comparison.  Out: `Incr` writes under `counts:`; from a reader, `TargetCounts`.
+Holds: bounded in routes, paths and buckets per target (past a cap the store adds to `_other`);
+a difference counts once per pair and place, however often it occurs within the pair.
+A match costs two buckets and one look-up: its writes are made once and kept, in a dictionary with a bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shadowdiff.model import Comparison, Difference, Incr, Observation, Pair, Result, Side, Write
+from shadowdiff.verdict.histogram import bucket_of, quantile_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shadowdiff.model.reader import StoreReader
+
+OTHER: Final = "_other"
+ROUTES: Final = 500
+"""Routes kept apart per target."""
+PATHS: Final = 4000
+"""Places (route, pattern, kind) kept apart per target, for those that count and for those that rules cover."""
+_LATENCY_CAP: Final = ROUTES * 2 * 24
+_REASONS_CAP: Final = 200
+_KEPT: Final = 20_000
+_SIDES: Final = frozenset(side.value for side in Side)
+_PATTERN_CHARS: Final = 300
+
+
+class PathCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pairs of a route differ in one place; `rule` names what covers it, None where it counts."""
+
+    path: str
+    kind: str
+    count: int
+    rule: str | None = None
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """One side's durations on one route, as upper ends of their buckets."""
+
+    count: int
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+
+
+class RouteCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One route: its pairs by result, where they differ (most first), how long each side took."""
+
+    route: str
+    results: dict[str, int]
+    paths: tuple[PathCount, ...] = ()
+    covered: tuple[PathCount, ...] = ()
+    reasons: dict[str, int] = {}
+    latency: dict[str, Latency] = {}
+
+    @property
+    def compared(self) -> int:
+        """Pairs of which something can be said."""
+        return sum(self.results.values()) - self.results[Result.INCOMPARABLE]
+
+    @property
+    def mismatch_ratio(self) -> float | None:
+        """The share of compared pairs that differ; None before the first."""
+        return self.results[Result.MISMATCH] / self.compared if self.compared else None
+
+
+class TargetCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything counted for one target, the routes that differ most first."""
+
+    target: str
+    results: dict[str, int]
+    routes: tuple[RouteCounts, ...] = ()
+
+    @property
+    def compared(self) -> int:
+        """Pairs of which something can be said."""
+        return sum(self.results.values()) - self.results[Result.INCOMPARABLE]
+
+    @property
+    def mismatch_ratio(self) -> float | None:
+        """The share of compared pairs that differ; None before the first."""
+        return self.results[Result.MISMATCH] / self.compared if self.compared else None
+
+
+_kept: dict[tuple[str, ...], Incr] = {}
+_outcomes: dict[tuple[str, str, Result, int, int], tuple[Incr, ...]] = {}
+_NO_BUCKET: Final = -1
+
+
+def count_writes(pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
+    """Return the increments of one pair."""
+    outcome = _outcome(pair, comparison.result)
+    if comparison.result is Result.INCOMPARABLE:
+        reason = comparison.reason[:_PATTERN_CHARS]
+        return (*outcome, _keep("reasons", _REASONS_CAP, pair.target, pair.route, reason))
+    if comparison.differences:
+        return (*outcome, *_differences(pair.target, pair.route, comparison.differences))
+    return outcome
+
+
+def _outcome(pair: Pair, result: Result) -> tuple[Incr, ...]:
+    """Return the increments that every pair has: its result, and a bucket of each side's duration."""
+    primary, candidate = _bucket(pair.primary), _bucket(pair.candidate)
+    name = (pair.target, pair.route, result, primary, candidate)
+    known = _outcomes.get(name)
+    if known is not None:
+        return known
+    made = (
+        _keep(result, ROUTES, pair.target, pair.route),
+        *_latency(pair.target, pair.route, Side.PRIMARY, primary),
+        *_latency(pair.target, pair.route, Side.CANDIDATE, candidate),
+    )
+    if len(_outcomes) < _KEPT:
+        _outcomes[name] = made
+    return made
+
+
+def _bucket(observation: Observation) -> int:
+    return bucket_of(observation.duration_ms) if observation.duration_ms >= 0 else _NO_BUCKET
+
+
+def _latency(target: str, route: str, side: Side, bucket: int) -> tuple[Incr, ...]:
+    return () if bucket == _NO_BUCKET else (_keep("latency", _LATENCY_CAP, target, route, side, str(bucket)),)
+
+
+def _differences(target: str, route: str, differences: tuple[Difference, ...]) -> Iterable[Incr]:
+    places = {(d.pattern[:_PATTERN_CHARS], d.kind.value, d.rule) for d in differences}
+    for pattern, kind, rule in places:
+        if rule is None:
+            yield _keep("differences", PATHS, target, route, pattern, kind)
+        else:
+            yield _keep("covered", PATHS, target, route, pattern, kind, rule)
+
+
+def _keep(group: str, cap: int, target: str, *parts: str) -> Incr:
+    """Return the increment of one field, made once while there is room to keep it."""
+    name = (group, target, *parts)
+    known = _kept.get(name)
+    if known is not None:
+        return known
+    made = Incr(_key(group, target), msgspec.json.encode(parts).decode(), 1, cap)
+    if len(_kept) < _KEPT:
+        _kept[name] = made
+    return made
+
+
+def _key(group: str, target: str) -> str:
+    return f"counts:{group}:{target}"
+
+
+async def read_counts(reader: StoreReader, target: str) -> TargetCounts:
+    """Return everything counted for one target."""
+    results = {result.value: await _read(reader, result, target, 1) for result in Result}
+    differences = await _read(reader, "differences", target, 3)
+    covered = await _read(reader, "covered", target, 4)
+    reasons = await _read(reader, "reasons", target, 2)
+    latency = _histograms(await _read(reader, "latency", target, 3))
+    routes = [
+        RouteCounts(
+            route=route,
+            results={result: counted.get((route,), 0) for result, counted in results.items()},
+            paths=_paths(differences, route),
+            covered=_paths(covered, route),
+            reasons={parts[1]: count for parts, count in reasons.items() if parts[0] == route},
+            latency={side: spread for (of_route, side), spread in latency.items() if of_route == route},
+        )
+        for route in sorted({route for counted in results.values() for (route,) in counted})
+    ]
+    routes.sort(key=lambda r: (-r.results[Result.MISMATCH], -sum(r.results.values()), r.route))
+    totals = {result.value: sum(r.results[result] for r in routes) for result in Result}
+    return TargetCounts(target=target, results=totals, routes=tuple(routes))
+
+
+_Fields = dict[tuple[str, ...], int]
+
+
+async def _read(reader: StoreReader, group: str, target: str, size: int) -> _Fields:
+    """Return a hash's counts by the parts of each field; what overflowed stands under `_other` in every part."""
+    counted: Counter[tuple[str, ...]] = Counter()
+    for field, count in (await reader.counts(_key(group, target))).items():
+        parts = (OTHER,) * size if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
+        counted[parts] += count
+    return dict(counted)
+
+
+def _paths(counted: _Fields, route: str) -> tuple[PathCount, ...]:
+    paths = [
+        PathCount(path=parts[1], kind=parts[2], count=count, rule=parts[3] if len(parts) > 3 else None)  # noqa: PLR2004
+        for parts, count in counted.items()
+        if parts[0] == route
+    ]
+    return tuple(sorted(paths, key=lambda p: (-p.count, p.path, p.kind)))
+
+
+def _histograms(counted: _Fields) -> dict[tuple[str, str], Latency]:
+    spreads: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for (route, side, bucket), count in counted.items():
+        if side in _SIDES:
+            spreads[route, side][int(bucket)] = count
+    return {name: _latency_of(spread) for name, spread in spreads.items()}
+
+
+def _latency_of(spread: dict[int, int]) -> Latency:
+    return Latency(
+        count=sum(spread.values()),
+        p50_ms=quantile_ms(spread, 0.5),
+        p90_ms=quantile_ms(spread, 0.9),
+        p99_ms=quantile_ms(spread, 0.99),
+    )
