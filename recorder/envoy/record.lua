@@ -1,0 +1,153 @@
+-- Send each response of v1 to shadowdiff, from inside v1's own proxy.
+--
+-- In: requests and responses on v1's inbound side.  Out: one asynchronous POST /record per response.
+-- Holds: the response is streamed on untouched and never waits; nothing that fails here reaches the user.
+-- Leaves to the cluster's circuit breaker how many posts may be open at once: set one.
+-- Runs on the LuaJIT inside Envoy; needs nothing but the settings below.
+
+-- Settings -------------------------------------------------------------------------------------
+local CLUSTER = "shadowdiff"          -- Envoy's cluster of the records port; in Istio outbound|8081||HOST
+local SIDE = "primary"                -- "candidate" where this filter stands in v2's proxy
+local SAMPLE = 1.0                    -- share of requests recorded, drawn by id: the target's `sample`
+local MAX = 1048576                   -- bytes of a body that are sent on; its full size is always told
+local TIMEOUT_MS = 2000               -- how long one post may take; nobody waits for it
+local ID_HEADERS = { "x-diff-id", "x-request-id", "traceparent" }   -- the first one present is the id
+local SKIP_AGENTS = { "kube-probe/" } -- starts of user agents that are not users
+local SKIP_PATHS = {                  -- paths (without query) that only probes ask for
+  ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
+}
+-- ----------------------------------------------------------------------------------------------
+
+local SPACE = "shadowdiff"            -- the dynamic metadata that carries a request's facts to its response
+
+-- FNV-1a, 32 bits, over the id with ASCII letters in lower case.
+local function fnv1a32(id)
+  local hash = 2166136261
+  for i = 1, #id do
+    local byte = string.byte(id, i)
+    if byte >= 65 and byte <= 90 then byte = byte + 32 end
+    hash = bit.bxor(hash, byte)
+    -- hash * 16777619, split so that no product leaves the integers a double holds exactly
+    hash = bit.tobit((hash % 4294967296) * 403 + bit.lshift(hash, 24))
+  end
+  return hash % 4294967296
+end
+
+local function kept(id)
+  return SAMPLE >= 1 or fnv1a32(id) < SAMPLE * 4294967296
+end
+
+local function skipped(headers, path)
+  if headers:get("x-shadowdiff") then return true end
+  if SKIP_PATHS[string.match(path, "^[^?#]*")] then return true end
+  local agent = headers:get("user-agent") or ""
+  for _, start in ipairs(SKIP_AGENTS) do
+    if string.sub(agent, 1, #start) == start then return true end
+  end
+  return headers:get(":method") == "CONNECT"
+end
+
+-- The id and the header that gave it. Of a traceparent only the trace id is the same on both sides.
+local function identify(headers)
+  for _, name in ipairs(ID_HEADERS) do
+    local value = headers:get(name)
+    if value and name == "traceparent" then value = string.match(value, "^%x%x%-(%x+)%-%x+%-%x%x") end
+    if value and value ~= "" then return value, name end
+  end
+end
+
+-- Microseconds where this Envoy has them, else milliseconds.
+local function now_ms(handle)
+  if handle.timestampString and EnvoyTimestampResolution and EnvoyTimestampResolution.MICROSECOND then
+    return tonumber(handle:timestampString(EnvoyTimestampResolution.MICROSECOND)) / 1000
+  end
+  return handle:timestamp()
+end
+
+local function note_request(handle)
+  local headers = handle:headers()
+  local path = headers:get(":path") or ""
+  if skipped(headers, path) then return end
+  local id, source = identify(headers)
+  if not id or not kept(id) then return end
+  local facts = handle:streamInfo():dynamicMetadata()
+  facts:set(SPACE, "id", id)
+  facts:set(SPACE, "id-source", source)
+  facts:set(SPACE, "method", headers:get(":method") or "")
+  facts:set(SPACE, "path", path)
+  facts:set(SPACE, "host", headers:get(":authority") or "")
+  facts:set(SPACE, "attempt", headers:get("x-envoy-attempt-count") or "0")
+  facts:set(SPACE, "started", now_ms(handle))
+end
+
+-- Copy fields under a prefix; a name that comes twice keeps both values, in their order.
+local function copy(fields, prefix, into)
+  for name, value in pairs(fields) do
+    if string.sub(name, 1, 1) ~= ":" then
+      local key = prefix .. name
+      local held = into[key]
+      if held == nil then
+        into[key] = value
+      elseif type(held) == "table" then
+        held[#held + 1] = value
+      else
+        into[key] = { held, value }
+      end
+    end
+  end
+end
+
+-- Read the body as it passes by; the chunks go on to the user before the next one is seen.
+local function read_body(handle)
+  local parts, count, size = {}, 0, 0
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 then
+      if size < MAX then
+        count = count + 1
+        parts[count] = chunk:getBytes(0, math.min(length, MAX - size))
+      end
+      size = size + length
+    end
+  end
+  return table.concat(parts), size
+end
+
+local function record_response(handle)
+  local facts = handle:streamInfo():dynamicMetadata():get(SPACE)
+  if facts == nil or facts["id"] == nil then return end
+  local headers = handle:headers()
+  local status = headers:get(":status") or "0"
+  if status == "101" then return end   -- an upgraded connection has no end to wait for
+  local record = {
+    [":method"] = "POST", [":path"] = "/record", [":authority"] = "shadowdiff",
+    ["content-type"] = "application/octet-stream",
+    ["x-shadowdiff-id"] = facts["id"], ["x-shadowdiff-id-source"] = facts["id-source"],
+    ["x-shadowdiff-method"] = facts["method"], ["x-shadowdiff-path"] = facts["path"],
+    ["x-shadowdiff-host"] = facts["host"], ["x-shadowdiff-attempt"] = facts["attempt"],
+    ["x-shadowdiff-status"] = status, ["x-shadowdiff-side"] = SIDE,
+  }
+  copy(headers, "x-shadowdiff-h-", record)
+  local body, size = read_body(handle)
+  local trailers = handle:trailers()
+  if trailers then copy(trailers, "x-shadowdiff-trailer-", record) end
+  record["x-shadowdiff-size"] = tostring(size)
+  record["x-shadowdiff-duration-ms"] = string.format("%.3f", math.max(0, now_ms(handle) - facts["started"]))
+  handle:httpCall(CLUSTER, record, body, {
+    ["timeout_ms"] = TIMEOUT_MS, ["asynchronous"] = true, ["trace_sampled"] = false, ["send_xff"] = false,
+  })
+end
+
+-- An error here (a cluster that does not exist, an Envoy too old) costs the record and a line in the log, no more.
+local function safely(step, handle)
+  local fine, problem = pcall(step, handle)
+  if not fine then handle:logWarn("shadowdiff: not recorded: " .. tostring(problem)) end
+end
+
+function envoy_on_request(handle)
+  safely(note_request, handle)
+end
+
+function envoy_on_response(handle)
+  safely(record_response, handle)
+end
