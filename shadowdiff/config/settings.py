@@ -1,0 +1,270 @@
+"""The shape of the YAML: every setting, its type, its default and what it means.
+
+In: plain data.  Out: checked settings, still in the words of the file (`window`, not `window_s`).
+Holds: unknown keys are refused; each value's check says what would be right; the JSON Schema for editors and the
+reference in docs/configuration.md are held against this module.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from shadowdiff.config.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
+from shadowdiff.model import HostPolicy
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ROUTE = re.compile(r"(?:[A-Z]+ )?/[^\s?#]*")
+_STORE = re.compile(r"(?:(?:rediss?|redis\+cluster|rediss\+cluster)://[^\s/]+(?:/\d*)?(?:\?\S*)?|unix://\S+)")
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("write a duration of more than 0")
+    return seconds
+
+
+def _http_url(value: str) -> str:
+    """Return the URL of a service, checked, without a trailing slash."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable, parts = False, urlsplit("")
+    if not usable or re.search(r"\s", value):
+        raise ValueError("write a URL such as http://recommendation-v2:8080, with http or https")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("write the URL without user and password")
+    if parts.query or parts.fragment or value.endswith(("?", "#")):
+        raise ValueError("write the URL without query and fragment; the mirrored request brings its own")
+    return value.rstrip("/")
+
+
+def _matches(pattern: re.Pattern[str], right: str) -> AfterValidator:
+    """Return a check that a text is wholly of `pattern`, whose failure says what is `right`."""
+
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(right)
+        return value
+
+    return AfterValidator(check)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    again = next((value for index, value in enumerate(values) if value in values[:index]), None)
+    if again is not None:
+        raise ValueError(f"write {again} once")
+    return values
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": DURATION_PATTERN, "maximum": 0}),
+]
+Period = Annotated[Duration, AfterValidator(_positive)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=1),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": SIZE_PATTERN, "minimum": 1}),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
+StoreUrl = Annotated[
+    str, _matches(_STORE, "write redis://HOST:6379/0, rediss://…, redis+cluster://HOST:6379 or unix:///path/to/socket")
+]
+HeaderName = Annotated[
+    str, BeforeValidator(_lower), _matches(_TOKEN, "write the name of a header, such as x-request-id")
+]
+Method = Annotated[str, BeforeValidator(_upper), _matches(_TOKEN, "write a method, such as GET")]
+HostName = Annotated[
+    str,
+    BeforeValidator(_lower),
+    _matches(_HOST, "write a host, such as recommendation.tutorial or recommendation:8080"),
+]
+Route = Annotated[str, _matches(_ROUTE, "write a template such as /products/{id} or GET /products/{id}")]
+TargetName = Annotated[
+    str, _matches(_NAME, "write a name of up to 63 lower-case letters, digits, dots and dashes, such as recommendation")
+]
+Prefix = Annotated[
+    str, _matches(re.compile(r"[A-Za-z0-9_.-]{1,32}"), "write up to 32 letters, digits, dots and dashes")
+]
+
+
+class Settings(BaseModel):
+    """What all parts of the file hold to: no unknown key, no later change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Store(Settings):
+    """Where observations wait for their partners, and where the counts are kept."""
+
+    url: StoreUrl | None = Field(default=None, description="Redis. Left out: an embedded one serves this machine.")
+    prefix: Prefix = Field(default="sd", description="Begins every key, so that several services can share one Redis.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Hash tags: 1 on a single Redis, 64 on a cluster. Fixed for a store's life.",
+    )
+    data_dir: str | None = Field(
+        default=None, min_length=1, description="The embedded store's folder. Left out: the user's data folder."
+    )
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where the key that encrypts waiting observations is (32 bytes as base64): "
+        "the name of an environment variable, or of a file (with a / in it).",
+    )
+    flush_ms: float = Field(default=5.0, ge=0, le=1000, description="How long calls are gathered into one script call.")
+    queue: int = Field(default=20_000, ge=1, description="Observations that may wait for the store; more are shed.")
+
+
+class Pairing(Settings):
+    """How two answers to one request find each other."""
+
+    window: Period = Field(default=30.0, description="How long an observation waits for its partner.")
+    settle: Duration = Field(default=1.0, description="How long an answer that may be retried waits to be the last.")
+    id_headers: Annotated[tuple[HeaderName, ...], AfterValidator(_distinct)] = Field(
+        default=("x-diff-id", "x-request-id", "traceparent"),
+        min_length=1,
+        description="Where a request's id is looked for; the first one present counts.",
+    )
+    claim_idle: Period = Field(default=15.0, description="After this, another worker takes over what one left undone.")
+
+
+class Listen(Settings):
+    """The addresses; port 0 is any free port."""
+
+    host: str = Field(default="0.0.0.0", min_length=1, description="The address of mirror, records and metrics.")
+    mirror: Port = Field(default=8080, description="Mirrored requests.")
+    records: Port = Field(default=8081, description="Recorded responses.")
+    web: Port = Field(default=8082, description="Pages, API and gates.")
+    web_host: str = Field(default="127.0.0.1", min_length=1, description="The address of pages, API and gates.")
+    metrics: Port = Field(default=9090, description="Metrics and health.")
+
+
+class Limits(Settings):
+    """The bounds. What goes past them is shed, or cut short, and counted."""
+
+    body: Size = Field(
+        default=1 << 20, description="Bytes kept of one body; a longer one is truncated, never compared."
+    )
+    in_flight: int = Field(default=2000, ge=1, description="Mirrored requests at work at once.")
+    in_flight_bytes: Size = Field(default=256 << 20, description="Bytes of bodies held in memory at once.")
+    decoded: Size = Field(default=16 << 20, description="Bytes of one body after decompression.")
+    depth: int = Field(default=128, ge=1, le=512, description="Nesting of one document.")
+    differences: int = Field(
+        default=100, ge=1, le=10_000, description="Differences listed of one pair; more are counted."
+    )
+    compare_ms: float = Field(default=2000.0, gt=0, description="Time for one comparison.")
+    routes: int = Field(default=200, ge=1, description="Routes counted apart per target; more count as _other.")
+    paths: int = Field(
+        default=1000, ge=1, description="Differing paths counted apart per target; more count as _other."
+    )
+
+
+class Samples(Settings):
+    """The newest differing pairs, kept to be looked at."""
+
+    keep: int = Field(default=200, ge=0, description="Samples per target.")
+    max_age: Period = Field(default=86400.0, description="How long a sample is kept.")
+    body: Size = Field(default=64 << 10, description="Bytes kept of each body in a sample.")
+
+
+class Log(Settings):
+    """What is written to standard error."""
+
+    format: Literal["json", "text", "auto"] = Field(
+        default="auto", description="json, text, or auto: text on a terminal, else json."
+    )
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="The least that is written."
+    )
+
+
+class CandidateSettings(Settings):
+    """v2."""
+
+    url: Url = Field(description="Scheme and authority of v2, with an optional path prefix.")
+    timeout: Period = Field(default=10.0, description="How long v2 may take; more is a difference.")
+    queue_timeout: Period = Field(default=5.0, description="How long a request may wait for its turn to ask v2.")
+    concurrency: int = Field(default=128, ge=1, description="Requests to v2 at once.")
+    queue: int = Field(default=1024, ge=0, description="Requests that may wait for their turn.")
+    host: HostPolicy = Field(default=HostPolicy.CANDIDATE, description="The Host that v2 sees: its own, or the user's.")
+    revision_header: HeaderName = Field(
+        default="x-version", description="The response header that names v2's revision."
+    )
+
+
+class ControlSettings(Settings):
+    """A second v1 that no user reaches: it shows v1's own noise."""
+
+    url: Url = Field(description="Scheme and authority of the control, with an optional path prefix.")
+    sample: Share = Field(default=0.05, description="Share of the pairs that ask the control too.")
+    timeout: Period = Field(default=10.0, description="How long the control may take.")
+
+
+class GateSettings(Settings):
+    """What a verdict allows."""
+
+    max_mismatch_ratio: Share = Field(default=0.001, description="The share of pairs that may differ.")
+    min_coverage: Share = Field(default=0.95, description="The share of v1's traffic that the numbers must speak for.")
+
+
+class TargetSettings(Settings):
+    """One service under comparison."""
+
+    name: TargetName = Field(description="Names the target in metrics, pages and gates.")
+    hosts: Annotated[tuple[HostName, ...], AfterValidator(_distinct)] = Field(
+        min_length=1, description="The hosts that it is mirrored under."
+    )
+    candidate: CandidateSettings = Field(description="v2.")
+    control: ControlSettings | None = Field(default=None, description="A second v1 without users.")
+    sample: Share = Field(default=1.0, description="Share of the requests compared, drawn by id on both sides.")
+    methods: Annotated[tuple[Method, ...], AfterValidator(_distinct)] = Field(
+        default=("GET", "HEAD", "OPTIONS"), min_length=1, description="Others are acknowledged and not forwarded."
+    )
+    routes: Annotated[tuple[Route, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="Templates of paths, such as /products/{id}. Left out: inferred."
+    )
+    gate: GateSettings = Field(default=GateSettings(), description="What a verdict allows.")
+    rules: tuple[dict[str, Any], ...] = Field(
+        default=(), description="What is declared not to matter, or to matter less; see docs/rules.md."
+    )
+
+
+class Root(Settings):
+    """The whole file."""
+
+    store: Store = Field(default=Store(), description="Where observations wait.")
+    pairing: Pairing = Field(default=Pairing(), description="How answers find each other.")
+    listen: Listen = Field(default=Listen(), description="Addresses and ports.")
+    limits: Limits = Field(default=Limits(), description="The bounds.")
+    samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
+    log: Log = Field(default=Log(), description="What is written to standard error.")
+    drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")
+    targets: tuple[TargetSettings, ...] = Field(default=(), description="The services under comparison.")
+
+    @model_validator(mode="after")
+    def _settle_fits(self) -> Self:
+        if self.pairing.settle >= self.pairing.window:
+            raise ValueError("write a pairing.settle that is shorter than pairing.window")
+        return self
