@@ -3,7 +3,8 @@
 `load_config(path, env)` returns it or raises `ConfigError`, whose text has one line for each fault.
 
     config.source             Path | None
-    config.store              .url (None: embedded) .prefix .shards .data_dir .key (Secret | None) .flush_ms .queue
+    config.store              .url (None: embedded) .prefix .shards .data_dir (Path | None)
+                              .key (Secret | None) .flush_ms .queue
     config.pairing            .window_s .settle_s .id_headers .claim_idle_s
     config.listen             .host .mirror .records .web .web_host .metrics (port 0: any free port)
     config.limits             .body_bytes .in_flight .in_flight_bytes .decoded_bytes .depth .differences

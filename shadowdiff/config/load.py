@@ -91,7 +91,7 @@ def read_settings(path: Path | None, env: Mapping[str, str]) -> tuple[settings.R
     problems += _clashes(data, place)
     if root is None or problems:
         raise ConfigError(tuple(problems))
-    return root, _build(root, source, key, rules, env)
+    return root, _build(root, source, key, rules)
 
 
 class _Place:
@@ -283,17 +283,14 @@ def _clashes(data: dict[str, Any], place: _Place) -> Iterator[Problem]:
             yield Problem(where=place.where(("listen", name)), key=f"listen.{name}", message=message, value=port)
 
 
-def _build(
-    root: settings.Root, source: Path | None, key: Secret | None, rules: list[tuple[Rule, ...]], env: Mapping[str, str]
-) -> Config:
+def _build(root: settings.Root, source: Path | None, key: Secret | None, rules: list[tuple[Rule, ...]]) -> Config:
     """Return the values: the same settings, with units in their names."""
     store, pairing, limits = root.store, root.pairing, root.limits
-    folder = Path(store.data_dir) if store.data_dir else _data_dir(env)
     sections = StoreConfig(
         url=store.url,
         prefix=store.prefix,
         shards=store.shards,
-        data_dir=folder,
+        data_dir=Path(store.data_dir) if store.data_dir else None,
         key=key,
         flush_ms=store.flush_ms,
         queue=store.queue,
@@ -348,11 +345,3 @@ def _target(target: settings.TargetSettings) -> Target:
         routes=target.routes,
         gate=Gate(max_mismatch_ratio=target.gate.max_mismatch_ratio, min_coverage=target.gate.min_coverage),
     )
-
-
-def _data_dir(env: Mapping[str, str]) -> Path:
-    """Return the user's data folder; a container's arbitrary user has no home, and gets one beside where it runs."""
-    if env.get("XDG_DATA_HOME"):
-        return Path(env["XDG_DATA_HOME"]) / "shadowdiff"
-    home = env.get("HOME", "")
-    return Path(home) / ".local/share/shadowdiff" if home not in {"", "/"} else Path("shadowdiff-data")

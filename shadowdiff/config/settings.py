@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ROUTE = re.compile(r"(?:[A-Z]+ )?/[^\s?#]*")
-_STORE = re.compile(r"(?:(?:rediss?|redis\+cluster|rediss\+cluster)://[^\s/]+(?:/\d*)?(?:\?\S*)?|unix://\S+)")
+_STORE = re.compile(r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|unix://\S+)")
 
 
 def _positive(seconds: float) -> float:
@@ -86,9 +86,7 @@ Size = Annotated[
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
-StoreUrl = Annotated[
-    str, _matches(_STORE, "write redis://HOST:6379/0, rediss://…, redis+cluster://HOST:6379 or unix:///path/to/socket")
-]
+StoreUrl = Annotated[str, _matches(_STORE, "write redis://HOST:6379/0, rediss://… or unix:///path/to/socket")]
 HeaderName = Annotated[
     str, BeforeValidator(_lower), _matches(_TOKEN, "write the name of a header, such as x-request-id")
 ]
@@ -125,7 +123,7 @@ class Store(Settings):
         description="Hash tags: 1 on a single Redis, 64 on a cluster. Fixed for a store's life.",
     )
     data_dir: str | None = Field(
-        default=None, min_length=1, description="The embedded store's folder. Left out: the user's data folder."
+        default=None, min_length=1, description="The embedded store's folder. Left out: the user's state folder."
     )
     key: str | None = Field(
         default=None,

@@ -5,14 +5,14 @@ Holds: everything here was checked; a secret never shows in a `repr`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from shadowdiff.model import Target
 
-    from shadowdiff.model import Target
+if TYPE_CHECKING:
     from shadowdiff.rules import Rule
 
 
@@ -33,12 +33,15 @@ class Secret:
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """url: None means the embedded store, in `data_dir`. key: 32 bytes that encrypt the buffer, or None."""
+    """url: None means the embedded store, in `data_dir` (None: its own default).
+
+    key: 32 bytes that encrypt the buffer, or None.
+    """
 
     url: str | None
     prefix: str
     shards: int
-    data_dir: Path
+    data_dir: Path | None
     key: Secret | None
     flush_ms: float
     queue: int

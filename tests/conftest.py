@@ -1,0 +1,100 @@
+"""What several tiers share: tools that must be there, a real Redis, and free ports.
+
+A tool that is missing skips the tests that need it, with the reason in the summary; with CI=true it fails them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+_ANSWER_WITHIN_S = 10.0
+
+
+class RedisServer(NamedTuple):
+    """A running Redis: its process, and the same database by socket and by port."""
+
+    pid: int
+    port: int
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        """Return the URL by loopback port."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        """Return the URL by unix socket."""
+        return f"unix://{self.socket}?db=0"
+
+
+def needs_tool(name: str) -> str:
+    """Return the path of a program, on PATH or beside this Python; else skip the test, or fail it where CI=true."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is not installed, and CI=true asks for every tool", pytrace=False)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture(name="needs_tool", scope="session")
+def needs_tool_fixture() -> Callable[[str], str]:
+    """Return `needs_tool`, for tests that would rather not import it."""
+    return needs_tool
+
+
+def free_port_number() -> int:
+    """Return a loopback port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    return free_port_number()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a real redis-server for the session, with nothing on disk; each test flushes or picks its own prefix."""
+    program = needs_tool("redis-server")
+    folder = tmp_path_factory.mktemp("redis")
+    port = free_port_number()
+    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(folder / "r.sock")]
+    command += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--logfile", str(folder / "redis.log")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            server = RedisServer(process.pid, port, folder / "r.sock")
+            _wait_until_it_answers(server, process, folder / "redis.log")
+            yield server
+        finally:
+            process.terminate()
+
+
+def _wait_until_it_answers(server: RedisServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=1) as link:
+            link.sendall(b"PING\r\n")
+            if link.recv(7) == b"+PONG\r\n":
+                return
+        time.sleep(0.02)
+    pytest.fail(f"redis-server did not answer:\n{log.read_text() if log.exists() else ''}")
