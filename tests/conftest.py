@@ -42,6 +42,20 @@ class RedisServer(NamedTuple):
         return f"unix://{self.socket}?db=0"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--long`, which adds the deep forms."""
+    parser.addoption("--long", action="store_true", help="run the tests marked deep too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the deep forms, unless they are asked for."""
+    if config.getoption("--long"):
+        return
+    deep = [item for item in items if item.get_closest_marker("deep")]
+    config.hook.pytest_deselected(items=deep)
+    items[:] = [item for item in items if item not in deep]
+
+
 def needs_tool(name: str) -> str:
     """Return the path of a program, on PATH or beside this Python; else skip the test, or fail it where CI=true."""
     beside = Path(sys.executable).parent / name
