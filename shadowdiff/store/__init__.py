@@ -1,1 +1,7 @@
-"""store."""
+"""Redis: connection, key names, script runner, embedded server. Holds no policy."""
+
+from shadowdiff.store.keys import Keys
+from shadowdiff.store.scripts import Script
+from shadowdiff.store.store import Store, StoreMisfitError, connect
+
+__all__ = ["Keys", "Script", "Store", "StoreMisfitError", "connect"]

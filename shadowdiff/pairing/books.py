@@ -1,0 +1,96 @@
+"""Bring one process's intake counts into the store's books, and say that the process lives.
+
+In: a snapshot of cumulative counts by target and field (`mirrored.received`). Out: their growth, added once.
+What is in flight is no growth: it is told as it stands, under the process's name, in the same atomic call.
+So a row's sum holds at every instant, and what a dead process held in flight stays visible as `crashed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from shadowdiff.pairing import names
+
+if TYPE_CHECKING:
+    from shadowdiff.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 0.5
+TOKEN_S = 900
+IN_FLIGHT = "in_flight"
+
+Snapshot = Callable[[], Mapping[str, Mapping[str, int]]]
+"""Cumulative counts by target and dotted field; fields that end in `.in_flight` are levels, not counts."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One call not yet answered: its token, and what it says."""
+
+    token: bytes
+    state: str
+    grown: dict[str, dict[str, int]]
+
+
+@dataclass(slots=True)
+class BookKeeper:
+    """One process's hand in the books."""
+
+    store: Store
+    process: str
+    snapshot: Snapshot
+    _told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    _unanswered: _Entry | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run(self) -> None:
+        """Tell the books until cancelled."""
+        while True:
+            try:
+                await self.tell()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("the books wait for the store", extra={"error": repr(error)})
+            await asyncio.sleep(EVERY_S)
+
+    async def tell(self, *, leaving: bool = False) -> None:
+        """Add what grew since the last call, exactly once; `leaving` says that this process ends cleanly.
+
+        Raises: redis.exceptions.RedisError; the same growth is then sent again, under the same token.
+        """
+        async with self._lock:
+            if self._unanswered is not None:
+                await self._send(self._unanswered)
+            self._unanswered = self._entry(leaving=leaving)
+            await self._send(self._unanswered)
+
+    def _entry(self, *, leaving: bool) -> _Entry:
+        grown: dict[str, dict[str, int]] = {}
+        levels: dict[str, dict[str, int]] = {}
+        for target, counts in self.snapshot().items():
+            told = self._told.setdefault(target, {})
+            for name, count in counts.items():
+                if name.endswith(IN_FLIGHT):
+                    levels.setdefault(target, {})[name] = count
+                elif count != told.get(name, 0):
+                    grown.setdefault(target, {})[name] = count - told.get(name, 0)
+                    told[name] = count
+        return _Entry(os.urandom(12), "" if leaving else json.dumps(levels, separators=(",", ":")), grown)
+
+    async def _send(self, entry: _Entry) -> None:
+        keys: list[str | bytes] = [names.token(entry.token), names.PROCESSES]
+        keys += [names.ledger(target) for target in entry.grown]
+        args: list[bytes | str | int] = [TOKEN_S, self.process, entry.state]
+        for place, fields in enumerate(entry.grown.values(), start=1):
+            for name, by in fields.items():
+                args += (place, name, by)
+        await self.store.run(names.BOOKS, 0, keys, args)
+        self._unanswered = None

@@ -1,0 +1,1 @@
+"""Lua scripts; each opens by naming its keys and arguments."""

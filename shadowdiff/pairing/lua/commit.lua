@@ -1,0 +1,45 @@
+-- Commit a batch of judged pairs, each exactly once.
+--
+-- KEYS: any; ARGV and KEYS are tied by index.
+-- ARGV: group, number of distinct writes W, number of entries E; then per write: op, index of its key, a, b, c;
+--       then per entry: index of its stream's key, its id, its writes as indexes with blanks between.
+-- Ops: i (incr: a field, b by, c cap), l (list: a value, b keep), s (string: a value, b ttl in s), e (expire: a ttl in s).
+-- Answers: per entry 1 where this call acknowledged it, 0 where another did.
+-- The acknowledgement comes first: under memory pressure a script that writes first is refused whole, one
+-- that acknowledges first goes through; an entry's writes are applied only where it answered 1.
+local group, writes, entries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local base = 3 + writes * 5
+local times, answer, done = {}, {}, {}
+for e = 1, entries do
+  local at = base + (e - 1) * 3
+  local stream, id = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+  local mine = redis.call('XACK', stream, group, id)
+  answer[e] = mine
+  if mine == 1 then
+    done[stream] = done[stream] or {}
+    table.insert(done[stream], id)
+    for index in string.gmatch(ARGV[at + 3], '%d+') do
+      index = tonumber(index)
+      times[index] = (times[index] or 0) + 1
+    end
+  end
+end
+for stream, ids in pairs(done) do redis.call('XDEL', stream, unpack(ids)) end
+for w, n in pairs(times) do
+  local at = 3 + (w - 1) * 5
+  local op, key, a, b, c = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  if op == 'i' then
+    local cap = tonumber(c)
+    local field = a
+    if cap > 0 and redis.call('HEXISTS', key, field) == 0 and redis.call('HLEN', key) >= cap then field = '_other' end
+    redis.call('HINCRBY', key, field, tonumber(b) * n)
+  elseif op == 'l' then
+    redis.call('LPUSH', key, a)
+    redis.call('LTRIM', key, 0, tonumber(b) - 1)
+  elseif op == 's' then
+    redis.call('SET', key, a, 'EX', tonumber(b))
+  elseif op == 'e' then
+    redis.call('EXPIRE', key, tonumber(a))
+  end
+end
+return answer

@@ -1,0 +1,91 @@
+-- Park a flush of observations; what completes a pair goes to the ready stream.
+--
+-- KEYS: the flush's token; then per target ledger, ready stream, deadlines of primary, candidate, control;
+--       then one key per observation.
+-- ARGV: token's life in s, window ms, settle ms, how long a waiting value lives in ms, number of targets;
+--       then per observation: head, payload.
+-- Answers: 1, or 0 where this flush already ran (its answer was lost); then per target the number of ready
+--       pairs and of waiting observations.
+local targets = tonumber(ARGV[5])
+local function depths(first)
+  local answer = {first}
+  for t = 0, targets - 1 do
+    local n = names(2 + t * 5)
+    answer[#answer + 1] = redis.call('XLEN', n.ready)
+    answer[#answer + 1] = redis.call('ZCARD', n.p) + redis.call('ZCARD', n.c) + redis.call('ZCARD', n.x)
+  end
+  return answer
+end
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return depths(0) end
+
+local window, settle, life = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = now_ms()
+local counts = {}
+local target_names = {}
+for t = 0, targets - 1 do
+  target_names[t] = names(2 + t * 5)
+  counts[t] = {}
+end
+
+local first_item = 2 + targets * 5
+for i = 0, #KEYS - first_item do
+  local key = KEYS[first_item + i]
+  local frame = parse_head(ARGV[6 + 2 * i])
+  frame.payload = ARGV[7 + 2 * i]
+  frame.at = now
+  local target = target_names[frame.target]
+  local tally = counts[frame.target]
+  local function count(side, what, by)
+    local field = (SIDE_NAMES[side] or side) .. '.' .. what
+    tally[field] = (tally[field] or 0) + (by or 1)
+  end
+  count(frame.side, 'parked')
+
+  local value = redis.call('GET', key)
+  local state = value and string.sub(value, 1, 1)
+  if state == 'T' then
+    count(frame.side, 'late')
+  elseif state == 'A' then
+    count(frame.side, 'ambiguous')
+  else
+    local sides = value and parse(value) or {}
+    local old = sides[frame.side]
+    local keep = true
+    if old and old.attempt == frame.attempt then
+      keep = false
+      if old.digest == frame.digest then
+        count(frame.side, 'duplicate')
+      else
+        count(frame.side, 'ambiguous')
+        for side in pairs(sides) do
+          count(side, 'ambiguous')
+          redis.call('ZREM', target[side], key)
+        end
+        redis.call('SET', key, 'A', 'PX', window)
+      end
+    elseif old then
+      count(frame.side, 'replaced')
+      keep = frame.attempt > old.attempt
+    end
+    if keep then
+      sides[frame.side] = frame
+      local due, becomes = due_of(sides, window, settle)
+      if becomes == 'pair' and due <= now then
+        make_ready(key, sides, target, now, window, count)
+        if value then
+          for side in pairs(sides) do
+            if side ~= frame.side or old then redis.call('ZREM', target[side], key) end
+          end
+        end
+      else
+        redis.call('SET', key, compose(sides), 'PX', life)
+        for side in pairs(sides) do redis.call('ZADD', target[side], due, key) end
+      end
+    end
+  end
+end
+
+for t = 0, targets - 1 do
+  for field, by in pairs(counts[t]) do redis.call('HINCRBY', target_names[t].ledger, field, by) end
+end
+return depths(1)

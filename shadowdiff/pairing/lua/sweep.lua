@@ -1,0 +1,52 @@
+-- Settle what is due of one target: to the ready stream, or to the orphans.
+--
+-- KEYS: ledger, ready stream, deadlines of primary, candidate, control; then the keys that look due.
+-- ARGV: window ms, settle ms, how long a waiting value lives in ms, the most examples to answer with, their most bytes.
+-- Answers: examples of orphans, each {key, side, payload}.
+-- Safe to run by several services at once, and on keys that are no longer due: each is judged anew.
+local target = names(1)
+local window, settle, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = now_ms()
+local counts, examples = {}, {}
+local function count(side, what)
+  local field = (SIDE_NAMES[side] or side) .. '.' .. what
+  counts[field] = (counts[field] or 0) + 1
+end
+
+for i = 6, #KEYS do
+  local key = KEYS[i]
+  local value = redis.call('GET', key)
+  if value and string.sub(value, 1, 1) == 'W' then
+    local sides = parse(value)
+    local due, becomes = due_of(sides, window, settle)
+    if due > now then
+      for side in pairs(sides) do redis.call('ZADD', target[side], due, key) end
+    else
+      if becomes == 'pair' then
+        make_ready(key, sides, target, now, window, count)
+      else
+        redis.call('SET', key, 'T', 'PX', window)
+        for side, frame in pairs(sides) do
+          count(side, 'orphaned')
+          if #examples < most and #frame.payload <= most_bytes then
+            examples[#examples + 1] = {string.sub(key, -16), SIDE_NAMES[side], frame.payload}
+          end
+        end
+      end
+      for side in pairs(sides) do redis.call('ZREM', target[side], key) end
+    end
+  else
+    -- No value waits here. One that outlived its time to live while no service swept is an orphan; one that
+    -- vanished earlier was removed behind the service's back, and stays missing from the books.
+    for _, side in ipairs(ORDER) do
+      local score = redis.call('ZSCORE', target[side], key)
+      if score then
+        redis.call('ZREM', target[side], key)
+        if not value and now > tonumber(score) + life - window - settle then count(side, 'orphaned') end
+      end
+    end
+  end
+end
+for field, by in pairs(counts) do redis.call('HINCRBY', target.ledger, field, by) end
+return examples

@@ -1,0 +1,51 @@
+"""The names of pairing's keys, relative to the store's prefix and hash tag, and the scripts that use them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shadowdiff.model import Side
+from shadowdiff.store import Script
+
+GROUP: Final = "workers"
+PROCESSES: Final = "processes"
+SIDE_LETTERS: Final = {Side.PRIMARY: b"p", Side.CANDIDATE: b"c", Side.CONTROL: b"x"}
+
+_LUA = "shadowdiff.pairing.lua"
+PARK = Script.from_package(_LUA, "state.lua", "park.lua")
+DUE = Script.from_package(_LUA, "state.lua", "due.lua")
+SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")
+COMMIT = Script.from_package(_LUA, "commit.lua")
+RECLAIM = Script.from_package(_LUA, "reclaim.lua")
+LEDGER = Script.from_package(_LUA, "ledger.lua")
+BOOKS = Script.from_package(_LUA, "books.lua")
+
+
+def ledger(target: str) -> str:
+    """Return the key of a target's ledger counts."""
+    return f"ledger:{target}"
+
+
+def ready(target: str) -> str:
+    """Return the key of a target's stream of ready pairs."""
+    return f"ready:{target}"
+
+
+def deadlines(target: str) -> tuple[str, str, str]:
+    """Return the keys of a target's sorted sets of deadlines: primary, candidate, control."""
+    return (f"due:{target}:p", f"due:{target}:c", f"due:{target}:x")
+
+
+def of_target(target: str) -> tuple[str, str, str, str, str]:
+    """Return a target's keys in the order in which the scripts expect them."""
+    return (ledger(target), ready(target), *deadlines(target))
+
+
+def waiting(digest: bytes) -> bytes:
+    """Return the key under which the observations of one request wait."""
+    return b"o:" + digest
+
+
+def token(nonce: bytes) -> bytes:
+    """Return the key that says that a flush already ran."""
+    return b"t:" + nonce

@@ -1,0 +1,242 @@
+"""Gather observations for a few milliseconds and park them in Redis, one script call a flush.
+
+In: observations, in any order, from either intake. Out: each one's fate, told once through its `settled`.
+Holds: at most `queue` observations and `queue_bytes` wait in memory; a flush whose answer was lost is sent
+again under the same token, which the script refuses to run twice. Reads the loop's clock only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from shadowdiff.model import Observation, Side
+from shadowdiff.pairing import names
+from shadowdiff.pairing.key import is_shared, key_of
+
+if TYPE_CHECKING:
+    from shadowdiff.pairing.codec import Codec
+    from shadowdiff.store import Store
+
+log = logging.getLogger(__name__)
+
+Settled = Callable[[bool], None]
+
+SHARED, RETRIABLE, CONTROLLED = 1, 2, 4
+RETRIABLE_STATUSES = frozenset({0, 409, 429})
+SERVER_ERROR = 500
+MAX_ATTEMPT = 0xFFFF
+MAX_WAIT_MS = 0xFFFFFFFF
+RETRY_FIRST_S = 0.05
+RETRY_MOST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ParkSettings:
+    """Bounds and times of parking.
+
+    window_s: how long an observation waits for its partner.
+    settle_s: how long a pair waits for a better attempt where one may come.
+    gather_s: how long a flush gathers before it is sent.
+    flush: the most observations in one script call.
+    queue, queue_bytes: what may wait in memory, being sent included.
+    store_depth: ready pairs plus waiting observations in the store past which nothing more is taken.
+    token_s: how long a flush may be tried again; longer than any outage that is ridden out.
+    orphan_grace_s: how long a waiting value outlives its window where no service sweeps.
+    """
+
+    window_s: float = 30.0
+    settle_s: float = 1.0
+    gather_s: float = 0.01
+    flush: int = 128
+    queue: int = 20_000
+    queue_bytes: int = 256 << 20
+    store_depth: int = 2_000_000
+    token_s: int = 900
+    orphan_grace_s: float = 3600.0
+
+
+@dataclass(slots=True)
+class Flush:
+    """What one script call parks, under one token."""
+
+    shard: int
+    items: list[_Item]
+    token: bytes = field(default_factory=lambda: os.urandom(12))
+
+
+@dataclass(slots=True)
+class _Item:
+    key: bytes
+    target: str
+    head: bytes
+    payload: bytes
+    settled: Settled
+
+
+def is_retriable(observation: Observation) -> bool:
+    """Return whether a proxy may try again after this answer, so that a later attempt may replace it.
+
+    Source: Envoy's retry policies 5xx, gateway-error, reset, retriable-4xx (409), rate limits and gRPC statuses.
+    """
+    if observation.status >= SERVER_ERROR or observation.status in RETRIABLE_STATUSES or observation.failure:
+        return True
+    fields = (*observation.headers, *observation.trailers)
+    return any(name == b"grpc-status" and value != b"0" for name, value in fields)
+
+
+def head_of(observation: Observation, target_index: int, control_wait_s: float) -> bytes:
+    """Return the 26-byte head that state.lua reads."""
+    flags = SHARED if is_shared(observation.id_source) else 0
+    if observation.side is Side.PRIMARY and is_retriable(observation):
+        flags |= RETRIABLE
+    if control_wait_s > 0:
+        flags |= CONTROLLED
+    digest = (
+        zlib.crc32(observation.body).to_bytes(4)
+        + zlib.adler32(observation.body).to_bytes(4)
+        + min(observation.body_bytes, MAX_WAIT_MS).to_bytes(4)
+        + observation.status.to_bytes(4)
+    )
+    return (
+        names.SIDE_LETTERS[observation.side]
+        + target_index.to_bytes(2)
+        + bytes((flags,))
+        + min(observation.attempt, MAX_ATTEMPT).to_bytes(2)
+        + min(int(control_wait_s * 1000), MAX_WAIT_MS).to_bytes(4)
+        + digest
+    )
+
+
+class Parker:
+    """The way of an observation into the store."""
+
+    def __init__(self, store: Store, codec: Codec, settings: ParkSettings) -> None:
+        self._store = store
+        self._codec = codec
+        self._settings = settings
+        self._queues: list[list[_Item]] = [[] for _ in range(store.shards)]
+        self._depths: dict[tuple[int, str], int] = {}
+        self._wakes = [asyncio.Event() for _ in range(store.shards)]
+        self._draining = False
+        self._emptied = asyncio.Event()
+        self.queued = 0
+        self.queued_bytes = 0
+
+    def __repr__(self) -> str:
+        """State the queue, so that logs and tests read it."""
+        return f"<Parker queued={self.queued} bytes={self.queued_bytes} store_depth={self.store_depth}>"
+
+    @property
+    def store_depth(self) -> int:
+        """Ready pairs and waiting observations, as the last flushes saw them."""
+        return sum(self._depths.values())
+
+    def offer(self, observation: Observation, settled: Settled, control_wait_s: float = 0.0) -> bool:
+        """Queue `observation`; `settled` is called once with whether it was parked.
+
+        Returns False at once, and calls nothing, where a bound turns it away.
+        """
+        settings = self._settings
+        if (
+            self.queued >= settings.queue
+            or self.queued_bytes >= settings.queue_bytes
+            or self.store_depth >= settings.store_depth
+        ):
+            return False
+        key = key_of(observation.target, observation.id, observation.id_source, observation.method, observation.path)
+        payload = self._codec.encode(key, observation)
+        head = head_of(observation, 0, control_wait_s)
+        shard = self._store.keys.shard_of(key)
+        self._queues[shard].append(_Item(key, observation.target, head, payload, settled))
+        self.queued += 1
+        self._emptied.clear()
+        self.queued_bytes += len(payload)
+        self._wakes[shard].set()
+        return True
+
+    async def run(self) -> None:
+        """Flush until cancelled. One flush a shard is on its way at any time."""
+        async with asyncio.TaskGroup() as group:
+            for shard in range(self._store.shards):
+                group.create_task(self._flush_shard(shard), name=f"park-{shard}")
+
+    async def drain(self, deadline_s: float) -> int:
+        """Send what is queued, for at most `deadline_s`; return how many were left and are lost."""
+        self._draining = True
+        if self.queued:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), deadline_s)
+        left = self.queued
+        for queue in self._queues:
+            self._settle(queue, parked=False)
+            queue.clear()
+        return left
+
+    async def _flush_shard(self, shard: int) -> None:
+        queue, wake = self._queues[shard], self._wakes[shard]
+        while True:
+            await wake.wait()
+            if len(queue) < self._settings.flush and not self._draining:
+                await asyncio.sleep(self._settings.gather_s)
+            items = list(islice(queue, self._settings.flush))
+            del queue[: len(items)]
+            if not queue:
+                wake.clear()
+            parked = await self._send(Flush(shard, items))
+            self._settle(items, parked=parked)
+
+    def _settle(self, items: Sequence[_Item], *, parked: bool) -> None:
+        for item in items:
+            self.queued -= 1
+            self.queued_bytes -= len(item.payload)
+            item.settled(parked)
+        if not self.queued:
+            self._emptied.set()
+
+    async def _send(self, flush: Flush) -> bool:
+        """Send one flush, again and again under its token while the store is away; False once that is hopeless."""
+        targets = list(dict.fromkeys(item.target for item in flush.items))
+        keys, args = self._call(flush, targets)
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._settings.token_s / 2
+        wait_s = RETRY_FIRST_S
+        while loop.time() < give_up_at:
+            try:
+                answer = await self._store.run(names.PARK, flush.shard, keys, args)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("parking waits for the store", extra={"error": repr(error), "queued": self.queued})
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MOST_S)
+                continue
+            self._note_depths(flush.shard, targets, answer)
+            return True
+        return False
+
+    def _call(self, flush: Flush, targets: Sequence[str]) -> tuple[list[str | bytes], list[bytes | int]]:
+        settings = self._settings
+        index = {target: place.to_bytes(2) for place, target in enumerate(targets)}
+        keys: list[str | bytes] = [names.token(flush.token)]
+        for target in targets:
+            keys.extend(names.of_target(target))
+        window_ms = int(settings.window_s * 1000)
+        life_ms = int((settings.window_s + settings.settle_s + settings.orphan_grace_s) * 1000)
+        args: list[bytes | int] = [settings.token_s, window_ms, int(settings.settle_s * 1000), life_ms, len(targets)]
+        for item in flush.items:
+            keys.append(names.waiting(item.key))
+            args.append(item.head[:1] + index[item.target] + item.head[3:])
+            args.append(item.payload)
+        return keys, args
+
+    def _note_depths(self, shard: int, targets: Sequence[str], answer: Any) -> None:
+        for place, target in enumerate(targets):
+            self._depths[shard, target] = int(answer[1 + 2 * place]) + int(answer[2 + 2 * place])

@@ -1,0 +1,109 @@
+"""Settle what is due: pairs whose settling ended, and observations whose partner never came.
+
+Any number of services may sweep one store. Examples of orphans go to `on_orphans`, for `doctor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from shadowdiff.pairing import names
+from shadowdiff.pairing.codec import Codec, UndecodableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shadowdiff.model import Observation
+    from shadowdiff.pairing.park import ParkSettings
+    from shadowdiff.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 0.1
+MOST_DUE = 200
+EXAMPLES = 3
+EXAMPLE_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An observation whose window ended with no partner."""
+
+    key: bytes
+    observation: Observation
+
+
+class Sweeper:
+    """The sweep of every shard, for the targets named."""
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        settings: ParkSettings,
+        targets: Callable[[], Sequence[str]],
+        on_orphans: Callable[[Sequence[Orphan]], None],
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._settings = settings
+        self._targets = targets
+        self._on_orphans = on_orphans
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            for shard in range(self._store.shards):
+                try:
+                    await self._sweep_dry(shard)
+                except (RedisError, OSError, TimeoutError) as error:
+                    log.warning("the sweep waits for the store", extra={"error": repr(error)})
+                    break
+            await asyncio.sleep(EVERY_S)
+
+    async def _sweep_dry(self, shard: int) -> None:
+        while True:
+            if await self.sweep(shard) < MOST_DUE:
+                return
+
+    async def sweep(self, shard: int) -> int:
+        """Settle up to MOST_DUE keys of each target in `shard`; return the most found for any one."""
+        targets = self._targets()
+        sets = [name for target in targets for name in names.deadlines(target)]
+        due: Any = await self._store.run(names.DUE, shard, sets, [MOST_DUE])
+        most = 0
+        for place, target in enumerate(targets):
+            keys: set[bytes] = {key for part in due[3 * place : 3 * place + 3] for key in part}
+            if keys:
+                most = max(most, len(keys))
+                await self._settle(shard, target, keys)
+        return most
+
+    async def _settle(self, shard: int, target: str, keys: set[bytes]) -> None:
+        settings = self._settings
+        head = len(self._store.keys.name(shard, b""))
+        answer: Any = await self._store.run(
+            names.SWEEP,
+            shard,
+            [*names.of_target(target), *(key[head:] for key in keys)],
+            [
+                int(settings.window_s * 1000),
+                int(settings.settle_s * 1000),
+                int((settings.window_s + settings.settle_s + settings.orphan_grace_s) * 1000),
+                EXAMPLES,
+                EXAMPLE_BYTES,
+            ],
+        )
+        orphans: list[Orphan] = []
+        for key, _side, payload in answer:
+            try:
+                orphans.append(Orphan(key, self._codec.decode(key, payload)))
+            except UndecodableError as error:
+                log.warning("an orphan cannot be read", extra={"target": target, "error": str(error)})
+        if orphans:
+            self._on_orphans(orphans)

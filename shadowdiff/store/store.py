@@ -1,0 +1,142 @@
+"""The connection to Redis and the plain reads that several floors share.
+
+In: a URL (or a client made elsewhere), a prefix, a number of shards. Out: script calls and reads by
+relative name. Holds: redis-py never retries by itself, so that whoever sends decides what a second try
+means; every command has a deadline; values come back as bytes and are never trusted as code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from shadowdiff.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from shadowdiff.store.scripts import Execute, Script
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+SHARDS_KEY = "shards"
+
+
+class StoreMisfitError(Exception):
+    """The store was written with other settings than the configuration's."""
+
+
+def connect(url: str) -> Redis:
+    """Return a client for `url` (redis://, rediss://, unix://) that never retries by itself."""
+    made: Redis = cast("Any", Redis).from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=CALL_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        health_check_interval=0,
+        client_name="shadowdiff",
+    )
+    return made
+
+
+class Store:
+    """One Redis: scripts and reads by relative name, and whether it answers."""
+
+    def __init__(self, client: Redis, prefix: str = "sd", shards: int = 1) -> None:
+        self.client = client
+        self._execute = cast("Execute", client.execute_command)  # pyright: ignore[reportUnknownMemberType] - untyped there
+        self.keys = Keys(prefix, shards)
+        self.up = False
+        self.version = ""
+
+    @property
+    def shards(self) -> int:
+        """How many hash tags the keys are spread over."""
+        return self.keys.shards
+
+    async def run(
+        self, script: Script, shard: int, keys: Sequence[str | bytes], args: Sequence[bytes | str | int]
+    ) -> Any:
+        """Run `script` with `keys` (relative) of `shard`; note whether the store answered.
+
+        Raises: redis.exceptions.RedisError.
+        """
+        names = [self.keys.name(shard, key) for key in keys]
+        return await self._note(script.run(self._execute, names, args))
+
+    async def command(self, *words: Any) -> Any:
+        """Send one command of plain words; raises redis.exceptions.RedisError."""
+        return await self._note(self._execute(*words))
+
+    async def _note(self, call: Awaitable[Any]) -> Any:
+        """Await a call to Redis and remember whether it answered."""
+        try:
+            answer = await call
+        except (RedisError, OSError, TimeoutError) as error:
+            if self.up:
+                log.warning("the store does not answer", extra={"error": repr(error)})
+            self.up = False
+            raise
+        if not self.up:
+            log.info("the store answers")
+        self.up = True
+        return answer
+
+    async def check(self) -> None:
+        """Learn the server's version, and fix the number of shards for this store's life.
+
+        Raises: StoreMisfitError where the store was made with another number of shards; RedisError.
+        """
+        self.version = await self._server_version()
+        name = self.keys.name(0, SHARDS_KEY)
+        await self.command("SET", name, self.shards, "NX")
+        found = int(await self.command("GET", name))
+        if found != self.shards:
+            raise StoreMisfitError(
+                f"store.shards is {self.shards}, but the data under prefix {self.keys.prefix!r} was written with"
+                f" {found}: set store.shards: {found}, or choose another store.prefix"
+            )
+
+    async def _server_version(self) -> str:
+        try:
+            info: Any = await self.command("INFO", "server")
+        except ResponseError:
+            return ""  # fakeredis knows no INFO
+        return str(info.get("valkey_version") or info.get("redis_version") or "")
+
+    async def counts(self, key: str) -> dict[str, int]:
+        """Return a hash of counts, summed over the shards."""
+        total: dict[str, int] = {}
+        for fields in await self._everywhere("HGETALL", key):
+            flat = cast("dict[bytes, bytes]", fields)
+            for field, count in flat.items():
+                name = field.decode()
+                total[name] = total.get(name, 0) + int(count)
+        return total
+
+    async def newest(self, key: str, n: int) -> list[bytes]:
+        """Return the newest `n` of a list over all shards, greatest value first."""
+        lists = cast("list[list[bytes]]", await self._everywhere("LRANGE", key, 0, n - 1))
+        return heapq.nlargest(n, [value for part in lists for value in part])
+
+    async def value(self, key: str) -> bytes | None:
+        """Return a string from whichever shard holds it."""
+        found = cast("list[bytes | None]", await self._everywhere("GET", key))
+        return next((value for value in found if value is not None), None)
+
+    async def _everywhere(self, command: str, key: str, *args: int) -> list[Any]:
+        calls = (self.command(command, self.keys.name(shard, key), *args) for shard in range(self.shards))
+        return list(await asyncio.gather(*calls))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()

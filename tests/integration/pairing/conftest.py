@@ -1,0 +1,163 @@
+"""A pairing bench over real Redis: park, sweep, claim, commit, and read the books."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shadowdiff.model import Observation, Result, Side
+from shadowdiff.pairing import (
+    Claim,
+    Claimer,
+    Codec,
+    Judged,
+    Ledger,
+    Orphan,
+    Parker,
+    ParkSettings,
+    Sweeper,
+    commit,
+    ledger_write,
+    read_ledger,
+)
+from shadowdiff.store import Store, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from tests.conftest import RedisServer
+
+TARGET = "shop"
+WITHIN_S = 10.0
+
+
+def observed(side: Side = Side.PRIMARY, request_id: str = "a", **changes: object) -> Observation:
+    """Return one observation with a unique id, changed as asked."""
+    fields: dict[str, object] = {
+        "side": side,
+        "target": TARGET,
+        "id": request_id,
+        "id_source": "x-diff-id",
+        "method": "GET",
+        "path": "/products/1",
+        "host": TARGET,
+        "status": 200,
+        "body": b'{"price": 1}',
+        "body_bytes": 12,
+        "attempt": 1,
+    }
+    return Observation(**(fields | changes))  # pyright: ignore[reportArgumentType] - fields are known above
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds; fail after a bound."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():  # noqa: ASYNC110 - tests wait on conditions
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Bench:
+    """One service's pairing, without the rest of the service."""
+
+    store: Store
+    settings: ParkSettings
+    codec: Codec = field(default_factory=lambda: Codec(os.urandom(32)))
+    orphans: list[Orphan] = field(default_factory=list[Orphan])
+    settled: list[bool] = field(default_factory=list[bool])
+
+    def __post_init__(self) -> None:
+        self.parker = Parker(self.store, self.codec, self.settings)
+        self.sweeper = Sweeper(self.store, self.codec, self.settings, lambda: [TARGET], self.orphans.extend)
+
+    def claimer(self, consumer: str = "one", shard: int = 0) -> Claimer:
+        """Return a reader of one shard."""
+        return Claimer(self.store, shard, consumer, [TARGET])
+
+    async def park(self, *observations: Observation, control_wait_s: float = 0.0) -> None:
+        """Park each in order, in a flush of its own."""
+        for observation in observations:
+            before = len(self.settled)
+            assert self.parker.offer(observation, self.settled.append, control_wait_s)
+            await until(lambda before=before: len(self.settled) > before)
+
+    async def claims(self, consumer: str = "one") -> list[Claim]:
+        """Claim whatever is ready in every shard."""
+        found: list[Claim] = []
+        for shard in range(self.store.shards):
+            claimer = self.claimer(consumer, shard)
+            await claimer.open()
+            found += await claimer.read(1000, 1)
+        return found
+
+    async def commit(self, claims: Sequence[Claim], result: Result = Result.MATCH) -> list[bool]:
+        """Commit `claims` with one result."""
+        answers: list[bool] = []
+        for shard in range(self.store.shards):
+            batch = [Judged(claim, (ledger_write(TARGET, result),)) for claim in claims if claim.shard == shard]
+            if batch:
+                answers += await commit(self.store, shard, batch)
+        return answers
+
+    async def sweep_until(self, condition: Callable[[Ledger], bool]) -> Ledger:
+        """Sweep until the ledger says so."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                for shard in range(self.store.shards):
+                    await self.sweeper.sweep(shard)
+                ledger = await self.ledger()
+                if condition(ledger):
+                    return ledger
+                await asyncio.sleep(0.01)
+
+    async def ledger(self) -> Ledger:
+        """Read the books."""
+        return await read_ledger(self.store, TARGET)
+
+    def body(self, claim: Claim, side: Side) -> bytes:
+        """Return one side's body of a claim."""
+        stored = {Side.PRIMARY: claim.primary, Side.CANDIDATE: claim.candidate, Side.CONTROL: claim.control}[side]
+        assert stored is not None
+        return self.codec.decode(claim.key, stored).body
+
+
+@pytest.fixture(params=[1, 4], ids=["one shard", "four shards"])
+def shards(request: pytest.FixtureRequest) -> int:
+    """Run each test on one shard and on several."""
+    return int(request.param)
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer, shards: int) -> AsyncIterator[Store]:
+    """Connect to an emptied real Redis."""
+    made = Store(connect(redis_server.unix_url), shards=shards)
+    await made.command("FLUSHALL")
+    await made.check()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def bench(store: Store) -> AsyncIterator[Bench]:
+    """Run a bench with a window long enough never to end by itself, and a settle that soon does."""
+    async for made in running(Bench(store, ParkSettings(window_s=600.0, settle_s=0.1, gather_s=0.001))):
+        yield made
+
+
+@pytest.fixture
+async def brief(store: Store) -> AsyncIterator[Bench]:
+    """Run a bench whose window ends at once."""
+    async for made in running(Bench(store, ParkSettings(window_s=0.05, settle_s=0.01, gather_s=0.001))):
+        yield made
+
+
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    """Keep the bench's parker running."""
+    async with asyncio.TaskGroup() as group:
+        flushing = group.create_task(bench.parker.run())
+        yield bench
+        flushing.cancel()

@@ -1,0 +1,232 @@
+"""Pairs come out of real Redis exactly once, in whatever order their halves went in."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from shadowdiff.model import Failure, Incr, Observation, Push, Put, Result, Side
+from shadowdiff.pairing import Judged, commit, ledger_write
+from shadowdiff.store import Store, StoreMisfitError
+from tests.integration.pairing.conftest import TARGET, Bench, observed
+
+PRIMARY, CANDIDATE, CONTROL = Side.PRIMARY, Side.CANDIDATE, Side.CONTROL
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([PRIMARY, CANDIDATE])))
+async def test_either_arrival_order_gives_one_pair(bench: Bench, order: tuple[Side, ...]) -> None:
+    """The two halves meet whichever comes first, and nothing waits afterwards."""
+    await bench.park(*(observed(side, body=side.encode(), body_bytes=len(side)) for side in order))
+    (claim,) = await bench.claims()
+    assert (b"primary", b"candidate") == (bench.body(claim, PRIMARY), bench.body(claim, CANDIDATE))
+    assert [True] == await bench.commit([claim])
+    ledger = await bench.ledger()
+    assert {"ready": 1, "match": 1, "ignored": 0, "mismatch": 0, "incomparable": 0, "pending": 0} == ledger["pairs"]
+    assert ledger["balanced"]
+    assert 1.0 == ledger["coverage"]["ratio"]
+
+
+async def test_arrival_order_never_changes_the_pairs(bench: Bench) -> None:
+    """Two hundred halves in random order give a hundred pairs, each of its own two halves."""
+    halves = [
+        observed(side, str(n), body=str(n).encode(), body_bytes=0) for n in range(100) for side in (PRIMARY, CANDIDATE)
+    ]
+    random.Random(7).shuffle(halves)
+    await bench.park(*halves)
+    claims = await bench.claims()
+    bodies = [(bench.body(claim, PRIMARY), bench.body(claim, CANDIDATE)) for claim in claims]
+    assert sorted((str(n).encode(), str(n).encode()) for n in range(100)) == sorted(bodies)
+    assert (await bench.ledger())["balanced"]
+
+
+async def test_a_commit_counts_once_however_often_it_is_sent(bench: Bench) -> None:
+    """A second commit of the same pair is answered with False and changes nothing."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE))
+    (claim,) = await bench.claims()
+    writes = (ledger_write(TARGET, Result.MATCH), Incr("counts", "seen"), Push("list", b"x", 5), Put("item", b"y", 60))
+    assert [True] == await commit(bench.store, claim.shard, [Judged(claim, writes)])
+    assert [False] == await commit(bench.store, claim.shard, [Judged(claim, writes)])
+    assert {"seen": 1} == await bench.store.counts("counts")
+    assert [b"x"] == await bench.store.newest("list", 10)
+    assert b"y" == await bench.store.value("item")
+    assert 1 == (await bench.ledger())["pairs"]["match"]
+
+
+async def test_a_hash_past_its_cap_counts_under_other(bench: Bench) -> None:
+    """New fields past the cap go to `_other`; known ones still count."""
+    for n in range(4):
+        await bench.park(observed(PRIMARY, str(n)), observed(CANDIDATE, str(n)))
+    claims = sorted(await bench.claims(), key=lambda claim: claim.shard)
+    first = claims[0].shard
+    for n, claim in enumerate(claim for claim in claims if claim.shard == first):
+        await commit(bench.store, first, [Judged(claim, (Incr("capped", f"f{n}", cap=2), Incr("capped", "f0", cap=2)))])
+    counts = await bench.store.counts("capped")
+    committed = sum(claim.shard == first for claim in claims)
+    assert committed + min(committed, 1) == counts["f0"]
+    assert max(0, committed - 2) == counts.get("_other", 0)
+
+
+async def test_an_id_used_twice_after_its_pair_counts_late(bench: Bench) -> None:
+    """The tombstone turns away what comes after, on both sides."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE), observed(PRIMARY, status=404), observed(CANDIDATE))
+    assert 1 == len(await bench.claims())
+    ledger = await bench.ledger()
+    assert (1, 1) == (ledger["observations"]["primary"]["late"], ledger["observations"]["candidate"]["late"])
+    assert ledger["balanced"]
+
+
+async def test_the_same_side_twice_is_a_duplicate_when_equal(bench: Bench) -> None:
+    """An equal answer with an equal attempt is dropped and counted."""
+    await bench.park(observed(PRIMARY), observed(PRIMARY), observed(CANDIDATE))
+    assert 1 == len(await bench.claims())
+    ledger = await bench.ledger()
+    assert 1 == ledger["observations"]["primary"]["duplicate"]
+    assert ledger["balanced"]
+
+
+async def test_the_same_side_twice_is_ambiguous_when_unequal(bench: Bench) -> None:
+    """Nothing of a key that two different requests used is compared."""
+    await bench.park(observed(PRIMARY), observed(PRIMARY, status=404), observed(CANDIDATE))
+    assert [] == await bench.claims()
+    ledger = await bench.ledger()
+    assert 2 == ledger["observations"]["primary"]["ambiguous"]
+    assert 1 == ledger["observations"]["candidate"]["ambiguous"]
+    assert 0 == ledger["observations"]["primary"]["waiting"]
+    assert ledger["balanced"]
+
+
+@pytest.mark.parametrize("candidate_at", range(3))
+async def test_the_highest_attempt_is_the_answer_that_counts(bench: Bench, candidate_at: int) -> None:
+    """A retried 503 is replaced by the 200 that followed, wherever the candidate's half falls between them."""
+    halves = [observed(PRIMARY, status=503, attempt=1), observed(PRIMARY, body=b"ok", body_bytes=2, attempt=2)]
+    halves.insert(candidate_at, observed(CANDIDATE))
+    await bench.park(*halves)
+    (claim,) = await bench.claims()
+    assert b"ok" == bench.body(claim, PRIMARY)
+    ledger = await bench.ledger()
+    assert (1, 1) == (ledger["observations"]["primary"]["replaced"], ledger["observations"]["primary"]["paired"])
+    assert ledger["balanced"]
+
+
+async def test_an_earlier_attempt_that_comes_later_is_replaced_too(bench: Bench) -> None:
+    """Records may overtake each other on their way."""
+    await bench.park(observed(PRIMARY, attempt=2), observed(PRIMARY, status=503, attempt=1), observed(CANDIDATE))
+    (claim,) = await bench.claims()
+    assert b'{"price": 1}' == bench.body(claim, PRIMARY)
+    assert 1 == (await bench.ledger())["observations"]["primary"]["replaced"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": 503}, {"status": 0, "failure": Failure.RESET}, {"headers": ((b"grpc-status", b"14"),)}]
+)
+async def test_an_answer_that_may_be_retried_settles_before_it_pairs(bench: Bench, change: dict[str, object]) -> None:
+    """A 5xx, a reset or a failed gRPC call waits for `settle`, then pairs as it is."""
+    await bench.park(observed(PRIMARY, **change), observed(CANDIDATE))
+    assert 0 == (await bench.ledger())["pairs"]["ready"]
+    ledger = await bench.sweep_until(lambda books: books["pairs"]["ready"] == 1)
+    assert ledger["balanced"]
+    assert 1 == len(await bench.claims())
+
+
+async def test_a_shared_id_settles_and_is_keyed_by_path_too(bench: Bench) -> None:
+    """Two calls of one trace to different paths are two pairs."""
+    shared = {"id_source": "x-request-id"}
+    for path in ("/a", "/b"):
+        await bench.park(observed(PRIMARY, path=path, **shared), observed(CANDIDATE, path=path, **shared))
+    assert 0 == (await bench.ledger())["pairs"]["ready"]
+    await bench.sweep_until(lambda books: books["pairs"]["ready"] == 2)
+    assert {"/a", "/b"} == {bench.codec.decode(claim.key, claim.primary).path for claim in await bench.claims()}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([PRIMARY, CANDIDATE, CONTROL])))
+async def test_a_pair_marked_for_the_control_waits_for_it(bench: Bench, order: tuple[Side, ...]) -> None:
+    """In all six orders the control joins its pair."""
+    for side in order:
+        await bench.park(
+            observed(side, body=side.encode(), body_bytes=0), control_wait_s=600.0 if side is CANDIDATE else 0
+        )
+    (claim,) = await bench.claims()
+    assert b"control" == bench.body(claim, CONTROL)
+    ledger = await bench.ledger()
+    assert [1, 1, 1] == [row["paired"] for row in ledger["observations"].values()]
+    assert ledger["balanced"]
+
+
+async def test_a_control_that_does_not_answer_is_left_behind(bench: Bench) -> None:
+    """After the control's deadline the pair goes on without it; the control's answer then is late."""
+    await bench.park(observed(CANDIDATE), control_wait_s=0.05)
+    await bench.park(observed(PRIMARY))
+    await bench.sweep_until(lambda books: books["pairs"]["ready"] == 1)
+    await bench.park(observed(CONTROL))
+    ledger = await bench.ledger()
+    assert (0, 1) == (ledger["observations"]["control"]["paired"], ledger["observations"]["control"]["late"])
+    assert ledger["balanced"]
+
+
+@pytest.mark.parametrize("side", [PRIMARY, CANDIDATE, CONTROL])
+async def test_an_observation_without_a_partner_becomes_an_orphan(brief: Bench, side: Side) -> None:
+    """When its window ends it is counted, kept as an example, and leaves a tombstone."""
+    await brief.park(observed(side))
+    ledger = await brief.sweep_until(lambda books: books["observations"][side]["orphaned"] == 1)
+    assert ledger["balanced"]
+    assert ["/products/1"] == [orphan.observation.path for orphan in brief.orphans]
+
+
+async def test_an_observation_removed_behind_the_services_back_unbalances_the_books(bench: Bench) -> None:
+    """Waiting is read from what is really there, so a missing value shows at once and for good."""
+    await bench.park(observed(PRIMARY))
+    assert (await bench.ledger())["balanced"]
+    (key,) = await _keys(bench.store, b"*}:o:*")
+    await bench.store.command("DEL", key)
+    assert not (await bench.ledger())["balanced"]
+
+
+async def test_a_ready_pair_removed_behind_the_services_back_unbalances_the_books(bench: Bench) -> None:
+    """Pending is the length of the stream."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE))
+    (claim,) = await bench.claims()
+    await bench.store.command("XDEL", bench.store.keys.name(claim.shard, f"ready:{TARGET}"), claim.entry)
+    assert not (await bench.ledger())["balanced"]
+
+
+async def test_what_a_dead_worker_left_is_claimed_with_its_deliveries(bench: Bench) -> None:
+    """Another consumer gets the same pair again, and learns how often it was handed out."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE))
+    (first,) = await bench.claims("dead")
+    (second,) = await bench.claimer("two", first.shard).reclaim(10, 0.0)
+    (third,) = await bench.claimer("three", first.shard).reclaim(10, 0.0)
+    assert (first.entry, 2, 3) == (third.entry, second.deliveries, third.deliveries)
+    assert [True] == await bench.commit([third])
+    assert [] == await bench.claimer("four", first.shard).reclaim(10, 0.0)
+
+
+async def test_waiting_values_are_unreadable_without_the_key(bench: Bench) -> None:
+    """No part of a body lies in Redis in clear."""
+    await bench.park(observed(PRIMARY, body=b"card 4111111111111111", body_bytes=21))
+    for key in await _keys(bench.store, b"*}:o:*"):
+        assert b"4111" not in await bench.store.command("GET", key)
+
+
+async def test_a_store_of_another_shard_count_is_refused(store: Store) -> None:
+    """The number of shards is fixed for a store's life, and the message says the way out."""
+    other = Store(store.client, shards=store.shards + 1)
+    with pytest.raises(StoreMisfitError, match=f"set store.shards: {store.shards}"):
+        await other.check()
+
+
+async def test_reading_the_ledger_changes_no_number(bench: Bench) -> None:
+    """Two reads in a row are equal, and so is the whole database."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE), observed(PRIMARY, "b"))
+    before = await _dump(bench.store)
+    assert await bench.ledger() == await bench.ledger()
+    assert before == await _dump(bench.store)
+
+
+async def _keys(store: Store, pattern: bytes) -> list[bytes]:
+    return await store.command("KEYS", pattern)
+
+
+async def _dump(store: Store) -> dict[bytes, bytes]:
+    return {key: await store.command("DUMP", key) for key in await _keys(store, b"*")}
