@@ -9,14 +9,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from shadowdiff.demo.process import Child, start, wait_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 READY_WITHIN_S = 20.0
 VERSION_WITHIN_S = 20.0

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         _ = ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above could be heard
             sys.exit(1)
-    os.execv(program, arguments[1:])  # noqa: S606: the very purpose
+    os.execv(program, arguments[1:])  # noqa: S606 - the very purpose
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ Holds: what it returns was free a moment ago; whoever binds it next has it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HOST = "127.0.0.1"
 
@@ -16,8 +19,7 @@ def free_ports(wanted: Sequence[int]) -> list[int]:
     """Return one port for each wanted one: itself where it is free, else any free one (0: any); all different."""
     held: list[socket.socket] = []
     try:
-        for port in wanted:
-            held.append(_bind(port))
+        held.extend(map(_bind, wanted))
         return [one.getsockname()[1] for one in held]
     finally:
         for one in held:

@@ -12,9 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 LEASH = Path(__file__).with_name("leash.py")
 STOP_WITHIN_S = 15.0
@@ -69,12 +72,11 @@ async def stop(child: Child, within_s: float = STOP_WITHIN_S) -> int:
     """Ask the program to end, insist after `within_s`, and return its exit code."""
     if child.alive:
         child.process.terminate()
-    deadline = time.monotonic() + within_s
-    while child.alive and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_S)
-    if child.alive:
+    try:
+        return await asyncio.to_thread(child.process.wait, within_s)
+    except subprocess.TimeoutExpired:
         child.process.kill()
-    return child.process.wait()
+        return child.process.wait()
 
 
 async def wait_ready(child: Child, ready: Callable[[], Awaitable[bool]], within_s: float) -> None:
@@ -85,7 +87,9 @@ async def wait_ready(child: Child, ready: Callable[[], Awaitable[bool]], within_
     deadline = time.monotonic() + within_s
     while not await ready():
         if not child.alive:
-            raise DemoError(f"{child.name} ended with code {child.process.returncode}; {child.log} says:\n{child.tail()}")
+            raise DemoError(
+                f"{child.name} ended with code {child.process.returncode}; {child.log} says:\n{child.tail()}"
+            )
         if time.monotonic() > deadline:
             raise DemoError(f"{child.name} was not ready after {within_s:g} s; {child.log} says:\n{child.tail()}")
         await asyncio.sleep(POLL_S)
