@@ -14,7 +14,6 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final, Self
 
-from shadowdiff.store.embedded_fake import FakeStore
 from shadowdiff.store.embedded_folder import DataFolder, EmbeddedStoreError, default_folder
 from shadowdiff.store.embedded_server import (
     Binary,
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from redis.asyncio import Redis
+
+    from shadowdiff.store.embedded_fake import FakeStore
 
 __all__ = ["EmbeddedStore", "EmbeddedStoreError", "choose_and_start"]
 
@@ -145,6 +146,8 @@ class EmbeddedStore:
     @classmethod
     def of_fake(cls) -> EmbeddedStore:
         """Return a store in this process's memory."""
+        from shadowdiff.store.embedded_fake import FakeStore  # 0.2 s and a Lua library, for the few that need it
+
         fake = FakeStore()
         store = cls("fakeredis", fake.version, "fake://", durable=False, key=None)
         store._fake = fake

@@ -158,6 +158,7 @@ async def _stop_exactly(pid: int, started: int) -> bool:
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, sign)
+                signal.pidfd_send_signal(handle, signal.SIGCONT)  # a stopped process would never see the first
             if await _gone(pid, started, _STOP_S):
                 return True
         raise EmbeddedStoreError(f"the server that an earlier run left (pid {pid}) does not end: stop it by hand")
@@ -266,6 +267,7 @@ class Server:
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 process.send_signal(sign)
+                process.send_signal(signal.SIGCONT)  # a stopped process would never see the first
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_S):
                     await process.wait()
@@ -319,7 +321,7 @@ def _quoted(path: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return what the server needs of ours. Its locale is fixed: Redis 7 ends at once under one that is not installed."""
+    """Return what the server needs of ours. Its locale is fixed: Redis 7 ends at once under one that is missing."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
     return {**kept, "LC_ALL": "C"}
 
