@@ -1,0 +1,100 @@
+"""The headers of a request: which marks it bears, and which of them v2 is to see.
+
+In: raw header fields as they were received, names in lower case.  Out: the marks that the intake decides by,
+and the fields to send on.
+Holds: pure.  Hop-by-hop fields (RFC 9110, section 7.6.1; also those that Connection names), the proxy's own
+fields and the framing of the body never go on; order and duplicates of the rest are kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+MARK = b"x-shadowdiff"
+BAGGAGE = b"baggage"
+BAGGAGE_KEY = b"shadowdiff"
+BAGGAGE_MEMBER = "shadowdiff=1"
+
+_WITHHELD = frozenset({
+    "connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding",
+    "upgrade", "http2-settings", "expect", "content-length", "host",
+    "x-diff-id", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "x-shadowdiff", "baggage",
+})  # fmt: skip
+_DECIDING = frozenset({b"host", MARK, BAGGAGE, b"upgrade"})
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
+
+_REMEMBERED_NAMES = 2048
+_names: dict[bytes, str] = {}
+"""Raw name to its text; empty where the field is withheld. Only a cache: bounded, and derived from its key."""
+
+
+class Marks(NamedTuple):
+    """What the intake decides by, found in one pass."""
+
+    host: bytes
+    is_shadow: bool
+    upgrade: bytes
+
+
+def read_marks(headers: RawHeaders) -> Marks:
+    """Find the Host, the marks of shadow traffic (ours, or passed on to us in baggage), and an upgrade."""
+    host = upgrade = b""
+    is_shadow = False
+    for name, value in headers:
+        if name in _DECIDING:
+            if name == b"host":
+                host = value
+            elif name == b"upgrade":
+                upgrade = value.lower()
+            elif name == MARK or has_member(value):
+                is_shadow = True
+    return Marks(host, is_shadow, upgrade)
+
+
+def has_member(baggage: bytes) -> bool:
+    """Whether a baggage header (W3C Baggage, section 3.2) holds the member that shadow traffic bears."""
+    if BAGGAGE_KEY not in baggage:
+        return False
+    return any(member.partition(b"=")[0].strip() == BAGGAGE_KEY for member in baggage.split(b","))
+
+
+def forwarded(headers: RawHeaders) -> list[tuple[str, str]]:
+    """Return the fields to send on, with the mark and the baggage member added; Host is the caller's."""
+    sent: list[tuple[str, str]] = []
+    baggage = listed = b""
+    for name, value in headers:
+        text = _names.get(name)
+        if text is None:
+            text = _learn(name)
+        if text:
+            sent.append((text, _decoded(value)))
+        elif name == b"connection":
+            if value not in _USUAL_CONNECTION:
+                listed = listed + b"," + value if listed else value
+        elif name == BAGGAGE:
+            baggage = baggage + b"," + value if baggage else value
+    if listed:
+        hop_by_hop = {token.strip().lower() for token in listed.decode("latin-1").split(",")}
+        sent = [field for field in sent if field[0] not in hop_by_hop]
+    sent.append(("x-shadowdiff", "1"))
+    sent.append(("baggage", f"{_decoded(baggage)},{BAGGAGE_MEMBER}" if baggage else BAGGAGE_MEMBER))
+    return sent
+
+
+def _decoded(value: bytes) -> str:
+    # The client encodes as UTF-8: what is UTF-8 arrives unchanged, and Latin-1 arrives as the same characters.
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _learn(name: bytes) -> str:
+    text = name.decode("latin-1")
+    if text in _WITHHELD:
+        text = ""
+    if len(_names) < _REMEMBERED_NAMES:
+        _names[name] = text
+    return text

@@ -1,0 +1,236 @@
+"""The two forms of a recorded response: headers beside a body, and one line of NDJSON.
+
+In: what a recorder sent.  Out: an observation whose target is still open, or `Refused` with one line that names
+the header or field, the value and what would be right.
+Holds: pure.  Sizes and numbers are checked, never trusted; a body is kept up to the bound that the caller sets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shadowdiff.model import UNKNOWN_TARGET, Headers, Observation, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PREFIX = b"x-shadowdiff-"
+HEADER_PREFIX = b"x-shadowdiff-h-"
+TRAILER_PREFIX = b"x-shadowdiff-trailer-"
+MAX_ID_CHARS = 256
+MAX_ATTEMPT = 100
+_H, _T = len(HEADER_PREFIX), len(TRAILER_PREFIX)
+_SIDES = {side.value.encode(): side for side in Side}
+_STATUSES = {str(status).encode(): status for status in range(100, 600)}
+_REQUIRED = (b"id", b"id-source", b"method", b"path", b"host", b"status")
+
+
+class Refused(Exception):  # noqa: N818 - it names what became of the record
+    """A record that cannot be taken, and why, in one line."""
+
+
+class Form(msgspec.Struct, gc=False):
+    """The parts of one `POST /record`, apart from its body."""
+
+    fields: dict[bytes, bytes]
+    headers: Headers
+    trailers: Headers
+
+    @property
+    def host(self) -> bytes:
+        """The Host that the user sent; empty where it is missing."""
+        return self.fields.get(b"x-shadowdiff-host", b"")
+
+    @property
+    def side(self) -> Side:
+        """The side as far as it can be told; the primary where it cannot."""
+        return _SIDES.get(self.fields.get(b"x-shadowdiff-side", b"primary"), Side.PRIMARY)
+
+
+def read_form(headers: Iterable[tuple[bytes, bytes]]) -> Form:
+    """Sort the headers of a `POST /record`, in one pass; those without the prefix speak of the post itself."""
+    fields: dict[bytes, bytes] = {}
+    answered: list[tuple[bytes, bytes]] = []
+    trailers: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name[:_H] == HEADER_PREFIX:
+            answered.append((name[_H:], value))
+        elif name[:13] == PREFIX:
+            if name[:_T] == TRAILER_PREFIX:
+                trailers.append((name[_T:], value))
+            else:
+                fields[name] = value
+    return Form(fields, tuple(answered), tuple(trailers))
+
+
+def observe(form: Form, body: bytes, at_ms: int) -> Observation:
+    """Return the observation that a form and its body make; its target is `UNKNOWN_TARGET`.
+
+    Raises: Refused, naming the first header that is wrong.
+    """
+    get = form.fields.get
+    record_id = get(b"x-shadowdiff-id")
+    source = get(b"x-shadowdiff-id-source")
+    method = get(b"x-shadowdiff-method")
+    path = get(b"x-shadowdiff-path")
+    host = get(b"x-shadowdiff-host")
+    raw_status = get(b"x-shadowdiff-status")
+    if not (record_id and source and method and path and host and raw_status):
+        raise Refused(_missing(form))
+    side = _SIDES.get(get(b"x-shadowdiff-side", b"primary"))
+    status = _STATUSES.get(raw_status)
+    if side is None or status is None or len(record_id) > MAX_ID_CHARS:
+        raise Refused(_misstated(form))
+    raw_size, raw_attempt, raw_duration = (
+        get(b"x-shadowdiff-size"),
+        get(b"x-shadowdiff-attempt"),
+        get(b"x-shadowdiff-duration-ms"),
+    )
+    size = len(body)
+    return Observation(
+        side=side,
+        target=UNKNOWN_TARGET,
+        id=record_id.decode("latin-1"),
+        id_source=source.decode("latin-1"),
+        method=method.decode("latin-1"),
+        path=path.decode("latin-1"),
+        host=host.decode("latin-1"),
+        status=status,
+        headers=form.headers,
+        body=body,
+        body_bytes=_size(raw_size, size) if raw_size else size,
+        trailers=form.trailers,
+        attempt=min(_number(b"attempt", raw_attempt), MAX_ATTEMPT) if raw_attempt else 0,
+        duration_ms=_duration(raw_duration) if raw_duration else -1.0,
+        at_ms=at_ms,
+    )
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:40].decode("latin-1"))
+
+
+def _missing(form: Form) -> str:
+    name = next(name for name in _REQUIRED if not form.fields.get(PREFIX + name))
+    return f"x-shadowdiff-{name.decode()} is missing: a record needs id, id-source, method, path, host and status"
+
+
+def _misstated(form: Form) -> str:
+    side, status = form.fields.get(b"x-shadowdiff-side", b"primary"), form.fields[b"x-shadowdiff-status"]
+    if side not in _SIDES:
+        return f"x-shadowdiff-side is {_shown(side)}: it is one of primary, candidate, control"
+    if status not in _STATUSES:
+        return f"x-shadowdiff-status is {_shown(status)}: it is a number from 100 to 599"
+    return f"x-shadowdiff-id has more than {MAX_ID_CHARS} characters"
+
+
+def _number(name: bytes, value: bytes) -> int:
+    if not value.isdigit() or len(value) > 15:  # noqa: PLR2004 - no size or count needs more digits
+        raise Refused(f"x-shadowdiff-{name.decode()} is {_shown(value)}: it is a whole number, 0 or more")
+    return int(value)
+
+
+def _size(value: bytes, body_bytes: int) -> int:
+    size = _number(b"size", value)
+    if size < body_bytes:
+        raise Refused(f"x-shadowdiff-size is {size}: the body alone has {body_bytes} bytes")
+    return size
+
+
+def _duration(value: bytes) -> float:
+    try:
+        duration_ms = float(value)
+    except ValueError:
+        duration_ms = math.nan
+    if not 0 <= duration_ms < math.inf:
+        raise Refused(f"x-shadowdiff-duration-ms is {_shown(value)}: it is a number of milliseconds, 0 or more")
+    return duration_ms
+
+
+class Line(msgspec.Struct, gc=False, kw_only=True):
+    """One line of `POST /records`, with the same names as the headers."""
+
+    id: str
+    id_source: str
+    method: str
+    path: str
+    host: str
+    status: int
+    side: Side = Side.PRIMARY
+    size: int | None = None
+    attempt: int = 0
+    duration_ms: float = -1.0
+    headers: list[tuple[str, str]] = []
+    trailers: list[tuple[str, str]] = []
+    body_base64: bytes = b""
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+class _Whose(msgspec.Struct, gc=False):
+    host: str = ""
+
+
+_whose = msgspec.json.Decoder(_Whose)
+
+
+def host_of_line(line: bytes) -> str:
+    """Return the host of a line that was refused, as far as it can be told, so that it is counted with its target."""
+    try:
+        return _whose.decode(line).host
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
+    """Return the observation that one line makes; its target is `UNKNOWN_TARGET`.
+
+    Raises: Refused, naming the field that is wrong.
+    """
+    try:
+        record = _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(" ".join(str(error).split())) from error
+    size = len(record.body_base64) if record.size is None else record.size
+    _check_line(record, size, max_body_bytes)
+    return Observation(
+        side=record.side,
+        target=UNKNOWN_TARGET,
+        id=record.id,
+        id_source=record.id_source,
+        method=record.method,
+        path=record.path,
+        host=record.host,
+        status=record.status,
+        headers=_fields(record.headers),
+        body=record.body_base64,
+        body_bytes=size,
+        trailers=_fields(record.trailers),
+        attempt=min(record.attempt, MAX_ATTEMPT),
+        duration_ms=record.duration_ms,
+        at_ms=at_ms,
+    )
+
+
+def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
+    for name in ("id", "id_source", "method", "path", "host"):
+        if not getattr(record, name):
+            raise Refused(f"{name} is empty")
+    if len(record.id) > MAX_ID_CHARS:
+        raise Refused(f"id has more than {MAX_ID_CHARS} characters")
+    if str(record.status).encode() not in _STATUSES:
+        raise Refused(f"status is {record.status}: it is a number from 100 to 599")
+    if len(record.body_base64) > max_body_bytes:
+        raise Refused(f"body_base64 holds more than {max_body_bytes} bytes: cut it, and say the full size in size")
+    if size < len(record.body_base64):
+        raise Refused(f"size is {size}: the body alone has {len(record.body_base64)} bytes")
+    if record.attempt < 0:
+        raise Refused(f"attempt is {record.attempt}: it is a whole number, 0 or more")
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> Headers:
+    return tuple([(name.lower().encode(), value.encode()) for name, value in pairs])

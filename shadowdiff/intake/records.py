@@ -1,0 +1,217 @@
+"""Take in the responses that recorders post (port 8081).
+
+In: `POST /record` (one response) and `POST /records` (NDJSON, many), as an ASGI 3 application.
+Out: observations, offered to the sink; 202 as soon as they are in its bounded queue, 503 when it is full.
+Holds: each record gets exactly one disposition; a bad line never costs the good ones beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from shadowdiff.intake.asgi import answer_other
+from shadowdiff.intake.hosts import HostIndex
+from shadowdiff.intake.record_form import Refused, host_of_line, observe, observe_line, read_form
+from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from shadowdiff.intake.asgi import Receive, Scope, Send
+    from shadowdiff.intake.books import Books, RecordRow
+    from shadowdiff.intake.dispatch import Keeps, Sink
+    from shadowdiff.intake.headers import RawHeaders
+
+MAX_RECORD_BYTES = 1 << 20
+MAX_BATCH_BYTES = 16 << 20
+LINES_PER_TURN = 64
+"""Lines of a batch taken before others get a turn on the loop."""
+
+_ACCEPTED = {"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]}
+_NOTHING = {"type": "http.response.body", "body": b""}
+_OVERLOADED = "the queue is full: send it again later, or sample on the recorder's side"
+
+
+class _Place:
+    """What a record's host names: its target's settings, made ready, and its rows by side."""
+
+    __slots__ = ("keeps_all", "methods", "name", "rows", "sample")
+
+    def __init__(self, books: Books, target: Target | None) -> None:
+        self.name = target.name if target else UNKNOWN_TARGET
+        self.methods = frozenset(target.methods if target else ())
+        self.sample = target.sample if target else 1.0
+        self.keeps_all = self.sample >= 1.0
+        self.rows = {side: books.record_row(self.name, side) for side in Side}
+
+
+class RecordsApp:
+    """The records intake. `replace` swaps the targets between two records."""
+
+    def __init__(
+        self,
+        *,
+        sink: Sink,
+        books: Books,
+        keeps: Keeps,
+        targets: Iterable[Target],
+        now_ms: Callable[[], int],
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+    ) -> None:
+        self._sink = sink
+        self._books = books
+        self._keeps = keeps
+        self._now_ms = now_ms
+        self._max_record_bytes = max_record_bytes
+        self._max_batch_bytes = max_batch_bytes
+        self._unknown = _Place(books, None)
+        self._hosts: HostIndex[_Place]
+        self.replace(targets)
+
+    def replace(self, targets: Iterable[Target]) -> None:
+        """Take new targets and settings."""
+        places = [(target, _Place(self._books, target)) for target in targets]
+        self._hosts = HostIndex([(host, place) for target, place in places for host in target.hosts])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+        elif scope["method"] != "POST":
+            await _refuse(send, 405, "only POST is served here: POST /record or POST /records", (b"allow", b"POST"))
+        elif scope["path"] == "/record":
+            await self._take_one(scope, receive, send)
+        elif scope["path"] == "/records":
+            await self._take_many(scope, receive, send)
+        else:
+            await _refuse(send, 404, "nothing is served at this path: POST /record or POST /records")
+
+    async def _take_one(self, scope: Scope, receive: Receive, send: Send) -> None:
+        form = read_form(cast("RawHeaders", scope["headers"]))
+        place, _ = self._hosts.find(form.host)
+        place = place or self._unknown
+        row = place.rows[form.side]
+        row.received += 1
+        row.in_flight += 1
+        body = await self._body(scope, receive, self._max_record_bytes)
+        if body is None:
+            _refused(row)
+            await _refuse(
+                send, 413, f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
+            )
+            return
+        try:
+            observation = observe(form, body, self._now_ms())
+        except Refused as error:
+            _refused(row)
+            await _refuse(send, 400, str(error))
+            return
+        if self._file(place, row, observation):
+            await send(_ACCEPTED)
+            await send(_NOTHING)
+        else:
+            await _refuse(send, 503, _OVERLOADED, (b"retry-after", b"1"))
+
+    async def _take_many(self, scope: Scope, receive: Receive, send: Send) -> None:
+        batch = await self._body(scope, receive, self._max_batch_bytes)
+        if batch is None:
+            self._count_refused(b"")
+            await _refuse(send, 413, f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones")
+            return
+        accepted, overloaded = 0, False
+        refused: list[dict[str, int | str]] = []
+        for number, line in enumerate(batch.split(b"\n"), 1):
+            if number % LINES_PER_TURN == 0:
+                await asyncio.sleep(0)
+            if not line.strip():
+                continue
+            try:
+                taken = self._take_line(line)
+            except Refused as error:
+                self._count_refused(line)
+                refused.append({"line": number, "error": str(error)})
+                continue
+            accepted += taken
+            if not taken:
+                overloaded = True
+                refused.append({"line": number, "error": _OVERLOADED})
+        if accepted:
+            answer = msgspec.json.encode({"accepted": accepted, "refused": refused})
+            await _answer(send, 202, answer, b"application/json")
+        elif refused:
+            first = refused[0]
+            await _refuse(send, 503 if overloaded else 400, f"line {first['line']}: {first['error']}")
+        else:
+            await _refuse(send, 400, "the batch is empty: one JSON object per line")
+
+    def _take_line(self, line: bytes) -> bool:
+        observation = observe_line(line, self._now_ms(), self._max_record_bytes)
+        place = self._hosts.find_text(observation.host).entry or self._unknown
+        row = place.rows[observation.side]
+        row.received += 1
+        row.in_flight += 1
+        return self._file(place, row, observation)
+
+    def _file(self, place: _Place, row: RecordRow, observation: Observation) -> bool:
+        """Give a sound record its disposition; False when there is no room for it."""
+        if observation.method not in place.methods:
+            row.in_flight -= 1
+            row.ineligible += 1
+            if place is self._unknown:
+                self._books.unknown_recorded.saw(observation.host, observation.path)
+            return True
+        if not place.keeps_all and not self._keeps(observation.id, place.sample):
+            row.in_flight -= 1
+            row.sampled_out += 1
+            return True
+        if self._sink(msgspec.structs.replace(observation, target=place.name), row.settled, 0.0):
+            return True
+        row.in_flight -= 1
+        row.shed += 1
+        self._books.shed(place.name, "records_queue")
+        return False
+
+    def _count_refused(self, line: bytes) -> None:
+        place = self._hosts.find_text(host_of_line(line)).entry or self._unknown
+        row = place.rows[Side.PRIMARY]
+        row.received += 1
+        row.in_flight += 1
+        _refused(row)
+
+    async def _body(self, scope: Scope, receive: Receive, limit: int) -> bytes | None:
+        """Read the body; None when it has more than `limit` bytes or its sender left before the end."""
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+            if int(declared) > limit:
+                return None
+            parts, size = [body], len(body)
+            while message.get("more_body") and size <= limit:
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+            body = b"".join(parts)
+        return body if message["type"] == "http.request" and len(body) <= limit else None
+
+
+def _refused(row: RecordRow) -> None:
+    row.in_flight -= 1
+    row.refused += 1
+
+
+async def _refuse(send: Send, status: int, line: str, *headers: tuple[bytes, bytes]) -> None:
+    text = f"{line}\n" if line else f"{HTTPStatus(status).phrase}\n"
+    await _answer(send, status, text.encode(), b"text/plain; charset=utf-8", *headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
+    length = str(len(body)).encode()
+    listed = [(b"content-type", content_type), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": body})
