@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
@@ -37,15 +38,17 @@ _COOKIES: Final = frozenset({"cookie", "set-cookie"})
 _SCHEMES: Final = frozenset({"basic", "bearer", "digest", "negotiate", "dpop", "hmac", "apikey", "aws4-hmac-sha256"})
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-_JSON_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_JSON_COLON: Final = re.compile(r"\s*:\s*")
+_JSON_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_JSON_TOKEN: Final = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"?)(\s*:\s*)?', re.DOTALL)
 _JSON_SCALAR: Final = re.compile(r'[^\s,\]}"\[{]*')
 _JSON_NESTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _PARAMETER: Final = re.compile(r"([?&;])([^=&;#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
 _TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}|(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}")
 _PATH_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
+_PUNCTUATION: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str, extra: frozenset[str] = frozenset()) -> bool:
     """Return whether what stands under a name is taken for a secret."""
     plain = _NOT_IN_NAMES.sub("", name.lower())
@@ -58,6 +61,7 @@ class Redactor:
     def __init__(self, key: bytes, names: Iterable[str] = ()) -> None:
         self._key = key
         self._names = frozenset(_NOT_IN_NAMES.sub("", name.lower()) for name in names)
+        self._traces = tuple(sorted(name.encode() for name in {*_SECRET_WORDS, *_SECRET_NAMES, *self._names}))
 
     def secret(self, text: str) -> str:
         """Return the placeholder of a secret; an empty text and a placeholder stay as they are."""
@@ -86,33 +90,33 @@ class Redactor:
     def body(self, text: str, media_type: str) -> str:
         """Return a body's text with secrets redacted by the names that they stand under."""
         if media_type == "application/x-www-form-urlencoded":
-            return self._parameters("&" + text)[1:]
+            return self.text("&" + text)[1:]
         if media_type.endswith(("json", "+json")) or text.lstrip()[:1] in ("{", "["):
             return self.json(text)
         return self.text(text)
 
     def text(self, text: str) -> str:
         """Return text with the secrets in the queries of its URLs, and its tokens, redacted."""
-        return _TOKEN.sub(lambda token: self.secret(token[0]), self._parameters(text))
+        if "=" in text:
+            text = _PARAMETER.sub(self._parameter, text)
+        if "eyJ" in text or "earer " in text:
+            text = _TOKEN.sub(lambda token: self.secret(token[0]), text)
+        return text
 
     def json(self, text: str) -> str:
         """Return JSON text with each value under a secret's name as a string that holds a placeholder."""
+        text = self.text(text)
+        if not self._may_name_secrets(text):
+            return text
         parts: list[str] = []
-        at = 0
+        kept = at = 0
         while token := _JSON_TOKEN.search(text, at):
-            parts.append(text[at : token.start()])
-            colon = _JSON_COLON.match(text, token.end())
-            if colon is None:
-                parts.append(self.text(token[0]))
-                at = token.end()
-                continue
-            parts.append(token[0] + colon[0])
-            at = colon.end()
-            if self._is_secret(_unquoted(token[0])):
-                end = _end_of_value(text, at)
-                parts.append(self._json_secret(text[at:end]))
-                at = end
-        return "".join([*parts, text[at:]])
+            at = token.end()
+            if token[2] is not None and self._is_secret(_unquoted(token[1])):
+                parts.append(text[kept:at])
+                kept = at = _end_of_value(text, start := at)
+                parts.append(self._json_secret(text[start:at]))
+        return "".join([*parts, text[kept:]])
 
     def difference(self, difference: Difference) -> Difference:
         """Return a difference whose values are redacted, by the names on its path and inside its values."""
@@ -128,6 +132,13 @@ class Redactor:
         if any(self._is_secret(name[1]) for name in _PATH_NAME.finditer(difference.path)):
             return self._json_secret(value)
         return self.json(value) if difference.path.startswith("$") else self.text(value)
+
+    def _may_name_secrets(self, text: str) -> bool:
+        """Return whether any secret's name can occur: a quick look that spares most bodies the slow one."""
+        if "\\u" in text:
+            return True
+        plain = text.lower().encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
+        return any(name in plain for name in self._traces)
 
     def _is_secret(self, name: str) -> bool:
         return is_secret_name(name, self._names)
@@ -146,9 +157,6 @@ class Redactor:
     def _one_cookie(self, cookie: str) -> str:
         name, equals, value = cookie.partition("=")
         return name + equals + self.secret(value) if equals else self.secret(cookie)
-
-    def _parameters(self, text: str) -> str:
-        return _PARAMETER.sub(self._parameter, text) if "=" in text else text
 
     def _parameter(self, found: re.Match[str]) -> str:
         mark, name, value = found.groups()
@@ -174,7 +182,7 @@ def _unquoted(token: str) -> str:
 def _end_of_value(text: str, at: int) -> int:
     """Return where the JSON value that begins at `at` ends; a value cut short ends with the text."""
     if text[at : at + 1] == '"':
-        string = _JSON_TOKEN.match(text, at)
+        string = _JSON_STRING.match(text, at)
         return string.end() if string else len(text)
     if text[at : at + 1] not in ("{", "["):
         scalar = _JSON_SCALAR.match(text, at)

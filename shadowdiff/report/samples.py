@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ID_CHARS: Final = 16
 _LISTS: Final = 256
-_LISTED_DIFFERENCES: Final = 8
+_LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
 _ALL: Final = 1_000_000
 _TIME_DIGITS: Final = 13
@@ -68,7 +68,7 @@ class SideSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample as a line of a list; `differences` are the first of those that no rule covers."""
+    """A sample as a line of a list; `differences` are the first of those that no rule covers, `kinds` of all."""
 
     id: str
     request_id: str
@@ -79,6 +79,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     reason: str
     at_ms: int
+    kinds: tuple[str, ...]
     differences: tuple[Difference, ...]
 
 
@@ -159,7 +160,7 @@ def _sample(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms:
     redactor, asked = settings.redactor, pair.candidate
     return Sample(
         id=f"{pair.target}-{pair.key.hex()[:_ID_CHARS]}",
-        request_id=header(asked.request_headers, b"x-request-id"),
+        request_id=(header(asked.request_headers, b"x-request-id") or asked.id)[:_TEXT_CHARS],
         target=pair.target,
         route=pair.route,
         method=asked.method,
@@ -189,6 +190,7 @@ def _summary(kept: Sample) -> Summary:
         result=kept.result,
         reason=kept.reason,
         at_ms=kept.at_ms,
+        kinds=tuple(sorted({found.kind.value for found in counted})),
         differences=counted[:_LISTED_DIFFERENCES],
     )
 

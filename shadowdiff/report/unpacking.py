@@ -7,6 +7,8 @@ Holds: no body inflates past the bound; what cannot be unpacked is shown as it c
 from __future__ import annotations
 
 import base64
+import codecs
+import re
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from shadowdiff.model import Headers
 
 _TEXTUAL: Final = ("json", "xml", "html", "javascript", "x-www-form-urlencoded", "ndjson", "yaml", "event-stream")
+_CHARSETS: Final = re.compile(r"(us-ascii|iso-8859-|windows-|cp|koi8-|gb|big5|euc-|shift_jis|utf-(8|16|32))[\w-]{0,12}")
 _CONTROLS: Final = frozenset(range(32)) - {9, 10, 12, 13, 27}
 
 
@@ -78,15 +81,25 @@ def _inflate(body: bytes, limit: int) -> tuple[bytes, bool]:
         return inflater.decompress(body, limit), not inflater.eof
 
 
+def _charset(headers: Headers) -> str:
+    """Return the charset that a response names where it is one that text is written in, else UTF-8."""
+    named = header(headers, b"content-type").lower().partition("charset=")[2].split(";")[0].strip(' "')
+    return named if _CHARSETS.fullmatch(named) and _is_codec(named) else "utf-8"
+
+
+def _is_codec(name: str) -> bool:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        return False
+    return True
+
+
 def _decode(plain: bytes, headers: Headers) -> str | None:
     """Return text, or None where the bytes are none: by their type, else by their look."""
     kind = media_type(headers)
-    charset = header(headers, b"content-type").lower().partition("charset=")[2].split(";")[0].strip(' "')
     if kind.startswith("text/") or kind.endswith(_TEXTUAL):
-        try:
-            return plain.decode(charset or "utf-8", "replace")
-        except LookupError:
-            return plain.decode("utf-8", "replace")
+        return plain.decode(_charset(headers), "replace")
     if _CONTROLS.intersection(plain):
         return None
     try:

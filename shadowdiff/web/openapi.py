@@ -1,0 +1,68 @@
+"""The OpenAPI 3.1 document, written from the same declarations that the routes are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shadowdiff.web.operation import PREFIX, Operation, Parameter, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
+    """Return the document that describes these operations."""
+    types = [operation.answer for operation in operations if operation.answer is not None]
+    schemas, components = msgspec.json.schema_components([*types, Refusal], ref_template=_REFERENCE)
+    by_type = dict(zip(map(_name, [*types, Refusal]), schemas, strict=True))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "shadowdiff",
+            "version": version or "0",
+            "summary": "How often, and where, v2 answers otherwise than v1 did.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {PREFIX + operation.path: {"get": _operation(operation, by_type)} for operation in operations},
+        "components": {"schemas": components},
+    }
+
+
+def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object"} if operation.answer is None else schemas[_name(operation.answer)]
+    refusals = {str(status): _response(reason, schemas[_name(Refusal)]) for status, reason in operation.refuses.items()}
+    return {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": {"200": _response(operation.summary, schema), **refusals},
+    }
+
+
+def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    bounds = {
+        "default": parameter.default,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+        "enum": list(parameter.choices) or None,
+    }
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required,
+        "description": parameter.description,
+        "schema": {"type": parameter.type, **{name: value for name, value in bounds.items() if value is not None}},
+    }
+
+
+def _name(kind: Any) -> str:
+    return kind.__name__

@@ -1,0 +1,57 @@
+"""What the web port reads: values and callables that the service wires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from shadowdiff.model import Target
+    from shadowdiff.model.reader import StoreReader
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """A target as configured, and its rules as the user wrote them, one line each."""
+
+    target: Target
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebState:
+    """Everything that the API and the pages show.
+
+    targets: as configured now (a reload changes them).
+    reader: the counts and samples.
+    ledger: the JSON of one target's ledger, and of `_unknown`.
+    now_ms: the wall clock, Unix milliseconds.
+    sample_ttl_s: older samples are not shown.
+    public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
+    store: one line on the store in use, such as "embedded redis 7.0.15 (durable)".
+    """
+
+    targets: Callable[[], Sequence[TargetView]]
+    reader: StoreReader
+    ledger: Callable[[str], Awaitable[dict[str, Any]]]
+    now_ms: Callable[[], int]
+    sample_ttl_s: int = 24 * 3600
+    public_url: str | None = None
+    version: str = ""
+    store: str = ""
+
+    def target(self, name: str) -> TargetView | None:
+        """Return a target by name."""
+        return next((view for view in self.targets() if view.target.name == name), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the targets, as configured."""
+        return [view.target.name for view in self.targets()]
+
+    @property
+    def since_ms(self) -> int:
+        """The time before which a sample is too old to show."""
+        return self.now_ms() - self.sample_ttl_s * 1000

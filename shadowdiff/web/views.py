@@ -1,0 +1,95 @@
+"""What the API and the pages say of a target: its configuration, counts, coverage and verdict in one value.
+
+In: the state.  Out: `TargetSummary` for lists, `TargetReport` for one.
+Holds: reads only; a candidate's address is shown without the credentials it may hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from shadowdiff.verdict import Coverage, RouteCounts, TargetCounts, Thresholds, Verdict, judge, read_counts
+
+if TYPE_CHECKING:
+    from shadowdiff.web.state import TargetView, WebState
+
+
+class Configured(msgspec.Struct, frozen=True, kw_only=True):
+    """A target as configured."""
+
+    hosts: tuple[str, ...]
+    candidate: str
+    control: str | None
+    sample: float
+    methods: tuple[str, ...]
+    routes: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+class TargetSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A target as a line of a list."""
+
+    name: str
+    configured: Configured
+    verdict: Verdict
+
+
+class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one target but its samples."""
+
+    name: str
+    configured: Configured
+    verdict: Verdict
+    routes: tuple[RouteCounts, ...]
+
+
+async def summary(state: WebState, view: TargetView, base_url: str) -> TargetSummary:
+    """Return a target's line."""
+    whole = await report(state, view, base_url)
+    return TargetSummary(name=whole.name, configured=whole.configured, verdict=whole.verdict)
+
+
+async def report(state: WebState, view: TargetView, base_url: str) -> TargetReport:
+    """Return a target's report."""
+    counts = await read_counts(state.reader, view.target.name)
+    verdict = await verdict_of(state, view, base_url, counts=counts)
+    return TargetReport(name=view.target.name, configured=_configured(view), verdict=verdict, routes=counts.routes)
+
+
+async def verdict_of(
+    state: WebState,
+    view: TargetView,
+    base_url: str,
+    *,
+    counts: TargetCounts | None = None,
+    max_mismatch_ratio: float | None = None,
+    min_coverage: float | None = None,
+) -> Verdict:
+    """Return a target's verdict, under its gate's thresholds or stricter ones."""
+    name = view.target.name
+    thresholds = Thresholds.of(view.target.gate, max_mismatch_ratio=max_mismatch_ratio, min_coverage=min_coverage)
+    ledger = await state.ledger(name)
+    coverage = msgspec.convert(ledger["coverage"], Coverage)
+    known = await read_counts(state.reader, name) if counts is None else counts
+    return judge(known, coverage, thresholds, report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}")
+
+
+def _configured(view: TargetView) -> Configured:
+    target = view.target
+    return Configured(
+        hosts=target.hosts,
+        candidate=_without_credentials(target.candidate.url),
+        control=_without_credentials(target.control.url) if target.control else None,
+        sample=target.sample,
+        methods=target.methods,
+        routes=target.routes,
+        rules=view.rules,
+    )
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
