@@ -1,1 +1,23 @@
-"""rules."""
+"""What a user declares not to matter, or to matter less; and the names of routes.
+
+Pure: no I/O, clock or randomness. `parse_rules` checks declarations, `compile_rules` makes them ready for an
+instant, `Router` names the route of a request.
+"""
+
+from shadowdiff.rules.compiled import CompiledRules, Effect, RouteRules, compile_rules
+from shadowdiff.rules.parse import parse_rules
+from shadowdiff.rules.routes import Router
+from shadowdiff.rules.rule import Rule, RuleError, RuleKind, Tolerance
+
+__all__ = [
+    "CompiledRules",
+    "Effect",
+    "RouteRules",
+    "Router",
+    "Rule",
+    "RuleError",
+    "RuleKind",
+    "Tolerance",
+    "compile_rules",
+    "parse_rules",
+]

@@ -1,0 +1,17 @@
+"""The part of google-re2's interface that the project uses; the package ships no types."""
+
+from collections.abc import Iterator
+
+class error(Exception): ...  # noqa: N801, N818
+
+class Options:
+    log_errors: bool
+    max_mem: int
+
+class Match:
+    def span(self, group: int = 0) -> tuple[int, int]: ...
+
+class Expression:
+    def finditer(self, text: bytes) -> Iterator[Match]: ...
+
+def compile(pattern: str, options: Options | None = None) -> Expression: ...  # noqa: A001
