@@ -29,6 +29,7 @@ def free_ports(wanted: Sequence[int]) -> list[int]:
 def _bind(port: int) -> socket.socket:
     """Hold the port, or any free one where it is taken."""
     one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what only lingers after a close is free
     try:
         one.bind((HOST, port))
     except OSError:
