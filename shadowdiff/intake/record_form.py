@@ -8,7 +8,7 @@ Holds: pure.  Sizes and numbers are checked, never trusted; a body is kept up to
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -32,22 +32,18 @@ class Refused(Exception):  # noqa: N818 - it names what became of the record
     """A record that cannot be taken, and why, in one line."""
 
 
-class Form(msgspec.Struct, gc=False):
+class Form(NamedTuple):
     """The parts of one `POST /record`, apart from its body."""
 
     fields: dict[bytes, bytes]
-    headers: Headers
-    trailers: Headers
+    headers: list[tuple[bytes, bytes]]
+    trailers: list[tuple[bytes, bytes]]
 
-    @property
-    def host(self) -> bytes:
-        """The Host that the user sent; empty where it is missing."""
-        return self.fields.get(b"x-shadowdiff-host", b"")
 
-    @property
-    def side(self) -> Side:
-        """The side as far as it can be told; the primary where it cannot."""
-        return _SIDES.get(self.fields.get(b"x-shadowdiff-side", b"primary"), Side.PRIMARY)
+_FIELDS = frozenset(PREFIX + name for name in (*_REQUIRED, b"side", b"size", b"attempt", b"duration-ms"))
+_REMEMBERED_NAMES = 2048
+_answered_names: dict[bytes, bytes] = {}
+"""`x-shadowdiff-h-<name>` to `<name>`. Only a cache: bounded, and derived from its key."""
 
 
 def read_form(headers: Iterable[tuple[bytes, bytes]]) -> Form:
@@ -55,76 +51,86 @@ def read_form(headers: Iterable[tuple[bytes, bytes]]) -> Form:
     fields: dict[bytes, bytes] = {}
     answered: list[tuple[bytes, bytes]] = []
     trailers: list[tuple[bytes, bytes]] = []
+    known = _answered_names.get
     for name, value in headers:
-        if name[:_H] == HEADER_PREFIX:
-            answered.append((name[_H:], value))
-        elif name[:13] == PREFIX:
-            if name[:_T] == TRAILER_PREFIX:
-                trailers.append((name[_T:], value))
-            else:
-                fields[name] = value
-    return Form(fields, tuple(answered), tuple(trailers))
+        short = known(name)
+        if short is not None:
+            answered.append((short, value))
+        elif name in _FIELDS:
+            fields[name] = value
+        elif name[:_H] == HEADER_PREFIX:
+            answered.append((_learn(name), value))
+        elif name[:_T] == TRAILER_PREFIX:
+            trailers.append((name[_T:], value))
+    return Form(fields, answered, trailers)
 
 
-def observe(form: Form, body: bytes, at_ms: int) -> Observation:
-    """Return the observation that a form and its body make; its target is `UNKNOWN_TARGET`.
+def _learn(name: bytes) -> bytes:
+    short = name[_H:]
+    if len(_answered_names) < _REMEMBERED_NAMES:
+        _answered_names[name] = short
+    return short
+
+
+def side_of(fields: dict[bytes, bytes]) -> Side:
+    """Return the side as far as it can be told; the primary where it cannot."""
+    return _SIDES.get(fields.get(b"x-shadowdiff-side", b"primary"), Side.PRIMARY)
+
+
+def observe(form: Form, body: bytes, target: str, at_ms: int) -> Observation:
+    """Return the observation that a form and its body make.
 
     Raises: Refused, naming the first header that is wrong.
     """
-    get = form.fields.get
+    fields, headers, trailers = form
+    get = fields.get
     record_id = get(b"x-shadowdiff-id")
     source = get(b"x-shadowdiff-id-source")
     method = get(b"x-shadowdiff-method")
     path = get(b"x-shadowdiff-path")
     host = get(b"x-shadowdiff-host")
-    raw_status = get(b"x-shadowdiff-status")
-    if not (record_id and source and method and path and host and raw_status):
-        raise Refused(_missing(form))
+    status = _STATUSES.get(get(b"x-shadowdiff-status", b""))
     side = _SIDES.get(get(b"x-shadowdiff-side", b"primary"))
-    status = _STATUSES.get(raw_status)
-    if side is None or status is None or len(record_id) > MAX_ID_CHARS:
-        raise Refused(_misstated(form))
-    raw_size, raw_attempt, raw_duration = (
-        get(b"x-shadowdiff-size"),
-        get(b"x-shadowdiff-attempt"),
-        get(b"x-shadowdiff-duration-ms"),
-    )
+    if not (record_id and source and method and path and host and status and side) or len(record_id) > MAX_ID_CHARS:
+        raise Refused(_fault(fields))
+    raw_size = get(b"x-shadowdiff-size")
+    raw_attempt = get(b"x-shadowdiff-attempt")
+    raw_duration = get(b"x-shadowdiff-duration-ms")
     size = len(body)
     return Observation(
         side=side,
-        target=UNKNOWN_TARGET,
+        target=target,
         id=record_id.decode("latin-1"),
         id_source=source.decode("latin-1"),
         method=method.decode("latin-1"),
         path=path.decode("latin-1"),
         host=host.decode("latin-1"),
         status=status,
-        headers=form.headers,
+        headers=tuple(headers),
         body=body,
         body_bytes=_size(raw_size, size) if raw_size else size,
-        trailers=form.trailers,
+        trailers=tuple(trailers),
         attempt=min(_number(b"attempt", raw_attempt), MAX_ATTEMPT) if raw_attempt else 0,
         duration_ms=_duration(raw_duration) if raw_duration else -1.0,
         at_ms=at_ms,
     )
 
 
-def _shown(value: bytes) -> str:
-    return repr(value[:40].decode("latin-1"))
-
-
-def _missing(form: Form) -> str:
-    name = next(name for name in _REQUIRED if not form.fields.get(PREFIX + name))
-    return f"x-shadowdiff-{name.decode()} is missing: a record needs id, id-source, method, path, host and status"
-
-
-def _misstated(form: Form) -> str:
-    side, status = form.fields.get(b"x-shadowdiff-side", b"primary"), form.fields[b"x-shadowdiff-status"]
-    if side not in _SIDES:
-        return f"x-shadowdiff-side is {_shown(side)}: it is one of primary, candidate, control"
+def _fault(fields: dict[bytes, bytes]) -> str:
+    """Say what is wrong with fields that are known not to be right."""
+    for name in _REQUIRED:
+        if not fields.get(PREFIX + name):
+            return f"x-shadowdiff-{name.decode()} is missing: it needs id, id-source, method, path, host and status"
+    status = fields[b"x-shadowdiff-status"]
     if status not in _STATUSES:
         return f"x-shadowdiff-status is {_shown(status)}: it is a number from 100 to 599"
-    return f"x-shadowdiff-id has more than {MAX_ID_CHARS} characters"
+    if len(fields[b"x-shadowdiff-id"]) > MAX_ID_CHARS:
+        return f"x-shadowdiff-id has more than {MAX_ID_CHARS} characters"
+    return f"x-shadowdiff-side is {_shown(fields[b'x-shadowdiff-side'])}: it is one of primary, candidate, control"
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:40].decode("latin-1"))
 
 
 def _number(name: bytes, value: bytes) -> int:

@@ -15,13 +15,13 @@ import msgspec
 
 from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.hosts import HostIndex
-from shadowdiff.intake.record_form import Refused, host_of_line, observe, observe_line, read_form
+from shadowdiff.intake.record_form import Refused, host_of_line, observe, observe_line, read_form, side_of
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from shadowdiff.intake.asgi import Receive, Scope, Send
+    from shadowdiff.intake.asgi import Message, Receive, Scope, Send
     from shadowdiff.intake.books import Books, RecordRow
     from shadowdiff.intake.dispatch import Keeps, Sink
     from shadowdiff.intake.headers import RawHeaders
@@ -93,20 +93,21 @@ class RecordsApp:
 
     async def _take_one(self, scope: Scope, receive: Receive, send: Send) -> None:
         form = read_form(cast("RawHeaders", scope["headers"]))
-        place, _ = self._hosts.find(form.host)
-        place = place or self._unknown
-        row = place.rows[form.side]
+        place = self._hosts.find(form.fields.get(b"x-shadowdiff-host", b"")).entry or self._unknown
+        row = place.rows[side_of(form.fields)]
         row.received += 1
         row.in_flight += 1
-        body = await self._body(scope, receive, self._max_record_bytes)
+        message = await receive()
+        body: bytes | None = message.get("body", b"")
+        if message.get("more_body") or message["type"] != "http.request" or len(body or b"") > self._max_record_bytes:
+            body = await self._read_on(scope, receive, message, self._max_record_bytes)
         if body is None:
             _refused(row)
-            await _refuse(
-                send, 413, f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
-            )
+            too_large = f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
+            await _refuse(send, 413, too_large)
             return
         try:
-            observation = observe(form, body, self._now_ms())
+            observation = observe(form, body, place.name, self._now_ms())
         except Refused as error:
             _refused(row)
             await _refuse(send, 400, str(error))
@@ -118,7 +119,7 @@ class RecordsApp:
             await _refuse(send, 503, _OVERLOADED, (b"retry-after", b"1"))
 
     async def _take_many(self, scope: Scope, receive: Receive, send: Send) -> None:
-        batch = await self._body(scope, receive, self._max_batch_bytes)
+        batch = await self._read_on(scope, receive, await receive(), self._max_batch_bytes)
         if batch is None:
             self._count_refused(b"")
             await _refuse(send, 413, f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones")
@@ -155,7 +156,7 @@ class RecordsApp:
         row = place.rows[observation.side]
         row.received += 1
         row.in_flight += 1
-        return self._file(place, row, observation)
+        return self._file(place, row, msgspec.structs.replace(observation, target=place.name))
 
     def _file(self, place: _Place, row: RecordRow, observation: Observation) -> bool:
         """Give a sound record its disposition; False when there is no room for it."""
@@ -169,7 +170,7 @@ class RecordsApp:
             row.in_flight -= 1
             row.sampled_out += 1
             return True
-        if self._sink(msgspec.structs.replace(observation, target=place.name), row.settled, 0.0):
+        if self._sink(observation, row.settled, 0.0):
             return True
         row.in_flight -= 1
         row.shed += 1
@@ -183,21 +184,18 @@ class RecordsApp:
         row.in_flight += 1
         _refused(row)
 
-    async def _body(self, scope: Scope, receive: Receive, limit: int) -> bytes | None:
-        """Read the body; None when it has more than `limit` bytes or its sender left before the end."""
-        message = await receive()
+    async def _read_on(self, scope: Scope, receive: Receive, message: Message, limit: int) -> bytes | None:
+        """Read the rest of a body; None when it has more than `limit` bytes or its sender left before the end."""
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if declared.isdigit() and int(declared) > limit:
+            return None
         body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-            if int(declared) > limit:
-                return None
-            parts, size = [body], len(body)
-            while message.get("more_body") and size <= limit:
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-            body = b"".join(parts)
-        return body if message["type"] == "http.request" and len(body) <= limit else None
+        parts, size = [body], len(body)
+        while message.get("more_body") and size <= limit:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        return b"".join(parts) if message["type"] == "http.request" and size <= limit else None
 
 
 def _refused(row: RecordRow) -> None:
