@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -24,6 +24,7 @@ POLL_S = 0.25
 TIMEOUT_S = 10.0
 
 Row = dict[str, int]
+Shape = TypeVar("Shape")
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -127,7 +128,7 @@ class Api:
         """Return every pair that differs, as far as the service keeps them."""
         return (await self._get(f"/samples?target={TARGET}&limit={SAMPLES_AT_MOST}", Samples)).samples
 
-    async def _get[Shape](self, path: str, shape: type[Shape]) -> Shape:
+    async def _get(self, path: str, shape: type[Shape]) -> Shape:
         """Read one answer.
 
         Raises: DemoError, naming the address and what came.

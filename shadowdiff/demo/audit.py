@@ -63,16 +63,32 @@ class Audit:
         return all(one.complete for one in self.findings) and not self.false_mismatches and not self.disagreements
 
 
-def audit(
-    ledger: Ledger, samples: Sequence[Sample], v1: Sequence[Entry], v2: Sequence[Entry], tally: Tally, lost: Lost
-) -> Audit:
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the proxy itself says it did not send on, since a bound of its own was reached."""
+
+    copies: int = 0
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What all others than the service wrote down: the users, v1, v2 and the proxy."""
+
+    tally: Tally
+    v1: Sequence[Entry]
+    v2: Sequence[Entry]
+    lost: Lost
+
+
+def audit(ledger: Ledger, samples: Sequence[Sample], witnesses: Witnesses) -> Audit:
     """Hold everything against everything."""
-    planted = planted_ids(v2)
+    planted = planted_ids(witnesses.v2)
     seen = seen_ids(samples)
     false = sum(not _explained(sample, planted) for sample in samples)
     unlisted = max(0, ledger.pairs["mismatch"] - len({sample.id for sample in samples}))
     findings = find(planted, seen, alone(ledger))
-    return Audit(findings, false + unlisted, sums(ledger, v1, v2, tally, lost))
+    return Audit(findings, false + unlisted, sums(ledger, witnesses))
 
 
 def planted_ids(journal: Iterable[Entry]) -> dict[Fault, set[str]]:
@@ -128,22 +144,15 @@ def _explained(sample: Sample, planted: Mapping[Fault, set[str]]) -> bool:
     )
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """What the proxy itself says it did not send on, since a bound of its own was reached."""
-
-    copies: int = 0
-    records: int = 0
-
-
-def sums(ledger: Ledger, v1: Sequence[Entry], v2: Sequence[Entry], tally: Tally, lost: Lost) -> tuple[Sum, ...]:
+def sums(ledger: Ledger, witnesses: Witnesses) -> tuple[Sum, ...]:
     """Return the figures that the service counted beside the ones that others counted."""
     mirrored, recorded = ledger.mirrored, ledger.recorded
-    writes = sum(entry.method == "POST" for entry in v2)
+    tally, v1, v2, lost = witnesses.tally, witnesses.v1, witnesses.v2, witnesses.lost
     return (
         Sum("requests that v1 answered, by id", tally.sent, len({entry.id for entry in v1})),
         Sum("copies received, of the requests sent", tally.sent - lost.copies, mirrored["received"]),
         Sum("copies not forwarded, of the writes sent", tally.writes, mirrored["blocked"]),
         Sum("copies forwarded, of what v2 answered", len(v2), mirrored["forwarded"]),
         Sum("records received, of what v1 answered", len(v1) - lost.records, recorded["received"]),
-        Sum("writes that reached v2", 0, writes),
+        Sum("writes that reached v2", 0, sum(entry.method == "POST" for entry in v2)),
     )

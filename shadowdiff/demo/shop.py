@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PRODUCTS = 200
 CATEGORIES = ("books", "garden", "games", "kitchen", "music", "office", "outdoor", "pets", "sport", "tools")
 SLOW_S = {"v1": 0.01, "v2": 0.06}
+REVIEW = "Does what it should, and arrived on time."
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
@@ -66,12 +67,7 @@ def product_of(number: int) -> dict[str, Any]:
         "shipping": {"days": 1 + number % 5, "express": number % 2 == 0, "cost": {"amount": 4.9, "currency": "EUR"}},
         "tags": [category, f"row-{number % 9}", "recommended"],
         "reviews": [
-            {
-                "author": f"user-{number * 3 + one}",
-                "stars": 1 + (number + one) % 5,
-                "text": "Does what it should, and arrived on time.",
-            }
-            for one in range(4)
+            {"author": f"user-{number * 3 + one}", "stars": 1 + (number + one) % 5, "text": REVIEW} for one in range(4)
         ],
         "related": [(number + step) % PRODUCTS for step in (1, 7, 31, 64)],
         "meta": {"schema": 4, "generatedAt": ""},

@@ -1,0 +1,232 @@
+"""Everything that the demo runs: v1, v2, the service, and Envoy (or its stand-in) between them.
+
+In: a folder for files and what is wanted.  Out: a scene whose parts answer, with their addresses.
+Holds: parts start in the order in which they need each other and stop in the reverse one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import yaml
+
+from shadowdiff.demo.api import TARGET, Api
+from shadowdiff.demo.audit import Lost
+from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
+from shadowdiff.demo.port import HOST, free_ports
+from shadowdiff.demo.process import Child, DemoError, start, stop, wait_ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from pathlib import Path
+
+READY_WITHIN_S = 30.0
+WATCH_S = 0.5
+WINDOW_S = 10
+USUAL = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090, "users": 10000}
+OTHERS = ("inbound", "admin", "v1", "v2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How the scene is to be set.
+
+    samples: differing pairs that the service keeps.  journals: whether v1 and v2 write down each answer.
+    usual_ports: 8080, 8081, 8082, 9090 and 10000 where they are free; else any.
+    envoy: False has the stand-in take its place.
+    """
+
+    samples: int = 1000
+    journals: bool = False
+    usual_ports: bool = True
+    envoy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What runs, and where it is."""
+
+    folder: Path
+    ports: dict[str, int]
+    children: Sequence[Child]
+    api: Api
+    envoy: Path | None
+    session: aiohttp.ClientSession
+
+    def url(self, name: str) -> str:
+        """Return the address of a part."""
+        return f"http://{HOST}:{self.ports[name]}"
+
+    def journal(self, name: str) -> Path:
+        """Return where v1 or v2 writes down its answers."""
+        return self.folder / f"{name}.jsonl"
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """The usual ports that were taken, and what stands in for them."""
+        return {name: self.ports[name] for name, usual in USUAL.items() if self.ports[name] != usual}
+
+    async def watch(self) -> None:
+        """Watch over the children.
+
+        Raises: DemoError as soon as one ends by itself, with the end of its log.
+        """
+        while True:
+            for child in self.children:
+                if not child.alive:
+                    code = child.process.returncode
+                    raise DemoError(f"{child.name} ended with code {code}; {child.log} says:\n{child.tail()}")
+            await asyncio.sleep(WATCH_S)
+
+    async def lost(self) -> Lost:
+        """Return what Envoy counts as not sent on; the stand-in counts nothing."""
+        if self.envoy is None:
+            return Lost()
+        names = {"copies": "shadowdiff_mirror", "records": "shadowdiff"}
+        counters = "(upstream_rq_pending_overflow|upstream_cx_connect_fail)"
+        async with self.session.get(f"{self.url('admin')}/stats?filter=cluster.*{counters}&format=json") as answer:
+            stats: list[dict[str, Any]] = (await answer.json())["stats"]
+        found = {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
+        dropped = {key: found.get(f"cluster.{name}.upstream_rq_pending_overflow", 0) for key, name in names.items()}
+        return Lost(dropped["copies"], dropped["records"])
+
+
+@asynccontextmanager
+async def scene(folder: Path, wanted: Wanted) -> AsyncGenerator[Scene]:
+    """Start everything; stop everything, whatever happens.
+
+    Raises: DemoError when a part does not come up.
+    """
+    program = await asyncio.to_thread(find_envoy) if wanted.envoy else None
+    ports = choose_ports(usual=wanted.usual_ports)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        children: list[Child] = []
+
+        def run(name: str, *arguments: str) -> Child:
+            child = start(name, [sys.executable, "-m", *arguments], folder)
+            children.append(child)
+            _ = stack.push_async_callback(stop, child)
+            return child
+
+        shops = [_start_shop(run, version, ports[version], folder, wanted) for version in ("v1", "v2")]
+        service = run("shadowdiff", "shadowdiff", "serve", "--config", str(_write_config(folder, ports, wanted)))
+        for shop in shops:
+            await wait_ready(shop, _listens(ports[shop.name]), READY_WITHIN_S)
+        await wait_ready(service, _answers(session, f"http://{HOST}:{ports['metrics']}/readyz"), READY_WITHIN_S)
+        if program is None:
+            tee = run("tee", *_tee_arguments(ports))
+            await wait_ready(tee, _listens(ports["users"]), READY_WITHIN_S)
+        else:
+            configuration = render(files() / "envoy.yaml", _placeholders(ports))
+            envoy = await run_envoy(program, configuration, f"{HOST}:{ports['admin']}", folder)
+            children.append(envoy)
+            _ = stack.push_async_callback(stop, envoy)
+        api = Api(session, f"http://{HOST}:{ports['web']}")
+        yield Scene(folder, ports, children, api, program, session)
+
+
+def choose_ports(*, usual: bool) -> dict[str, int]:
+    """Return a free port for each part, the usual ones where wanted and free."""
+    names = [*USUAL, *OTHERS]
+    return dict(zip(names, free_ports([USUAL.get(name, 0) if usual else 0 for name in names]), strict=True))
+
+
+def configuration_of(ports: dict[str, int], folder: Path, samples: int) -> dict[str, Any]:
+    """Return the service's configuration: what a user would write for this v1 and v2."""
+    return {
+        "store": {"data_dir": str(folder / "store")},
+        "pairing": {"window": f"{WINDOW_S}s"},
+        "listen": {
+            "host": HOST,
+            "web_host": HOST,
+            **{name: ports[name] for name in ("mirror", "records", "web", "metrics")},
+        },
+        "samples": {"keep": samples},
+        "targets": [
+            {
+                "name": TARGET,
+                "hosts": [TARGET],
+                "candidate": {"url": f"http://{HOST}:{ports['v2']}", "timeout": "3s", "queue_timeout": "2s"},
+                "routes": ["/", "/products/{id}", "/slow", "/orders"],
+                "gate": {"max_mismatch_ratio": 0.001, "min_coverage": 0.95},
+                "rules": [
+                    {
+                        "mask": {"path": "text", "pattern": r"v\d+ from '[^']+': \d+"},
+                        "routes": ["GET /"],
+                        "reason": "version, pod and counter differ between any two instances",
+                    },
+                    {"ignore": "$.meta.generatedAt", "reason": "the clock of whoever answers"},
+                    {"ignore": "header.x-version", "reason": "each says who it is"},
+                ],
+            }
+        ],
+    }
+
+
+def _write_config(folder: Path, ports: dict[str, int], wanted: Wanted) -> Path:
+    file = folder / "shadowdiff.yaml"
+    _ = file.write_text(yaml.safe_dump(configuration_of(ports, folder, wanted.samples), sort_keys=False))
+    return file
+
+
+def _start_shop(run: Callable[..., Child], version: str, port: int, folder: Path, wanted: Wanted) -> Child:
+    """Start v1 or v2."""
+    arguments = ["shadowdiff.demo.shop", "--version", version, "--port", str(port)]
+    if wanted.journals:
+        arguments += ["--journal", str(folder / f"{version}.jsonl")]
+    return run(version, *arguments)
+
+
+def _placeholders(ports: dict[str, int]) -> dict[str, str | int]:
+    """Return the values of the Envoy template."""
+    return {
+        "LISTEN_ADDRESS": HOST,
+        "CLIENT_PORT": ports["users"],
+        "INBOUND_PORT": ports["inbound"],
+        "ADMIN_PORT": ports["admin"],
+        "V1_ADDRESS": HOST,
+        "V1_PORT": ports["v1"],
+        "SHADOWDIFF_ADDRESS": HOST,
+        "MIRROR_PORT": ports["mirror"],
+        "RECORDS_PORT": ports["records"],
+        "RECORD_LUA": str(files() / "record.lua"),
+    }
+
+
+def _tee_arguments(ports: dict[str, int]) -> list[str]:
+    urls = {"--v1": "v1", "--mirror": "mirror", "--records": "records"}
+    named = [part for option, name in urls.items() for part in (option, f"http://{HOST}:{ports[name]}")]
+    return ["shadowdiff.demo.tee", "--port", str(ports["users"]), *named]
+
+
+def _listens(port: int) -> Callable[[], Awaitable[bool]]:
+    """Return a check that a port takes connections; no request is made that would be counted."""
+
+    async def check() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    return check
+
+
+def _answers(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable[bool]]:
+    """Return a check that an address answers 200."""
+
+    async def check() -> bool:
+        try:
+            async with session.get(url, timeout=aiohttp.ClientTimeout(total=1)) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    return check

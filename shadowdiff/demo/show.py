@@ -1,0 +1,198 @@
+"""Run the demo: set the scene, let users ask, show what is found, and judge it at the end.
+
+In: how many requests, how fast, and what to show.  Out: an outcome, or a scene that runs until it is stopped.
+Holds: what is said on the way goes to standard error; standard output is the outcome's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.live import Live
+
+from shadowdiff.demo.api import settled
+from shadowdiff.demo.audit import Audit, Finding, Witnesses, audit
+from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
+from shadowdiff.demo.shop import read_journal
+from shadowdiff.demo.table import draw, progress
+from shadowdiff.demo.traffic import Tally, drive
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from shadowdiff.demo.api import Ledger
+
+DRAW_S = 0.5
+LINE_S = 3.0
+SETTLE_WITHIN_S = WINDOW_S + 50.0
+QUIET_S = 8.0
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What `demo --once` prints."""
+
+    requests: int
+    primary_errors: int
+    ledger: dict[str, Any]
+    found: tuple[Finding, ...]
+    false_mismatches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome, and what was held against it."""
+
+    outcome: Outcome
+    audit: Audit
+    tally: Tally
+
+    @property
+    def sound(self) -> bool:
+        """Whether the books balance and every planted fault, and nothing else, was found."""
+        return bool(self.outcome.ledger["balanced"]) and self.audit.sound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """What is to be played.
+
+    count: None asks until stopped.
+    """
+
+    count: int | None
+    rate: float
+    seed: int
+    wanted: Wanted
+
+
+@asynccontextmanager
+async def stage(folder: Path, play: Play, console: Console) -> AsyncGenerator[Scene]:
+    """Set the scene, say where everything is, and watch over it."""
+    console.print("starting v1, v2, shadowdiff and Envoy …", style="dim")
+    async with scene(folder, play.wanted) as here:
+        _introduce(here, console)
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(here.watch())
+            yield here
+            _ = watch.cancel()
+
+
+def _introduce(here: Scene, console: Console) -> None:
+    """Say what runs where."""
+    for name, port in here.moved.items():
+        console.print(f"the usual port for {name} is taken: it is on {port}", style="yellow")
+    if here.envoy is None:
+        console.print(
+            "no Envoy runs on this machine: a small Python tee mirrors and records in its place", style="yellow"
+        )
+    console.print(
+        f"users ask   {here.url('users')}/   (through {'Envoy' if here.envoy else 'the tee'}, to v1)\n"
+        f"pages, API  {here.url('web')}/   metrics {here.url('metrics')}/metrics\n"
+        f"files       {here.folder}"
+    )
+
+
+async def run_live(folder: Path, play: Play, console: Console) -> None:
+    """Play until stopped."""
+    tally = Tally()
+    async with stage(folder, play, console) as here, _shown(here, tally, play, console):
+        await drive(here.url("users"), tally, rate=play.rate, seed=play.seed, count=play.count)
+        _ = await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator[Verdict]:
+    """Play once and yield the verdict while everything still runs."""
+    tally = Tally()
+    async with stage(folder, play, console) as here:
+        async with _shown(here, tally, play, console):
+            await drive(here.url("users"), tally, rate=play.rate, seed=play.seed, count=play.count)
+            _ = await _settle(here, tally)
+        yield await judge(here, tally)
+
+
+async def _settle(here: Scene, tally: Tally) -> Ledger:
+    """Wait for the last pair."""
+    v1 = here.journal("v1")
+
+    def arrived(ledger: Ledger) -> bool:
+        records = len(v1.read_bytes().splitlines())
+        return ledger.mirrored["received"] >= tally.sent and ledger.recorded["received"] >= records
+
+    return await settled(here.api, arrived, within_s=SETTLE_WITHIN_S, quiet_s=QUIET_S, tell=lambda _: None)
+
+
+async def judge(here: Scene, tally: Tally) -> Verdict:
+    """Read everything once more and hold it against each other."""
+    ledger, raw, samples = await here.api.ledger(), await here.api.raw_ledger(), await here.api.samples()
+    v1, v2 = read_journal(here.journal("v1")), read_journal(here.journal("v2"))
+    held = audit(ledger, samples, Witnesses(tally, v1, v2, await here.lost()))
+    return Verdict(Outcome(tally.sent, tally.errors, raw, held.findings, held.false_mismatches), held, tally)
+
+
+@asynccontextmanager
+async def _shown(here: Scene, tally: Tally, play: Play, console: Console) -> AsyncGenerator[None]:
+    """Show how far it is: a live table on a terminal, a line now and then elsewhere."""
+    async with asyncio.TaskGroup() as group:
+        painter = _paint if console.is_terminal else _say
+        showing = group.create_task(painter(here, tally, play, console))
+        yield
+        _ = showing.cancel()
+
+
+async def _paint(here: Scene, tally: Tally, play: Play, console: Console) -> None:
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        while True:
+            live.update(draw(await here.api.ledger(), await here.api.target(), progress(tally, play.count)))
+            await asyncio.sleep(DRAW_S)
+
+
+async def _say(here: Scene, tally: Tally, play: Play, console: Console) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(LINE_S)
+        pairs = (await here.api.ledger()).pairs
+        passed = time.monotonic() - began
+        console.print(
+            f"{passed:4.0f} s  {progress(tally, play.count)}; {pairs['ready']:,} pairs, {pairs['mismatch']:,} differ"
+        )
+
+
+def complaints(verdict: Verdict) -> list[str]:
+    """Return what is wrong, a line each; nothing where all is well."""
+    found = [] if verdict.outcome.ledger["balanced"] else ["the books do not balance"]
+    found += [
+        f"{one.fault}: planted {one.planted}, seen {one.seen}, unpaired {one.unpaired}"
+        for one in verdict.audit.findings
+        if not one.complete
+    ]
+    if verdict.audit.false_mismatches:
+        found.append(f"{verdict.audit.false_mismatches} pairs differ where v2 planted nothing")
+    return found + [
+        f"{one.what}: {one.expected} by their own count, {one.actual} here" for one in verdict.audit.disagreements
+    ]
+
+
+def summary(verdict: Verdict) -> list[str]:
+    """Return the outcome in words."""
+    outcome, took = verdict.outcome, sorted(verdict.tally.latencies_ms)
+    lines = [
+        f"{outcome.requests:,} requests, {outcome.primary_errors:,} errors seen by users",
+        f"users waited {_quantile(took, 0.5):.1f} ms (p50), {_quantile(took, 0.99):.1f} ms (p99)",
+        f"coverage {outcome.ledger['coverage']['ratio']:.2%}, books {'' if outcome.ledger['balanced'] else 'not '}balanced",
+    ]
+    lines += [f"{one.fault}: planted {one.planted}, seen {one.seen}, unpaired {one.unpaired}" for one in outcome.found]
+    return [*lines, f"false mismatches: {outcome.false_mismatches}"]
+
+
+def _quantile(took: list[float], share: float) -> float:
+    """Return a quantile of sorted values; 0 of none."""
+    return took[min(len(took) - 1, int(share * len(took)))] if took else 0.0
