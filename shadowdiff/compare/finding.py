@@ -1,0 +1,172 @@
+"""What the walk finds, and how it is said.
+
+In: places as linked steps, values as parsed.  Out: `Difference` values, bounded.
+Holds: differences that count and differences that a rule covers have bounds of their own, so that noise never
+crowds out what counts.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from shadowdiff.compare.values import Constant, HugeNumber, Missing, Value
+from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
+from shadowdiff.rules.jsonpath import name_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shadowdiff.compare.limits import Limits
+
+Path = tuple["Path", "str | int"] | None
+"""A place as its parent and the last step; None is the root."""
+
+_SEVERITY: Final = {
+    Kind.STATUS: Severity.BREAKING,
+    Kind.TYPE: Severity.BREAKING,
+    Kind.REMOVED: Severity.BREAKING,
+    Kind.ADDED: Severity.ADDITIVE,
+}
+
+
+class Findings:
+    """What one comparison found so far."""
+
+    __slots__ = ("_limits", "counted", "covered", "unlisted")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.counted: list[Difference] = []
+        self.covered: list[Difference] = []
+        self.unlisted = 0
+
+    def body(self, path: Path, kind: Kind, one: Value | Missing, other: Value | Missing, rule: str | None) -> None:
+        """Note a difference inside a structured body."""
+        into, bound = (self.covered, self._limits.covered) if rule else (self.counted, self._limits.differences)
+        if len(into) >= bound:
+            self.unlisted += 1
+            return
+        exact, pattern = spell(path)
+        chars = self._limits.value_chars
+        into.append(
+            Difference(
+                path=bounded(exact, self._limits.path_chars),
+                pattern=bounded(pattern, self._limits.path_chars),
+                kind=kind,
+                primary=show(one, chars),
+                candidate=show(other, chars),
+                severity=_SEVERITY.get(kind, Severity.VALUE),
+                rule=rule,
+            )
+        )
+
+    def place(
+        self, path: str, kind: Kind, one: str | None, other: str | None, rule: str | None = None, *, pattern: str = ""
+    ) -> None:
+        """Note a difference in status, headers, text or bytes."""
+        into, bound = (self.covered, self._limits.covered) if rule else (self.counted, self._limits.differences)
+        if len(into) >= bound:
+            self.unlisted += 1
+            return
+        severity = _SEVERITY.get(kind, Severity.VALUE)
+        if kind is Kind.HEADER and (one is None or other is None):
+            severity = Severity.ADDITIVE if one is None else Severity.BREAKING
+        chars = self._limits.value_chars
+        into.append(
+            Difference(
+                path=path,
+                pattern=pattern or path,
+                kind=kind,
+                primary=None if one is None else bounded(one, chars),
+                candidate=None if other is None else bounded(other, chars),
+                severity=severity,
+                rule=rule,
+            )
+        )
+
+    def add(self, difference: Difference) -> None:
+        """Note a difference that is already worded."""
+        (self.covered if difference.rule else self.counted).append(difference)
+
+    def mark(self) -> tuple[int, int, int]:
+        """Return where the findings stand, to come back to."""
+        return len(self.counted), len(self.covered), self.unlisted
+
+    def rewind(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was found since the mark."""
+        counted, covered, self.unlisted = mark
+        del self.counted[counted:]
+        del self.covered[covered:]
+
+    def comparison(self) -> Comparison:
+        """Return the result: what counts first, then what is covered."""
+        result = Result.MISMATCH if self.counted else Result.IGNORED if self.covered else Result.MATCH
+        return Comparison(result=result, differences=(*self.counted, *self.covered), unlisted=self.unlisted)
+
+
+def bounded(text: str, chars: int) -> str:
+    """Return the text, cut with an ellipsis where it is longer."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def spell(path: Path) -> tuple[str, str]:
+    """Return the normalized path, and the same with indexes collapsed."""
+    steps: list[str] = []
+    patterns: list[str] = []
+    while path is not None:
+        path, step = path
+        if isinstance(step, str):
+            spelled = name_step(step)
+            steps.append(spelled)
+            patterns.append(spelled)
+        else:
+            steps.append(f"[{step}]")
+            patterns.append("[*]")
+    return "$" + "".join(reversed(steps)), "$" + "".join(reversed(patterns))
+
+
+def show(value: Value | Missing, chars: int) -> str | None:
+    """Return a value as JSON text, bounded; None for what is not there."""
+    if isinstance(value, Missing):
+        return None
+    if type(value) is str and len(value) > chars:
+        value = value[:chars]
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = _write(value, chars)
+    return bounded(text, chars)
+
+
+def _write(value: Value, chars: int) -> str:
+    parts: list[str] = []
+    size = 0
+    for part in _parts(value):
+        parts.append(part)
+        size += len(part)
+        if size > chars:
+            break
+    return "".join(parts)
+
+
+def _parts(value: Value) -> Iterator[str]:
+    """Write what orjson does not: exact numbers, constants, lone surrogates, repeated members."""
+    if isinstance(value, dict):
+        for index, (name, member) in enumerate(value.items()):
+            yield "{" if index == 0 else ","
+            yield json.dumps(name) + ":"
+            yield from _parts(member)
+        yield "}" if value else "{}"
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield "[" if index == 0 else ","
+            yield from _parts(element)
+        yield "]" if value else "[]"
+    elif isinstance(value, (Decimal, Constant, HugeNumber)):
+        yield str(value).lower() if isinstance(value, Decimal) else str(value)
+    else:
+        yield json.dumps(value)

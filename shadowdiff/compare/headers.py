@@ -1,0 +1,90 @@
+"""Compare header fields by what each means.
+
+In: both sides' fields and what rules say of them.  Out: `header` differences, one per field (or cookie).
+Holds: only allow-listed fields are compared; a field's own grammar decides what is equal, and nothing is split at
+a comma that may be part of a value.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from shadowdiff.compare.fields import readings
+from shadowdiff.compare.leaves import covers
+from shadowdiff.compare.values import MISSING
+from shadowdiff.model import Kind
+
+if TYPE_CHECKING:
+    from shadowdiff.compare.finding import Findings
+    from shadowdiff.compare.limits import Limits
+    from shadowdiff.model import Headers, Observation
+    from shadowdiff.rules.compiled import Effect, RouteRules
+
+
+@lru_cache(maxsize=64)
+def compared_names(names: tuple[str, ...]) -> frozenset[bytes]:
+    """Return the fields to compare as bytes, with the coding, which the body's equality rests on."""
+    return frozenset(name.encode() for name in names) | {b"content-encoding"}
+
+
+def relevant(headers: Headers, limits: Limits) -> list[tuple[bytes, bytes]]:
+    """Return the fields that a comparison rests on, in order."""
+    names = compared_names(limits.headers)
+    return [field for field in headers if field[0] in names]
+
+
+def value_of(headers: Headers, name: bytes) -> bytes:
+    """Return the first value of a field; empty where there is none."""
+    for field, value in headers:
+        if field == name:
+            return value
+    return b""
+
+
+def all_of(headers: Headers, name: bytes) -> list[bytes]:
+    """Return the values of a field in order."""
+    return [value for field, value in headers if field == name]
+
+
+def compare_headers(
+    primary: Observation, candidate: Observation, rules: RouteRules, limits: Limits, findings: Findings
+) -> None:
+    """Note the fields that differ."""
+    one, other = relevant(primary.headers, limits), relevant(candidate.headers, limits)
+    if one == other:
+        return
+    hosts = frozenset((primary.host.lower(), candidate.host.lower()))
+    names = {name for name, _ in one} | {name for name, _ in other}
+    for name in sorted(names - {b"content-encoding"}):
+        left = [value for field, value in one if field == name]
+        right = [value for field, value in other if field == name]
+        if left == right:
+            continue
+        said = readings(name, left, hosts)
+        against = readings(name, right, hosts)
+        for part in [*said, *(part for part in against if part not in said)]:
+            if said.get(part) != against.get(part):
+                _note(name, part, (said.get(part), against.get(part)), rules, findings)
+
+
+def _note(name: bytes, part: str, said: tuple[str | None, str | None], rules: RouteRules, findings: Findings) -> None:
+    one, other = said
+    effect = rules.headers.get(name)
+    rule = _rule(effect, one, other) if effect else None
+    path = f"header.{name.decode('latin-1')}" + (f"[{part!r}]" if part else "")
+    findings.place(path, Kind.HEADER, one, other, rule)
+
+
+def _rule(effect: Effect, one: str | None, other: str | None) -> str | None:
+    if effect.ignore:
+        return effect.ignore
+    left, right = MISSING if one is None else one, MISSING if other is None else other
+    for leaf in effect.leaves:
+        if covers(leaf, left, right) or (leaf.tolerance and covers(leaf, _number(one), _number(other))):
+            return leaf.label
+    return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004
