@@ -28,7 +28,7 @@ class Found(NamedTuple, Generic[T]):
 def split_port(host: str) -> tuple[str, str]:
     """Return (host, `:port` or empty). An IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
-    if colon and port.isdigit() and not (":" in name and not name.endswith("]")):
+    if colon and port.isdigit() and (":" not in name or "]" in name):
         return name, colon + port
     return host, ""
 
@@ -73,10 +73,8 @@ class HostIndex(Generic[T]):
         if entry is not None:  # a host that is configured with `-shadow` in its name keeps it
             return Found(entry, host)
         plain = without_shadow(host)
-        lower = plain.lower()
-        for candidate in (host.lower(), lower, split_port(host)[0].lower(), split_port(lower)[0]):
-            entry = self._lower.get(candidate)
+        for seen, port_left in ((host, True), (plain, True), (host, False), (plain, False)):
+            entry = self._lower.get((seen if port_left else split_port(seen)[0]).lower())
             if entry is not None:
-                named_shadow = candidate.endswith(SHADOW)
-                return Found(entry, host if named_shadow else plain)
+                return Found(entry, seen)
         return Found(None, plain)

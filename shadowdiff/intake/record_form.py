@@ -217,7 +217,7 @@ def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
         body_bytes=size,
         trailers=_fields(record.trailers),
         attempt=min(record.attempt, MAX_ATTEMPT),
-        duration_ms=record.duration_ms,
+        duration_ms=record.duration_ms if record.duration_ms >= 0 else -1.0,
         at_ms=at_ms,
     )
 

@@ -1,0 +1,177 @@
+"""The two forms of a record, right and wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from shadowdiff.intake.record_form import Refused, host_of_line, observe, observe_line, read_form
+from shadowdiff.model import Observation, Side
+
+FIELDS = {
+    "id": "abc",
+    "id-source": "x-diff-id",
+    "method": "GET",
+    "path": "/a%2Fb?x=1",
+    "host": "svc:80",
+    "status": "200",
+}
+LINE: dict[str, object] = {
+    "id": "abc",
+    "id_source": "x-diff-id",
+    "method": "GET",
+    "path": "/a%2Fb?x=1",
+    "host": "svc:80",
+    "status": 200,
+}
+WHOLE = Observation(
+    side=Side.PRIMARY,
+    target="t",
+    id="abc",
+    id_source="x-diff-id",
+    method="GET",
+    path="/a%2Fb?x=1",
+    host="svc:80",
+    status=200,
+    headers=((b"set-cookie", b"a"), (b"set-cookie", b"b")),
+    body=b"\x00\xff",
+    body_bytes=7,
+    trailers=((b"grpc-status", b"0"),),
+    attempt=2,
+    duration_ms=3.5,
+    at_ms=9,
+)
+
+
+def by_headers(fields: dict[str, str], body: bytes = b"") -> Observation:
+    named = [(b"x-shadowdiff-" + name.encode(), value.encode("latin-1")) for name, value in fields.items()]
+    return observe(read_form([(b"host", b"shadowdiff"), *named]), body, "t", 9)
+
+
+def by_line(line: dict[str, object]) -> Observation:
+    return observe_line(json.dumps(line).encode(), 9, 100)
+
+
+def test_headers_make_an_observation() -> None:
+    """Response headers keep order and duplicates; a size above the body's means truncated."""
+    form = read_form(
+        [
+            (b"host", b"shadowdiff"),
+            *((b"x-shadowdiff-" + name.encode(), value.encode()) for name, value in FIELDS.items()),
+            (b"x-shadowdiff-h-set-cookie", b"a"),
+            (b"x-shadowdiff-h-set-cookie", b"b"),
+            (b"x-shadowdiff-size", b"7"),
+            (b"x-shadowdiff-attempt", b"2"),
+            (b"x-shadowdiff-duration-ms", b"3.5"),
+            (b"x-shadowdiff-trailer-grpc-status", b"0"),
+        ]
+    )
+    seen = observe(form, b"\x00\xff", "t", 9)
+    assert WHOLE == seen
+    assert seen.truncated
+
+
+def test_a_line_makes_the_same_observation() -> None:
+    """Both forms say the same."""
+    seen = by_line(
+        {
+            **LINE,
+            "headers": [["Set-Cookie", "a"], ["set-cookie", "b"]],
+            "size": 7,
+            "attempt": 2,
+            "duration_ms": 3.5,
+            "trailers": [["grpc-status", "0"]],
+            "body_base64": base64.b64encode(b"\x00\xff").decode(),
+        }
+    )
+    assert WHOLE.at_ms == seen.at_ms
+    assert WHOLE.headers == seen.headers
+    assert (WHOLE.body, 7, WHOLE.trailers, 2, 3.5) == (
+        seen.body, seen.body_bytes, seen.trailers, seen.attempt, seen.duration_ms,
+    )  # fmt: skip
+
+
+def test_what_is_optional_may_be_left_out_or_empty() -> None:
+    """A proxy that has no value for a header may send it empty."""
+    for fields in (FIELDS, {**FIELDS, "size": "", "attempt": "", "duration-ms": ""}):
+        seen = by_headers(fields, b"xy")
+        assert (Side.PRIMARY, 2, 0, -1.0) == (seen.side, seen.body_bytes, seen.attempt, seen.duration_ms)
+    assert (0, -1.0, 0) == (by_line(LINE).attempt, by_line(LINE).duration_ms, by_line(LINE).body_bytes)
+
+
+def test_an_attempt_beyond_reason_is_capped() -> None:
+    """A forged count must not outrank every later answer without bound."""
+    assert 100 == by_headers({**FIELDS, "attempt": "99999"}).attempt
+    assert 100 == by_line({**LINE, "attempt": 99999}).attempt
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_a_missing_header_is_named(name: str) -> None:
+    """The line says which of them is not there."""
+    with pytest.raises(Refused, match=f"^x-shadowdiff-{name} is missing: "):
+        by_headers({**FIELDS, name: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("status", "abc", "x-shadowdiff-status is 'abc': it is a number from 100 to 599"),
+        ("status", "99", "x-shadowdiff-status is '99'"),
+        ("status", "0200", "x-shadowdiff-status is '0200'"),
+        ("side", "v2", "x-shadowdiff-side is 'v2': it is one of primary, candidate, control"),
+        ("size", "-1", "x-shadowdiff-size is '-1': it is a whole number"),
+        ("size", "1", "x-shadowdiff-size is 1: the body alone has 2 bytes"),
+        ("size", "9" * 5000, "x-shadowdiff-size is '9999"),
+        ("attempt", "1.5", "x-shadowdiff-attempt is '1.5'"),
+        ("attempt", "\xb2", "x-shadowdiff-attempt is '\xb2'"),
+        ("duration-ms", "nan", "x-shadowdiff-duration-ms is 'nan'"),
+        ("duration-ms", "inf", "x-shadowdiff-duration-ms is 'inf'"),
+        ("duration-ms", "-2", "x-shadowdiff-duration-ms is '-2'"),
+        ("duration-ms", "fast", "x-shadowdiff-duration-ms is 'fast'"),
+        ("id", "x" * 257, "x-shadowdiff-id has more than 256 characters"),
+    ],
+)
+def test_a_wrong_header_is_named_with_its_value(name: str, value: str, says: str) -> None:
+    """One line names the header, the value and what would be right."""
+    with pytest.raises(Refused) as refused:
+        by_headers({**FIELDS, name: value}, b"xy")
+    assert str(refused.value).startswith(says)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"status": "200"}, "Expected `int`, got `str` - at `$.status`"),
+        ({"status": 1000}, "status is 1000: it is a number from 100 to 599"),
+        ({"side": "v2"}, "Invalid enum value 'v2' - at `$.side`"),
+        ({"id": ""}, "id is empty"),
+        ({"id": "x" * 257}, "id has more than 256 characters"),
+        ({"body_base64": "!"}, "Invalid base64 encoded string - at `$.body_base64`"),
+        ({"body_base64": base64.b64encode(b"x" * 101).decode()}, "body_base64 holds more than 100 bytes"),
+        ({"body_base64": "aGk=", "size": 1}, "size is 1: the body alone has 2 bytes"),
+        ({"attempt": -1}, "attempt is -1"),
+        ({"headers": [["one"]]}, "Expected `array` of length 2 - at `$.headers[0]`"),
+        ({"headers": [["a", "\ud800"]]}, "Input data was truncated"),
+    ],
+)
+def test_a_wrong_field_of_a_line_is_named(change: dict[str, object], says: str) -> None:
+    """The same for NDJSON, with the field's path."""
+    with pytest.raises(Refused) as refused:
+        by_line({**LINE, **change})
+    assert str(refused.value).startswith(says)
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"id":"a"}', b"\xff", b'{"id":"\xff"}', b"[" * 100_000])
+def test_any_bytes_are_refused_and_never_raise_otherwise(line: bytes) -> None:
+    """A line is whatever somebody sent."""
+    with pytest.raises(Refused):
+        observe_line(line, 9, 100)
+    assert host_of_line(line) == ""
+
+
+def test_the_host_of_a_refused_line_is_still_told() -> None:
+    """So that it is counted with its target."""
+    assert "svc" == host_of_line(b'{"host":"svc","status":"x"}')
