@@ -184,10 +184,11 @@ def complaints(verdict: Verdict) -> list[str]:
 def summary(verdict: Verdict) -> list[str]:
     """Return the outcome in words."""
     outcome, took = verdict.outcome, sorted(verdict.tally.latencies_ms)
+    coverage, balanced = outcome.ledger["coverage"]["ratio"], outcome.ledger["balanced"]
     lines = [
         f"{outcome.requests:,} requests, {outcome.primary_errors:,} errors seen by users",
         f"users waited {_quantile(took, 0.5):.1f} ms (p50), {_quantile(took, 0.99):.1f} ms (p99)",
-        f"coverage {outcome.ledger['coverage']['ratio']:.2%}, books {'' if outcome.ledger['balanced'] else 'not '}balanced",
+        f"coverage {coverage:.2%}, books {'balanced' if balanced else 'not balanced'}",
     ]
     lines += [f"{one.fault}: planted {one.planted}, seen {one.seen}, unpaired {one.unpaired}" for one in outcome.found]
     return [*lines, f"false mismatches: {outcome.false_mismatches}"]

@@ -1,0 +1,131 @@
+"""The Lua filter by itself, on the LuaJIT that Envoy uses: its draw, its settings, what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+lua = pytest.importorskip("lupa.luajit21")
+
+TREE = Path(__file__).parents[3]
+SCRIPT = (TREE / "recorder" / "envoy" / "record.lua").read_bytes()
+VECTORS: list[tuple[str, int, bool, bool]] = json.loads((TREE / "fixtures" / "sampling.json").read_bytes())
+
+
+def _load(give: bytes, *edits: tuple[bytes, bytes]) -> Any:
+    """Run the filter's file with edited settings, and return one of its locals."""
+    script = SCRIPT
+    for old, new in edits:
+        assert old in script
+        script = script.replace(old, new)
+    return lua.LuaRuntime(encoding=None).execute(script + b"\nreturn " + give)
+
+
+def test_the_hash_of_every_vector_is_the_shared_one() -> None:
+    """FNV-1a-32 over the bytes with ASCII letters in lower case."""
+    fnv1a32 = _load(b"fnv1a32")
+
+    assert [row[1] for row in VECTORS] == [int(fnv1a32(row[0].encode())) for row in VECTORS]
+
+
+@pytest.mark.parametrize(("share", "column"), [(b"0.1", 2), (b"0.5", 3)])
+def test_the_draw_of_every_vector_is_the_shared_one(share: bytes, column: int) -> None:
+    """What is kept at a share is what the vectors say, at the limits too."""
+    kept = _load(b"kept", (b"local SAMPLE = 1.0", b"local SAMPLE = " + share))
+
+    assert [row[column] for row in VECTORS] == [kept(row[0].encode()) for row in VECTORS]
+
+
+def test_a_share_of_one_keeps_everything_and_of_nothing_nothing() -> None:
+    """The ends of the scale."""
+    assert all(_load(b"kept")(row[0].encode()) for row in VECTORS)
+    assert not any(_load(b"kept", (b"local SAMPLE = 1.0", b"local SAMPLE = 0"))(row[0].encode()) for row in VECTORS)
+
+
+def test_the_vectors_hold_every_form_of_id() -> None:
+    """At least 30, with the empty one, upper case, non-ASCII, version 4 and 7, and both answers at both shares."""
+    names = {row[0] for row in VECTORS}
+
+    assert len(names) == len(VECTORS) >= 30
+    assert {"", "F47AC10B-58CC-4372-A567-0E02B2C3D479", "0192f5c0-7b1a-7c3d-9e4f-5a6b7c8d9e0f"} <= names
+    assert any(not name.isascii() for name in names)
+    assert {(kept_tenth, kept_half) for _, _, kept_tenth, kept_half in VECTORS} == {
+        (True, True), (False, True), (False, False)
+    }  # fmt: skip
+
+
+REQUEST = b"""
+local function request(fields)
+  local handle, notes = {}, {}
+  local headers = { get = function(_, name) return fields[name] end }
+  function handle:headers() return headers end
+  function handle:timestamp() return 1000 end
+  function handle:logWarn(line) notes.warned = line end
+  function handle:streamInfo()
+    return { dynamicMetadata = function() return { set = function(_, _, key, value) notes[key] = value end } end }
+  end
+  envoy_on_request(handle)
+  return notes
+end
+return function(name, value, path, other)
+  local notes = request({ [":method"] = "GET", [":path"] = path, [":authority"] = "h", [name] = value, [other] = "z" })
+  return notes["id"], notes["id-source"], notes.warned
+end
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path", "expected"),
+    [
+        (b"x-diff-id", b"a", b"/x", (b"a", b"x-diff-id", None)),
+        (b"x-request-id", b"b", b"/x", (b"b", b"x-request-id", None)),
+        (b"x-diff-id", b"", b"/x", (b"z", b"x-request-id", None)),
+        (b"x-diff-id", b"a", b"/healthz", (None, None, None)),
+        (b"x-diff-id", b"a", b"/readyz?full", (None, None, None)),
+        (b"x-diff-id", b"a", b"/healthzz", (b"a", b"x-diff-id", None)),
+        (b"user-agent", b"kube-probe/1.30", b"/", (None, None, None)),
+        (b"user-agent", b"Mozilla kube-probe/", b"/", (b"z", b"x-request-id", None)),
+        (b"x-shadowdiff", b"1", b"/", (None, None, None)),
+        (b":method", b"CONNECT", b"/", (None, None, None)),
+    ],
+)
+def test_a_request_is_noted_under_its_id_or_left_alone(
+    name: bytes, value: bytes, path: bytes, expected: tuple[bytes | None, bytes | None, bytes | None]
+) -> None:
+    """The first id present counts; probes and shadow traffic leave no note."""
+    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
+    other = b"x-request-id" if name != b"x-request-id" else b"traceparent"
+
+    assert expected == note(name, value, path, other)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", b"0af7651916cd43dd8448eb211c80319c"),
+        (b"garbage", None),
+        (b"", None),
+    ],
+)
+def test_of_a_traceparent_the_trace_id_is_the_id(value: bytes, expected: bytes | None) -> None:
+    """Its span differs on the two sides, so only the trace counts; what is malformed is no id."""
+    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
+
+    assert expected == note(b"traceparent", value, b"/x", b"x-other")[0]
+
+
+def test_an_error_in_the_filter_is_a_line_in_the_log() -> None:
+    """What fails inside is caught there."""
+    script = (
+        SCRIPT
+        + b"""
+    local said
+    envoy_on_request({ logWarn = function(_, line) said = line end })
+    return said
+    """
+    )
+
+    assert b"shadowdiff: not recorded" in lua.LuaRuntime(encoding=None).execute(script)
