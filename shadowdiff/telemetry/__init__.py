@@ -1,1 +1,1 @@
-"""telemetry."""
+"""What operators see: metrics that read the stages' plain counters, the health port, and logs."""

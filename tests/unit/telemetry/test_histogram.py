@@ -1,0 +1,59 @@
+"""Durations in buckets."""
+
+from __future__ import annotations
+
+import bisect
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
+
+
+def test_a_bound_belongs_to_its_own_bucket() -> None:
+    """Prometheus' `le` includes the bound."""
+    histogram = Histogram()
+    for bound in BOUNDS_S:
+        histogram.observe(bound)
+    assert histogram.counts == [1] * len(BOUNDS_S) + [0]
+
+
+def test_what_is_above_every_bound_is_counted_too() -> None:
+    """The last bucket has no upper end."""
+    histogram = Histogram()
+    histogram.observe(1e9)
+    assert histogram.counts[-1] == 1
+    assert histogram.sum_s == 1e9
+
+
+def test_a_duration_that_nobody_measured_is_not_counted() -> None:
+    """Negative means unknown, and NaN is no duration."""
+    histogram = Histogram()
+    histogram.observe(-1.0)
+    histogram.observe(float("nan"))
+    assert sum(histogram.counts) == 0
+    assert histogram.sum_s == 0.0
+
+
+@given(st.lists(st.floats(0, 1e6)))
+def test_every_duration_is_in_exactly_one_bucket(durations: list[float]) -> None:
+    """Counts and sum speak for all that was observed."""
+    histogram = Histogram()
+    for seconds in durations:
+        histogram.observe(seconds)
+    expected = [0] * (len(BOUNDS_S) + 1)
+    for seconds in durations:
+        expected[bisect.bisect_left(BOUNDS_S, seconds)] += 1
+    assert histogram.counts == expected
+    assert histogram.sum_s == sum(durations)
+
+
+def test_a_copy_does_not_change_any_more() -> None:
+    """A scrape writes the figures of one moment."""
+    histogram = Histogram()
+    histogram.observe(0.1, "first")
+    taken = histogram.copy()
+    histogram.observe(0.1, "second")
+    assert sum(taken.counts) == 1
+    assert taken.sum_s == 0.1
+    assert list(taken.traces.values()) == [("first", 0.1)]

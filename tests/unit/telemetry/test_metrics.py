@@ -1,0 +1,178 @@
+"""What a scrape says, and that saying it changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from shadowdiff import __version__
+from shadowdiff.model import Result
+from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
+from shadowdiff.telemetry.metrics import METRICS, Exposition
+from tests.conftest import needs_tool
+from tests.unit.telemetry.stages import OPENMETRICS, ROUTE, Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prometheus_client.core import Metric
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    """Read a scrape in the OpenMetrics form, as strictly as its parser does."""
+    return list(openmetrics.text_string_to_metric_families(text))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+async def scraped(stages: Stages) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return every sample of one scrape, by name and label values."""
+    text, _ = await Exposition(stages.sources()).render("")
+    return samples(text)
+
+
+def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Read a scrape in the plain text form."""
+    return {
+        (sample.name, in_order(sample.name, sample.labels)): sample.value
+        for family in parse_text(text.decode())
+        for sample in family.samples
+    }
+
+
+def in_order(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return label values in the order in which the metric names its labels; `le` last."""
+    spec = next((spec for spec in METRICS.values() if name.startswith(spec.name)), None)
+    names = (*spec.labels, "le") if spec else tuple(labels)
+    return tuple(labels[label] for label in names if label in labels)
+
+
+async def test_every_metric_is_announced_with_its_labels_and_a_help() -> None:
+    """Names, labels and kinds are those that dashboards and alerts rest on."""
+    stages = Stages()
+    stages.response_seconds["shop", ROUTE, "primary"] = Histogram()
+    text, _ = await Exposition(stages.sources()).render(OPENMETRICS)
+    families = {f.name: f for f in parse_openmetrics(text.decode()) if f.name.startswith("shadowdiff")}
+    seen = {
+        f.samples[0].name.removesuffix("_bucket"): (
+            f.type,
+            set(f.samples[0].labels) - {"le"},
+            f.documentation,
+        )
+        for f in families.values()
+    }
+    assert seen == {spec.name: (spec.kind, set(spec.labels), spec.help) for spec in METRICS.values()}
+
+
+async def test_the_figures_are_those_of_the_stages() -> None:
+    """Each counter appears under its own name and labels."""
+    found = await scraped(Stages())
+    expected: Mapping[tuple[str, tuple[str, ...]], float] = {
+        ("shadowdiff_mirrored_requests_total", ("shop", "forwarded")): 7,
+        ("shadowdiff_mirrored_requests_total", ("shop", "shed")): 0,
+        ("shadowdiff_records_total", ("shop", "primary", "accepted")): 9,
+        ("shadowdiff_comparisons_total", ("shop", ROUTE, "match")): 5,
+        ("shadowdiff_differences_total", ("shop", ROUTE, "value")): 4,
+        ("shadowdiff_orphans_total", ("shop", "candidate")): 2,
+        ("shadowdiff_shed_total", ("shop", "queue")): 1,
+        ("shadowdiff_pairing_delay_seconds_count", ("shop",)): 1,
+        ("shadowdiff_pairing_delay_seconds_bucket", ("shop", "0.01")): 0,
+        ("shadowdiff_pairing_delay_seconds_bucket", ("shop", "0.025")): 1,
+        ("shadowdiff_pairing_delay_seconds_bucket", ("shop", "+Inf")): 1,
+        ("shadowdiff_mismatch_ratio", ("shop", "upper")): 0.02,
+        ("shadowdiff_coverage_ratio", ("shop",)): 0.97,
+        ("shadowdiff_buffer_observations", ("shop", "primary")): 3,
+        ("shadowdiff_store_up", ()): 1,
+        ("shadowdiff_store_info", ("redis", "7.0.15", "true")): 1,
+        ("shadowdiff_config_last_reload_successful", ()): 1,
+        ("shadowdiff_config_last_reload_timestamp_seconds", ()): 1_790_000_000,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert any(name == "shadowdiff_build_info" and __version__ in labels for name, labels in found)
+    assert any(name.startswith("process_cpu_seconds") for name, _ in found)
+    assert not any(name.startswith("python_gc") for name, _ in found)
+
+
+async def test_a_route_has_all_its_results_from_zero() -> None:
+    """PromQL finds the series of a mismatch before the first one happens."""
+    found = await scraped(Stages())
+    results = {labels[2]: n for (name, labels), n in found.items() if name == "shadowdiff_comparisons_total"}
+    assert results == {str(result): 5 if result is Result.MATCH else 0 for result in Result}
+
+
+async def test_a_ratio_of_nothing_is_no_sample() -> None:
+    """A quiet target shows neither 0 % nor 100 %."""
+    found = await scraped(Stages())
+    ratios = {"shadowdiff_mismatch_ratio", "shadowdiff_coverage_ratio"}
+    assert {labels[0] for name, labels in found if name in ratios} == {"shop"}
+
+
+async def test_reading_changes_no_number() -> None:
+    """A second scrape, and a third of another kind, say what the first one said."""
+    stages = Stages()
+    exposition = Exposition(stages.sources())
+    first = {key: n for key, n in samples((await exposition.render(""))[0]).items() if not key[0].startswith("process")}
+    await exposition.render(OPENMETRICS)
+    list(exposition.registry.collect())
+    again = {key: n for key, n in samples((await exposition.render(""))[0]).items() if not key[0].startswith("process")}
+    assert again == first
+    assert stages == Stages()
+
+
+async def test_a_lost_store_is_a_metric() -> None:
+    """The gauge falls; nothing else goes away."""
+    lost = Stages(store_up=False)
+    found, usual = await scraped(lost), await scraped(Stages())
+    assert found["shadowdiff_store_up", ()] == 0
+    assert found.keys() == usual.keys()
+
+
+async def test_a_label_may_hold_anything() -> None:
+    """A path with quotes, line ends or a lone surrogate does not end the scrape."""
+    route = 'GET /"a"\\\n\ud800'
+    found = await scraped(Stages(comparisons={("shop", route, "match"): 1}))
+    assert found["shadowdiff_comparisons_total", ("shop", 'GET /"a"\\\n\\ud800', "match")] == 1
+
+
+async def test_a_bucket_carries_the_trace_it_saw_last() -> None:
+    """Exemplars lead from a slow bucket to a request; a trace id too long for the format is left out."""
+    stages = Stages()
+    histogram = stages.response_seconds["shop", ROUTE, "candidate"] = Histogram()
+    histogram.observe(0.2, "4bf92f3577b34da6a3ce929d0e0e4736")
+    histogram.observe(20.0, "x" * 500)
+    text, content_type = await Exposition(stages.sources()).render(OPENMETRICS)
+    exemplars = [
+        (sample.exemplar.labels, sample.exemplar.value)
+        for family in parse_openmetrics(text.decode())
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert content_type.startswith("application/openmetrics-text")
+    assert exemplars == [({"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}, 0.2)]
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "text/plain", "*/*", "application/openmetrics-text; version=x", ";;;,=", "\xff"]
+)
+async def test_any_accept_header_gets_an_answer(accept: str) -> None:
+    """A header that makes no sense gets the plain form."""
+    text, content_type = await Exposition(Stages().sources()).render(accept)
+    assert text.startswith(b"# HELP")
+    assert "text" in content_type
+
+
+async def test_promtool_has_no_complaint() -> None:
+    """Prometheus' own linter reads the scrape."""
+    promtool = needs_tool("promtool")
+    stages = Stages()
+    stages.response_seconds["shop", ROUTE, "primary"] = Histogram()
+    text, _ = await Exposition(stages.sources()).render("text/plain")
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)  # noqa: ASYNC221  (nothing else runs)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_the_bounds_rise() -> None:
+    """Prometheus refuses buckets out of order."""
+    assert list(BOUNDS_S) == sorted(set(BOUNDS_S))
