@@ -68,7 +68,10 @@ class SideSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample as a line of a list; `differences` are the first of those that no rule covers, `kinds` of all."""
+    """A sample as a line of a list; `differences` are the first of those that no rule covers, `kinds` of all of them.
+
+    failure: why v2 gave no whole response.
+    """
 
     id: str
     request_id: str
@@ -79,8 +82,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     reason: str
     at_ms: int
+    failure: Failure | None
     kinds: tuple[str, ...]
     differences: tuple[Difference, ...]
+    unlisted: int
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,8 +195,10 @@ def _summary(kept: Sample) -> Summary:
         result=kept.result,
         reason=kept.reason,
         at_ms=kept.at_ms,
+        failure=kept.candidate.failure,
         kinds=tuple(sorted({found.kind.value for found in counted})),
         differences=counted[:_LISTED_DIFFERENCES],
+        unlisted=len(counted[_LISTED_DIFFERENCES:]) + kept.unlisted,
     )
 
 

@@ -6,8 +6,10 @@ Holds: an error is one line, as JSON under `/api/` and as a page elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -16,6 +18,7 @@ from starlette.routing import Route
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.openapi import document
 from shadowdiff.web.operation import PREFIX, Refusal, answer
+from shadowdiff.web.pages import Pages
 from shadowdiff.web.security import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -24,28 +27,37 @@ if TYPE_CHECKING:
 
     from shadowdiff.web.state import WebState
 
+NOT_FOUND: Final = 404
+
 
 def create_web(state: WebState) -> Starlette:
     """Return the application of the web port."""
+    pages = Pages(state)
 
     async def openapi(_request: Request) -> Response:
         return answer(document(OPERATIONS, state.version))
 
-    async def refused(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return answer(Refusal(_line(request, status)), status)
+    async def failed(request: Request, error: Exception) -> Response:
+        status, line = _told(request, error)
+        if request.url.path.startswith(PREFIX):
+            return answer(Refusal(line), status)
+        return await pages.error(status, line)
 
     return Starlette(
         routes=[
+            *pages.routes(),
             *(operation.route(state) for operation in OPERATIONS),
             Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
         ],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={HTTPException: refused},
+        exception_handlers={HTTPException: failed, RedisError: failed, OSError: failed},
     )
 
 
-def _line(request: Request, status: int) -> str:
-    if status == 404:  # noqa: PLR2004
-        return f"nothing is served at {request.url.path}: the API is described at {PREFIX}/openapi.json"
-    return f"{request.method} {request.url.path} is refused with {status}"
+def _told(request: Request, error: Exception) -> tuple[int, str]:
+    """Return the status and the line that an error answers."""
+    if not isinstance(error, HTTPException):
+        return 503, f"The store does not answer ({type(error).__name__}): numbers and samples are back when it is."
+    if error.status_code != NOT_FOUND or error.detail != HTTPStatus.NOT_FOUND.phrase:
+        return error.status_code, error.detail
+    return NOT_FOUND, f"Nothing is served at {request.url.path}; the API is described at {PREFIX}/openapi.json."

@@ -1,0 +1,163 @@
+"""Write JSON text over lines that know their paths, as a page shows it.
+
+In: JSON text, whole or cut short.  Out: lines, each with its depth, text and normalized path; None where it is no JSON.
+Holds: every scalar as the side wrote it (`1.0` stays `1.0`); duplicate keys stay; depth and lines are bounded.
+A second text can be written in the first one's order of keys, so that a new order alone changes no line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+MAX_DEPTH: Final = 100
+_TOKEN: Final = re.compile(r'\s*("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|")', re.DOTALL)
+_CLOSES: Final = {"{": "}", "[": "]"}
+
+
+class Line(NamedTuple):
+    """One line: `text` without the comma that may follow it."""
+
+    depth: int
+    text: str
+    path: str
+    comma: bool = False
+
+
+@dataclass(slots=True)
+class Node:
+    """A value: a scalar's text, or an object or array with its members."""
+
+    scalar: str = ""
+    opens: str = ""
+    keys: list[str] = field(default_factory=list[str])
+    values: list[Node] = field(default_factory=list["Node"])
+    cut: bool = False
+
+
+class _NotJsonError(Exception):
+    """The text is no JSON, not even the start of some."""
+
+
+def read(text: str) -> Node | None:
+    """Return the value that a text says; where the text ends early, what it says up to there."""
+    try:
+        return _read(_TOKEN.findall(text))
+    except _NotJsonError:
+        return None
+
+
+def lines(node: Node, like: Node | None = None) -> list[Line]:
+    """Return a value's lines, its objects in the order of keys of `like` where that has them."""
+    written: list[Line] = []
+    _write(written, node, like, _Place("", "$", 0))
+    return written
+
+
+class _Place(NamedTuple):
+    """Where a value is written: what stands before it on its line, its path, its depth."""
+
+    before: str
+    path: str
+    depth: int
+
+    def below(self, node: Node, at: int) -> _Place:
+        key = node.keys[at] if node.opens == "{" else ""
+        step = f"['{_name(key)}']" if key else f"[{at}]"
+        return _Place(f"{key}: " if key else "", self.path + step, self.depth + 1)
+
+    def line(self, text: str) -> Line:
+        return Line(self.depth, text, self.path)
+
+
+def _read(tokens: list[str]) -> Node:
+    root = Node(opens="[")
+    stack = [root]
+    for at, token in enumerate(tokens):
+        node = stack[-1]
+        match token:
+            case "{" | "[":
+                if len(stack) > MAX_DEPTH:
+                    raise _NotJsonError
+                stack.append(Node(opens=token))
+                _add(node, stack[-1])
+            case "}" | "]":
+                if len(stack) == 1 or _CLOSES[node.opens] != token:
+                    raise _NotJsonError
+                stack.pop()
+            case "," | ":":
+                continue
+            case _ if node.opens == "{" and len(node.keys) == len(node.values):
+                _key(node, token, tokens[at + 1] if at + 1 < len(tokens) else "")
+            case _:
+                _add(node, Node(scalar=token))
+    for node in stack[1:]:
+        node.cut = True
+        del node.keys[len(node.values) :]
+    if len(root.values) != 1:
+        raise _NotJsonError
+    return root.values[0]
+
+
+def _add(node: Node, value: Node) -> None:
+    if node.opens == "{" and len(node.keys) == len(node.values):
+        raise _NotJsonError
+    node.values.append(value)
+
+
+def _key(node: Node, token: str, after: str) -> None:
+    if not token.startswith('"') or after not in (":", ""):
+        raise _NotJsonError
+    node.keys.append(token)
+
+
+def _write(written: list[Line], node: Node, like: Node | None, place: _Place) -> None:
+    if not node.opens:
+        written.append(place.line(place.before + node.scalar))
+        return
+    closes = _CLOSES[node.opens]
+    if not node.values and not node.cut:
+        written.append(place.line(place.before + node.opens + closes))
+        return
+    written.append(place.line(place.before + node.opens))
+    for at in _order(node, like):
+        _write(written, node.values[at], _member(node, like, at), place.below(node, at))
+        written[-1] = written[-1]._replace(comma=True)
+    written[-1] = written[-1]._replace(comma=False)
+    written.append(place.line("…" if node.cut else closes))
+
+
+def _order(node: Node, like: Node | None) -> list[int]:
+    """Return the members' places: those that `like` has in its order, the others where they stood."""
+    if like is None or node.opens != "{" or like.opens != "{":
+        return list(range(len(node.values)))
+    rank = {key: at for at, key in enumerate(like.keys)}
+    last = -1.0
+    ranked: list[tuple[float, int]] = []
+    for at, key in enumerate(node.keys):
+        last = float(rank[key]) if key in rank else last + 1e-6
+        ranked.append((last, at))
+    return [at for _, at in sorted(ranked)]
+
+
+def _member(node: Node, like: Node | None, at: int) -> Node | None:
+    if like is None or like.opens != node.opens:
+        return None
+    if node.opens == "[":
+        return like.values[at] if at < len(like.values) else None
+    return like.values[like.keys.index(node.keys[at])] if node.keys[at] in like.keys else None
+
+
+def _name(key: str) -> str:
+    """Return a key as a normalized path writes it (RFC 9535, section 2.7)."""
+    try:
+        name = msgspec.json.decode(key, type=str)
+    except msgspec.DecodeError:
+        name = key.strip('"')
+    return "".join(_ESCAPES.get(c, c if c >= " " else f"\\u{ord(c):04x}") for c in name)
+
+
+_ESCAPES: Final = {"'": "\\'", "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -1,0 +1,212 @@
+"""Lay two bodies side by side: equal stretches folded, changed parts marked, what rules cover dimmed.
+
+In: two bodies as samples hold them, and the differences.  Out: blocks of rows for a page.
+Holds: bounded in lines and time; the two columns always have as many rows; no text is lost but beyond the bound,
+and then the page says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from shadowdiff.web import json_lines
+from shadowdiff.web.json_lines import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shadowdiff.model import Difference
+    from shadowdiff.report import Body
+
+MAX_LINES: Final = 1500
+CONTEXT: Final = 3
+_FOLD_FROM: Final = 4
+_WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|\w+|\s+|.", re.DOTALL)
+
+
+class Piece(NamedTuple):
+    """A stretch of a line; `changed` where it differs from the other side."""
+
+    text: str
+    changed: bool = False
+
+
+class Cell(NamedTuple):
+    """One side's line of a row; its number is 0 where the side has nothing there."""
+
+    number: int
+    depth: int
+    pieces: tuple[Piece, ...]
+
+
+class Row(NamedTuple):
+    """A line of each side: `equal`, `changed`, or `ignored` where a rule covers what differs."""
+
+    state: str
+    primary: Cell
+    candidate: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that stand together; `folded` ones are equal, and shown on demand."""
+
+    folded: bool
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Two bodies; `cut` says that a side had more lines than are shown, `reordered` that keys changed their order."""
+
+    blocks: list[Block]
+    cut: bool = False
+    reordered: bool = False
+
+    @property
+    def changed(self) -> int:
+        """How many rows differ and count."""
+        return sum(row.state == "changed" for block in self.blocks for row in block.rows)
+
+
+NOTHING: Final = Cell(0, 0, ())
+
+
+def side_by_side(primary: Body, candidate: Body, differences: Sequence[Difference]) -> SideBySide:
+    """Return two bodies as rows."""
+    left, right, reordered = _lines(primary, candidate)
+    cut = max(len(left), len(right)) > MAX_LINES
+    rows = _rows(left[:MAX_LINES], right[:MAX_LINES], _Rules(differences))
+    return SideBySide(_fold(rows), cut=cut, reordered=reordered)
+
+
+def _lines(primary: Body, candidate: Body) -> tuple[list[Line], list[Line], bool]:
+    """Return both bodies' lines: JSON over lines in the primary's order of keys, other text as it is."""
+    left, right = _value(primary), _value(candidate)
+    own = _plain(candidate.text) if right is None else json_lines.lines(right)
+    ordered = own if right is None else json_lines.lines(right, like=left)
+    return _plain(primary.text) if left is None else json_lines.lines(left), ordered, ordered != own
+
+
+def _value(body: Body) -> json_lines.Node | None:
+    """Return a body's JSON where it is an object or an array."""
+    node = None if body.base64 else json_lines.read(body.text)
+    return node if node is not None and node.opens else None
+
+
+def _plain(text: str) -> list[Line]:
+    return [Line(0, line, "text") for line in text.splitlines()]
+
+
+class _Rules:
+    """Which paths rules cover, and which count: a line is dimmed where only the former apply."""
+
+    def __init__(self, differences: Sequence[Difference]) -> None:
+        self._covered = [found.path for found in differences if found.rule is not None]
+        self._counted = [found.path for found in differences if found.rule is None]
+
+    def cover(self, *paths: str) -> bool:
+        """Return whether each path lies at or under one that a rule covers, and none at or under one that counts."""
+        return all(_under(path, self._covered) and not _under(path, self._counted) for path in paths if path)
+
+
+def _under(path: str, roots: list[str]) -> bool:
+    return any(path == root or (path.startswith(root) and path[len(root)] == "[") for root in roots)
+
+
+def _rows(left: list[Line], right: list[Line], rules: _Rules) -> list[Row]:
+    # With autojunk, lines that repeat often anchor nothing: it keeps hostile bodies from taking quadratic time.
+    left_keys, right_keys = [line[:2] for line in left], [line[:2] for line in right]
+    rows: list[Row] = []
+    for tag, a0, a1, b0, b1 in SequenceMatcher(None, left_keys, right_keys).get_opcodes():
+        if tag == "equal":
+            rows.extend(_equal(left[a], a, right[b], b) for a, b in zip(range(a0, a1), range(b0, b1), strict=True))
+        else:
+            rows.extend(_differing(left, range(a0, a1), right, range(b0, b1), rules))
+    return rows
+
+
+def _equal(left: Line, a: int, right: Line, b: int) -> Row:
+    return Row("equal", _alone(left, a), _alone(right, b))
+
+
+def _differing(left: list[Line], a: range, right: list[Line], b: range, rules: _Rules) -> list[Row]:
+    """Return the rows of a stretch that differs: lines of one path beside each other, the rest in between."""
+    rows: list[Row] = []
+    ours, theirs = a.start, b.start
+    for at, partner in [*_partners(left, a, right, b), (a.stop, b.stop)]:
+        between = zip_longest(range(ours, at), range(theirs, partner))
+        rows.extend(_row(left, x, right, y, rules) for x, y in between)
+        if at < a.stop:
+            rows.append(_row(left, at, right, partner, rules))
+        ours, theirs = at + 1, partner + 1
+    return rows
+
+
+def _partners(left: list[Line], a: range, right: list[Line], b: range) -> list[tuple[int, int]]:
+    """Return the lines of both sides that have one path, in order, each line once."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for at in b:
+        places[right[at].path].append(at)
+    partners: list[tuple[int, int]] = []
+    after = b.start
+    for at in a:
+        found = next((place for place in places.get(left[at].path, ()) if place >= after), None)
+        if found is not None and left[at].path != "text":
+            partners.append((at, found))
+            after = found + 1
+    return partners
+
+
+def _row(left: list[Line], a: int | None, right: list[Line], b: int | None, rules: _Rules) -> Row:
+    ours, theirs = None if a is None else left[a], None if b is None else right[b]
+    state = "ignored" if rules.cover(*(line.path for line in (ours, theirs) if line)) else "changed"
+    if ours is None or a is None:
+        return Row(state, NOTHING, NOTHING if theirs is None or b is None else _alone(theirs, b))
+    if theirs is None or b is None:
+        return Row(state, _alone(ours, a), NOTHING)
+    old, new = _marked(ours.text, theirs.text)
+    return Row(state, _cell(ours, a, old), _cell(theirs, b, new))
+
+
+def _alone(line: Line, at: int) -> Cell:
+    return _cell(line, at, (Piece(line.text),))
+
+
+def _cell(line: Line, at: int, pieces: tuple[Piece, ...]) -> Cell:
+    return Cell(at + 1, line.depth, (*pieces, Piece(",")) if line.comma else pieces)
+
+
+def _marked(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Return both lines with what lies between their common start and end marked, by whole words and numbers."""
+    a, b = _WORD.findall(old), _WORD.findall(new)
+    start = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    room = min(len(a), len(b)) - start
+    end = next((n for n, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y or n >= room), room)
+    return _pieces(a, start, end), _pieces(b, start, end)
+
+
+def _pieces(words: list[str], start: int, end: int) -> tuple[Piece, ...]:
+    stretches = (words[:start], words[start : len(words) - end], words[len(words) - end :])
+    pieces = (Piece("".join(words), changed=at == 1) for at, words in enumerate(stretches))
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def _fold(rows: list[Row]) -> list[Block]:
+    """Return the rows in blocks: equal stretches beyond a few lines of context are folded."""
+    near = [False] * len(rows)
+    for at, row in enumerate(rows):
+        if row.state != "equal":
+            for close in range(max(0, at - CONTEXT), min(len(rows), at + CONTEXT + 1)):
+                near[close] = True
+    blocks: list[Block] = []
+    for at, row in enumerate(rows):
+        if not blocks or blocks[-1].folded == near[at]:
+            blocks.append(Block(folded=not near[at], rows=[]))
+        blocks[-1].rows.append(row)
+    return [Block(block.folded and len(block.rows) >= _FOLD_FROM, block.rows) for block in blocks]

@@ -1,0 +1,147 @@
+"""Say in words what differs, how long ago, how much.
+
+In: differences, numbers, times.  Out: plain text, cut to a length that fits a line.
+Holds: pure; what it returns is text and never markup.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from shadowdiff.model import Difference, Failure, Kind, Severity
+from shadowdiff.report import Sample, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+VALUE_CHARS: Final = 80
+_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_$][\w$-]*")
+_SEVERITIES: Final = (Severity.BREAKING, Severity.VALUE, Severity.ADDITIVE)
+_SECONDS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+FAILURES: Final = {
+    Failure.REFUSED: "refused the connection",
+    Failure.UNRESOLVED: "could not be found by its name",
+    Failure.TIMEOUT: "did not answer in time",
+    Failure.RESET: "broke the connection off",
+    Failure.MALFORMED: "sent something that is not HTTP",
+    Failure.SATURATED: "was saturated, and not asked",
+    Failure.BREAKER_OPEN: "kept failing, and was not asked",
+}
+
+_BRACED: Final = re.compile(r"{(\w+)}")
+_SENTENCES: Final = {
+    Kind.STATUS: "v2 answered {candidate} where v1 answered {primary}",
+    Kind.HEADER: "v2 sent header {where}: {candidate} where v1 sent {primary}",
+    Kind.TYPE: "v2 answered {where} as {candidate_type} {candidate} where v1 answered {primary_type} {primary}",
+    Kind.VALUE: "v2 answered {where} {candidate} where v1 answered {primary}",
+    Kind.ADDED: "v2 added {where} {candidate}, which v1 does not answer",
+    Kind.REMOVED: "v2 left out {where}, which v1 answered as {primary}",
+    Kind.ORDER: "v2 answered {where} in another order than v1",
+    Kind.TEXT: "v2's text says {candidate} where v1's says {primary}",
+    Kind.BYTES: "v2's bytes are not v1's",
+}
+
+
+class Said(NamedTuple):
+    """A stretch of a sentence; `code` where it quotes what a side wrote."""
+
+    text: str
+    code: bool = False
+
+
+def short_path(path: str) -> str:
+    """Return a path as people write it: `items[3].price` for `$['items'][3]['price']`."""
+    if not path.startswith("$"):
+        return path
+
+    def plain(name: re.Match[str]) -> str:
+        return f".{name[1]}" if _PLAIN_NAME.fullmatch(name[1]) else name[0]
+
+    return _NAME.sub(plain, path[1:]).removeprefix(".") or "the whole body"
+
+
+def cut(text: str | None, limit: int = VALUE_CHARS) -> str:
+    """Return text that fits a line; nothing is said as `nothing`."""
+    if text is None:
+        return "nothing"
+    line = " ".join(text.split()) if "\n" in text else text
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def worst(differences: Sequence[Difference]) -> Difference | None:
+    """Return the difference that counts and matters most to a client of v1, the first of several."""
+    counted = [found for found in differences if found.rule is None]
+    return min(counted, key=lambda found: _SEVERITIES.index(found.severity), default=None)
+
+
+def sentence(found: Difference) -> list[Said]:
+    """Return one difference as a sentence."""
+    quoted = {
+        "where": short_path(found.path).removeprefix("header."),
+        "primary": cut(found.primary),
+        "candidate": cut(found.candidate),
+    }
+    named = {"primary_type": _type(found.primary), "candidate_type": _type(found.candidate)}
+    parts = _BRACED.split(_SENTENCES[found.kind])
+    said = (Said(quoted[part], code=True) if part in quoted else Said(named.get(part, part)) for part in parts if part)
+    return list(said)
+
+
+def headline(sample: Sample | Summary) -> list[Said]:
+    """Return what differs in a sample, the worst first, as one sentence."""
+    found = worst(sample.differences)
+    if found is None:
+        return [Said(sample.reason or "nothing that counts differs")]
+    failure = sample.candidate.failure if isinstance(sample, Sample) else sample.failure
+    said = [Said(f"v2 {FAILURES[failure]}")] if failure else sentence(found)
+    more = sum(1 for other in sample.differences if other.rule is None) - 1 + sample.unlisted
+    return [*said, Said(f", and {more:,} more {'difference' if more == 1 else 'differences'}")] if more else said
+
+
+def plain(said: Sequence[Said]) -> str:
+    """Return a sentence without marks, for titles and terminals."""
+    return "".join(part.text for part in said)
+
+
+def percent(ratio: float | None) -> str:
+    """Return a share so that a small one is not shown as none."""
+    if ratio is None:
+        return "–"
+    if ratio in (0, 1):
+        return f"{ratio:.0%}"
+    digits = next((digits for digits in (1, 2, 3, 4) if ratio >= 10 ** -(digits + 1)), 5)
+    text = f"{ratio:.{digits}%}"
+    # 99.996 % must not read as all of it.
+    return text if text != f"{1:.{digits}%}" else ">99.9%"
+
+
+def milliseconds(duration_ms: float | None) -> str:
+    """Return a duration with the digits that matter."""
+    if duration_ms is None:
+        return "–"
+    if duration_ms < 10:  # noqa: PLR2004
+        return f"{duration_ms:.1f} ms"
+    return f"{duration_ms:.0f} ms" if duration_ms < 10_000 else f"{duration_ms / 1000:.1f} s"  # noqa: PLR2004
+
+
+def age(at_ms: int, now_ms: int) -> str:
+    """Return how long ago something was."""
+    seconds = max(0, now_ms - at_ms) // 1000
+    size, unit = next(((size, unit) for size, unit in _SECONDS if seconds >= size), (1, "s"))
+    return f"{seconds // size} {unit} ago" if seconds else "now"
+
+
+def moment(at_ms: int) -> str:
+    """Return a time as `2026-03-01 10:00:00 UTC`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _type(value: str | None) -> str:
+    first = (value or "")[:1]
+    names = {'"': "a string", "{": "an object", "[": "an array", "t": "a boolean", "f": "a boolean", "n": "null"}
+    return "nothing" if value is None else names.get(first, "a number")
