@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _EVERY_POD: Final = " Read from the store: the same from every pod, so aggregate with max."
+_NO_END: Final = frozenset({"received", "in_flight"})
 _TRACE_MOST: Final = 100
 """OpenMetrics allows 128 characters for an exemplar's labels, names included."""
 
@@ -179,7 +180,8 @@ class Sources:
 
     mirrored: target → disposition → n. recorded: (target, side) → disposition → n. comparisons: (target, route,
     result) → n. differences: (target, route, kind) → n. shed: (target, reason) → n. response_seconds: (target,
-    route, side). pairing_delay_seconds: target. ledgers: target.
+    route, side). pairing_delay_seconds: target. ledgers: target. A ledger's `received` and `in_flight` may stand
+    in a row of dispositions: they are left out, being a sum and a gauge.
     """
 
     mirrored: Callable[[], Mapping[str, Mapping[str, int]]]
@@ -295,7 +297,8 @@ def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
 
 
 def _by_disposition(counts: Mapping[tuple[str, ...], Mapping[str, int]]) -> list[Series]:
-    return [((*labels, what), n) for labels, row in counts.items() for what, n in row.items()]
+    """Name what became of each; a row's own sum would count all twice, and what is in flight falls again."""
+    return [((*labels, what), n) for labels, row in counts.items() for what, n in row.items() if what not in _NO_END]
 
 
 def _with_every_result(counts: Mapping[tuple[str, str, str], int]) -> list[Series]:

@@ -95,6 +95,13 @@ async def test_the_figures_are_those_of_the_stages() -> None:
     assert not any(name.startswith("python_gc") for name, _ in found)
 
 
+async def test_a_rows_sum_and_what_is_in_flight_are_no_dispositions() -> None:
+    """The sum would count all twice, and a counter must not fall."""
+    found = await scraped(Stages(mirrored={"shop": {"received": 10, "forwarded": 7, "in_flight": 3}}))
+    shown = {labels[1]: n for (name, labels), n in found.items() if name == "shadowdiff_mirrored_requests_total"}
+    assert shown == {"forwarded": 7}
+
+
 async def test_a_route_has_all_its_results_from_zero() -> None:
     """PromQL finds the series of a mismatch before the first one happens."""
     found = await scraped(Stages())
