@@ -18,6 +18,7 @@ local SKIP_PATHS = {                  -- paths (without query) that only probes 
 }
 -- ----------------------------------------------------------------------------------------------
 
+local MAX_ID = 256                    -- bytes; a longer id is none
 local SPACE = "shadowdiff"            -- the dynamic metadata that carries a request's facts to its response
 
 -- FNV-1a, 32 bits, over the id with ASCII letters in lower case.
@@ -47,12 +48,18 @@ local function skipped(headers, path)
   return headers:get(":method") == "CONNECT"
 end
 
--- The id and the header that gave it. Of a traceparent only the trace id is the same on both sides.
+-- Of a traceparent only the trace id is the same on both sides.
+local function trace_id(traceparent)
+  local trace = string.match(traceparent, "^[^-]*%-([^-]*)%-") or ""
+  return #trace == 32 and string.find(trace, "[^0]") and string.lower(trace) or ""
+end
+
+-- The id and the header that gave it, by the rule of shadowdiff's other side.
 local function identify(headers)
   for _, name in ipairs(ID_HEADERS) do
-    local value = headers:get(name)
-    if value and name == "traceparent" then value = string.match(value, "^%x%x%-(%x+)%-%x+%-%x%x") end
-    if value and value ~= "" then return value, name end
+    local value = headers:get(name) or ""
+    if name == "traceparent" then value = trace_id(value) end
+    if value ~= "" and #value <= MAX_ID then return value, name end
   end
 end
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from shadowdiff.pairing.key import identifier
+
 lua = pytest.importorskip("lupa.luajit21")
 
 TREE = Path(__file__).parents[3]
@@ -83,6 +85,8 @@ end
         (b"x-diff-id", b"a", b"/x", (b"a", b"x-diff-id", None)),
         (b"x-request-id", b"b", b"/x", (b"b", b"x-request-id", None)),
         (b"x-diff-id", b"", b"/x", (b"z", b"x-request-id", None)),
+        (b"x-diff-id", b"i" * 256, b"/x", (b"i" * 256, b"x-diff-id", None)),
+        (b"x-diff-id", b"i" * 257, b"/x", (b"z", b"x-request-id", None)),
         (b"x-diff-id", b"a", b"/healthz", (None, None, None)),
         (b"x-diff-id", b"a", b"/readyz?full", (None, None, None)),
         (b"x-diff-id", b"a", b"/healthzz", (b"a", b"x-diff-id", None)),
@@ -106,6 +110,9 @@ def test_a_request_is_noted_under_its_id_or_left_alone(
     ("value", "expected"),
     [
         (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", b"0af7651916cd43dd8448eb211c80319c"),
+        (b"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01-more", b"0af7651916cd43dd8448eb211c80319c"),
+        (b"00-00000000000000000000000000000000-b7ad6b7169203331-01", None),
+        (b"00-0af7651916cd43dd8448eb211c80319c", None),
         (b"garbage", None),
         (b"", None),
     ],
@@ -115,6 +122,20 @@ def test_of_a_traceparent_the_trace_id_is_the_id(value: bytes, expected: bytes |
     note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
 
     assert expected == note(b"traceparent", value, b"/x", b"x-other")[0]
+
+
+def test_ids_are_found_as_the_service_finds_them() -> None:
+    """The filter and the intake name the same id, or none, for the same header."""
+    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
+    find = identifier(("x-diff-id", "x-request-id", "traceparent"))
+    trace = b"0af7651916cd43dd8448eb211c80319c"
+    values = [b"00-%s-b7ad6b7169203331-01" % trace, b"00-%s" % trace, b"-%s-" % trace.upper(), b"--", b"00-0-0-0", b"x"]
+
+    for name in (b"x-diff-id", b"x-request-id", b"traceparent"):
+        for value in [*values, b"y" * 256, b"y" * 257]:
+            found = find([(name, value)])
+            expected = (found[0].encode(), found[1].encode()) if found else (None, None)
+            assert expected == note(name, value, b"/x", b"x-other")[:2]
 
 
 def test_an_error_in_the_filter_is_a_line_in_the_log() -> None:
