@@ -149,14 +149,26 @@ def _decide(counts: TargetCounts, coverage: Coverage, thresholds: Thresholds) ->
         return Decision.INSUFFICIENT, f"{n:,} pairs compared, fewer than {MIN_PAIRS} say nothing", needed
     if ratio > allowed:
         mismatches = counts.results["mismatch"]
-        return Decision.FAIL, f"{mismatches:,} of {n:,} pairs differ ({ratio:.3%}), {allowed:.3%} is allowed", needed
+        return (
+            Decision.FAIL,
+            f"{mismatches:,} of {n:,} pairs differ ({_percent(ratio)}), {_percent(allowed)} is allowed",
+            needed,
+        )
     if needed:
-        return Decision.INSUFFICIENT, f"{n:,} pairs compared, a pass at {allowed:.3%} needs {needed:,} more", needed
+        return (
+            Decision.INSUFFICIENT,
+            f"{n:,} pairs compared, a pass at {_percent(allowed)} needs {needed:,} more",
+            needed,
+        )
     if coverage.ratio < thresholds.min_coverage:
-        wanted = f"{thresholds.min_coverage:.1%}"
-        reason = f"only {coverage.ratio:.1%} of v1's eligible answers were compared, {wanted} is needed"
+        wanted = _percent(thresholds.min_coverage)
+        reason = f"only {_percent(coverage.ratio)} of v1's eligible answers were compared, {wanted} is needed"
         return Decision.INSUFFICIENT, reason, needed
-    return Decision.PASS, f"{ratio:.3%} of {n:,} pairs differ, {allowed:.3%} is allowed", needed
+    return Decision.PASS, f"{_percent(ratio)} of {n:,} pairs differ, {_percent(allowed)} is allowed", needed
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.3g}%"
 
 
 def _top(counts: TargetCounts) -> list[TopPath]:

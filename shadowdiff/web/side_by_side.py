@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_LINES: Final = 1500
 CONTEXT: Final = 3
 _FOLD_FROM: Final = 4
+ONE_SIDED: Final = 8
+"""Rows shown of a stretch that only one side has, before the rest is folded."""
 _WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|\w+|\s+|.", re.DOTALL)
 
 
@@ -54,10 +56,18 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that stand together; `folded` ones are equal, and shown on demand."""
+    """Rows that stand together; `folded` ones are shown on demand."""
 
     folded: bool
     rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """What a folded block holds."""
+        if self.rows[0].state == "equal":
+            return f"{len(self.rows)} equal lines"
+        side = "v2" if self.rows[0].primary == NOTHING else "v1"
+        return f"{len(self.rows)} more lines of {side}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +180,8 @@ def _row(left: list[Line], a: int | None, right: list[Line], b: int | None, rule
         return Row(state, NOTHING, NOTHING if theirs is None or b is None else _alone(theirs, b))
     if theirs is None or b is None:
         return Row(state, _alone(ours, a), NOTHING)
+    if ours.path != theirs.path:
+        return Row(state, _alone(ours, a), _alone(theirs, b))
     old, new = _marked(ours.text, theirs.text)
     return Row(state, _cell(ours, a, old), _cell(theirs, b, new))
 
@@ -198,15 +210,28 @@ def _pieces(words: list[str], start: int, end: int) -> tuple[Piece, ...]:
 
 
 def _fold(rows: list[Row]) -> list[Block]:
-    """Return the rows in blocks: equal stretches beyond a few lines of context are folded."""
-    near = [False] * len(rows)
-    for at, row in enumerate(rows):
-        if row.state != "equal":
-            for close in range(max(0, at - CONTEXT), min(len(rows), at + CONTEXT + 1)):
-                near[close] = True
+    """Return the rows in blocks: what lies far from a difference, or deep in a stretch of one side, is folded."""
+    shown = _shown(rows)
     blocks: list[Block] = []
-    for at, row in enumerate(rows):
-        if not blocks or blocks[-1].folded == near[at]:
-            blocks.append(Block(folded=not near[at], rows=[]))
+    for row, is_shown in zip(rows, shown, strict=True):
+        if (
+            not blocks
+            or blocks[-1].folded == is_shown
+            or (blocks[-1].folded and blocks[-1].rows[-1].state != row.state)
+        ):
+            blocks.append(Block(folded=not is_shown, rows=[]))
         blocks[-1].rows.append(row)
     return [Block(block.folded and len(block.rows) >= _FOLD_FROM, block.rows) for block in blocks]
+
+
+def _shown(rows: list[Row]) -> list[bool]:
+    shown = [row.state != "equal" for row in rows]
+    for at, row in enumerate(rows):
+        if row.state != "equal":
+            close = range(max(0, at - CONTEXT), min(len(rows), at + CONTEXT + 1))
+            shown[close.start : close.stop] = [True] * len(close)
+    run = 0
+    for at, row in enumerate(rows):
+        run = run + 1 if NOTHING in (row.primary, row.candidate) else 0
+        shown[at] = shown[at] and run <= ONE_SIDED
+    return shown

@@ -35,7 +35,7 @@ FAILURES: Final = {
 
 _BRACED: Final = re.compile(r"{(\w+)}")
 _SENTENCES: Final = {
-    Kind.STATUS: "v2 answered {candidate} where v1 answered {primary}",
+    Kind.STATUS: "v2 answered with status {candidate} where v1 answered {primary}",
     Kind.HEADER: "v2 sent header {where}: {candidate} where v1 sent {primary}",
     Kind.TYPE: "v2 answered {where} as {candidate_type} {candidate} where v1 answered {primary_type} {primary}",
     Kind.VALUE: "v2 answered {where} {candidate} where v1 answered {primary}",
@@ -112,12 +112,8 @@ def percent(ratio: float | None) -> str:
     """Return a share so that a small one is not shown as none."""
     if ratio is None:
         return "–"
-    if ratio in (0, 1):
-        return f"{ratio:.0%}"
-    digits = next((digits for digits in (1, 2, 3, 4) if ratio >= 10 ** -(digits + 1)), 5)
-    text = f"{ratio:.{digits}%}"
     # 99.996 % must not read as all of it.
-    return text if text != f"{1:.{digits}%}" else ">99.9%"
+    return ">99.9%" if 0.9995 <= ratio < 1 else f"{100 * ratio:.3g}%"  # noqa: PLR2004
 
 
 def milliseconds(duration_ms: float | None) -> str:
