@@ -1,0 +1,232 @@
+"""A shop under comparison, with faults as v2 may have them, for pages and pictures of them.
+
+In: nothing.  Out: a store in memory that holds the shop's counts and samples, and a web state over it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+from shadowdiff.model import (
+    Candidate,
+    Comparison,
+    Difference,
+    Failure,
+    Kind,
+    Pair,
+    Result,
+    Severity,
+    Side,
+    Target,
+)
+from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.verdict import count_writes
+from shadowdiff.web import TargetView, WebState
+from tests.fakes.store_reader import MemoryStore
+from tests.fakes.traffic import PRODUCT, difference, observation, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW_MS = 1_772_000_600_000
+RULES = ("ignore $.served_at (clock)", "mask text from '[^']+': \\d+ (pod and counter)")
+
+_CLOCK = difference(
+    "$['served_at']", primary='"2026-02-25T06:23:11Z"', candidate='"2026-02-25T06:23:12Z"', rule=RULES[0]
+)
+
+
+def _product(number: int) -> dict[str, Any]:
+    product = copy.deepcopy(PRODUCT)
+    product.update(id=number, price=round(4.99 + number * 1.7, 2), stock=number % 40, served_at="2026-02-25T06:23:11Z")
+    return product
+
+
+def _answered(number: int, change: Callable[[dict[str, Any]], None], *found: Difference) -> tuple[Pair, Comparison]:
+    """Return a pair of product pages whose second one was changed, and what a comparison says of it."""
+    ours, theirs = _product(number), _product(number)
+    theirs["served_at"] = "2026-02-25T06:23:12Z"
+    change(theirs)
+    made = pair(
+        observation(Side.PRIMARY, json.dumps(ours).encode(), path=f"/products/{number}", duration_ms=3 + number % 5),
+        observation(
+            Side.CANDIDATE, json.dumps(theirs).encode(), path=f"/products/{number}", duration_ms=5 + number % 9
+        ),
+        number=number,
+    )
+    result = Result.MISMATCH if found else Result.IGNORED
+    return made, Comparison(result=result, differences=(*found, _CLOCK))
+
+
+def wrong_price(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair whose price is two less at v2."""
+    price = _product(number)["price"]
+    wrong = round(price - 2, 2)
+    return _answered(
+        number,
+        lambda product: product.update(price=wrong),
+        difference(primary=str(price), candidate=str(wrong)),
+    )
+
+
+def missing_field(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair whose stock v2 left out."""
+    found = difference(
+        "$['stock']",
+        kind=Kind.REMOVED,
+        primary=str(number % 40),
+        candidate=None,
+        severity=Severity.BREAKING,
+    )
+    return _answered(number, lambda product: product.pop("stock"), found)
+
+
+def changed_type(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair whose id is a string at v2, and whose seller has a new field."""
+    found = difference(
+        "$['id']", kind=Kind.TYPE, primary=str(number), candidate=f'"{number}"', severity=Severity.BREAKING
+    )
+    added = difference(
+        "$['seller']['verified']", kind=Kind.ADDED, primary=None, candidate="true", severity=Severity.ADDITIVE
+    )
+
+    def change(product: dict[str, Any]) -> None:
+        product["id"] = str(number)
+        product["seller"]["verified"] = True
+
+    return _answered(number, change, found, added)
+
+
+def server_error(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair that v2 answered with 500."""
+    body = b'{"error": "division by zero", "trace": "a3f1"}'
+    made, _ = _answered(number, lambda _: None)
+    theirs = observation(Side.CANDIDATE, body, path=f"/products/{number}", status=500, duration_ms=31.0)
+    found = difference(
+        "status", kind=Kind.STATUS, primary="200", candidate="500", severity=Severity.BREAKING, pattern="status"
+    )
+    return pair(made.primary, theirs, number=number), Comparison(result=Result.MISMATCH, differences=(found,))
+
+
+def refused(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair that v2 refused."""
+    made, _ = _answered(number, lambda _: None)
+    theirs = observation(
+        Side.CANDIDATE, path=f"/products/{number}", status=0, failure=Failure.REFUSED, headers=(), duration_ms=0.4
+    )
+    found = difference(
+        "status", kind=Kind.STATUS, primary="200", candidate="refused", severity=Severity.BREAKING, pattern="status"
+    )
+    return pair(made.primary, theirs, number=number), Comparison(result=Result.MISMATCH, differences=(found,))
+
+
+def greeting(number: int, *, wrong: bool = False) -> tuple[Pair, Comparison]:
+    """Return a pair of greetings in plain text; a rule masks pod and counter."""
+    ours = f"recommendation v1 from 'f97c56': {number}\n"
+    theirs = f"recommendation {'v2' if wrong else 'v1'} from '5b88d4': {number + 3}\n"
+    text = Difference(
+        path="text",
+        pattern="text",
+        kind=Kind.TEXT,
+        primary=ours.strip(),
+        candidate=theirs.strip(),
+        severity=Severity.VALUE,
+        rule=None if wrong else RULES[1],
+    )
+    made = pair(
+        observation(Side.PRIMARY, ours.encode(), content_type=b"text/plain", path="/", duration_ms=1.2),
+        observation(Side.CANDIDATE, theirs.encode(), content_type=b"text/plain", path="/", duration_ms=1.1),
+        number=number,
+        route="GET /",
+    )
+    return made, Comparison(result=Result.MISMATCH if wrong else Result.IGNORED, differences=(text,))
+
+
+def truncated(number: int) -> tuple[Pair, Comparison]:
+    """Return a pair that cannot be compared, since v1's body was cut short."""
+    made, _ = _answered(number, lambda _: None)
+    cut = observation(Side.PRIMARY, made.primary.body[:80], path=f"/products/{number}", body_bytes=9_000_000)
+    return pair(cut, made.candidate, number=number), Comparison(
+        result=Result.INCOMPARABLE, reason="v1's body was recorded only in part: 80 of 9000000 bytes"
+    )
+
+
+def open_shop() -> MemoryStore:
+    """Return a store that saw 1,000 products, a few of them wrong, and 400 greetings."""
+    store = MemoryStore(lambda: NOW_MS / 1000)
+    settings = SampleSettings(redactor=Redactor(b"key of the shop"))
+    faults = {7: wrong_price, 13: missing_field, 29: changed_type}
+    for number in range(1, 1001):
+        fault = next((fault for every, fault in faults.items() if number % (every * 7) == 0), None)
+        if number == 998:
+            fault = server_error
+        if number == 620:
+            fault = truncated
+        made, said = fault(number) if fault else _answered(number, lambda _: None)
+        store.commit(count_writes(made, said))
+        store.commit(sample_writes(made, said, settings, NOW_MS - (1001 - number) * 500))
+    for number in range(2001, 2401):
+        store.commit(count_writes(*greeting(number)))
+    return store
+
+
+def shop_ledger(compared: int = 1399, *, balanced: bool = True) -> dict[str, Any]:
+    """Return a ledger in which all but a few answers were compared."""
+    side = {"parked": compared + 21, "paired": compared + 1, "orphaned": 20, "duplicate": 0, "replaced": 0}
+    side |= {"ambiguous": 0, "late": 0, "waiting": 0}
+    return {
+        "target": "shop",
+        "balanced": balanced,
+        "mirrored": {"received": compared + 25, "forwarded": compared + 21, "blocked": 4, "sampled_out": 0},
+        "recorded": {"received": compared + 21, "accepted": compared + 21, "refused": 0, "shed": 0},
+        "observations": {"primary": side, "candidate": side, "control": {}},
+        "pairs": {"ready": compared + 1, "match": 0, "ignored": 0, "mismatch": 0, "incomparable": 1, "pending": 0},
+        "unclean_exits": 0,
+        "coverage": {"eligible": compared + 21, "compared": compared, "ratio": compared / (compared + 21)},
+    }
+
+
+def empty_ledger(target: str, *, mirrored: int = 0, recorded: int = 0) -> dict[str, Any]:
+    """Return a ledger of a target that nothing was compared for."""
+    return {
+        "target": target,
+        "balanced": True,
+        "mirrored": {"received": mirrored},
+        "recorded": {"received": recorded},
+        "observations": {"primary": {}, "candidate": {}, "control": {}},
+        "pairs": {"ready": 0, "match": 0, "ignored": 0, "mismatch": 0, "incomparable": 0, "pending": 0},
+        "unclean_exits": 0,
+        "coverage": {"eligible": 0, "compared": 0, "ratio": 0.0},
+    }
+
+
+def shop_target(name: str = "shop") -> TargetView:
+    """Return the shop as configured."""
+    target = Target(
+        name=name,
+        hosts=(name, f"{name}.example"),
+        candidate=Candidate(url=f"http://user:pass@{name}-v2:8080"),
+        routes=("GET /products/{id}",),
+    )
+    return TargetView(target, RULES)
+
+
+def web_state(
+    store: MemoryStore, ledger: dict[str, Any] | None = None, targets: tuple[TargetView, ...] | None = None
+) -> WebState:
+    """Return a web state over a store."""
+    shown = (shop_target(),) if targets is None else targets
+
+    async def read_ledger(target: str) -> dict[str, Any]:
+        return (ledger or shop_ledger()) | {"target": target}
+
+    return WebState(
+        targets=lambda: shown,
+        reader=store,
+        ledger=read_ledger,
+        now_ms=lambda: NOW_MS,
+        version="0.1.0",
+        store="redis 7.0.15 at redis:6379",
+    )
