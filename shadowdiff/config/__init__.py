@@ -13,6 +13,7 @@
     config.log                .format (json | text | auto) .level (debug | info | warning | error)
     config.drain_s            float
     config.targets            tuple of .target (model.Target) and .rules (tuple[rules.Rule, ...])
+    config.warnings           tuple[str, ...], what is allowed and cannot work, one line each
 
 Holds: every value was checked, its unit stands in its name, and no `repr` shows a secret (`key.reveal()` gives it).
 """

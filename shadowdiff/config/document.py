@@ -53,7 +53,7 @@ for _tag, _pattern, _first in (
     ("float", _FLOAT, "-+.0123456789"),
     ("merge", re.compile("^<<$"), "<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+    cast("Any", _Loader).add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
 def _decimal_int(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -83,6 +83,14 @@ def read_document(name: str, content: bytes) -> Document:
     except (yaml.reader.ReaderError, UnicodeDecodeError) as error:
         raise ConfigError((Problem(where=f"{name}:1", key="", message=f"is not UTF-8 text: {error}"),)) from error
     return Document(name=name, data=data, lines=lines)
+
+
+def plain(text: str) -> object:
+    """Return the data of one YAML value.
+
+    Raises: yaml.YAMLError.
+    """
+    return cast("Any", _Loader(text)).get_single_data()
 
 
 def _syntax(name: str, error: yaml.MarkedYAMLError) -> Problem:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import yaml
 
+from shadowdiff.config.document import plain
 from shadowdiff.config.problem import Problem, path_text
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _stray(name: str, known: Collection[str], data: dict[str, Any]) -> list[Prob
 
 
 def _value(text: str) -> object:
-    return yaml.safe_load(text) if text.lstrip().startswith(("[", "{")) else text
+    return plain(text) if text.lstrip().startswith(("[", "{")) else text
 
 
 def _place(data: dict[str, Any], path: tuple[str | int, ...], value: object) -> None:

@@ -8,12 +8,19 @@ reference in docs/configuration.md are held against this module.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from shadowdiff.config.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
+from shadowdiff.config.units import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    duration_text,
+    parse_duration,
+    parse_size,
+    size_text,
+)
 from shadowdiff.model import HostPolicy
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
@@ -74,13 +81,15 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": DURATION_PATTERN, "maximum": 0}),
+    PlainSerializer(duration_text),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": DURATION_PATTERN, "minimum": 0, "maximum": 0}),
 ]
-Period = Annotated[Duration, AfterValidator(_positive)]
+Period = Annotated[Duration, AfterValidator(_positive), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
     Field(ge=1),
+    PlainSerializer(size_text),
     WithJsonSchema({"type": ["string", "integer"], "pattern": SIZE_PATTERN, "minimum": 1}),
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -243,6 +252,9 @@ class TargetSettings(Settings):
     routes: Annotated[tuple[Route, ...], AfterValidator(_distinct)] = Field(
         default=(), description="Templates of paths, such as /products/{id}. Left out: inferred."
     )
+    openapi: str | None = Field(
+        default=None, min_length=1, description="A file that names the routes instead, beside the configuration's own."
+    )
     gate: GateSettings = Field(default=GateSettings(), description="What a verdict allows.")
     rules: tuple[dict[str, Any], ...] = Field(
         default=(), description="What is declared not to matter, or to matter less; see docs/rules.md."
@@ -260,9 +272,3 @@ class Root(Settings):
     log: Log = Field(default=Log(), description="What is written to standard error.")
     drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")
     targets: tuple[TargetSettings, ...] = Field(default=(), description="The services under comparison.")
-
-    @model_validator(mode="after")
-    def _settle_fits(self) -> Self:
-        if self.pairing.settle >= self.pairing.window:
-            raise ValueError("write a pairing.settle that is shorter than pairing.window")
-        return self

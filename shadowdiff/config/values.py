@@ -6,14 +6,12 @@ Holds: everything here was checked; a secret never shows in a `repr`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from shadowdiff.model import Target
-
-if TYPE_CHECKING:
-    from shadowdiff.rules import Rule
+from shadowdiff.rules import Rule
 
 
 class Secret:
@@ -104,7 +102,10 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `source` is the file it came from, None where only the environment spoke."""
+    """All of it. `source` is the file it came from, None where only the environment spoke.
+
+    warnings: what is allowed and cannot work, one line each; whoever starts the service logs them.
+    """
 
     source: Path | None
     store: StoreConfig
@@ -115,3 +116,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: LogConfig
     drain_s: float
     targets: tuple[TargetConfig, ...]
+    warnings: tuple[str, ...] = ()

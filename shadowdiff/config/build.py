@@ -1,0 +1,95 @@
+"""Settings in the words of the file → values with units in their names. Nothing is checked here any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shadowdiff.config.values import (
+    Config,
+    LimitsConfig,
+    ListenConfig,
+    LogConfig,
+    PairingConfig,
+    SamplesConfig,
+    Secret,
+    StoreConfig,
+    TargetConfig,
+)
+from shadowdiff.model import Candidate, Control, Gate, Target
+
+if TYPE_CHECKING:
+    from shadowdiff.config import settings
+    from shadowdiff.rules import Rule
+
+
+def build(
+    root: settings.Root,
+    source: Path | None,
+    key: Secret | None,
+    rules: list[tuple[Rule, ...]],
+    routes: list[tuple[str, ...]],
+) -> Config:
+    """Return the values: the same settings, with units in their names."""
+    store, pairing, limits = root.store, root.pairing, root.limits
+    sections = StoreConfig(
+        url=store.url,
+        prefix=store.prefix,
+        shards=store.shards,
+        data_dir=Path(store.data_dir) if store.data_dir else None,
+        key=key,
+        flush_ms=store.flush_ms,
+        queue=store.queue,
+    )
+    return Config(
+        source=source,
+        store=sections,
+        pairing=PairingConfig(
+            window_s=pairing.window,
+            settle_s=pairing.settle,
+            id_headers=pairing.id_headers,
+            claim_idle_s=pairing.claim_idle,
+        ),
+        listen=ListenConfig(**root.listen.model_dump()),
+        limits=LimitsConfig(
+            body_bytes=limits.body,
+            in_flight=limits.in_flight,
+            in_flight_bytes=limits.in_flight_bytes,
+            decoded_bytes=limits.decoded,
+            depth=limits.depth,
+            differences=limits.differences,
+            compare_ms=limits.compare_ms,
+            routes=limits.routes,
+            paths=limits.paths,
+        ),
+        samples=SamplesConfig(keep=root.samples.keep, max_age_s=root.samples.max_age, body_bytes=root.samples.body),
+        log=LogConfig(format=root.log.format, level=root.log.level),
+        drain_s=root.drain,
+        targets=tuple(
+            TargetConfig(target=_target(target, declared), rules=own)
+            for target, own, declared in zip(root.targets, rules, routes, strict=True)
+        ),
+    )
+
+
+def _target(target: settings.TargetSettings, declared: tuple[str, ...]) -> Target:
+    """Return the target; `declared` are the routes of its OpenAPI file."""
+    candidate, control = target.candidate, target.control
+    return Target(
+        name=target.name,
+        hosts=target.hosts,
+        candidate=Candidate(
+            url=candidate.url,
+            timeout_s=candidate.timeout,
+            queue_timeout_s=candidate.queue_timeout,
+            concurrency=candidate.concurrency,
+            queue=candidate.queue,
+            host=candidate.host,
+            revision_header=candidate.revision_header,
+        ),
+        control=Control(url=control.url, sample=control.sample, timeout_s=control.timeout) if control else None,
+        sample=target.sample,
+        methods=target.methods,
+        routes=target.routes or declared,
+        gate=Gate(max_mismatch_ratio=target.gate.max_mismatch_ratio, min_coverage=target.gate.min_coverage),
+    )
