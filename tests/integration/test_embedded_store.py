@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 20.0
 
 OWNER = """
-import asyncio, json, os, sys
+import asyncio, json, os, sys, uvloop
 from pathlib import Path
 from shadowdiff.store.embedded import choose_and_start
 from shadowdiff.store.store import connect
@@ -45,7 +45,7 @@ async def main():
     print(json.dumps({"pid": store.pid, "url": store.url}), flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 
@@ -92,12 +92,16 @@ def owner(folder: Path, kind: str) -> Generator[tuple[subprocess.Popen[str], int
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(folder), kind], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
     ) as process:
+        run_folder: Path | None = None
         try:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())
+            run_folder = Path(told["url"].removeprefix("unix://")).parent
             yield process, told["pid"], told["url"]
         finally:
             process.kill()
+            if run_folder is not None:
+                shutil.rmtree(run_folder, ignore_errors=True)
 
 
 async def until(condition: Callable[[], bool]) -> None:
