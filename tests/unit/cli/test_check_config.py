@@ -1,0 +1,79 @@
+"""`shadowdiff check-config` as a pipeline meets it: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from shadowdiff.cli import main
+from shadowdiff.config import load_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_GOOD = """store: {url: 'redis://u:hunter2@r/0'}
+targets: [{name: a, hosts: [a], candidate: {url: 'http://v2'}, rules: [{ignore: $.x}]}]
+"""
+
+
+def run(*args: str) -> Result:
+    return CliRunner(env={"SHADOWDIFF_CONFIG": ""}).invoke(main, ["check-config", *args])
+
+
+@pytest.fixture(name="path")
+def path_fixture(tmp_path: Path) -> Path:
+    path = tmp_path / "s.yaml"
+    path.write_text(_GOOD)
+    return path
+
+
+def test_what_is_printed_reads_back_as_the_same_configuration(path: Path, tmp_path: Path) -> None:
+    """The effective configuration is a configuration, with every default written out."""
+    path.write_text(_GOOD.replace("u:hunter2@", ""))
+    result = run(str(path))
+    again = tmp_path / "again.yaml"
+    again.write_text(result.stdout)
+    first, second = load_config(path, {}), load_config(again, {})
+    assert (0, "") == (result.exit_code, result.stderr)
+    assert (first.store, first.pairing, first.limits, first.samples) == (
+        second.store,
+        second.pairing,
+        second.limits,
+        second.samples,
+    )
+    assert first.targets == second.targets
+
+
+def test_the_password_of_the_store_is_left_out(path: Path) -> None:
+    """The URL is shown without user and password."""
+    result = run(str(path))
+    assert yaml.safe_load(result.stdout)["store"]["url"] == "redis://***@r/0"
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(("flags", "status"), [((), 0), (("--strict",), 1)])
+def test_a_warning_fails_only_the_strict(path: Path, flags: tuple[str, ...], status: int) -> None:
+    """Warnings go to standard error; --strict ends with 1."""
+    path.write_text(_GOOD.replace("name: a", "name: a, sample: 0"))
+    result = run(str(path), *flags)
+    assert status == result.exit_code
+    assert result.stderr.startswith(f"warning: {path}:2: targets[0].sample: is 0")
+
+
+def test_a_fault_ends_with_2_and_prints_no_configuration(path: Path) -> None:
+    """Errors go to standard error, one line each."""
+    path.write_text("drian: 1s\nstore: 3\n")
+    result = run("--config", str(path))
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_the_schema_is_printed_without_a_file() -> None:
+    """`--schema` needs no configuration."""
+    result = run("--schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["additionalProperties"] is False

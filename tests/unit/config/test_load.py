@@ -1,0 +1,263 @@
+"""From a file and an environment to one configuration, or to every fault at once."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from shadowdiff.config import Config, ConfigError, load_config
+from shadowdiff.model import Candidate, Control, HostPolicy, Target
+
+TARGET = "targets: [{name: a, hosts: [a], candidate: {url: 'http://a-v2'}%s}]\n"
+KEY_ITSELF = base64.b64encode(bytes(range(200, 232))).decode()
+ROOT = Path(__file__).parents[3]
+
+
+def loaded(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> Config:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    return load_config(path, env or {})
+
+
+def faults(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text, env)
+    return [line.replace(f"{tmp_path}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_the_documented_example_loads_as_it_reads(tmp_path: Path) -> None:
+    """The example of the docs gives the target it describes, with its rules compiled and no warning."""
+    text = (ROOT / "docs" / "configuration.md").read_text().split("```yaml\n")[1].split("```")[0]
+    config = loaded(tmp_path, text)
+    expected = Target(
+        name="recommendation",
+        hosts=("recommendation", "recommendation.tutorial"),
+        candidate=Candidate(url="http://recommendation-v2:8080", host=HostPolicy.CANDIDATE),
+        control=Control(url="http://recommendation-v1-control:8080"),
+        routes=("/products/{id}",),
+    )
+    assert expected == config.targets[0].target
+    assert len(config.targets[0].rules) == 5
+    assert ("redis://redis:6379/0", 30.0, ()) == (config.store.url, config.pairing.window_s, config.warnings)
+
+
+def test_nothing_given_is_a_configuration_of_defaults() -> None:
+    """Without file and variables every setting has its default, the pages on loopback."""
+    config = load_config(None, {})
+    assert (None, 30.0, 1 << 20, 10.0, "127.0.0.1") == (
+        config.store.url,
+        config.pairing.window_s,
+        config.limits.body_bytes,
+        config.drain_s,
+        config.listen.web_host,
+    )
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """Variables reach sections, list entries and whole lists; empty ones count as not set."""
+    env = {
+        "SHADOWDIFF_STORE__URL": "redis://other:1/2",
+        "SHADOWDIFF_PAIRING__ID_HEADERS": "[X-A, x-b]",
+        "SHADOWDIFF_TARGETS__0__SAMPLE": "0.25",
+        "SHADOWDIFF_DRAIN": "",
+    }
+    config = loaded(tmp_path, "store: {url: 'redis://one'}\ndrain: 3s\n" + TARGET % "", env)
+    assert ("redis://other:1/2", ("x-a", "x-b"), 0.25, 3.0) == (
+        config.store.url,
+        config.pairing.id_headers,
+        config.targets[0].target.sample,
+        config.drain_s,
+    )
+
+
+def test_a_variable_names_the_file(tmp_path: Path) -> None:
+    """SHADOWDIFF_CONFIG serves where no path is given."""
+    path = tmp_path / "s.yaml"
+    path.write_text("drain: 4s\n")
+    assert load_config(None, {"SHADOWDIFF_CONFIG": str(path)}).drain_s == 4.0
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() -> None:
+    """Service links and other people's variables change nothing."""
+    env = {
+        "SHADOWDIFF_PORT": "tcp://10.0.0.1:8080",
+        "SHADOWDIFF_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "SHADOWDIFF_SERVICE_HOST": "10.0.0.1",
+        "SHADOWDIFF_SERVICE_PORT_WEB": "8082",
+        "SHADOWDIFF_BUFFER_KEY_NOT_USED": "x",
+    }
+    assert load_config(None, env) == load_config(None, {})
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"SHADOWDIFF_STORE_URL": "x"}, "did you mean SHADOWDIFF_STORE__URL?"),
+        (
+            {"SHADOWDIFF_LOG__LEVL": "info"},
+            "SHADOWDIFF_LOG__LEVL: log.levl: is no setting; did you mean level?",
+        ),
+        ({"SHADOWDIFF_TARGETS__3__NAME": "x"}, "the next one is number 0"),
+        ({"SHADOWDIFF_DRAIN__X": "1"}, "drain: write a duration"),
+        ({"SHADOWDIFF_PAIRING__ID_HEADERS": "[a"}, "environment SHADOWDIFF_PAIRING__ID_HEADERS: pairing.id_headers: "),
+    ],
+)
+def test_a_variable_that_misses_its_setting_is_a_fault(tmp_path: Path, env: dict[str, str], expected: str) -> None:
+    """A variable meant for a setting never passes in silence."""
+    lines = faults(tmp_path, "", env)
+    assert len(lines) == 1
+    assert expected in lines[0]
+
+
+def test_every_fault_is_reported_at_once_with_line_key_value_and_way_out(tmp_path: Path) -> None:
+    """One run names everything that is wrong, in sections, targets, rules and across settings."""
+    text = """store: {url: "http://u:pw@x", ky: 3}
+pairing: {window: 30}
+listen: {mirror: 70000, web: 8081}
+limits: {body: 1MiBs, in_flight: 0.5}
+targets:
+  - name: Reco
+    hosts: []
+    candidate:
+      url: ftp://x
+      timout: 3s
+    sample: 2
+    rules:
+      - {ignore: $.x, reson: y}
+      - {ignore: $.y}
+      - mask:
+          path: text
+          pattern: "("
+  - {name: a, hosts: x}
+  - {name: a, hosts: [x], candidate: {url: "http://u:pw@h"}}
+"""
+    starts = [
+        "s.yaml:1: store.url: write redis://",
+        "s.yaml:1: store.ky: is no setting; did you mean key?",
+        "s.yaml:2: pairing.window: write a duration with its unit, such as 500ms, 30s, 5m or 1h30m (got 30)",
+        "s.yaml:3: listen.mirror: write 65535 or less (got 70000)",
+        "s.yaml:4: limits.body: write a size such as",
+        "s.yaml:4: limits.in_flight: write a whole number (got 0.5)",
+        "s.yaml:6: targets[0].name: write a name of",
+        "s.yaml:7: targets[0].hosts: write at least one (got [])",
+        "s.yaml:9: targets[0].candidate.url: write a URL such as http",
+        "s.yaml:10: targets[0].candidate.timout: is no setting; did you mean timeout?",
+        "s.yaml:11: targets[0].sample: write 1",
+        "s.yaml:18: targets[1].hosts: write a list, such as [a, b]",
+        "s.yaml:18: targets[1].candidate: is required",
+        "s.yaml:19: targets[2].candidate.url: write the URL without user and password",
+        "s.yaml:13: targets[0].rules[0].reson: 'y': unknown key",
+        "s.yaml:17: targets[0].rules[2].mask.pattern: '(': not an expression",
+        "s.yaml:19: targets[2].name: is the name of targets[1] too",
+        "s.yaml:3: listen.web: is the port of listen.records too",
+    ]
+    lines = faults(tmp_path, text)
+    assert len(starts) == len(lines)
+    assert [] == [start for start in starts if not any(line.startswith(start) for line in lines)]
+    assert "pw" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nb: [{c: 1,\n c: 2}]\n", "s.yaml:3: b[0].c: is written twice, first on line 2"),
+        ("drain: 1s\ndrain: 2s\n", "s.yaml:2: drain: is written twice, first on line 1"),
+        ("a: [1\nb", "s.yaml:2:2: is not YAML: "),
+        ("a: &x\n - *x\n", "s.yaml:1: is too large or too deep, or its aliases are endless"),
+        ("- 1\n", "s.yaml:1: write keys and values"),
+        ("8080: x\n", "s.yaml:1: write this key as text"),
+        ("a: !!python/object:os.system x\n", "s.yaml:1:4: is not YAML: could not determine a constructor"),
+        ("pairing: {window: 1s, settle: 1s}\n", "s.yaml:1: pairing.settle: write less than pairing.window"),
+        (TARGET % ", sample: .nan", "s.yaml:1: targets[0].sample: "),
+        (TARGET % ", openapi: none.yaml", "s.yaml:1: targets[0].openapi: names a file that cannot be read"),
+        ("log:\n  level: |\n    a\n    b\n", "s.yaml:2: log.level: write 'debug'"),
+    ],
+)
+def test_one_fault_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    """Syntax, structure and values each give a line that begins with the place."""
+    assert [expected] == [line[: len(expected)] for line in faults(tmp_path, text)][:1]
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    """The path and the system's reason are named."""
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load_config(tmp_path / "none.yaml", {})
+
+
+def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
+    """A binary file is refused in one line."""
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"\xff\xfe\x00drain\x00")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_scalars_are_read_as_yaml_1_2_reads_them(tmp_path: Path) -> None:
+    """`no` is a host, 010 is ten, and 1e-3 is a number."""
+    config = loaded(
+        tmp_path,
+        "store: {shards: 010}\n"
+        "targets: [{name: no, hosts: [on, 1.2.3.4], candidate: {url: 'https://x'}, sample: 1e-3}]",
+    )
+    target = config.targets[0].target
+    assert ("no", ("on", "1.2.3.4"), 0.001, 10) == (target.name, target.hosts, target.sample, config.store.shards)
+
+
+def test_merge_keys_and_empty_sections_are_taken(tmp_path: Path) -> None:
+    """An anchor's keys are merged, and a section with nothing in it is the default."""
+    text = "store:\nlisten: &l {mirror: 1}\npairing: {<<: {window: 9s}, settle: 2s}\n"
+    config = loaded(tmp_path, text)
+    assert (9.0, 2.0, None, 1) == (
+        config.pairing.window_s,
+        config.pairing.settle_s,
+        config.store.url,
+        config.listen.mirror,
+    )
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_the_buffer_key_comes_from_where_its_name_says(tmp_path: Path, where: str) -> None:
+    """A variable or a file gives the 32 bytes, and no repr shows them."""
+    key = bytes(range(32))
+    text = base64.b64encode(key).decode()
+    (tmp_path / "key").write_text(text + "\n")
+    name = "SHADOWDIFF_STORE_KEY" if where == "variable" else str(tmp_path / "key")
+    config = loaded(
+        tmp_path, f"store: {{key: {name}}}\n", {"SHADOWDIFF_STORE_KEY": text} if where == "variable" else {}
+    )
+    assert config.store.key is not None
+    assert key == config.store.key.reveal()
+    assert "Secret(…)" in repr(config)
+    assert text not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "value", [base64.b64encode(bytes(range(200, 232))).decode(), "A_SECRET_NOT_SET", "/nowhere/key"]
+)
+def test_a_key_that_is_not_found_is_a_fault_which_does_not_show_it(tmp_path: Path, value: str) -> None:
+    """The key itself in the file, an unset variable and an absent file are refused."""
+    lines = faults(tmp_path, f"store: {{key: '{value}'}}\n")
+    assert len(lines) == 1
+    assert lines[0].startswith("s.yaml:1: store.key: names ")
+    assert KEY_ITSELF[:8] not in lines[0]
+
+
+def test_a_key_of_the_wrong_length_is_a_fault_which_does_not_show_it(tmp_path: Path) -> None:
+    """Sixteen bytes are not thirty-two."""
+    text = base64.b64encode(b"sixteen bytes ..").decode()
+    assert [text in line for line in faults(tmp_path, "store: {key: K}", {"K": text})] == [False]
+
+
+def test_openapi_gives_the_routes(tmp_path: Path) -> None:
+    """A description's paths become templates with their methods, behind the server's path."""
+    (tmp_path / "api.yaml").write_text(
+        "servers: [{url: 'https://{host}/shop/{v}', variables: {host: {default: h}, v: {default: v1}}}]\n"
+        "paths: {'/products/{id}': {get: {}, parameters: []}, /carts: {post: {}}}\n".replace("/{id}", "/{id}").replace(
+            "{/products/{id}:", "{'/products/{id}':"
+        )
+    )
+    config = loaded(tmp_path, TARGET % ", openapi: api.yaml, methods: [get, post]")
+    assert ("GET /shop/v1/products/{id}", "POST /shop/v1/carts") == config.targets[0].target.routes

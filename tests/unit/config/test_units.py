@@ -1,0 +1,62 @@
+"""Durations and sizes, both ways."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadowdiff.config.units import duration_text, parse_duration, parse_size, size_text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30.0),
+        ("500ms", 0.5),
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("1.5s", 1.5),
+        ("2d", 172800.0),
+        (0, 0.0),
+        ("0", 0.0),
+    ],
+)
+def test_a_duration_is_read_with_its_unit(text: object, seconds: float) -> None:
+    """Each unit has its length, and parts add up."""
+    assert seconds == pytest.approx(parse_duration(text))
+
+
+@pytest.mark.parametrize("value", [30, "30", "s", "", "-1s", "1 s", "1e3s", True, False, None, "१s", "1s\n2s", [1]])
+def test_what_is_no_duration_is_refused_with_an_example(value: object) -> None:
+    """A number without a unit above all."""
+    with pytest.raises(ValueError, match="30s"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("1MiB", 1 << 20), ("64 KiB", 65536), ("1MB", 10**6), (512, 512), ("10B", 10), ("0.5KiB", 512)],
+)
+def test_a_size_is_read_with_its_unit(text: object, size_bytes: int) -> None:
+    """Binary and decimal units differ; a bare number is bytes."""
+    assert size_bytes == parse_size(text)
+
+
+@pytest.mark.parametrize("value", ["1MiBs", "MiB", -1, 1.5, True, None, "1e3"])
+def test_what_is_no_size_is_refused_with_an_example(value: object) -> None:
+    """The message says how a size is written."""
+    with pytest.raises(ValueError, match="64KiB"):
+        parse_size(value)
+
+
+@given(st.integers(0, 10**9))
+def test_a_duration_written_is_the_duration_read(milliseconds: int) -> None:
+    """What the effective configuration prints reads back as the same."""
+    assert milliseconds / 1000 == pytest.approx(parse_duration(duration_text(milliseconds / 1000)))
+
+
+@given(st.integers(0, 1 << 45))
+def test_a_size_written_is_the_size_read(size_bytes: int) -> None:
+    """What the effective configuration prints reads back as the same."""
+    assert size_bytes == parse_size(size_text(size_bytes))
