@@ -115,15 +115,15 @@ async def scene(folder: Path, wanted: Wanted) -> AsyncGenerator[Scene]:
             return child
 
         shops = [_start_shop(run, version, ports[version], folder, wanted) for version in ("v1", "v2")]
-        service = run("shadowdiff", "shadowdiff", "serve", "--config", str(_write_config(folder, ports, wanted)))
+        service = run("shadowdiff", "shadowdiff", "serve", "--config", str(write_config(folder, ports, wanted)))
         for shop in shops:
-            await wait_ready(shop, _listens(ports[shop.name]), READY_WITHIN_S)
-        await wait_ready(service, _answers(session, f"http://{HOST}:{ports['metrics']}/readyz"), READY_WITHIN_S)
+            await wait_ready(shop, listens(ports[shop.name]), READY_WITHIN_S)
+        await wait_ready(service, answers(session, f"http://{HOST}:{ports['metrics']}/readyz"), READY_WITHIN_S)
         if program is None:
             tee = run("tee", *_tee_arguments(ports))
-            await wait_ready(tee, _listens(ports["users"]), READY_WITHIN_S)
+            await wait_ready(tee, listens(ports["users"]), READY_WITHIN_S)
         else:
-            configuration = render(files() / "envoy.yaml", _placeholders(ports))
+            configuration = render(files() / "envoy.yaml", placeholders(ports))
             envoy = await run_envoy(program, configuration, f"{HOST}:{ports['admin']}", folder)
             children.append(envoy)
             _ = stack.push_async_callback(stop, envoy)
@@ -169,7 +169,8 @@ def configuration_of(ports: dict[str, int], folder: Path, samples: int) -> dict[
     }
 
 
-def _write_config(folder: Path, ports: dict[str, int], wanted: Wanted) -> Path:
+def write_config(folder: Path, ports: dict[str, int], wanted: Wanted) -> Path:
+    """Write the service's configuration, and return where it is."""
     file = folder / "shadowdiff.yaml"
     _ = file.write_text(yaml.safe_dump(configuration_of(ports, folder, wanted.samples), sort_keys=False))
     return file
@@ -183,7 +184,7 @@ def _start_shop(run: Callable[..., Child], version: str, port: int, folder: Path
     return run(version, *arguments)
 
 
-def _placeholders(ports: dict[str, int]) -> dict[str, str | int]:
+def placeholders(ports: dict[str, int]) -> dict[str, str | int]:
     """Return the values of the Envoy template."""
     return {
         "LISTEN_ADDRESS": HOST,
@@ -205,7 +206,7 @@ def _tee_arguments(ports: dict[str, int]) -> list[str]:
     return ["shadowdiff.demo.tee", "--port", str(ports["users"]), *named]
 
 
-def _listens(port: int) -> Callable[[], Awaitable[bool]]:
+def listens(port: int) -> Callable[[], Awaitable[bool]]:
     """Return a check that a port takes connections; no request is made that would be counted."""
 
     async def check() -> bool:
@@ -219,7 +220,7 @@ def _listens(port: int) -> Callable[[], Awaitable[bool]]:
     return check
 
 
-def _answers(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable[bool]]:
+def answers(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable[bool]]:
     """Return a check that an address answers 200."""
 
     async def check() -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,10 +21,10 @@ from shadowdiff.demo.audit import Audit, Finding, Witnesses, audit
 from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
 from shadowdiff.demo.shop import read_journal
 from shadowdiff.demo.table import draw, progress
-from shadowdiff.demo.traffic import Tally, drive
+from shadowdiff.demo.traffic import Ask, Tally, asks, drive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
 
     from rich.console import Console
@@ -72,6 +73,10 @@ class Play:
     seed: int
     wanted: Wanted
 
+    def asked(self) -> Iterable[Ask]:
+        """Return what users ask."""
+        return islice(asks(self.seed), self.count)
+
 
 @asynccontextmanager
 async def stage(folder: Path, play: Play, console: Console) -> AsyncGenerator[Scene]:
@@ -104,7 +109,7 @@ async def run_live(folder: Path, play: Play, console: Console) -> None:
     """Play until stopped."""
     tally = Tally()
     async with stage(folder, play, console) as here, _shown(here, tally, play, console):
-        await drive(here.url("users"), tally, rate=play.rate, seed=play.seed, count=play.count)
+        await drive(here.url("users"), tally, play.asked(), rate=play.rate, keep=False)
         _ = await asyncio.Event().wait()
 
 
@@ -114,7 +119,7 @@ async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator
     tally = Tally()
     async with stage(folder, play, console) as here:
         async with _shown(here, tally, play, console):
-            await drive(here.url("users"), tally, rate=play.rate, seed=play.seed, count=play.count)
+            await drive(here.url("users"), tally, play.asked(), rate=play.rate)
             _ = await _settle(here, tally)
         yield await judge(here, tally)
 

