@@ -1,0 +1,86 @@
+"""Ask a running service, for the commands that show what it knows.
+
+In: its address and a path of its API.  Out: the answer's bytes, or a typed value.
+Holds: every failure is one line that names the address and the way out, and ends the command with 2.
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_URL: Final = "http://127.0.0.1:8082"
+TIMEOUT_S: Final = 15.0
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+
+Shape = TypeVar("Shape")
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+class RemoteError(click.ClickException):
+    """The service does not answer, or refuses."""
+
+    exit_code = 2
+
+
+def url_option(command: Command) -> Command:
+    """Add `--url`, which names the service."""
+    return click.option(
+        "--url",
+        envvar="SHADOWDIFF_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        metavar="URL",
+        help="The web port of the service.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add `--json`, which prints what the API answers."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")(command)
+
+
+def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
+    """Return the API's answer. Raises: RemoteError, in one line."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    address = f"{url.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
+    if given:
+        address += f"?{urlencode(given)}"
+    if not address.startswith(("http://", "https://")):
+        raise RemoteError(f"--url {url!r} is no address: give one such as {DEFAULT_URL}")
+    try:
+        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
+            return answer.read(MAX_ANSWER_BYTES)
+    except HTTPError as refusal:
+        raise RemoteError(_refusal(url, refusal)) from refusal
+    except (URLError, http.client.HTTPException, OSError, ValueError) as failure:
+        reason = getattr(failure, "reason", None) or failure
+        raise RemoteError(
+            f"no shadowdiff answers at {url} ({reason}): start one with `shadowdiff serve` or `shadowdiff demo`, "
+            "or name another with --url or SHADOWDIFF_URL"
+        ) from failure
+
+
+def read(answer: bytes, shape: type[Shape], url: str) -> Shape:
+    """Return an answer as a typed value. Raises: RemoteError where it is none of this API."""
+    try:
+        return msgspec.json.decode(answer, type=shape)
+    except msgspec.DecodeError as error:
+        raise RemoteError(f"what answers at {url} is not this version's API ({error})") from error
+
+
+def _refusal(url: str, refusal: HTTPError) -> str:
+    try:
+        return msgspec.json.decode(refusal.read(65_536), type=dict[str, str])["error"]
+    except (msgspec.DecodeError, KeyError, OSError):
+        return f"{url} answers {refusal.code} {refusal.reason}: is it the web port of shadowdiff?"
