@@ -41,6 +41,11 @@ class Breaker:
         """Whether requests are turned away, apart from probes."""
         return self._open_s > 0
 
+    @property
+    def open_for_s(self) -> float:
+        """How long it stays open before the next probe; 0 when closed."""
+        return self._open_s
+
     def admit(self, now_s: float) -> Admission:
         """Say whether a request may try. A probe that never reports lets another follow."""
         if not self._open_s:

@@ -55,6 +55,11 @@ class HostIndex(Generic[T]):
             self._exact.setdefault(host, entry)
             self._lower.setdefault(host.lower(), entry)
 
+    @property
+    def remembered(self) -> int:
+        """How many raw values are remembered."""
+        return len(self._remembered)
+
     def find(self, raw: bytes) -> Found[T]:
         """Return what a raw Host names."""
         found = self._remembered.get(raw)

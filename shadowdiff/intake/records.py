@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_BATCH_BYTES = 16 << 20
+DROPPED_BYTES = 64 << 20
+"""Read and dropped beyond a bound, before the connection is given up."""
 LINES_PER_TURN = 64
 """Lines of a batch taken before others get a turn on the loop."""
 
@@ -185,17 +187,23 @@ class RecordsApp:
         _refused(row)
 
     async def _read_on(self, scope: Scope, receive: Receive, message: Message, limit: int) -> bytes | None:
-        """Read the rest of a body; None when it has more than `limit` bytes or its sender left before the end."""
+        """Read the rest of a body; None when it has more than `limit` bytes or its sender left before the end.
+
+        What is too much is read and dropped, up to a bound: an answer beside unread bytes resets the connection,
+        and its sender never sees why.
+        """
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        if declared.isdigit() and int(declared) > limit:
-            return None
-        body: bytes = message.get("body", b"")
-        parts, size = [body], len(body)
-        while message.get("more_body") and size <= limit:
+        too_much = declared.isdigit() and int(declared[:15]) > limit
+        parts: list[bytes] = [message.get("body", b"")]
+        size = len(parts[0])
+        while message.get("more_body") and size <= limit + DROPPED_BYTES:
             message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        return b"".join(parts) if message["type"] == "http.request" and size <= limit else None
+            size += len(message.get("body", b""))
+            if too_much or size > limit:
+                parts.clear()
+            else:
+                parts.append(message.get("body", b""))
+        return None if message["type"] != "http.request" or too_much or size > limit else b"".join(parts)
 
 
 def _refused(row: RecordRow) -> None:

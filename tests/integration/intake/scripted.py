@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
-from shadowdiff.intake.headers import RawHeaders
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.records import RecordsApp
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Candidate, Control, HostPolicy, Observation, Side, Target
+
+if TYPE_CHECKING:
+    from shadowdiff.intake.headers import RawHeaders
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -51,9 +54,12 @@ class Store:
     unsettled: list[Callable[[bool], None]] = field(default_factory=list[Callable[[bool], None]])
     has_room: bool = True
     settles: bool | None = True
+    breaks: bool = False
 
     def sink(self, observation: Observation, settled: Callable[[bool], None], control_wait_s: float) -> bool:
         """Stand where the pairing's queue stands."""
+        if self.breaks:
+            raise RuntimeError("a fault in the store's queue")
         if not self.has_room:
             return False
         self.seen.append(observation)
@@ -131,21 +137,24 @@ async def exchange(port: int, request: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def served(app: MirrorApp | RecordsApp) -> AsyncIterator[int]:
+async def served(app: MirrorApp | RecordsApp) -> AsyncGenerator[int]:
     """Serve an application as the service does, on a free port."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
-        group.create_task(server._serve())  # pyright: ignore[reportPrivateUsage] - takes no signals
+        serving = group.create_task(server._serve())  # pyright: ignore[reportPrivateUsage] - takes no signals
         await until(lambda: server.started, "uvicorn")
-        yield server.servers[0].sockets[0].getsockname()[1]
-        server.should_exit = True
+        try:
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
 
 
 @contextlib.asynccontextmanager
-async def v2(script: Script) -> AsyncIterator[int]:
+async def v2(script: Script) -> AsyncGenerator[int]:
     """Run a scripted v2 on a free port; what it leaves open is closed."""
     open_now: set[asyncio.StreamWriter] = set()
 
@@ -199,7 +208,7 @@ def target(
 @contextlib.asynccontextmanager
 async def intake(
     *targets: Target, bounds: Bounds | None = None, max_body_bytes: int = 1 << 20, max_request_bytes: int = 1 << 20
-) -> AsyncIterator[Intake]:
+) -> AsyncGenerator[Intake]:
     """Run both ports over these targets; the sample keeps ids that begin with `7` or name the control."""
     books, store = Books(), Store()
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shadowdiff.model import Control, Failure, HostPolicy, Observation, Side
+from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
 from tests.integration.intake.scripted import Intake, get, intake, target, until, v2
 
 Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -141,6 +141,7 @@ async def test_response_headers_keep_order_and_duplicates() -> None:
     assert (b"host", b"svc-shadow:80") in seen.request_headers
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
 GZIP = gzip.compress(b"x" * 1000)
 MIB = b"y" * (1 << 20)
 
@@ -151,12 +152,12 @@ MIB = b"y" * (1 << 20)
         (b"HTTP/1.1 204 No Content\r\n\r\n", "GET", 204, b""),
         (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 99\r\n\r\n", "GET", 304, b""),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", "HEAD", 200, b""),
-        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(GZIP) + GZIP, "GET", 200, GZIP),
+        (HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(GZIP) + GZIP, "GET", 200, GZIP),
         (b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(MIB) + MIB, "GET", 200, MIB),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "GET", 200, b"abcde"),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "GET", 200, b"abcde"),
         (b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil the end", "GET", 200, b"until the end"),
         (b"HTTP/1.0 200 OK\r\n\r\nold", "GET", 200, b"old"),
-        (b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "GET", 200, b"ok"),
+        (b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK, "GET", 200, b"ok"),
         (b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "GET", 302, b""),
         (b"HTTP/1.1 500 Oops\r\ncontent-length: 1\r\n\r\n!", "GET", 500, b"!"),
         (b"HTTP/1.1 200 OK\r\nx-long: " + b"v" * 30_000 + b"\r\ncontent-length: 0\r\n\r\n", "GET", 200, b""),
@@ -216,9 +217,7 @@ async def test_a_v2_that_accepts_and_never_answers_times_out() -> None:
 
 async def test_a_v2_that_never_ends_its_body_times_out_with_what_came() -> None:
     """The deadline spans the whole exchange, not each read."""
-    seen = await observed(
-        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", close=False), timeout_s=0.1
-    )
+    seen = await observed(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", close=False), timeout_s=0.1)
     assert (Failure.TIMEOUT, 200, b"half", 9) == (seen.failure, seen.status, seen.body, seen.body_bytes)
 
 
@@ -264,11 +263,7 @@ async def test_a_dead_v2_is_refused_and_then_left_alone() -> None:
 
 async def test_a_name_that_does_not_resolve_is_told_apart() -> None:
     """A typing error in the candidate's URL is no dead service."""
-    named = target(1)
-    named.candidate.__class__
-    wrong = target(1).__class__(
-        name="svc", hosts=("svc",), candidate=type(named.candidate)(url="http://no-such-host.invalid:1")
-    )
+    wrong = Target(name="svc", hosts=("svc",), candidate=Candidate(url="http://no-such-host.invalid:1"))
     async with intake(wrong) as running:
         (seen,) = await running.mirrored(get())
     assert Failure.UNRESOLVED == seen.failure

@@ -35,8 +35,8 @@ def test_a_failed_probe_doubles_the_time_up_to_a_bound() -> None:
     """A candidate that stays dead is asked ever more seldom, yet at least every ten seconds."""
     breaker, now_s, waits = opened(), 0.0, list[float]()
     for _ in range(6):
-        waits.append(breaker._until_s - now_s)
-        now_s = breaker._until_s
+        waits.append(breaker.open_for_s)
+        now_s += breaker.open_for_s
         breaker.failed(now_s, breaker.admit(now_s))
     assert [1, 2, 4, 8, 10, 10] == waits
 

@@ -62,5 +62,5 @@ def test_a_flood_of_hosts_is_not_remembered_without_bound() -> None:
     index = HostIndex([("a", 1)])
     for number in range(REMEMBERED_HOSTS + 100):
         index.find(b"h%d" % number)
-    assert REMEMBERED_HOSTS == len(index._remembered)
+    assert REMEMBERED_HOSTS == index.remembered
     assert Found(1, "a:1") == index.find(b"a-shadow:1")
