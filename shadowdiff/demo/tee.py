@@ -16,6 +16,7 @@ import aiohttp
 import click
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from shadowdiff.demo.port import HOST
 
@@ -52,13 +53,13 @@ class Tee:
         headers["x-diff-id"] = str(uuid.uuid4())
         began = time.perf_counter()
         try:
-            async with session.request(request.method, self._v1 + request.raw_path, headers=headers, data=body) as got:
+            async with session.request(request.method, _raw(self._v1, request), headers=headers, data=body) as got:
                 content = await got.read()
         except (aiohttp.ClientError, TimeoutError) as problem:
             return web.Response(status=503, text=f"v1 gave no answer: {problem}")
         record = _record(request, headers, got, len(content), (time.perf_counter() - began) * 1000)
-        copy = Post(request.method, self._mirror + request.raw_path, headers, body)
-        self._later(request.app[GROUP], session, (copy, Post("POST", self._records + "/record", record, content)))
+        copy = Post(request.method, _raw(self._mirror, request), headers, body)
+        self._later(request.app[GROUP], session, (copy, Post("POST", URL(self._records + "/record"), record, content)))
         kept = [(name, value) for name, value in got.headers.items() if name.lower() not in HOP_BY_HOP]
         return web.Response(status=got.status, body=content, headers=CIMultiDict(kept))
 
@@ -74,7 +75,7 @@ class Post(NamedTuple):
     """What goes to shadowdiff."""
 
     method: str
-    url: str
+    url: URL
     headers: Mapping[str, str]
     body: bytes
 
@@ -98,7 +99,7 @@ GROUP = web.AppKey("GROUP", asyncio.TaskGroup)
 
 def _record(
     request: web.Request, headers: Mapping[str, str], got: aiohttp.ClientResponse, size: int, took_ms: float
-) -> dict[str, str]:
+) -> CIMultiDict[str]:
     """Return what the Lua filter would say of the answer."""
     said = {
         "id": headers["x-diff-id"],
@@ -112,9 +113,15 @@ def _record(
         "attempt": "1",
         "duration-ms": f"{took_ms:.3f}",
     }
-    record = {f"x-shadowdiff-{name}": value for name, value in said.items()}
-    record |= {f"x-shadowdiff-h-{name.lower()}": value for name, value in got.headers.items()}
-    return record | {"content-type": "application/octet-stream"}
+    record = CIMultiDict({"content-type": "application/octet-stream"})
+    record.extend((f"x-shadowdiff-{name}", value) for name, value in said.items())
+    record.extend((f"x-shadowdiff-h-{name.lower()}", value) for name, value in got.headers.items())
+    return record
+
+
+def _raw(base: str, request: web.Request) -> URL:
+    """Return an address with the path and query as the user wrote them."""
+    return URL(base + request.raw_path, encoded=True)
 
 
 @click.command()
