@@ -918,12 +918,21 @@ def _flushing(recorder: Recorder, send: Send) -> Send:
 
 def _asgi_exchange(recorder: Recorder, scope: Message) -> _Exchange | None:
     try:
-        exchange = _Exchange(recorder, scope["method"], _asgi_path(scope), tuple(scope["headers"]))
+        exchange = _Exchange(recorder, scope["method"], _asgi_path(scope), _asgi_headers(scope))
     except Exception as error:  # noqa: BLE001  the edge between the recorder and v1: nothing may pass it
         recorder.skip("broken")
         recorder.complain(f"a request is not recorded, by a fault of the recorder itself: {error!r}")
         return None
     return exchange if exchange.begin() else None
+
+
+def _asgi_headers(scope: Message) -> Pairs:
+    """Return the request's headers; a client of HTTP/1.0 may have named no host."""
+    headers = tuple(scope["headers"])
+    server = scope.get("server")
+    if server and not _first(headers, b"host"):
+        headers += ((b"host", f"{server[0]}:{server[1]}".encode("latin-1")),)
+    return headers
 
 
 def _asgi_path(scope: Message) -> bytes:

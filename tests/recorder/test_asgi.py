@@ -257,3 +257,16 @@ async def test_a_stream_that_outlives_the_window_is_let_go_of(stub: Stub, keep: 
     await serve_asgi(wrapped)
     assert {"slow": 1} == wrapped.recorder.stats()["skipped"]
     assert wrapped.recorder.reserve(16 << 20), "all bytes were given back"
+
+
+async def test_a_client_that_names_no_host_asked_the_servers_own(stub: Stub, keep: Any) -> None:
+    """HTTP/1.0 needs no Host; the records port does."""
+    wrapped = keep(AsgiMiddleware(answering(START, LAST), url=stub.url))
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"1")]}
+
+    async def send(_message: Any) -> None:
+        return None
+
+    await wrapped({**scope, "server": ("10.0.0.1", 8000)}, None, send)
+    assert wrapped.recorder.flush(10)
+    assert ["10.0.0.1:8000"] == [record["host"] for record in stub.records]
