@@ -27,7 +27,7 @@ VERSION_WITHIN_S = 20.0
 
 def files() -> Path:
     """Return the folder of the Envoy files: beside this module in a wheel, at the top of the tree in a clone."""
-    shipped = Path(__file__).with_name("envoy")
+    shipped = Path(__file__).with_name("envoy_files")
     return shipped if shipped.is_dir() else Path(__file__).parents[2] / "recorder" / "envoy"
 
 
