@@ -7,17 +7,23 @@ both sides unequal bytes are a difference of bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.binary import compare_bytes
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
+from shadowdiff.compare.decoders import BrokenBodyError, events, form, multipart, ndjson, text_of
 from shadowdiff.compare.exact import NotJsonError, parse_both, parse_exact
 from shadowdiff.compare.headers import all_of, value_of
+from shadowdiff.compare.markup import xml
 from shadowdiff.compare.media import Form, Media, media_of
+from shadowdiff.compare.text import compare_text
 from shadowdiff.compare.values import same
 from shadowdiff.compare.walk import Walker
 from shadowdiff.model import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shadowdiff.compare.finding import Findings
     from shadowdiff.compare.limits import Limits
     from shadowdiff.compare.values import Value
@@ -30,18 +36,18 @@ def compare_bodies(
 ) -> str:
     """Note where the bodies differ; return why they cannot be compared, empty where they could."""
     one, other = _undone(primary, limits), _undone(candidate, limits)
+    whole = rules.root.effect.ignore
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
-            media, against = _media(primary), _media(candidate)
-            form = media.form if media.form is against.form else Form.TEXT
-            _by_form(form, one, other, rules, findings)
+            _by_form(one, other, (_media(primary), _media(candidate)), rules, findings)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"
     if isinstance(one, CodingError) and isinstance(other, CodingError):
-        _bytes(primary.body, candidate.body, findings)
+        if primary.body != candidate.body:
+            compare_bytes(primary.body, candidate.body, findings, whole)
         return ""
-    findings.place("bytes", Kind.BYTES, _outcome(one), _outcome(other))
+    findings.place("bytes", Kind.BYTES, _outcome(one), _outcome(other), whole)
     return ""
 
 
@@ -60,21 +66,30 @@ def _media(side: Observation) -> Media:
     return media_of(value_of(side.headers, b"content-type"))
 
 
-def _by_form(form: Form, one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
-    if form is Form.JSON:
-        compare_json(one, other, rules, findings)
-    elif form is Form.BYTES:
-        _bytes(one, other, findings)
+def _by_form(one: bytes, other: bytes, media: tuple[Media, Media], rules: RouteRules, findings: Findings) -> None:
+    """Choose the decoder; where the types name different forms, both bodies are read as text."""
+    form = media[0].form if media[0].form is media[1].form else Form.TEXT
+    if form is Form.BYTES:
+        compare_bytes(one, other, findings, rules.root.effect.ignore)
+    elif form is Form.TEXT:
+        _texts(one, other, media, rules, findings)
+    elif not one or not other:
+        kind = Kind.REMOVED if one else Kind.ADDED
+        findings.place("$", kind, _start(one), _start(other), rules.root.effect.ignore)
+    elif form is Form.JSON:
+        compare_json(_utf8(one, media[0]), _utf8(other, media[1]), rules, findings)
     else:
-        _text(one, other, rules, findings)
+        _structured(one, other, media, rules, findings)
 
 
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
     """Note where two JSON texts differ."""
+    if one.startswith(_BOM) or other.startswith(_BOM):
+        one, other = _unmarked(one, other, rules, findings)
     try:
         parsed = parse_both(one, other)
     except NotJsonError:
-        _broken(one, other, rules, findings)
+        _broken(one, other, (_fault(one), _fault(other)), rules, findings)
         return
     compare_values(parsed.primary, parsed.candidate, rules, findings, fast=parsed.tier == 1)
 
@@ -93,16 +108,62 @@ def compare_values(one: Value, other: Value, rules: RouteRules, findings: Findin
         Walker(findings, strict=True).node(one, other, None, rules.root)
 
 
-def _broken(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
-    """Note that at least one side is not what its type says."""
-    left, right = _fault(one), _fault(other)
-    if left and right:
-        _bytes(one, other, findings)
+def _unmarked(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> tuple[bytes, bytes]:
+    """Drop byte order marks, which some parsers refuse: a mark on one side alone is a difference."""
+    marks = [_MARK if body.startswith(_BOM) else None for body in (one, other)]
+    if marks[0] != marks[1]:
+        findings.place("bytes[0]", Kind.BYTES, marks[0], marks[1], rules.root.effect.ignore, pattern="bytes[*]")
+    return one.removeprefix(_BOM), other.removeprefix(_BOM)
+
+
+def _utf8(body: bytes, media: Media) -> bytes:
+    """Return JSON as UTF-8, where a charset says that it is written otherwise (RFC 8259 knows UTF-8 alone)."""
+    if media.charset in _UTF8:
+        return body
+    try:
+        return body.decode(media.charset).encode()
+    except (UnicodeError, LookupError):
+        return body
+
+
+def _structured(one: bytes, other: bytes, media: tuple[Media, Media], rules: RouteRules, findings: Findings) -> None:
+    left, right = _value(one, media[0]), _value(other, media[1])
+    if isinstance(left, BrokenBodyError) or isinstance(right, BrokenBodyError):
+        faults = tuple(str(side) if isinstance(side, BrokenBodyError) else "" for side in (left, right))
+        _broken(one, other, faults, rules, findings)
         return
-    kind = Kind.TYPE
-    if not one or not other:
-        kind = Kind.ADDED if not one else Kind.REMOVED
-    findings.place("$", kind, _shown(one, left), _shown(other, right), rules.root.effect.ignore)
+    compare_values(left, right, rules, findings, fast=False)
+
+
+def _value(body: bytes, media: Media) -> Value | BrokenBodyError:
+    try:
+        match media.form:
+            case Form.NDJSON:
+                return ndjson(body)
+            case Form.SSE:
+                return events(body)
+            case Form.FORM:
+                return form(body, media.charset)
+            case Form.MULTIPART:
+                return multipart(body, media)
+            case _:
+                return xml(body)
+    except BrokenBodyError as error:
+        return error
+
+
+def _broken(one: bytes, other: bytes, faults: Sequence[str], rules: RouteRules, findings: Findings) -> None:
+    """Note that at least one side is not what its type says."""
+    whole = rules.root.effect.ignore
+    if all(faults):
+        if one != other:
+            compare_bytes(one, other, findings, whole)
+        return
+    shown = [
+        f"broken ({fault}): {_start(body)}" if fault else _start(body)
+        for fault, body in zip(faults, (one, other), strict=True)
+    ]
+    findings.place("$", Kind.TYPE, shown[0], shown[1], whole)
 
 
 def _fault(text: bytes) -> str:
@@ -113,17 +174,25 @@ def _fault(text: bytes) -> str:
     return ""
 
 
-def _shown(text: bytes, fault: str) -> str | None:
-    if not text:
-        return None
-    start = text[:4096].decode("utf-8", "replace")
-    return f"not JSON ({fault}): {start}" if fault else start
+def _start(body: bytes) -> str | None:
+    return body[:_START_BYTES].decode("utf-8", "replace") if body else None
 
 
-def _text(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
-    rule = rules.text.ignore
-    findings.place("text", Kind.TEXT, one.decode("utf-8", "replace"), other.decode("utf-8", "replace"), rule)
+def _texts(one: bytes, other: bytes, media: tuple[Media, Media], rules: RouteRules, findings: Findings) -> None:
+    whole = rules.text.ignore or rules.root.effect.ignore
+    if not one or not other:
+        findings.place("text", Kind.REMOVED if one else Kind.ADDED, _start(one), _start(other), whole)
+        return
+    try:
+        left, right = text_of(one, media[0].charset), text_of(other, media[1].charset)
+    except BrokenBodyError:
+        compare_bytes(one, other, findings, whole)
+        return
+    if left != right:
+        compare_text(left, right, rules.text, findings, whole)
 
 
-def _bytes(one: bytes, other: bytes, findings: Findings) -> None:
-    findings.place("bytes", Kind.BYTES, f"{len(one)} bytes", f"{len(other)} bytes")
+_BOM: Final = b"\xef\xbb\xbf"
+_MARK: Final = "byte order mark"
+_UTF8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
+_START_BYTES: Final = 4096

@@ -133,8 +133,8 @@ def show(value: Value | Missing, chars: int) -> str | None:
     """Return a value as JSON text, bounded; None for what is not there."""
     if isinstance(value, Missing):
         return None
-    if type(value) is str and len(value) > chars:
-        value = value[:chars]
+    if isinstance(value, (str, list)) and len(value) > chars:
+        value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:

@@ -8,31 +8,40 @@ kinds checked at every step. A rule covers differences and never makes any.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
-from shadowdiff.compare.arrays import align
+from shadowdiff.compare.arrays import Aligner, as_multiset, by_key, in_sequence
+from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.leaves import covers
+from shadowdiff.compare.limits import Limits
+from shadowdiff.compare.tokens import coarse, dump_token, exact_token, shape
 from shadowdiff.compare.values import MISSING, Missing, Value, kind_of, same
 from shadowdiff.model import Kind
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.finding import Findings, Path
+    from collections.abc import Callable, Hashable
+
+    from shadowdiff.compare.finding import Path
     from shadowdiff.rules.automaton import State
-    from shadowdiff.rules.compiled import Effect, Rename
+    from shadowdiff.rules.compiled import Effect, Key, Rename
 
     Node = State[Effect]
+
+_TRIAL: Final = Limits(differences=1, covered=0, value_chars=16, path_chars=16)
+_MAX_TRIALS: Final = 5000
 
 
 class Walker:
     """One walk over two values."""
 
-    __slots__ = ("_findings", "_left_one", "_left_other", "_strict")
+    __slots__ = ("_findings", "_left_one", "_left_other", "_strict", "_trials")
 
     def __init__(self, findings: Findings, *, strict: bool) -> None:
         self._findings = findings
         self._strict = strict
+        self._trials = _MAX_TRIALS
         self._left_one: list[Value] = []
         self._left_other: list[Value] = []
 
@@ -109,17 +118,74 @@ class Walker:
         self._findings.body(path, Kind.REMOVED if isinstance(other, Missing) else Kind.ADDED, one, other, rule)
 
     def _array(self, one: list[Value], other: list[Value], path: Path, state: Node) -> None:
+        effect = state.effect
+        if effect.schema:
+            self._shapes(one, other, path, state, effect.schema)
+            return
+        aligner = self._aligner(one, other, state)
+        rule: str | None = None
+        if effect.key:
+            key, rule = effect.key, effect.key.label
+            aligned = by_key(one, other, lambda value: _identity(value, key), aligner)
+        elif effect.unordered:
+            rule = effect.unordered
+            aligned = as_multiset(one, other, aligner)
+        else:
+            aligned = in_sequence(one, other, aligner)
+        if aligned.moved:
+            self._findings.body(path, Kind.ORDER, one, other, rule)
         length, length_other = len(one), len(other)
-        for index, index_other in align(one, other, self.equal):
-            if index_other is None and index is not None:
-                child = state.element(index, length)
-                self.absent(one[index], MISSING, (path, index), child)
-            elif index is None and index_other is not None:
-                child = state.element(index_other, length_other)
-                self.absent(MISSING, other[index_other], (path, index_other), child, state.effect.subset)
-            elif index is not None and index_other is not None:
-                child = state.element(index, length)
-                self.node(one[index], other[index_other], (path, index), child)
+        for index, against in aligned.pairs:
+            self.node(one[index], other[against], (path, index), state.element(index, length))
+        for index in aligned.removed:
+            self.absent(one[index], MISSING, (path, index), state.element(index, length))
+        for index in aligned.added:
+            self.absent(MISSING, other[index], (path, index), state.element(index, length_other), effect.subset)
+
+    def _aligner(self, one: list[Value], other: list[Value], state: Node) -> Aligner:
+        token: Callable[[Value], Hashable] = exact_token if self._strict else dump_token
+        length, length_other = len(one), len(other)
+
+        def fits(index: int, against: int) -> bool:
+            return self._fits(one[index], other[against], state.element(index, length))
+
+        if state.barren or (not state.by_index and state.element(0, 1).barren):
+            return Aligner(self.equal, token, None, None, fits)
+        return Aligner(
+            self.equal,
+            token,
+            lambda index: exact_token(coarse(one[index], state.element(index, length))),
+            lambda index: exact_token(coarse(other[index], state.element(index, length_other))),
+            fits,
+        )
+
+    def _fits(self, one: Value, other: Value, state: Node) -> bool:
+        """Whether two elements differ by nothing that counts, as long as trials last."""
+        if self._trials <= 0:
+            return True
+        self._trials -= 1
+        findings, self._findings = self._findings, Findings(_TRIAL)
+        try:
+            if not self.equal(one, other):
+                self.node(one, other, None, state)
+            return not self._findings.counted
+        finally:
+            self._findings = findings
+
+    def _shapes(self, one: list[Value], other: list[Value], path: Path, state: Node, rule: str) -> None:
+        """Compare arrays by the shapes of their elements alone; an empty array has every shape."""
+        shapes, shapes_other = [shape(element) for element in one], [shape(element) for element in other]
+        here, there = set(shapes), set(shapes_other)
+        if here == there or not here or not there:
+            self._findings.body(path, Kind.VALUE, one, other, rule)
+            return
+        length = len(one)
+        for index, against in zip(
+            [index for index, form in enumerate(shapes) if form not in there] or [0],
+            [index for index, form in enumerate(shapes_other) if form not in here] or [0],
+            strict=False,
+        ):
+            self.node(one[index], other[against], (path, index), state.element(index, length))
 
     def _renamed(self, one: Value, other: Value, path: Path, rename: Rename) -> Value:
         """Return v2's value with what it calls by the new name under the old one, where v1 has it there."""
@@ -144,6 +210,16 @@ def _at(value: Value, names: tuple[str, ...]) -> Value | Missing:
             return MISSING
         value = value[name]
     return value
+
+
+def _identity(value: Value, key: Key) -> Hashable | None:
+    """Return what identifies an element; None for what has no such members."""
+    found = [_at(value, names) for names in key.by]
+    return (
+        tuple(None if isinstance(part, Missing) else exact_token(part) for part in found)
+        if any(not isinstance(part, Missing) for part in found)
+        else None
+    )
 
 
 def _without(value: Value, names: tuple[str, ...]) -> Value:
