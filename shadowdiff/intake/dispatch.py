@@ -126,6 +126,13 @@ class Dispatcher:
         """Wait until nothing waits and nothing is out."""
         await self._idle.wait()
 
+    def stop(self) -> None:
+        """Let nothing more expire. What still waits stays in flight in the books, as what died with its process."""
+        for lane in self._lanes.values():
+            if lane.timer is not None:
+                lane.timer.cancel()
+                lane.timer = None
+
     def submit(self, lane: Lane, request: Mirrored) -> None:
         """Take a request over: from here on it gets exactly one disposition."""
         candidate = lane.target.candidate

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_BATCH_BYTES = 16 << 20
+MAX_READING_BYTES = 128 << 20
+"""Of bodies that are still arriving, over all connections."""
 DROPPED_BYTES = 64 << 20
 """Read and dropped beyond a bound, before the connection is given up."""
 LINES_PER_TURN = 64
@@ -64,6 +66,7 @@ class RecordsApp:
         now_ms: Callable[[], int],
         max_record_bytes: int = MAX_RECORD_BYTES,
         max_batch_bytes: int = MAX_BATCH_BYTES,
+        max_reading_bytes: int = MAX_READING_BYTES,
     ) -> None:
         self._sink = sink
         self._books = books
@@ -71,6 +74,8 @@ class RecordsApp:
         self._now_ms = now_ms
         self._max_record_bytes = max_record_bytes
         self._max_batch_bytes = max_batch_bytes
+        self._max_reading_bytes = max_reading_bytes
+        self.reading_bytes = 0
         self._unknown = _Place(books, None)
         self._hosts: HostIndex[_Place]
         self.replace(targets)
@@ -100,13 +105,13 @@ class RecordsApp:
         row.received += 1
         row.in_flight += 1
         message = await receive()
-        body: bytes | None = message.get("body", b"")
-        if message.get("more_body") or message["type"] != "http.request" or len(body or b"") > self._max_record_bytes:
+        first: bytes = message.get("body", b"")
+        body: bytes | HTTPStatus = first
+        if message.get("more_body") or message["type"] != "http.request" or len(first) > self._max_record_bytes:
             body = await self._read_on(scope, receive, message, self._max_record_bytes)
-        if body is None:
-            _refused(row)
-            too_large = f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
-            await _refuse(send, 413, too_large)
+        if isinstance(body, HTTPStatus):
+            says = f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
+            await self._turn_away(send, place, row, body, says)
             return
         try:
             observation = observe(form, body, place.name, self._now_ms())
@@ -122,9 +127,12 @@ class RecordsApp:
 
     async def _take_many(self, scope: Scope, receive: Receive, send: Send) -> None:
         batch = await self._read_on(scope, receive, await receive(), self._max_batch_bytes)
-        if batch is None:
-            self._count_refused(b"")
-            await _refuse(send, 413, f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones")
+        if isinstance(batch, HTTPStatus):  # how many lines it held is not known: it counts as one record
+            row = self._unknown.rows[Side.PRIMARY]
+            row.received += 1
+            row.in_flight += 1
+            says = f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones"
+            await self._turn_away(send, self._unknown, row, batch, says)
             return
         accepted, overloaded = 0, False
         refused: list[dict[str, int | str]] = []
@@ -186,24 +194,49 @@ class RecordsApp:
         row.in_flight += 1
         _refused(row)
 
-    async def _read_on(self, scope: Scope, receive: Receive, message: Message, limit: int) -> bytes | None:
-        """Read the rest of a body; None when it has more than `limit` bytes or its sender left before the end.
+    async def _turn_away(self, send: Send, place: _Place, row: RecordRow, status: HTTPStatus, too_large: str) -> None:
+        """Answer a body that was not kept, and enter where it went."""
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            row.in_flight -= 1
+            row.shed += 1
+            self._books.shed(place.name, "records_memory")
+            await _refuse(send, status, _OVERLOADED, (b"retry-after", b"1"))
+            return
+        _refused(row)
+        await _refuse(send, status, too_large)
 
-        What is too much is read and dropped, up to a bound: an answer beside unread bytes resets the connection,
+    async def _read_on(self, scope: Scope, receive: Receive, message: Message, limit: int) -> bytes | HTTPStatus:
+        """Read the rest of a body; else say 413 (too large, or its sender left), or 503 where memory has no room.
+
+        What is not kept is read and dropped, up to a bound: an answer beside unread bytes resets the connection,
         and its sender never sees why.
         """
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        too_much = declared.isdigit() and int(declared[:15]) > limit
+        refusal = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if declared.isdigit() and int(declared[:15]) > limit else None
         parts: list[bytes] = [message.get("body", b"")]
         size = len(parts[0])
-        while message.get("more_body") and size <= limit + DROPPED_BYTES:
-            message = await receive()
-            size += len(message.get("body", b""))
-            if too_much or size > limit:
-                parts.clear()
-            else:
-                parts.append(message.get("body", b""))
-        return None if message["type"] != "http.request" or too_much or size > limit else b"".join(parts)
+        held = 0
+        try:
+            while message.get("more_body") and size <= limit + DROPPED_BYTES:
+                kept = 0 if refusal else size
+                self.reading_bytes += kept - held
+                held = kept
+                message = await receive()
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    refusal = refusal or HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                elif self.reading_bytes + len(part) > self._max_reading_bytes:
+                    refusal = refusal or HTTPStatus.SERVICE_UNAVAILABLE
+                if refusal:
+                    parts.clear()
+                else:
+                    parts.append(part)
+        finally:
+            self.reading_bytes -= held
+        if message["type"] != "http.request" or size > limit:
+            refusal = refusal or HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return refusal or b"".join(parts)
 
 
 def _refused(row: RecordRow) -> None:
@@ -212,8 +245,7 @@ def _refused(row: RecordRow) -> None:
 
 
 async def _refuse(send: Send, status: int, line: str, *headers: tuple[bytes, bytes]) -> None:
-    text = f"{line}\n" if line else f"{HTTPStatus(status).phrase}\n"
-    await _answer(send, status, text.encode(), b"text/plain; charset=utf-8", *headers)
+    await _answer(send, status, f"{line}\n".encode(), b"text/plain; charset=utf-8", *headers)
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:

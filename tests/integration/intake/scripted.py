@@ -238,6 +238,7 @@ async def intake(
             now_ms=now_ms,
             max_record_bytes=1_000,
             max_batch_bytes=20_000,
+            max_reading_bytes=15_000,
         )
         async with served(mirror) as mirror_port, served(records) as records_port:
             yield Intake(mirror_port, records_port, mirror, records, dispatcher, books, store)

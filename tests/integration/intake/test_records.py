@@ -196,6 +196,22 @@ async def test_a_batch_of_which_nothing_was_taken_is_refused(batch: bytes, statu
         running.check()
 
 
+async def test_bodies_that_still_arrive_have_a_bound_together() -> None:
+    """Slow senders cannot add up: what finds no room is 503, and shed."""
+    async with intake(target(1)) as running:
+        head = b"POST /records HTTP/1.1\r\nhost: s\r\nconnection: close\r\ncontent-length: 18000\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.records_port)
+        writer.write(head + b"x" * 10_000)
+        await until(lambda: 10_000 == running.records.reading_bytes, "half is here")
+        writer.write(b"x" * 8_000)
+        status, body = status_and_body(await reader.read())
+        writer.close()
+        assert (503, True) == (status, body.startswith(b"the queue is full"))
+        assert RecordRow(received=1, shed=1) == running.books.records(UNKNOWN_TARGET)
+        assert {(UNKNOWN_TARGET, "records_memory"): 1} == running.books.shed_reasons
+        assert 0 == running.records.reading_bytes
+
+
 async def test_long_batches_are_taken_whole() -> None:
     """Others get their turn in between, and no line is lost or doubled."""
     async with intake(target(1)) as running:
