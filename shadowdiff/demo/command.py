@@ -12,7 +12,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
 import click
@@ -48,7 +48,9 @@ INTERRUPTED = 130
 @click.option("--any-port", is_flag=True, help="Take free ports, even where 8080, 8081, 8082 and 9090 are free.")
 @click.option("--without-envoy", is_flag=True, help="Have the small Python tee stand in, as where no Envoy runs.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep logs, journals and configuration here."
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep logs, journals and configuration in a new folder below this one.",
 )
 def command(
     *,
@@ -104,7 +106,7 @@ def _report(verdict: Verdict, console: Console, *, as_json: bool) -> None:
         for line in summary(verdict):
             click.echo(line)
     for line in complaints(verdict):
-        console.print(f"[red]wrong:[/] {line}")
+        console.print(Text.assemble(("wrong: ", "red"), line), soft_wrap=True)
 
 
 def _run(playing: Coroutine[None, None, int], console: Console, when_stopped: int) -> int:
@@ -155,4 +157,4 @@ def _place(folder: Path | None) -> Generator[Path]:
             yield Path(place)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
+        yield Path(mkdtemp(prefix="run-", dir=folder.resolve()))  # an earlier run's store and journals are its own

@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What runs, and where it is."""
+    """What runs, and where it is. `moved`: the usual ports that were taken, and what stands in for them."""
 
     folder: Path
     ports: dict[str, int]
@@ -57,6 +57,7 @@ class Scene:
     api: Api
     envoy: Path | None
     session: aiohttp.ClientSession
+    moved: dict[str, int]
 
     def url(self, name: str) -> str:
         """Return the address of a part."""
@@ -65,11 +66,6 @@ class Scene:
     def journal(self, name: str) -> Path:
         """Return where v1 or v2 writes down its answers."""
         return self.folder / f"{name}.jsonl"
-
-    @property
-    def moved(self) -> dict[str, int]:
-        """The usual ports that were taken, and what stands in for them."""
-        return {name: self.ports[name] for name, usual in USUAL.items() if self.ports[name] != usual}
 
     async def watch(self) -> None:
         """Watch over the children.
@@ -128,7 +124,8 @@ async def scene(folder: Path, wanted: Wanted) -> AsyncGenerator[Scene]:
             children.append(envoy)
             _ = stack.push_async_callback(stop, envoy)
         api = Api(session, f"http://{HOST}:{ports['web']}")
-        yield Scene(folder, ports, children, api, program, session)
+        moved = {name: ports[name] for name, usual in USUAL.items() if wanted.usual_ports and ports[name] != usual}
+        yield Scene(folder, ports, children, api, program, session, moved)
 
 
 def choose_ports(*, usual: bool) -> dict[str, int]:

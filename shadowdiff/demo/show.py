@@ -165,10 +165,9 @@ async def _say(here: Scene, tally: Tally, play: Play, console: Console) -> None:
     while True:
         await asyncio.sleep(LINE_S)
         pairs = (await here.api.ledger()).pairs
-        passed = time.monotonic() - began
-        console.print(
-            f"{passed:4.0f} s  {progress(tally, play.count)}; {pairs['ready']:,} pairs, {pairs['mismatch']:,} differ"
-        )
+        passed, sent = time.monotonic() - began, progress(tally, play.count)
+        line = f"{passed:4.0f} s  {sent}; {pairs['ready']:,} pairs, {pairs['mismatch']:,} differ"
+        console.print(line, soft_wrap=True)
 
 
 def complaints(verdict: Verdict) -> list[str]:
