@@ -50,6 +50,7 @@ class BookKeeper:
     snapshot: Snapshot
     _told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     _unanswered: _Entry | None = None
+    _left: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
@@ -67,10 +68,13 @@ class BookKeeper:
         Raises: redis.exceptions.RedisError; the same growth is then sent again, under the same token.
         """
         async with self._lock:
+            if self._left:
+                return
             if self._unanswered is not None:
                 await self._send(self._unanswered)
             self._unanswered = self._entry(leaving=leaving)
             await self._send(self._unanswered)
+            self._left = leaving
 
     def _entry(self, *, leaving: bool) -> _Entry:
         grown: dict[str, dict[str, int]] = {}

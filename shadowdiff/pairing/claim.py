@@ -6,6 +6,7 @@ committed comes back after `idle_s`; `deliveries` says how often it was handed o
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,11 @@ class Claimer:
         self._store = store
         self._shard = shard
         self._consumer = consumer
-        self._targets = {store.keys.name(shard, names.ready(target)): target for target in targets}
+        self.serve(targets)
+
+    def serve(self, targets: Sequence[str]) -> None:
+        """Read these targets from now on; `open` makes their groups."""
+        self._targets = {self._store.keys.name(self._shard, names.ready(target)): target for target in targets}
 
     async def open(self) -> None:
         """Make the consumer groups; those that stand are kept. Raises redis.exceptions.RedisError."""
@@ -73,6 +78,9 @@ class Claimer:
     async def read(self, most: int, block_ms: int) -> list[Claim]:
         """Return up to `most` new pairs of each target, waiting up to `block_ms` for the first."""
         streams = list(self._targets)
+        if not streams:
+            await asyncio.sleep(block_ms / 1000)
+            return []
         answer: Any = await self._store.command(
             "XREADGROUP", "GROUP", names.GROUP, self._consumer, "COUNT", most, "BLOCK", block_ms,
             "STREAMS", *streams, *([">"] * len(streams)),
@@ -103,10 +111,9 @@ class Claimer:
 
     async def leave(self) -> None:
         """Remove this consumer where it holds nothing; what it holds stays for others to claim."""
-        for stream in self._targets:
-            held: Any = await self._store.command("XPENDING", stream, names.GROUP, "-", "+", 1, self._consumer)
-            if not held:
-                await self._store.command("XGROUP", "DELCONSUMER", stream, names.GROUP, self._consumer)
+        streams = [names.ready(target) for target in self._targets.values()]
+        if streams:
+            await self._store.run(names.LEAVE, self._shard, streams, [names.GROUP, self._consumer])
 
 
 def _flatten(entries: Any) -> list[tuple[bytes, list[bytes]]]:

@@ -17,6 +17,7 @@ DUE = Script.from_package(_LUA, "state.lua", "due.lua")
 SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")
 COMMIT = Script.from_package(_LUA, "commit.lua")
 RECLAIM = Script.from_package(_LUA, "reclaim.lua")
+LEAVE = Script.from_package(_LUA, "leave.lua")
 LEDGER = Script.from_package(_LUA, "ledger.lua")
 BOOKS = Script.from_package(_LUA, "books.lua")
 

@@ -1,1 +1,0 @@
-"""Build and wire everything: the only composition root."""

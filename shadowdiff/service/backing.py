@@ -1,0 +1,54 @@
+"""The store behind the service: the one that the configuration names, or an embedded one."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shadowdiff.store import Store, connect
+from shadowdiff.store.embedded import choose_and_start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from shadowdiff.config import Config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """A store, what it is, and the key of what waits in it."""
+
+    store: Store
+    backend: str
+    version: str
+    durable: bool
+    key: bytes | None
+
+
+@asynccontextmanager
+async def backing(config: Config) -> AsyncGenerator[Backing]:
+    """Yield the store of `config`; an embedded one is started and stopped.
+
+    Raises: EmbeddedStoreError.
+    """
+    settings = config.store
+    key = settings.key.reveal() if settings.key else None
+    if settings.url is not None:
+        store = Store(connect(settings.url), settings.prefix, settings.shards)
+        try:
+            yield Backing(store, "redis", "", durable=True, key=key)
+        finally:
+            await store.close()
+        return
+    embedded = await choose_and_start(settings.data_dir)
+    try:
+        client = connect(embedded.url) if embedded.durable else embedded.fake_client()
+        store = Store(client, settings.prefix, settings.shards)
+        yield Backing(store, embedded.backend, embedded.version, embedded.durable, key or embedded.key)
+        await store.close()
+    finally:
+        await embedded.stop()

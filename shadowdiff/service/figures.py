@@ -1,0 +1,69 @@
+"""What telemetry reads of this process: the stages' plain counters, and the store's ledgers as last read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shadowdiff.model import Result, Side
+from shadowdiff.telemetry.metrics import LedgerFigures, ReloadState, Sources, StoreState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shadowdiff.intake.books import Books
+    from shadowdiff.pairing import Ledger
+    from shadowdiff.worker import Tally
+
+
+def snapshot(books: Books) -> dict[str, dict[str, int]]:
+    """Return the intake's cumulative counts by target and the ledger's dotted fields."""
+    counts: dict[str, dict[str, int]] = {target: {} for target in books.targets()}
+    for target, fields in counts.items():
+        mirrored = books.mirrored.get(target)
+        if mirrored is not None:
+            fields |= {f"mirrored.{name}": count for name, count in mirrored.counts().items()}
+        fields |= {f"recorded.{name}": count for name, count in books.records(target).counts().items()}
+    return counts
+
+
+def _dispositions(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if name not in {"received", "in_flight"}}
+
+
+def ledger_figures(ledger: Ledger) -> LedgerFigures:
+    """Return the gauges of one target's ledger."""
+    observations, pairs = ledger["observations"], ledger["pairs"]
+    compared = ledger["coverage"]["compared"]
+    return LedgerFigures(
+        orphans={
+            Side.CANDIDATE: observations[Side.PRIMARY]["orphaned"],
+            Side.PRIMARY: observations[Side.CANDIDATE]["orphaned"],
+        },
+        buffered={side: row["waiting"] for side, row in observations.items()},
+        coverage_ratio=ledger["coverage"]["ratio"] if ledger["coverage"]["eligible"] else None,
+        mismatch_ratio={"point": pairs[Result.MISMATCH] / compared} if compared else {},
+    )
+
+
+def sources(
+    books: Books,
+    tally: Tally,
+    store: Callable[[], StoreState],
+    ledgers: Mapping[str, Ledger],
+    reload: Callable[[], ReloadState],
+) -> Sources:
+    """Return what a scrape reads."""
+    return Sources(
+        mirrored=lambda: {target: _dispositions(row.counts()) for target, row in books.mirrored.items()},
+        recorded=lambda: {
+            (target, str(side)): _dispositions(row.counts()) for (target, side), row in books.recorded.items()
+        },
+        comparisons=tally.comparisons,
+        differences=tally.differences,
+        shed=lambda: books.shed_reasons,
+        response_seconds=tally.response_seconds,
+        pairing_delay_seconds=tally.pairing_delay_seconds,
+        store=store,
+        ledgers=lambda: {target: ledger_figures(ledger) for target, ledger in ledgers.items()},
+        config_reload=reload,
+    )

@@ -1,0 +1,90 @@
+"""The service's HTTP ports: sockets bound first, so that port 0 is known, and uvicorn on each.
+
+Holds: nothing here handles signals; the service does, once for all ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from uvicorn._types import ASGIApplication
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+"""Longer than Envoy's default idle pool checks, so that a mirror's connection is seldom closed under it."""
+
+
+class PortTakenError(Exception):
+    """An address that cannot be bound."""
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that leaves the signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class Port:
+    """One listening address and the application behind it."""
+
+    def __init__(self, name: str, host: str, port: int, setting: str) -> None:
+        self.name = name
+        self.host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise PortTakenError(
+                f"{setting}: cannot listen on {host}:{port} for {name}: {error.strerror};"
+                " set another port, or 0 for any"
+            ) from error
+        self.port = int(self._socket.getsockname()[1])
+        self._server: _QuietServer | None = None
+
+    def __repr__(self) -> str:
+        """State the address."""
+        return f"<Port {self.name} {self.host}:{self.port}>"
+
+    async def serve(self, app: ASGIApplication) -> None:
+        """Serve until `stop`."""
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
+        )
+        self._server = _QuietServer(config)
+        await self._server.serve(sockets=[self._socket])
+
+    @property
+    def started(self) -> bool:
+        """Whether connections are taken."""
+        return self._server is not None and self._server.started
+
+    def stop(self) -> None:
+        """Take no more connections, and finish the requests at hand."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def close(self) -> None:
+        """Free the address of a port that was never served."""
+        self._socket.close()

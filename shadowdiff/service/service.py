@@ -1,0 +1,381 @@
+"""Build and wire everything; start, reload, drain, stop. The only composition root.
+
+In: a checked Config. Out: four ports, and the tasks between them. Holds: every task belongs to one
+TaskGroup; the store may be away at any time; a stop drains for a bounded time, in the order in which the
+data goes, and what was accepted stays in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import RedisError
+
+from shadowdiff import __version__
+from shadowdiff.compare import Limits
+from shadowdiff.intake.books import Books
+from shadowdiff.intake.dispatch import Bounds, Dispatcher
+from shadowdiff.intake.mirror import MirrorApp
+from shadowdiff.intake.records import RecordsApp
+from shadowdiff.intake.upstream import Upstream
+from shadowdiff.model import UNKNOWN_TARGET
+from shadowdiff.pairing import (
+    BookKeeper,
+    Claimer,
+    Codec,
+    Ledger,
+    Orphan,
+    Parker,
+    ParkSettings,
+    Sweeper,
+    identifier,
+    keeps,
+    read_ledger,
+)
+from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.service.figures import snapshot, sources
+from shadowdiff.service.ports import Port
+from shadowdiff.store import Store, StoreMisfitError
+from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
+from shadowdiff.telemetry.port import monitor_app
+from shadowdiff.verdict import count_writes
+from shadowdiff.web import TargetView, WebState, create_web
+from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shadowdiff.config import Config, TargetConfig
+    from shadowdiff.model import Comparison, Pair, Write
+    from shadowdiff.service.backing import Backing
+
+log = logging.getLogger(__name__)
+
+POOL_PROCESSES = 2
+LEDGERS_EVERY_S = 5.0
+CHECK_RETRY_S = 0.5
+LAST_BATCH_S = 2.0
+"""What workers get for their last batch where draining used up its time."""
+KEPT_ORPHANS = 50
+FIXED = ("store", "pairing", "listen", "limits", "samples", "drain_s")
+"""Settings that a reload cannot change while the service runs."""
+
+
+def now_ms() -> int:
+    """Return the wall clock in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The four listening addresses."""
+
+    mirror: Port
+    records: Port
+    web: Port
+    metrics: Port
+
+    @classmethod
+    def bind(cls, config: Config) -> Ports:
+        """Bind all four, or none; raises PortTakenError."""
+        listen = config.listen
+        bound: list[Port] = []
+        try:
+            for name, number in (
+                ("mirror", listen.mirror),
+                ("records", listen.records),
+                ("web", listen.web),
+                ("metrics", listen.metrics),
+            ):
+                host = listen.web_host if name == "web" else listen.host
+                bound.append(Port(name, host, number, f"listen.{name}"))
+        except BaseException:
+            for port in bound:
+                port.close()
+            raise
+        return cls(*bound)
+
+    def all(self) -> tuple[Port, Port, Port, Port]:
+        """Return them in the order of the data."""
+        return (self.mirror, self.records, self.web, self.metrics)
+
+
+@dataclass(slots=True)
+class _State:
+    """What the stages see of the service's life."""
+
+    phase: str | None = "starting"
+    reload: ReloadState = field(default_factory=lambda: ReloadState(successful=True, at_s=time.time()))
+
+
+class Service:
+    """Everything between the ports and the store, for one process."""
+
+    def __init__(self, config: Config, backing: Backing, ports: Ports) -> None:
+        self.config = config
+        self._backing = backing
+        self._ports = ports
+        self._state = _State()
+        self._store: Store = backing.store
+        self._codec = Codec(backing.key)
+        self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._books = Books()
+        self._tally = Tally()
+        self._ledgers: dict[str, Ledger] = {}
+        self._orphans: list[Orphan] = []
+        self._limits = Limits(
+            decoded_bytes=config.limits.decoded_bytes,
+            differences=config.limits.differences,
+        )
+        self._parking = ParkSettings(
+            window_s=config.pairing.window_s,
+            settle_s=config.pairing.settle_s,
+            gather_s=config.store.flush_ms / 1000,
+            queue=config.store.queue,
+            queue_bytes=config.limits.in_flight_bytes,
+        )
+        self._parker = Parker(self._store, self._codec, self._parking)
+        self._judge = Judge(self._codec, self._limits, (_counts, self._samples()))
+        self._judge.lenses = _lenses(config.targets)
+        self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
+        self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
+        self._workers = [self._worker(shard) for shard in range(self._store.shards)]
+
+    def _samples(self) -> Any:
+        samples = self.config.samples
+        secret = self._backing.key or os.urandom(32)
+        redaction_key = hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest()
+        settings = SampleSettings(
+            redactor=Redactor(redaction_key),
+            keep=samples.keep,
+            body_bytes=samples.body_bytes,
+            ttl_s=int(samples.max_age_s),
+        )
+
+        def writes(pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
+            return sample_writes(pair, comparison, settings, at_ms)
+
+        return writes
+
+    def _worker(self, shard: int) -> Worker:
+        claimer = Claimer(self._store, shard, self._process, self._target_names())
+        return Worker(
+            store=self._store,
+            shard=shard,
+            claimer=claimer,
+            judge=self._judge,
+            pool=self._pool,
+            limits=self._limits,
+            tally=self._tally,
+            claim_idle_s=self.config.pairing.claim_idle_s,
+        )
+
+    def _target_names(self) -> list[str]:
+        return [target.target.name for target in self.config.targets]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain.
+
+        Raises: StoreMisfitError where the store was written with other settings.
+        """
+        try:
+            async with (
+                Upstream(now_ms, self.config.limits.body_bytes) as upstream,
+                asyncio.TaskGroup() as forwarding,
+                asyncio.TaskGroup() as serving,
+            ):
+                dispatcher = self._dispatcher(forwarding, upstream)
+                self._serve(serving, dispatcher)
+                workers = [serving.create_task(worker.run(), name="worker") for worker in self._workers]
+                tasks = self._start(serving)
+                await self._ready()
+                await stop.wait()
+                await self._drain(dispatcher, workers)
+                for task in tasks:
+                    task.cancel()
+                self._ports.web.stop()
+                self._ports.metrics.stop()
+        finally:
+            self._pool.close()
+
+    def _dispatcher(self, group: asyncio.TaskGroup, upstream: Upstream) -> Dispatcher:
+        limits = self.config.limits
+        return Dispatcher(
+            group=group,
+            upstream=upstream,
+            books=self._books,
+            sink=self._parker.offer,
+            keeps=keeps,
+            bounds=Bounds(items=limits.in_flight, body_bytes=limits.in_flight_bytes),
+        )
+
+    def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> None:
+        targets = [target.target for target in self.config.targets]
+        self._mirror = MirrorApp(
+            dispatcher=dispatcher,
+            books=self._books,
+            identify=identifier(self.config.pairing.id_headers),
+            keeps=keeps,
+            targets=targets,
+        )
+        self._records = RecordsApp(
+            sink=self._parker.offer, books=self._books, keeps=keeps, targets=targets, now_ms=now_ms
+        )
+        exposition = Exposition(
+            sources(self._books, self._tally, self._store_state, self._ledgers, lambda: self._state.reload)
+        )
+        apps: tuple[Any, ...] = (
+            self._mirror,
+            self._records,
+            create_web(self._web_state()),
+            monitor_app(exposition, lambda: self._state.phase),
+        )
+        for port, app in zip(self._ports.all(), apps, strict=True):
+            group.create_task(port.serve(app), name=f"port-{port.name}")
+
+    def _web_state(self) -> WebState:
+        backing = self._backing
+        return WebState(
+            targets=lambda: [
+                TargetView(target.target, tuple(str(rule) for rule in target.rules)) for target in self.config.targets
+            ],
+            reader=self._store,
+            ledger=self._ledger,
+            now_ms=now_ms,
+            sample_ttl_s=int(self.config.samples.max_age_s),
+            version=__version__,
+            store=f"{backing.backend} {self._version()} ({'durable' if backing.durable else 'not durable'})",
+        )
+
+    def _version(self) -> str:
+        return self._store.version or self._backing.version
+
+    async def _ledger(self, target: str) -> dict[str, Any]:
+        """Return a target's ledger with this process's counts of now in it."""
+        await self._keeper.tell()
+        return cast("dict[str, Any]", await read_ledger(self._store, target))
+
+    def _store_state(self) -> StoreState:
+        return StoreState(
+            up=self._store.up,
+            backend=self._backing.backend,
+            version=self._version(),
+            durable=self._backing.durable,
+        )
+
+    def _start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Start what keeps the store and its figures in order; return the tasks that a stop cancels."""
+        sweeper = Sweeper(self._store, self._codec, self._parking, self._target_names, self._keep_orphans)
+        return [
+            group.create_task(self._parker.run(), name="park"),
+            group.create_task(sweeper.run(), name="sweep"),
+            group.create_task(self._keeper.run(), name="books"),
+            group.create_task(self._read_ledgers(), name="ledgers"),
+            group.create_task(self._check_store(), name="check-store"),
+        ]
+
+    def _keep_orphans(self, found: Sequence[Orphan]) -> None:
+        self._orphans = [*found, *self._orphans][:KEPT_ORPHANS]
+
+    async def _check_store(self) -> None:
+        """Check the store's settings once it answers; a misfit ends the service."""
+        while True:
+            try:
+                await self._store.check()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("the store does not answer yet", extra={"error": repr(error)})
+                await asyncio.sleep(CHECK_RETRY_S)
+            else:
+                return
+
+    async def _read_ledgers(self) -> None:
+        """Keep the ledgers that the gauges show."""
+        while True:
+            for target in [*self._target_names(), UNKNOWN_TARGET]:
+                try:
+                    self._ledgers[target] = await read_ledger(self._store, target, prove=False)
+                except (RedisError, OSError, TimeoutError) as error:
+                    log.debug("the gauges wait for the store", extra={"error": repr(error)})
+                    break
+            await asyncio.sleep(LEDGERS_EVERY_S)
+
+    async def _ready(self) -> None:
+        while not all(port.started for port in self._ports.all()):  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        self._state.phase = None
+        log.info(
+            "ready",
+            extra={
+                **{port.name: f"http://{port.host}:{port.port}" for port in self._ports.all()},
+                "store": self._backing.backend,
+                "durable": self._backing.durable,
+                "targets": self._target_names(),
+            },
+        )
+
+    async def _drain(self, dispatcher: Dispatcher, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Finish what was taken in, in the order of the data, for at most `drain_s`."""
+        deadline = asyncio.get_running_loop().time() + self.config.drain_s
+        self._state.phase = "draining"
+        log.info("draining", extra={"within_s": self.config.drain_s})
+        self._ports.mirror.stop()
+        self._ports.records.stop()
+
+        def left() -> float:
+            return max(0.0, deadline - asyncio.get_running_loop().time())
+
+        try:
+            async with asyncio.timeout(left()):
+                await dispatcher.drained()
+        except TimeoutError:
+            log.warning("requests to a candidate are cut off", extra={"requests": dispatcher.held_items})
+        lost = await self._parker.drain(left())
+        if lost:
+            log.error("observations are lost: the store did not take them in time", extra={"observations": lost})
+        for worker in self._workers:
+            worker.stop()
+        _, unfinished = await asyncio.wait(workers, timeout=max(left(), LAST_BATCH_S))
+        for task in unfinished:  # what it claimed stays pending in the store, for another to take over
+            task.cancel()
+        try:
+            async with asyncio.timeout(max(left(), 1.0)):
+                await self._keeper.tell(leaving=True)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("the books miss this process's last counts", extra={"error": repr(error)})
+
+    def reload(self, config: Config) -> None:
+        """Take a new configuration's targets and rules; say what only a restart can change."""
+        fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        if fixed:
+            log.warning("a restart is needed for some settings", extra={"settings": fixed})
+        self.config = config
+        targets = [target.target for target in config.targets]
+        self._mirror.replace(targets)
+        self._records.replace(targets)
+        self._judge.lenses = _lenses(config.targets)
+        for worker in self._workers:
+            worker.serve(self._target_names())
+        self._state.reload = ReloadState(successful=True, at_s=time.time())
+        log.info("configuration reloaded", extra={"targets": self._target_names()})
+
+    def reload_failed(self) -> None:
+        """Note that a new configuration was wrong; the old one stays."""
+        self._state.reload = ReloadState(successful=False, at_s=time.time())
+
+
+def _counts(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
+    return count_writes(pair, comparison)
+
+
+def _lenses(targets: Sequence[TargetConfig]) -> dict[str, Lens]:
+    return {target.target.name: Lens(target.target.routes, target.rules) for target in targets}
+
+
+__all__ = ["Ports", "Service", "StoreMisfitError"]

@@ -1,1 +1,0 @@
-"""Compare what is ready: claim, compare, commit."""

@@ -1,0 +1,124 @@
+"""Judge one claimed pair: read both sides, name the route, compare, and gather every stage's writes.
+
+In: a claim as it lay in the stream. Out: the pair, its comparison, and the writes to commit with it.
+Holds: whatever lies in the stream gives a result; what cannot be read or compared says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shadowdiff.compare import Limits, compare
+from shadowdiff.model import Comparison, Observation, Pair, Result, Side, Write
+from shadowdiff.pairing import Claim, Codec, Judged, UndecodableError, ledger_write
+from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
+
+log = logging.getLogger(__name__)
+
+POISONED_AT = 3
+"""A third delivery means that two workers died over this entry."""
+
+RECOMPILE_S = 60.0
+UNREAD = "_unread"
+"""The route of what could not be read."""
+
+Stage = Callable[[Pair, Comparison, int], tuple[Write, ...]]
+"""What a stage wants stored with a pair; the last argument is the wall clock in Unix ms."""
+
+
+class Lens:
+    """How one target's pairs are looked at: its routes and its rules, compiled for the present."""
+
+    __slots__ = ("_compiled", "_compiled_at_s", "router", "rules")
+
+    def __init__(self, routes: tuple[str, ...], rules: tuple[Rule, ...]) -> None:
+        self.router = Router(routes)
+        self.rules = rules
+        self._compiled_at_s = -RECOMPILE_S
+        self._compiled: CompiledRules
+
+    def compiled(self, now_s: float) -> CompiledRules:
+        """Return the rules in force; they may expire, so they are compiled anew every minute."""
+        if now_s - self._compiled_at_s >= RECOMPILE_S:
+            self._compiled = compile_rules(self.rules, datetime.fromtimestamp(now_s, UTC))
+            self._compiled_at_s = now_s
+        return self._compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A pair with its comparison."""
+
+    claim: Claim
+    pair: Pair
+    comparison: Comparison
+
+
+def incomparable(reason: str) -> Comparison:
+    """Return a result that says nothing but why nothing can be said."""
+    return Comparison(result=Result.INCOMPARABLE, reason=reason)
+
+
+def _unread(claim: Claim) -> Pair:
+    """Return the pair of a claim whose sides cannot be read."""
+
+    def side(which: Side) -> Observation:
+        return Observation(side=which, target=claim.target, id="", id_source="", method="", path="", host="", status=0)
+
+    return Pair(
+        key=claim.key,
+        target=claim.target,
+        route=UNREAD,
+        primary=side(Side.PRIMARY),
+        candidate=side(Side.CANDIDATE),
+    )
+
+
+class Judge:
+    """Judges claims under the lenses of the targets."""
+
+    def __init__(self, codec: Codec, limits: Limits, stages: tuple[Stage, ...]) -> None:
+        self._codec = codec
+        self._limits = limits
+        self._stages = stages
+        self.lenses: dict[str, Lens] = {}
+
+    def read(self, claim: Claim) -> Pair | Judgement:
+        """Return the pair of a claim, or its judgement where it cannot be read or killed two workers."""
+        if claim.deliveries >= POISONED_AT:
+            return Judgement(claim, _unread(claim), incomparable("poison"))
+        try:
+            decode, key = self._codec.decode, claim.key
+            primary, candidate = decode(key, claim.primary), decode(key, claim.candidate)
+            control = decode(key, claim.control) if claim.control is not None else None
+        except UndecodableError as error:
+            log.warning("a stored pair cannot be read", extra={"target": claim.target, "error": str(error)})
+            return Judgement(claim, _unread(claim), incomparable("undecodable_observation"))
+        lens = self.lenses.get(claim.target)
+        route = lens.router.route(candidate.method, candidate.path) if lens else UNREAD
+        return Pair(
+            key=claim.key, target=claim.target, route=route, primary=primary, candidate=candidate, control=control
+        )
+
+    def compare(self, claim: Claim, pair: Pair, now_s: float) -> Judgement:
+        """Return the judgement of a pair that was read."""
+        lens = self.lenses.get(pair.target)
+        if lens is None:
+            return Judgement(claim, pair, incomparable("unknown_target"))
+        try:
+            comparison = compare(pair, lens.compiled(now_s), self._limits)
+        except Exception:  # the worker's outer edge: one pair must not stop the others
+            log.exception("comparing a pair failed", extra={"target": pair.target, "route": pair.route})
+            comparison = incomparable("comparison_failed")
+        return Judgement(claim, pair, comparison)
+
+    def judged(self, judgement: Judgement, now_ms: int) -> Judged:
+        """Return the judgement with everything that is to be stored with it."""
+        pair, comparison = judgement.pair, judgement.comparison
+        writes: list[Write] = [ledger_write(pair.target, comparison.result)]
+        for stage in self._stages:
+            writes += stage(pair, comparison, now_ms)
+        return Judged(judgement.claim, tuple(writes))

@@ -1,0 +1,157 @@
+"""The worker of one shard: claim, judge, commit, again.
+
+Holds: a pair is counted here only where its commit answered 1; while the store is away the same batch is
+committed again until it answers; the loop is given back at least every few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError, ResponseError
+
+from shadowdiff.pairing import commit
+from shadowdiff.worker.judge import Judgement
+from shadowdiff.worker.pool import is_large
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shadowdiff.compare import Limits
+    from shadowdiff.model import Pair
+    from shadowdiff.pairing import Claim, Claimer
+    from shadowdiff.store import Store
+    from shadowdiff.worker.judge import Judge
+    from shadowdiff.worker.pool import ComparisonPool
+    from shadowdiff.worker.tally import Tally
+
+log = logging.getLogger(__name__)
+
+BATCH = 128
+BLOCK_MS = 1000
+GATHER_S = 0.01
+"""Between two reads, so that batches grow under load; below this the calls cost more than the pairs."""
+SLICE_S = 0.004
+"""The longest that judging keeps the loop from everybody else."""
+LARGE_AT_ONCE = 8
+"""Large pairs held in memory for the pool; the next one waits, and the batch with it."""
+RETRY_FIRST_S = 0.05
+RETRY_MOST_S = 1.0
+
+
+class Worker:
+    """Takes one shard's ready pairs to their results."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        shard: int,
+        claimer: Claimer,
+        judge: Judge,
+        pool: ComparisonPool,
+        limits: Limits,
+        tally: Tally,
+        claim_idle_s: float,
+    ) -> None:
+        self._store = store
+        self._shard = shard
+        self._claimer = claimer
+        self._judge = judge
+        self._pool = pool
+        self._limits = limits
+        self._tally = tally
+        self._claim_idle_s = claim_idle_s
+        self._stopping = False
+        self._opened = False
+        self._reclaim_at = 0.0
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    def serve(self, targets: Sequence[str]) -> None:
+        """Take other targets from the next claim on."""
+        self._claimer.serve(targets)
+        self._opened = False
+
+    def stop(self) -> None:
+        """End after the batch at hand; what is not yet claimed stays in the store."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Work until stopped; what was claimed by then is finished."""
+        async with asyncio.TaskGroup() as group:
+            wait_s = RETRY_FIRST_S
+            while not self._stopping:
+                try:
+                    claims = await self._claim()
+                except (RedisError, OSError, TimeoutError) as error:
+                    # The store may have come back empty, without our groups.
+                    self._opened = self._opened and not isinstance(error, ResponseError)
+                    log.warning("claiming waits for the store", extra={"error": repr(error)})
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, RETRY_MOST_S)
+                    continue
+                wait_s = RETRY_FIRST_S
+                if claims:
+                    await self._work(claims, group)
+                    await asyncio.sleep(GATHER_S)
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            await self._claimer.leave()
+
+    async def _claim(self) -> list[Claim]:
+        if not self._opened:
+            await self._claimer.open()
+            self._opened = True
+        claims = await self._claimer.read(BATCH, BLOCK_MS)
+        if time.monotonic() >= self._reclaim_at:
+            claims += await self._claimer.reclaim(BATCH, self._claim_idle_s)
+            self._reclaim_at = time.monotonic() + self._claim_idle_s / 3
+        return claims
+
+    async def _work(self, claims: Sequence[Claim], group: asyncio.TaskGroup) -> None:
+        """Judge and commit `claims`; large pairs go their own way, so that small ones never wait for them."""
+        judgements: list[Judgement] = []
+        give_back_at = time.monotonic() + SLICE_S
+        now_s = time.time()
+        for claim in claims:
+            read = self._judge.read(claim)
+            if isinstance(read, Judgement):
+                judgements.append(read)
+            elif is_large(read):
+                await self._large.acquire()
+                group.create_task(self._work_apart(claim, read, now_s), name="large-pair")
+            else:
+                judgements.append(self._judge.compare(claim, read, now_s))
+            if time.monotonic() > give_back_at:
+                await asyncio.sleep(0)
+                give_back_at = time.monotonic() + SLICE_S
+        if judgements:
+            await self._finish(judgements)
+
+    async def _work_apart(self, claim: Claim, pair: Pair, now_s: float) -> None:
+        try:
+            lens = self._judge.lenses[pair.target]
+            comparison = await self._pool.compare(pair, lens.rules, now_s, self._limits)
+            await self._finish([Judgement(claim, pair, comparison)])
+        finally:
+            self._large.release()
+
+    async def _finish(self, judgements: Sequence[Judgement]) -> None:
+        """Commit a batch, however often the store must be asked, and count what was ours."""
+        now_ms = time.time_ns() // 1_000_000
+        batch = [self._judge.judged(judgement, now_ms) for judgement in judgements]
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                mine = await commit(self._store, self._shard, batch)
+                break
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("committing waits for the store", extra={"error": repr(error), "pairs": len(batch)})
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MOST_S)
+        for judgement, acknowledged in zip(judgements, mine, strict=True):
+            if acknowledged:
+                self._tally.add(judgement.pair, judgement.comparison, judgement.claim.delay_s)

@@ -1,0 +1,67 @@
+"""Plain counters of what this process committed; telemetry reads them, the worker alone writes them.
+
+They rise only for pairs whose commit answered 1: at most once a pair. The ledger is the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shadowdiff.model import Result, Side
+from shadowdiff.telemetry.histogram import Histogram
+
+if TYPE_CHECKING:
+    from shadowdiff.model import Comparison, Observation, Pair
+
+MOST_ROUTES = 500
+OTHER = "_other"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by (target, route, …), bounded in routes per target."""
+
+    comparisons: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+    differences: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+    response_seconds: dict[tuple[str, str, str], Histogram] = field(
+        default_factory=dict[tuple[str, str, str], Histogram]
+    )
+    pairing_delay_seconds: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
+    _routes: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+
+    def add(self, pair: Pair, comparison: Comparison, delay_s: float) -> None:
+        """Count one committed pair."""
+        target = pair.target
+        route = self._route(target, pair.route)
+        self.comparisons[target, route, comparison.result] += 1
+        if comparison.result is Result.MISMATCH:
+            for difference in comparison.differences:
+                if difference.rule is not None:
+                    continue
+                place = (target, route, difference.kind)
+                self.differences[place] = self.differences.get(place, 0) + 1
+        self._time(target, route, pair.primary)
+        self._time(target, route, pair.candidate)
+        self.pairing_delay_seconds[target].observe(delay_s)
+
+    def _route(self, target: str, route: str) -> str:
+        """Return the route's label; a route seen first has every result from 0."""
+        routes = self._routes.get(target)
+        if routes is None:
+            routes = self._routes[target] = set()
+            self.pairing_delay_seconds[target] = Histogram()
+        if route in routes:
+            return route
+        if len(routes) >= MOST_ROUTES:
+            route = OTHER
+        routes.add(route)
+        for result in Result:
+            self.comparisons.setdefault((target, route, result), 0)
+        for side in (Side.PRIMARY, Side.CANDIDATE):
+            self.response_seconds.setdefault((target, route, side), Histogram())
+        return route
+
+    def _time(self, target: str, route: str, observation: Observation) -> None:
+        if observation.duration_ms >= 0:
+            self.response_seconds[target, route, observation.side].observe(observation.duration_ms / 1000)

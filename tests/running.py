@@ -1,0 +1,152 @@
+"""A real shadowdiff in its own process, a scripted v2, and a client that plays the mesh's two halves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+import aiohttp
+import yaml
+
+from tests.conftest import free_port_number
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from pathlib import Path
+
+WITHIN_S = 20.0
+TARGET = "shop"
+
+
+@dataclass
+class Service:
+    """A `shadowdiff serve` of its own, with a configuration file that can be rewritten."""
+
+    folder: Path
+    config: dict[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    ports: dict[str, int] = field(
+        default_factory=lambda: {name: free_port_number() for name in ("mirror", "records", "web", "metrics")}
+    )
+    process: subprocess.Popen[bytes] | None = None
+
+    def write(self) -> Path:
+        """Write the configuration file and return its path."""
+        listen = {"host": "127.0.0.1", **self.ports}
+        path = self.folder / "shadowdiff.yaml"
+        path.write_text(yaml.safe_dump({"listen": listen, "log": {"format": "json"}} | self.config))
+        return path
+
+    @property
+    def log(self) -> str:
+        """What the service wrote."""
+        return (self.folder / "service.log").read_text()
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(self.write())]
+        with (self.folder / "service.log").open("a") as log:
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **self.environment})
+        deadline = time.monotonic() + WITHIN_S
+        while not self.answers("metrics", "/readyz"):
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to exactly this process."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop the process and return its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+        code = self.process.wait(timeout=WITHIN_S)
+        self.process = None
+        return code
+
+    def url(self, port: str, path: str) -> str:
+        """Return the URL of a path on one of the ports."""
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+    def answers(self, port: str, path: str) -> bool:
+        """Return whether a GET gives 200."""
+        with contextlib.suppress(URLError, OSError), urllib.request.urlopen(self.url(port, path), timeout=2) as answer:
+            return answer.status == 200
+        return False
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a path of the API."""
+        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=10) as answer:
+            return json.load(answer)
+
+    def ledger(self, target: str = TARGET) -> Any:
+        """Return a target's books."""
+        return self.get(f"ledger?target={target}")
+
+    async def until(self, condition: Callable[[Any], bool], within_s: float = WITHIN_S) -> Any:
+        """Return the books as soon as they satisfy `condition`; fail with them where they never do."""
+        books: Any = None
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(URLError, OSError):
+                books = await asyncio.to_thread(self.ledger)
+                if condition(books):
+                    return books
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"the books never came to say so: {json.dumps(books)}\n{self.log[-3000:]}")
+
+
+def settled(books: Any) -> bool:
+    """Return whether nothing is on its way in these books."""
+    waiting = sum(row["waiting"] for row in books["observations"].values())
+    in_flight = books["mirrored"]["in_flight"] + books["recorded"]["in_flight"]
+    return books["mirrored"]["received"] > 0 and waiting + in_flight + books["pairs"]["pending"] == 0
+
+
+@dataclass
+class Mesh:
+    """Plays the mesh: sends the mirrored copy of a request, and the record of v1's answer to it."""
+
+    service: Service
+    session: aiohttp.ClientSession
+    host: str = TARGET
+
+    async def mirror(self, request_id: str, path: str = "/", method: str = "GET", **options: Any) -> int:
+        """Send a mirrored request; return the status."""
+        headers = {"host": f"{self.host}-shadow:8080", "x-diff-id": request_id, "x-request-id": request_id}
+        headers |= options.pop("headers", {})
+        async with self.session.request(
+            method, self.service.url("mirror", path), headers={k: v for k, v in headers.items() if v}, **options
+        ) as answer:
+            return answer.status
+
+    async def record(self, request_id: str, body: bytes = b"", path: str = "/", **fields: str) -> int:
+        """Send the record of v1's answer; return the status."""
+        stated = {
+            "id": request_id, "id-source": "x-diff-id", "method": "GET", "path": path, "host": f"{self.host}:8080",
+            "status": "200", "size": str(len(body)), "attempt": "1", "duration-ms": "2",
+        } | {name.replace("_", "-"): value for name, value in fields.items()}  # fmt: skip
+        headers = {f"x-shadowdiff-{name}": value for name, value in stated.items()}
+        async with self.session.post(self.service.url("records", "/record"), data=body, headers=headers) as answer:
+            return answer.status
+
+
+@contextlib.asynccontextmanager
+async def mesh_of(service: Service) -> AsyncGenerator[Mesh]:
+    """Yield the two halves of a mesh in front of `service`."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield Mesh(service, session)
