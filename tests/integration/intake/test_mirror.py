@@ -7,9 +7,10 @@ import contextlib
 
 import pytest
 
-from shadowdiff.intake.books import MirrorRow
+from shadowdiff.intake import dispatch
+from shadowdiff.intake.books import ControlRow, MirrorRow
 from shadowdiff.intake.dispatch import Bounds
-from shadowdiff.model import UNKNOWN_TARGET, Candidate, Failure, Target
+from shadowdiff.model import UNKNOWN_TARGET, Candidate, Control, Failure, Side, Target
 from tests.integration.intake.scripted import Intake, exchange, get, intake, target, until, v2
 
 ONE = MirrorRow(received=1)
@@ -258,3 +259,39 @@ async def test_lifespan_and_websockets_are_answered() -> None:
 
             await running.mirror({"type": scope}, receive, send)  # pyright: ignore[reportArgumentType]
             assert answers == sent
+
+
+async def test_after_a_stop_nothing_expires_and_the_books_still_balance() -> None:
+    """A service that gives up draining leaves what waits in flight, and says nothing of v2 that it does not know."""
+    async with (
+        v2(hanging) as port,
+        intake(target(port, concurrency=1, timeout_s=0.5, queue_timeout_s=0.01)) as running,
+    ):
+        await exchange(running.mirror_port, get("/1"))
+        await until(lambda: 1 == running.dispatcher.held_items, "out")
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.mirror_port)
+        writer.write(get("/2"))
+        await until(lambda: 2 == row(running).received, "received")
+        running.dispatcher.stop()
+        (lane,) = running.dispatcher.lanes()
+        assert lane.timer is None
+        await reader.read()
+        writer.close()
+        running.check()
+        await running.settled()
+        assert 2 == row(running).forwarded
+
+
+async def test_controls_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow control is asked no more, and the pairs that it misses do not wait for it."""
+    monkeypatch.setattr(dispatch, "CONTROL_CONCURRENCY", 1)
+    async with v2(hanging) as slow, v2(answering) as port:
+        control = Control(url=f"http://127.0.0.1:{slow}", sample=1.0, timeout_s=0.4)
+        async with intake(target(port, control=control)) as running:
+            await running.mirrored(get("/1"), get("/2"))
+            candidates = running.store.of(Side.CANDIDATE)
+            waits = {seen.path: running.store.waits[running.store.seen.index(seen)] for seen in candidates}
+            assert {"/1": 0.4, "/2": 0.0} == waits
+            assert [Failure.TIMEOUT] == [seen.failure for seen in running.store.of(Side.CONTROL)]
+            assert ControlRow(received=2, observed=1, shed=1) == running.books.control_row("svc")
+            assert {("svc", "control"): 1} == running.books.shed_reasons

@@ -1,0 +1,16 @@
+"""These tests run on the loop that the service runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uvloop
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Take uvloop's loops."""
+    return {"uvloop": uvloop.new_event_loop}
