@@ -28,7 +28,7 @@ import yaml
 from traffic import Answering, Served, answers, drive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
@@ -80,7 +80,7 @@ def rss_mib(pids: list[int]) -> float:
 
 
 @contextlib.contextmanager
-def running(command: list[str], ready: str | int, **options: Any) -> Iterator[int]:
+def running(command: list[str], ready: str | int, **options: Any) -> Generator[int]:
     """Run a program until the block ends; `ready` is a port that must open, or a URL that must answer 200."""
     with subprocess.Popen(command, **options) as process:
         try:
@@ -127,7 +127,14 @@ async def service_round(
     before = ledger(ports["web"])["pairs"]["ready"]
 
     async def load() -> dict[str, int]:
-        statuses = await drive(name, pairs, ports["mirror"], ports["records"], served, OUTSTANDING)
+        statuses = await drive(
+            name,
+            pairs,
+            mirror_port=ports["mirror"],
+            records_port=ports["records"],
+            served=served,
+            outstanding=OUTSTANDING,
+        )
         while True:
             books = await asyncio.to_thread(ledger, ports["web"])
             if books["pairs"]["ready"] - before >= pairs and not books["pairs"]["pending"]:
@@ -146,7 +153,7 @@ async def service_round(
 
 async def forwarder_round(name: str, requests: int, port: int, pids: list[int], served: Served) -> dict[str, float]:
     """Return one round's figures of the forwarder."""
-    cpu, wall, statuses = await measured(pids, drive(name, requests, port, None, served, OUTSTANDING))
+    cpu, wall, statuses = await measured(pids, drive(name, requests, mirror_port=port, records_port=None, served=served, outstanding=OUTSTANDING))
     if set(statuses) != {"200"}:
         raise SystemExit(f"the forwarder failed: {statuses}")
     return {"cpu_us": cpu / requests * 1e6, "per_s": requests / wall, "busy": cpu / wall}
@@ -179,7 +186,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     serve = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(config)]
     forward = [sys.executable, str(here / "forwarder.py"), str(ports["forwarder"]), v2_url]
     with (
-        subprocess.Popen(redis, stdout=subprocess.DEVNULL) as store_process,
+        subprocess.Popen(redis, stdout=subprocess.DEVNULL) as store_process,  # noqa: ASYNC220 - before any load
         running(serve, f"http://127.0.0.1:{ports['metrics']}/readyz", stderr=errors) as service,
         running(forward, ports["forwarder"]) as forwarder,
     ):
@@ -188,14 +195,16 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             forwarder_pids = family(forwarder)
             await service_round("warm", WARM_UP, ports, pids, served)
             await forwarder_round("warm", WARM_UP, ports["forwarder"], forwarder_pids, served)
-            a, b = [], []
+            a: list[dict[str, float]] = []
+            b: list[dict[str, float]] = []
             for number in range(options.rounds):
                 a.append(await service_round(f"a{number:03d}", options.pairs, ports, pids, served))
                 b.append(
                     await forwarder_round(f"b{number:03d}", options.pairs, ports["forwarder"], forwarder_pids, served)
                 )
-                progress = f"round {number + 1}/{options.rounds}: {a[-1]['cpu_us']:.0f} us a pair, {b[-1]['cpu_us']:.0f} us forwarded"
-                sys.stderr.write(progress + "\n")
+                sys.stderr.write(f"round {number + 1}/{options.rounds}: ")
+                sys.stderr.write(f"{a[-1]['cpu_us']:.0f} us a pair, {b[-1]['cpu_us']:.0f} us forwarded
+")
             books = ledger(ports["web"])
             memory = rss_mib(family(service))
         finally:

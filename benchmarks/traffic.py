@@ -47,7 +47,12 @@ def product(number: int, when: str, *, faulty: bool = False) -> bytes:
             "stock": draw.randrange(1000),
             "description": " ".join(draw.choice(("solid", "light", "blue", "steel", "oak", "wide")) for _ in range(30)),
             "variants": [
-                {"sku": f"{number:04d}-{n:02d}", "size": n, "price": round(draw.uniform(1, 500), 2), "tags": ["new", "eu"]}
+                {
+                    "sku": f"{number:04d}-{n:02d}",
+                    "size": n,
+                    "price": round(draw.uniform(1, 500), 2),
+                    "tags": ["new", "eu"],
+                }
                 for n in range(draw.randrange(12, 18))
             ],
             "meta": {"generatedAt": when, "region": "eu-west-1", "cached": False},
@@ -67,7 +72,8 @@ def answers(when: str, *, faults: bool) -> list[bytes]:
 
 def requests_of(run: str, port: int) -> tuple[list[bytes], list[bytes]]:
     """Return templates of the mirrored request and of the record of each product; `@ID@@@@@@@@@` marks the id."""
-    mirrored, records = [], []
+    mirrored: list[bytes] = []
+    records: list[bytes] = []
     for n in range(PRODUCTS):
         body = product(n, "2026-11-23T10:00:00.001Z")
         head = f"GET /products/{n} HTTP/1.1\r\nhost: shop:{port}\r\n{REQUEST_HEADERS}"
@@ -170,7 +176,7 @@ async def connect_all(port: int, connections: int, wake: asyncio.Event) -> tuple
 
 
 async def drive(
-    run: str, total: int, mirror_port: int, records_port: int | None, served: Served, outstanding: int
+    run: str, total: int, *, mirror_port: int, records_port: int | None, served: Served, outstanding: int
 ) -> dict[str, int]:
     """Send `total` requests, and with each its record where there is a port for it; return answers by status.
 

@@ -63,7 +63,7 @@ class Service:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to exactly this process."""
         assert self.process is not None
         self.process.send_signal(number)

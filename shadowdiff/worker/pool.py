@@ -77,7 +77,8 @@ class _Comparer:
 
     def _started(self) -> Connection:
         if self._process is None or not self._process.is_alive():
-            self._link, theirs = _SPAWN.Pipe()
+            ours, theirs = _SPAWN.Pipe()
+            self._link = cast("Connection", ours)
             self._process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True, name="shadowdiff-compare")
             self._process.start()
             theirs.close()
