@@ -1,0 +1,136 @@
+"""Read the golden cases: folders of two responses, rules, and what a comparison must say.
+
+In: `fixtures/pairs/<case>/` with `request.http`, `v1.http`, `v2.http`, optionally `rules.yaml`, and `expected.json`.
+Out: the pair, the rules, the expectation.  A response is a status line, fields, a blank line and the body's bytes.
+Fields that begin with a colon speak of the transfer: `:coding` (the body is coded so before it is compared), `:size`
+(the size as sent, where it is more than the file holds), `:failure` (no response came).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import brotli
+import yaml
+import zstandard
+
+from shadowdiff.compare import Limits, compare
+from shadowdiff.model import Comparison, Failure, Observation, Pair, Side
+from shadowdiff.rules import CompiledRules, Router, compile_rules, parse_rules
+
+CASES = Path(__file__).parents[2] / "fixtures" / "pairs"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class Case(NamedTuple):
+    """One folder, read."""
+
+    name: str
+    pair: Pair
+    rules: CompiledRules
+    expected: dict[str, Any]
+
+    def compare(self) -> Comparison:
+        """Compare the pair under the case's rules."""
+        return compare(self.pair, self.rules, Limits())
+
+    def complaint(self) -> str:
+        """Say how the comparison falls short of what is expected; empty where it does not."""
+        said = spoken(self.compare())
+        for key, value in self.expected.items():
+            if said[key] != value:
+                return f"{self.name}: {key}: expected {value!r}, got {said[key]!r}"
+        return ""
+
+
+def spoken(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as the golden cases write it."""
+    return {
+        "result": str(comparison.result),
+        "reason": comparison.reason,
+        "unlisted": comparison.unlisted,
+        "differences": [
+            f"{difference.kind} {difference.path}" + (f" by {difference.rule}" if difference.rule else "")
+            for difference in comparison.differences
+        ],
+        "severities": [str(difference.severity) for difference in comparison.differences],
+        "values": [[difference.primary, difference.candidate] for difference in comparison.differences],
+        "patterns": [difference.pattern for difference in comparison.differences],
+    }
+
+
+def names() -> list[str]:
+    """Return the names of all cases."""
+    return sorted(path.name for path in CASES.iterdir() if path.is_dir())
+
+
+def load(name: str) -> Case:
+    """Read one case."""
+    folder = CASES / name
+    method, path, *_ = (folder / "request.http").read_text().split()
+    rules = folder / "rules.yaml"
+    declared = cast("list[object]", yaml.safe_load(rules.read_text())) if rules.exists() else []
+    pair = Pair(
+        key=b"golden",
+        target="golden",
+        route=Router(()).route(method, path),
+        primary=_observation(folder / "v1.http", Side.PRIMARY, method, path),
+        candidate=_observation(folder / "v2.http", Side.CANDIDATE, method, path),
+    )
+    expected = cast("dict[str, Any]", json.loads((folder / "expected.json").read_text()))
+    return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected)
+
+
+def _observation(file: Path, side: Side, method: str, path: str) -> Observation:
+    head, _, body = file.read_bytes().partition(b"\n\n")
+    status, *lines = head.split(b"\n")
+    fields = [(name.lower(), value.strip()) for name, _, value in (_field(line) for line in lines)]
+    transfer = {name: value.decode() for name, value in fields if name.startswith(b":")}
+    if b":coding" in transfer:
+        body = _coded(body, transfer[b":coding"])
+    failure = transfer.get(b":failure")
+    return Observation(
+        side=side,
+        target="golden",
+        id="golden",
+        id_source="x-request-id",
+        method=method,
+        path=path,
+        host="shop.example",
+        status=0 if failure else int(status.split()[1]),
+        failure=Failure(failure) if failure else None,
+        headers=tuple((name, value) for name, value in fields if not name.startswith(b":")),
+        body=body,
+        body_bytes=int(transfer.get(b":size", len(body))),
+    )
+
+
+def _field(line: bytes) -> tuple[bytes, bytes, bytes]:
+    if line.startswith(b":"):
+        name, colon, value = line[1:].partition(b":")
+        return b":" + name, colon, value
+    return line.partition(b":")
+
+
+def _coded(body: bytes, codings: str) -> bytes:
+    for coding in codings.split():
+        match coding:
+            case "gzip":
+                body = gzip.compress(body, mtime=0)
+            case "deflate":
+                body = zlib.compress(body)
+            case "raw-deflate":
+                stream = zlib.compressobj(wbits=-15)
+                body = stream.compress(body) + stream.flush()
+            case "br":
+                body = brotli.compress(body)
+            case "zstd":
+                body = zstandard.ZstdCompressor().compress(body)
+            case _:
+                raise ValueError(f"{coding!r}: gzip, deflate, raw-deflate, br or zstd was expected")
+    return body
