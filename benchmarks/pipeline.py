@@ -153,7 +153,9 @@ async def service_round(
 
 async def forwarder_round(name: str, requests: int, port: int, pids: list[int], served: Served) -> dict[str, float]:
     """Return one round's figures of the forwarder."""
-    cpu, wall, statuses = await measured(pids, drive(name, requests, mirror_port=port, records_port=None, served=served, outstanding=OUTSTANDING))
+    cpu, wall, statuses = await measured(
+        pids, drive(name, requests, mirror_port=port, records_port=None, served=served, outstanding=OUTSTANDING)
+    )
     if set(statuses) != {"200"}:
         raise SystemExit(f"the forwarder failed: {statuses}")
     return {"cpu_us": cpu / requests * 1e6, "per_s": requests / wall, "busy": cpu / wall}
@@ -202,9 +204,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 b.append(
                     await forwarder_round(f"b{number:03d}", options.pairs, ports["forwarder"], forwarder_pids, served)
                 )
-                sys.stderr.write(f"round {number + 1}/{options.rounds}: ")
-                sys.stderr.write(f"{a[-1]['cpu_us']:.0f} us a pair, {b[-1]['cpu_us']:.0f} us forwarded
-")
+                sys.stderr.write(f"round {number + 1}/{options.rounds}: {a[-1]['cpu_us']:.0f} us a pair,")
+                sys.stderr.write(f" {b[-1]['cpu_us']:.0f} us forwarded\n")
             books = ledger(ports["web"])
             memory = rss_mib(family(service))
         finally:
