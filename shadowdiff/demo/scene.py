@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import yaml
+from yarl import URL
 
 from shadowdiff.demo.api import TARGET, Api
 from shadowdiff.demo.audit import Lost
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 30.0
 WATCH_S = 0.5
+ADMIN_S = 10.0
 WINDOW_S = 10
 USUAL = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090, "users": 10000}
 OTHERS = ("inbound", "admin", "v1", "v2")
@@ -80,16 +82,25 @@ class Scene:
             await asyncio.sleep(WATCH_S)
 
     async def lost(self) -> Lost:
-        """Return what Envoy counts as not sent on; the stand-in counts nothing."""
+        """Return what Envoy turned away, since a bound of its own was reached; the stand-in counts nothing."""
+        found = await self._envoy_counts("upstream_rq_pending_overflow")
+        return Lost(found.get("shadowdiff_mirror", 0), found.get("shadowdiff", 0))
+
+    async def on_the_way(self) -> int:
+        """Return how many copies, or how many records, whichever is more, Envoy has sent and got no answer to."""
+        return max((await self._envoy_counts("upstream_rq_active")).values(), default=0)
+
+    async def _envoy_counts(self, name: str) -> dict[str, int]:
+        """Return one of Envoy's figures for both of shadowdiff's clusters."""
         if self.envoy is None:
-            return Lost()
-        names = {"copies": "shadowdiff_mirror", "records": "shadowdiff"}
-        counters = "(upstream_rq_pending_overflow|upstream_cx_connect_fail)"
-        async with self.session.get(f"{self.url('admin')}/stats?filter=cluster.*{counters}&format=json") as answer:
-            stats: list[dict[str, Any]] = (await answer.json())["stats"]
-        found = {stat["name"]: int(stat["value"]) for stat in stats if "name" in stat}
-        dropped = {key: found.get(f"cluster.{name}.upstream_rq_pending_overflow", 0) for key, name in names.items()}
-        return Lost(dropped["copies"], dropped["records"])
+            return {}
+        url = f"{self.url('admin')}/stats?filter=^cluster.shadowdiff.*{name}$&format=json"
+        try:
+            async with self.session.get(URL(url, encoded=True), timeout=aiohttp.ClientTimeout(total=ADMIN_S)) as answer:
+                stats: list[dict[str, Any]] = (await answer.json())["stats"]
+        except (aiohttp.ClientError, TimeoutError) as problem:
+            raise DemoError(f"Envoy's admin page at {url} gave no answer: {problem!r}") from problem
+        return {stat["name"].split(".")[1]: int(stat["value"]) for stat in stats if "name" in stat}
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from rich.live import Live
 
 from shadowdiff.demo.api import settled
 from shadowdiff.demo.audit import Audit, Finding, Witnesses, audit
+from shadowdiff.demo.pace import Pace
 from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
 from shadowdiff.demo.shop import read_journal
 from shadowdiff.demo.table import draw, progress
@@ -109,7 +110,7 @@ async def run_live(folder: Path, play: Play, console: Console) -> None:
     """Play until stopped."""
     tally = Tally()
     async with stage(folder, play, console) as here, _shown(here, tally, play, console):
-        await drive(here.url("users"), tally, play.asked(), rate=play.rate, keep=False)
+        await _users_ask(here, tally, play, keep=False)
         _ = await asyncio.Event().wait()
 
 
@@ -119,9 +120,18 @@ async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator
     tally = Tally()
     async with stage(folder, play, console) as here:
         async with _shown(here, tally, play, console):
-            await drive(here.url("users"), tally, play.asked(), rate=play.rate)
+            await _users_ask(here, tally, play, keep=True)
             _ = await _settle(here, tally)
         yield await judge(here, tally)
+
+
+async def _users_ask(here: Scene, tally: Tally, play: Play, *, keep: bool) -> None:
+    """Let users ask, no faster than what they cause is taken in."""
+    pace = Pace(here.on_the_way)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(pace.follow())
+        await drive(here.url("users"), tally, play.asked(), rate=play.rate, keep=keep, pace=pace)
+        _ = following.cancel()
 
 
 async def _settle(here: Scene, tally: Tally) -> Ledger:

@@ -1,8 +1,9 @@
 """The users of the demo: requests at a steady rate, whether or not answers come.
 
-In: where to ask, how many, how fast, a seed.  Out: a tally of what was asked and what came back.
-Holds: a request is sent when it is due, never later because an earlier one was slow (open loop); its latency counts
-from when it was due. Every request has an id of its own, the same in every run with the same seed.
+In: where to ask, what, how fast.  Out: a tally of what was asked and what came back.
+Holds: a request is sent when it is due, never later because an earlier one was slow (open loop), and its latency
+counts from when it was due; only a pace holds all of them back. Every request has an id of its own, the same in
+every run with the same seed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 
+from shadowdiff.demo.pace import Pace, due_s
 from shadowdiff.demo.shop import PRODUCTS
 
 if TYPE_CHECKING:
@@ -92,10 +94,13 @@ class Users:
             self._tally.failed(f"status {answer.status}")
 
 
-async def drive(url: str, tally: Tally, asked: Iterable[Ask], *, rate: float, keep: bool = True) -> None:
+async def drive(
+    url: str, tally: Tally, asked: Iterable[Ask], *, rate: float, keep: bool = True, pace: Pace | None = None
+) -> None:
     """Send what is asked at `rate` a second, and wait for the answers.
 
     keep: whether each latency is kept; not for traffic without end.
+    pace: begins slowly and holds users back at times; without it every request is sent when it is due.
     """
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -107,10 +112,12 @@ async def drive(url: str, tally: Tally, asked: Iterable[Ask], *, rate: float, ke
         users = Users(session, url, tally, keep=keep)
         began = time.perf_counter()
         for number, ask in enumerate(asked):
-            due = began + number / rate
+            due = began + (due_s(number, rate) if pace else number / rate)
             wait = due - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
+            held_s = await pace.hold() if pace else 0.0
+            began += held_s
             tally.sent += 1
             tally.writes += ask.method == "POST"
-            _ = open_requests.create_task(users.ask(ask, due))
+            _ = open_requests.create_task(users.ask(ask, due + held_s))
