@@ -65,6 +65,7 @@ class Port:
             ws="none",
             lifespan="off",
             log_config=None,
+            date_header=False,
             access_log=False,
             server_header=False,
             proxy_headers=False,
