@@ -1,0 +1,105 @@
+"""The demo from end to end: a real Envoy, a real store, every planted fault found id by id, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from shadowdiff.demo.envoy import find_envoy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+DEMO = [sys.executable, "-m", "shadowdiff", "demo", "--any-port"]
+WITHIN_S = 110
+
+
+def _once(*options: str) -> tuple[int, dict[str, Any], str]:
+    """Run the demo once, and return its exit code, its object and what it said."""
+    done = subprocess.run([*DEMO, "--once", "--json", *options], capture_output=True, timeout=WITHIN_S, check=False)
+    said = done.stderr.decode()
+    assert done.stdout, said
+    return done.returncode, json.loads(done.stdout), said
+
+
+def _check(code: int, outcome: dict[str, Any], said: str, requests: int) -> None:
+    assert (0, requests, 0, 0) == (
+        code,
+        outcome["requests"],
+        outcome["primary_errors"],
+        outcome["false_mismatches"],
+    ), said
+    assert outcome["ledger"]["balanced"]
+    assert outcome["ledger"]["coverage"]["ratio"] >= 0.99
+    assert ["wrong price", "missing field", "integer as string", "server error"] == [
+        one["fault"] for one in outcome["found"]
+    ]
+    assert all(one["planted"] == one["seen"] + one["unpaired"] for one in outcome["found"])
+    assert sum(one["seen"] for one in outcome["found"]) > requests // 40
+
+
+@pytest.mark.skipif(find_envoy() is None, reason="no Envoy runs on this machine")
+def test_every_planted_fault_is_found_through_a_real_envoy() -> None:
+    """Books balanced, coverage whole, no false mismatch, users without errors."""
+    code, outcome, said = _once("--requests", "1500")
+
+    _check(code, outcome, said, 1500)
+    assert "through Envoy" in said
+    assert {"requests", "primary_errors", "ledger", "found", "false_mismatches"} == set(outcome)
+
+
+def test_every_planted_fault_is_found_through_the_stand_in() -> None:
+    """The tee does as well, and the demo says that it stands in."""
+    code, outcome, said = _once("--requests", "600", "--without-envoy", "--seed", "5")
+
+    _check(code, outcome, said, 600)
+    assert "tee" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)])
+def test_a_demo_that_ends_leaves_nothing_running(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """However it ends, every process that it started ends too."""
+    with subprocess.Popen([*DEMO, "--folder", str(tmp_path)], stderr=subprocess.PIPE) as demo:
+        assert demo.stderr is not None
+        line = b""
+        while b"files" not in line:
+            line = demo.stderr.readline()
+            assert line
+        started = [psutil.Process(demo.pid), *psutil.Process(demo.pid).children(recursive=True)]
+        assert len(started) >= 5
+        os.kill(demo.pid, number)
+        _wait_for(lambda: not any(_alive(process) for process in started), started)
+
+    assert code == demo.returncode
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _wait_for(happened: Callable[[], bool], started: Sequence[psutil.Process]) -> None:
+    deadline = time.monotonic() + 40
+    while not happened():
+        if time.monotonic() > deadline:
+            pytest.fail(f"still running: {[process for process in started if _alive(process)]}")
+        time.sleep(0.05)
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    """A message that says what goes with what."""
+    done = subprocess.run([*DEMO, "--json"], capture_output=True, timeout=WITHIN_S, check=False)
+
+    assert done.returncode == 2
+    assert b"--json and --keep-running go with --once" in done.stderr
