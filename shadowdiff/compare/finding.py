@@ -7,19 +7,16 @@ crowds out what counts.
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from shadowdiff.compare.values import Constant, HugeNumber, Missing, Value
+from shadowdiff.compare.values import Missing, Value
+from shadowdiff.compare.write import write_some
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.rules.jsonpath import name_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shadowdiff.compare.limits import Limits
 
 Path = tuple["Path", "str | int"] | None
@@ -138,35 +135,5 @@ def show(value: Value | Missing, chars: int) -> str | None:
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        text = _write(value, chars)
+        text = write_some(value, chars)
     return bounded(text, chars)
-
-
-def _write(value: Value, chars: int) -> str:
-    parts: list[str] = []
-    size = 0
-    for part in _parts(value):
-        parts.append(part)
-        size += len(part)
-        if size > chars:
-            break
-    return "".join(parts)
-
-
-def _parts(value: Value) -> Iterator[str]:
-    """Write what orjson does not: exact numbers, constants, lone surrogates, repeated members."""
-    if isinstance(value, dict):
-        for index, (name, member) in enumerate(value.items()):
-            yield "{" if index == 0 else ","
-            yield json.dumps(name) + ":"
-            yield from _parts(member)
-        yield "}" if value else "{}"
-    elif isinstance(value, list):
-        for index, element in enumerate(value):
-            yield "[" if index == 0 else ","
-            yield from _parts(element)
-        yield "]" if value else "[]"
-    elif isinstance(value, (Decimal, Constant, HugeNumber)):
-        yield str(value).lower() if isinstance(value, Decimal) else str(value)
-    else:
-        yield json.dumps(value)
