@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 MAX_DEPTH: Final = 100
-_TOKEN: Final = re.compile(r'\s*("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|")', re.DOTALL)
+_TOKEN: Final = re.compile(r'\s*("[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]:,]|[^\s{}\[\]:,"]+)', re.DOTALL)
 _CLOSES: Final = {"{": "}", "[": "]"}
 
 

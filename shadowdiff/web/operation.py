@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shadowdiff.web.state import WebState
 
 PREFIX = "/api/v1"
+_ARTICLES = {"integer": "an", "number": "a"}
 
 Arguments = Mapping[str, Any]
 Handler = Callable[["WebState", Arguments, Request], Awaitable[Any]]
@@ -70,7 +71,9 @@ class Parameter:
         try:
             number = int(given) if self.type == "integer" else float(given)
         except ValueError:
-            raise ApiError(400, f"parameter {self.name!r} is {given!r}: give a {self.type}") from None
+            raise ApiError(
+                400, f"parameter {self.name!r} is {given!r}: give {_ARTICLES[self.type]} {self.type}"
+            ) from None
         low, high = self.minimum, self.maximum
         if not (low is None or number >= low) or not (high is None or number <= high):
             raise ApiError(400, f"parameter {self.name!r} is {given!r}: give a number from {low:g} to {high:g}")

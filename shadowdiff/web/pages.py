@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from shadowdiff.report import Summary
     from shadowdiff.web.state import TargetView, WebState
 
-_SHOWN: Final = 3
-_LISTED: Final = 50
+_SHOWN: Final = 4
+_LISTED: Final = 30
+_SEARCHED: Final = 300
+"""Of so many of the newest samples, those shown whole are chosen to be of different faults."""
 _STATIC: Final = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
@@ -115,12 +117,12 @@ class Pages:
     ) -> TargetPage:
         state, name = self._state, target.target.name
         listed = await newest_samples(
-            state.reader, name, _LISTED, result=result, wanted=wanted, since_ms=state.since_ms
+            state.reader, name, _SEARCHED, result=result, wanted=wanted, since_ms=state.since_ms
         )
         whole = [await sample(state.reader, line.id, since_ms=state.since_ms) for line in _various(listed)]
         shown = await asyncio.to_thread(lambda: [view(one) for one in whole if one is not None])
         known, ledger = await report(state, target, base_url), await state.ledger(name)
-        return TargetPage(known, ledger, advice(known, ledger), listed, shown)
+        return TargetPage(known, ledger, advice(known, ledger), listed[:_LISTED], shown)
 
     async def _html(
         self, template: str, status: int = 200, make: Callable[[], dict[str, Any]] = dict, **values: Any

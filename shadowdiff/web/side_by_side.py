@@ -28,6 +28,7 @@ CONTEXT: Final = 3
 _FOLD_FROM: Final = 4
 ONE_SIDED: Final = 8
 """Rows shown of a stretch that only one side has, before the rest is folded."""
+_INDEX: Final = re.compile(r"\[\d+\]")
 _WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|\w+|\s+|.", re.DOTALL)
 
 
@@ -131,7 +132,7 @@ def _under(path: str, roots: list[str]) -> bool:
 
 def _rows(left: list[Line], right: list[Line], rules: _Rules) -> list[Row]:
     # With autojunk, lines that repeat often anchor nothing: it keeps hostile bodies from taking quadratic time.
-    left_keys, right_keys = [line[:2] for line in left], [line[:2] for line in right]
+    left_keys, right_keys = [_alike(line) for line in left], [_alike(line) for line in right]
     rows: list[Row] = []
     for tag, a0, a1, b0, b1 in SequenceMatcher(None, left_keys, right_keys).get_opcodes():
         if tag == "equal":
@@ -139,6 +140,11 @@ def _rows(left: list[Line], right: list[Line], rules: _Rules) -> list[Row]:
         else:
             rows.extend(_differing(left, range(a0, a1), right, range(b0, b1), rules))
     return rows
+
+
+def _alike(line: Line) -> tuple[str, str]:
+    """Return what makes two lines one: their text and place, so that a bracket only meets its own."""
+    return _INDEX.sub("[*]", line.path), line.text
 
 
 def _equal(left: Line, a: int, right: Line, b: int) -> Row:

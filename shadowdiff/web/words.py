@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 VALUE_CHARS: Final = 80
+NESTED_CHARS: Final = 32
 _NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 _SEVERITIES: Final = (Severity.BREAKING, Severity.VALUE, Severity.ADDITIVE)
@@ -37,7 +38,7 @@ _BRACED: Final = re.compile(r"{(\w+)}")
 _SENTENCES: Final = {
     Kind.STATUS: "v2 answered with status {candidate} where v1 answered {primary}",
     Kind.HEADER: "v2 sent header {where}: {candidate} where v1 sent {primary}",
-    Kind.TYPE: "v2 answered {where} as {candidate_type} {candidate} where v1 answered {primary_type} {primary}",
+    Kind.TYPE: "v2 answered {where} as {candidate_type}{candidate} where v1 answered {primary_type}{primary}",
     Kind.VALUE: "v2 answered {where} {candidate} where v1 answered {primary}",
     Kind.ADDED: "v2 added {where} {candidate}, which v1 does not answer",
     Kind.REMOVED: "v2 left out {where}, which v1 answered as {primary}",
@@ -83,8 +84,8 @@ def sentence(found: Difference) -> list[Said]:
     """Return one difference as a sentence."""
     quoted = {
         "where": short_path(found.path).removeprefix("header."),
-        "primary": cut(found.primary),
-        "candidate": cut(found.candidate),
+        "primary": _quoted(found.primary),
+        "candidate": _quoted(found.candidate),
     }
     named = {"primary_type": _type(found.primary), "candidate_type": _type(found.candidate)}
     parts = _BRACED.split(_SENTENCES[found.kind])
@@ -137,7 +138,13 @@ def moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _quoted(value: str | None) -> str:
+    """Return a value as a sentence quotes it: of an object or array only the start, since bodies show the rest."""
+    return cut(value, NESTED_CHARS if (value or "").startswith(("{", "[")) else VALUE_CHARS)
+
+
 def _type(value: str | None) -> str:
+    """Return the JSON type of a value before it is quoted; null says it itself."""
     first = (value or "")[:1]
-    names = {'"': "a string", "{": "an object", "[": "an array", "t": "a boolean", "f": "a boolean", "n": "null"}
-    return "nothing" if value is None else names.get(first, "a number")
+    names = {'"': "a string ", "{": "an object ", "[": "an array ", "t": "a boolean ", "f": "a boolean ", "n": ""}
+    return "" if value is None else names.get(first, "a number ")

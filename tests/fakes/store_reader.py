@@ -32,7 +32,7 @@ class MemoryStore:
         for write in writes:
             self._apply(write)
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         """Return every key that holds something now."""
         self._expire()
         return {*self._hashes, *self._lists, *self._strings}
@@ -69,7 +69,7 @@ class MemoryStore:
                 self._strings[key] = value
                 self._until_s[key] = self._now_s() + ttl_s
             case Expire(key, ttl_s):
-                if key in self.keys():
+                if key in self.names():
                     self._until_s[key] = self._now_s() + ttl_s
             case _:
                 assert_never(write)

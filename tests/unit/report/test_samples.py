@@ -104,7 +104,7 @@ async def test_samples_expire() -> None:
     store = MemoryStore(lambda: clock[0])
     store.commit(sample_writes(pair(), mismatch(), SETTINGS, AT_MS))
     clock[0] = SETTINGS.ttl_s + 1.0
-    assert (set(), []) == (store.keys(), await newest_samples(store, "shop", 10))
+    assert (set(), []) == (store.names(), await newest_samples(store, "shop", 10))
 
 
 async def test_what_is_older_than_asked_is_not_shown() -> None:
