@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -16,7 +17,6 @@ from shadowdiff.demo.envoy import find_envoy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DEMO = [sys.executable, "-m", "shadowdiff", "demo", "--any-port"]
 WITHIN_S = 110
