@@ -1,0 +1,226 @@
+"""`targets`, `samples`, `sample` and `verdict` against a served API: transcripts, exit statuses, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from shadowdiff.cli import main, screen
+from shadowdiff.cli import verdict as verdict_command
+from shadowdiff.verdict import count_writes
+from shadowdiff.web import create_web
+from tests.fakes.serving import served
+from tests.fakes.shop import empty_ledger, open_shop, shop_ledger, shop_target, web_state
+from tests.fakes.store_reader import MemoryStore
+from tests.fakes.traffic import MATCH, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Serve a shop with planted faults."""
+    with served(create_web(web_state(open_shop()))) as address:
+        yield address
+
+
+def _run(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--url", url])
+
+
+def _lines(result: Result) -> list[str]:
+    return [re.sub(r"\s{2,}", " | ", line.strip()) for line in result.output.splitlines()]
+
+
+def test_targets_are_a_line_each(url: str) -> None:
+    """Name, verdict, numbers, and why."""
+    assert [
+        "target | verdict | differ | compared | coverage | why",
+        "shop | fail | 2.43% | 1,399 | 98.5% | 34 of 1,399 pairs differ (2.43%), 0.1% is allowed",
+    ] == _lines(_run(url, "targets"))
+
+
+def test_one_target_shows_routes_and_where_they_differ(url: str) -> None:
+    """The worst route first."""
+    lines = _lines(_run(url, "targets", "shop"))
+    assert "GET /products/{id} | 999 | 34 (3.4%) | price value 20 | 5.0 ms / 7.0 ms | 10 ms / 14 ms" in lines
+    assert "and 2 more" in lines
+
+
+def test_samples_are_a_line_each(url: str) -> None:
+    """What differs, of which request, and the id to look it up."""
+    lines = _lines(_run(url, "samples", "--limit", "2", "--kind", "removed"))
+    assert "what differs | request | when | id" == lines[0]
+    assert lines[1].startswith("v2 left out stock, which v1 answered as 30 | GET /products/910 | ")
+
+
+def test_a_sample_shows_both_sides(url: str) -> None:
+    """Headline, what is ignored, and the lines that differ with a mark that needs no colour."""
+    listed = json.loads(_run(url, "samples", "--kind", "type", "--json").output)["samples"][0]
+    result = _run(url, "sample", listed["id"])
+    assert 0 == result.exit_code
+    lines = _lines(result)
+    assert 'v2 answered id as a string "812" where v1 answered a number 812, and 1 more difference' == lines[0]
+    assert '~ | "id": 812, | ~ | "id": "812",' in lines
+    assert "ignored: ignore $.served_at (clock)" in result.output
+    assert "… 15 equal lines" in result.output
+    assert "equal lines" not in _run(url, "sample", listed["id"], "--all").output
+
+
+@pytest.mark.parametrize(
+    "arguments", [("targets",), ("targets", "shop"), ("samples",), ("verdict", "--target", "shop")], ids=" ".join
+)
+def test_json_is_what_the_api_answers(url: str, arguments: tuple[str, ...]) -> None:
+    """Whole and parseable, for pipes."""
+    answered: Any = json.loads(_run(url, *arguments, "--json").output)
+    assert isinstance(answered, dict)
+
+
+@pytest.mark.parametrize(
+    ("status", "matches", "ledger"),
+    [(0, 1000, shop_ledger(1000)), (3, 10, empty_ledger("shop")), (3, 0, empty_ledger("shop"))],
+)
+def test_the_verdict_is_the_exit_status(status: int, matches: int, ledger: dict[str, Any]) -> None:
+    """0 passes, 3 cannot say."""
+    store = MemoryStore()
+    for _ in range(matches):
+        store.commit(count_writes(pair(), MATCH))
+    with served(create_web(web_state(store, ledger))) as url:
+        assert status == _run(url, "verdict", "--target", "shop").exit_code
+
+
+def test_a_failing_verdict_ends_with_1_and_names_the_places(url: str) -> None:
+    """A pipeline stops, and its log says where to look."""
+    result = _run(url, "verdict", "--target", "shop")
+    assert 1 == result.exit_code
+    assert "fail | 34 of 1,399 pairs differ (2.43%), 0.1% is allowed" == _lines(result)[0]
+    assert "20 | GET /products/{id} | price | value" in _lines(result)
+
+
+def test_waiting_ends_when_the_verdict_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again until pairs have come."""
+    monkeypatch.setattr(verdict_command, "POLL_S", 0.001)
+    store, asked = MemoryStore(), [0]
+    state = web_state(store, shop_ledger(1000))
+
+    class Growing(MemoryStore):
+        async def counts(self, key: str) -> dict[str, int]:
+            asked[0] += 1
+            store.commit(count_writes(pair(), MATCH) * 50)
+            return await store.counts(key)
+
+    growing = web_state(Growing(), shop_ledger(1000), tuple(state.targets()))
+    with served(create_web(growing)) as url:
+        assert 0 == _run(url, "verdict", "--target", "shop", "--wait").exit_code
+    assert asked[0] > 8
+
+
+def test_waiting_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3, as without waiting."""
+    monkeypatch.setattr(verdict_command, "POLL_S", 0.001)
+    with served(create_web(web_state(MemoryStore(), empty_ledger("shop")))) as url:
+        assert 3 == _run(url, "verdict", "--target", "shop", "--wait", "--timeout", "0.05").exit_code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("targets", "shpo"), "no target is called 'shpo': configured are shop"),
+        (("sample", "shop-00"), "no sample is called 'shop-00'"),
+        (("samples", "--target", "shpo"), "no target is called 'shpo'"),
+        (("verdict", "--target", "shpo"), "unknown target 'shpo'; configured: shop"),
+    ],
+    ids=["target", "sample", "samples", "verdict"],
+)
+def test_what_is_not_there_is_an_error_of_one_line(url: str, arguments: tuple[str, ...], says: str) -> None:
+    """With what there is instead, and 2."""
+    result = _run(url, *arguments)
+    assert (2, 1, True) == (result.exit_code, len(result.stderr.splitlines()), says in result.stderr)
+
+
+@pytest.mark.parametrize(
+    "command", [("targets",), ("samples",), ("sample", "x"), ("verdict", "--target", "x")], ids=" ".join
+)
+def test_a_service_that_is_away_is_an_error_of_one_line(command: tuple[str, ...], free_port: int) -> None:
+    """It names the address and the way out, and ends with 2."""
+    result = _run(f"http://127.0.0.1:{free_port}", *command)
+    assert (2, "", 1) == (result.exit_code, result.stdout, len(result.stderr.splitlines()))
+    assert f"Error: no shadowdiff answers at http://127.0.0.1:{free_port} (" in result.stderr
+    assert "--url or SHADOWDIFF_URL" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/hostname", "shadowdiff:8082", "", "http://", "http://[", "http://a b/"]
+)
+def test_an_address_that_is_none_is_an_error_of_one_line(address: str) -> None:
+    """Nothing but HTTP is asked."""
+    result = _run(address, "targets")
+    assert (2, 1) == (result.exit_code, len(result.stderr.splitlines())), result.stderr
+
+
+def test_something_else_at_the_address_is_said_to_be_so() -> None:
+    """Another server's page, or its error, is no API."""
+
+    def page(request: Request) -> Response:
+        return PlainTextResponse("hello", 200 if "targets" in request.url.path else 418)
+
+    with served(Starlette(routes=[Route("/{path:path}", page)])) as url:
+        shown, refused = _run(url, "targets"), _run(url, "sample", "x")
+    assert (2, 2) == (shown.exit_code, refused.exit_code)
+    assert "is not this version's API" in shown.stderr
+    assert "answers 418" in refused.stderr
+
+
+def test_the_address_comes_from_the_environment_too(url: str) -> None:
+    """SHADOWDIFF_URL saves the typing."""
+    result = CliRunner().invoke(main, ["targets"], env={"SHADOWDIFF_URL": url})
+    assert (0, True) == (result.exit_code, "shop" in result.output)
+
+
+def test_samples_ask_for_the_target_where_there_are_several() -> None:
+    """And name them."""
+    with served(create_web(web_state(MemoryStore(), targets=(shop_target(), shop_target("basket"))))) as url:
+        assert "there are 2 targets (shop, basket)" in _run(url, "samples").stderr
+
+
+def test_nothing_to_show_is_said_in_words() -> None:
+    """No empty table."""
+    with served(create_web(web_state(MemoryStore(), empty_ledger("shop")))) as url:
+        assert "No sample of shop" in _run(url, "samples").output
+        assert "Nothing has been compared yet" in _run(url, "targets", "shop").output
+    with served(create_web(web_state(MemoryStore(), targets=()))) as url:
+        assert "No target is configured yet" in _run(url, "targets").output
+
+
+@pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b31m", "\x07", "\u202e", "\r", "\x7f", "\u2066"])
+def test_what_a_response_says_cannot_steer_the_terminal(steering: str) -> None:
+    """Escapes, bells and directions are shown, not obeyed."""
+    assert steering not in screen.inert(f"a{steering}b")
+    assert "a\nb\tc" == screen.inert("a\nb\tc")
+
+
+def test_markup_in_values_is_shown_as_it_is() -> None:
+    """Brackets of JSON are no styles."""
+    console = Console(width=80, markup=False)
+    with console.capture() as capture:
+        console.print(screen.text("[red]x[/red] :smile: [1, 2]"))
+    assert "[red]x[/red] :smile: [1, 2]" == capture.get().strip()
+
+
+@pytest.mark.parametrize("command", ["targets", "samples", "sample", "verdict"])
+def test_help_says_what_it_does_and_how_it_is_called(command: str) -> None:
+    """With an example to copy."""
+    output = CliRunner().invoke(main, [command, "--help"]).output
+    assert "Example" in output
+    assert "SHADOWDIFF_URL" in output
