@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 
-from shadowdiff.model import Failure, Incr, Observation, Push, Put, Result, Side
+from shadowdiff.model import Failure, Incr, Push, Put, Result, Side
 from shadowdiff.pairing import Judged, commit, ledger_write
 from shadowdiff.store import Store, StoreMisfitError
 from tests.integration.pairing.conftest import TARGET, Bench, observed
@@ -121,7 +122,7 @@ async def test_an_earlier_attempt_that_comes_later_is_replaced_too(bench: Bench)
 @pytest.mark.parametrize(
     "change", [{"status": 503}, {"status": 0, "failure": Failure.RESET}, {"headers": ((b"grpc-status", b"14"),)}]
 )
-async def test_an_answer_that_may_be_retried_settles_before_it_pairs(bench: Bench, change: dict[str, object]) -> None:
+async def test_an_answer_that_may_be_retried_settles_before_it_pairs(bench: Bench, change: dict[str, Any]) -> None:
     """A 5xx, a reset or a failed gRPC call waits for `settle`, then pairs as it is."""
     await bench.park(observed(PRIMARY, **change), observed(CANDIDATE))
     assert 0 == (await bench.ledger())["pairs"]["ready"]
