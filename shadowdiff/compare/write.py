@@ -9,7 +9,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from shadowdiff.compare.values import Constant, HugeNumber, Repeated, Value
+from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +52,16 @@ def parts(value: Value) -> Iterator[str]:
     elif isinstance(value, str) and not isinstance(value, (Constant, HugeNumber)):
         yield _string(value)
     elif isinstance(value, (Decimal, str)):
-        yield str(value).lower() if isinstance(value, Decimal) else str(value)
+        yield _number(value) if isinstance(value, Decimal) else str(value)
     else:
         yield json.dumps(value)
+
+
+def _number(value: Decimal) -> str:
+    """Spell a number so that it stays what it is: `1e0` is no integer, though Decimal writes it as one."""
+    text = str(value).lower()
+    whole = isinstance(value, HugeInteger) or "." in text or "e" in text
+    return text if whole else f"{text}e0"
 
 
 def _string(text: str) -> str:

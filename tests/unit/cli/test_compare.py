@@ -109,14 +109,14 @@ def test_recorded_exchanges_compare_status_headers_and_body(tmp_path: Path) -> N
 
 def test_an_incomparable_pair_exits_with_two(tmp_path: Path) -> None:
     """What v1 failed to give is no measure."""
-    failed = {"status": 503, "headers": {}, "body": ""}
+    failed: dict[str, object] = {"status": 503, "headers": {}, "body": ""}
     result = run(tmp_path, json.dumps(failed), json.dumps(failed))
     assert (result.exit_code, result.output) == (2, "incomparable: primary_5xx\n")
 
 
 def test_a_broken_exchange_says_what_is_wrong(tmp_path: Path) -> None:
     """Base64 that is none is a usage error."""
-    broken = {"status": 200, "headers": {}, "body_base64": "?"}
+    broken: dict[str, object] = {"status": 200, "headers": {}, "body_base64": "?"}
     result = run(tmp_path, json.dumps(broken), json.dumps(broken))
     assert result.exit_code == 2
     assert "not a recorded exchange" in result.output

@@ -1,0 +1,11 @@
+"""How many examples the properties draw: few by default, many with HYPOTHESIS_PROFILE=deep."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=150, deadline=None)
+settings.register_profile("deep", max_examples=15_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -1,0 +1,236 @@
+"""What holds of every comparison, whatever the bodies."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+from deepdiff import DeepDiff
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, json_patch, parse_exact
+from shadowdiff.compare.exact import parse_both
+from shadowdiff.compare.values import Value, same
+from shadowdiff.model import Comparison, Headers, Kind, Observation, Pair, Result, Side
+from shadowdiff.rules import compile_rules, parse_rules
+from tests.property.json_texts import pairs, same_by_oracle
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+JSON: Headers = ((b"content-type", b"application/json"),)
+ROOMY = Limits(differences=10_000, covered=10_000, value_chars=100_000, path_chars=10_000)
+
+
+def judged(
+    one: bytes, other: bytes, *rules: object, headers: Headers = JSON, headers_other: Headers | None = None
+) -> Comparison:
+    """Compare two bodies under rules."""
+    pair = Pair(
+        key=b"",
+        target="t",
+        route="GET /x",
+        primary=_observation(Side.PRIMARY, one, headers),
+        candidate=_observation(Side.CANDIDATE, other, headers if headers_other is None else headers_other),
+    )
+    return compare(pair, compile_rules(parse_rules(rules), NOW), ROOMY)
+
+
+def _observation(side: Side, body: bytes, headers: Headers) -> Observation:
+    return Observation(
+        side=side,
+        target="t",
+        id="i",
+        id_source="x-request-id",
+        method="GET",
+        path="/x",
+        host="h",
+        status=200,
+        headers=headers,
+        body=body,
+        body_bytes=len(body),
+    )
+
+
+@given(pairs())
+def test_a_match_is_exactly_what_an_independent_exact_parser_calls_equal(pair: tuple[bytes, bytes]) -> None:
+    """Whatever tier reads the bodies, the verdict is the oracle's."""
+    assert (judged(*pair).result is Result.MATCH) == same_by_oracle(*pair)
+
+
+@given(pairs())
+def test_a_body_equals_itself(pair: tuple[bytes, bytes]) -> None:
+    """Also where the fast path is not taken, since a blank is added."""
+    assert judged(pair[0], pair[0] + b" ").result is Result.MATCH
+
+
+_MIRRORED = {Kind.ADDED: Kind.REMOVED, Kind.REMOVED: Kind.ADDED}
+
+
+def _shape(comparison: Comparison, *, mirrored: bool) -> Counter[tuple[object, ...]]:
+    if not mirrored:
+        return Counter((d.pattern, d.kind, d.primary, d.candidate) for d in comparison.differences)
+    return Counter((d.pattern, _MIRRORED.get(d.kind, d.kind), d.candidate, d.primary) for d in comparison.differences)
+
+
+@given(pairs(), st.booleans())
+def test_swapped_sides_mirror_the_differences(pair: tuple[bytes, bytes], loose: bool) -> None:
+    """What was added is then removed, and the values change places."""
+    rules = ({"unordered": "$..*"}, {"ignore": "$..id"}) if loose else ()
+    there, back = judged(*pair, *rules), judged(pair[1], pair[0], *rules)
+    assert _shape(there, mirrored=False) == _shape(back, mirrored=True)
+
+
+RULES: list[dict[str, Any]] = [
+    {"ignore": "$.a"},
+    {"ignore": "$..b"},
+    {"ignore": "$[*]"},
+    {"ignore": "$[0]"},
+    {"ignore": "$.*.c"},
+    {"unordered": "$"},
+    {"unordered": "$..a"},
+    {"key": {"path": "$", "by": ["id"]}},
+    {"tolerance": {"path": "$..*", "abs": 1}},
+    {"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number"]}},
+    {"subset": "$"},
+    {"schema": "$.a"},
+    {"schema": "$"},
+    {"rename": {"from": "$.a", "to": "$.b"}},
+    {"mask": {"path": "$..*", "pattern": "[a-z]"}},
+]
+
+
+@given(pairs(), st.lists(st.sampled_from(RULES), max_size=4), st.sampled_from(RULES[:5]))
+def test_ignoring_more_never_turns_into_a_mismatch(
+    pair: tuple[bytes, bytes], rules: list[dict[str, Any]], more: dict[str, Any]
+) -> None:
+    """One more ignored place can only help v2."""
+    before, after = judged(*pair, *rules), judged(*pair, *rules, more)
+    assert not (before.result is not Result.MISMATCH and after.result is Result.MISMATCH)
+
+
+@given(pairs(), st.lists(st.sampled_from(RULES), max_size=4))
+def test_rules_never_make_a_difference(pair: tuple[bytes, bytes], rules: list[dict[str, Any]]) -> None:
+    """What matches without rules matches under any; and what differs is never called a match."""
+    plain, ruled = judged(*pair), judged(*pair, *rules)
+    assert (plain.result is Result.MATCH) == (ruled.result is Result.MATCH)
+
+
+@given(pairs())
+def test_the_patch_turns_v1_into_v2(pair: tuple[bytes, bytes]) -> None:
+    """RFC 6902, applied by an implementation that knows nothing of how the patch was made."""
+    one, other = parse_exact(pair[0]), parse_exact(pair[1])
+    try:
+        patch = json_patch(one, other)
+    except NotExportableError:
+        assume(False)
+        raise
+    assume(b"NaN" not in pair[0] + pair[1])
+    try:
+        operations: Any = parse_exact(patch.encode("utf-8", "surrogatepass"))
+    except NotJsonError:
+        pytest.fail(f"the patch is no JSON: {patch}")
+    assert same(_patched(one, operations), other)
+
+
+def _patched(document: Value, operations: list[dict[str, Any]]) -> Value:
+    for operation in operations:
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in operation["path"].split("/")[1:]]
+        if not steps:
+            document = operation["value"]
+            continue
+        place: Any = document
+        for step in steps[:-1]:
+            place = place[_step(place, step)]
+        last = _step(place, steps[-1])
+        if operation["op"] == "remove":
+            del place[last]
+        elif operation["op"] == "add" and type(place) is list:
+            cast("list[Value]", place).insert(int(last), operation["value"])
+        else:
+            place[last] = operation["value"]
+    return document
+
+
+def _step(place: object, step: str) -> int | str:
+    return int(step) if isinstance(place, list) else step
+
+
+_plain = st.recursive(
+    st.one_of(st.none(), st.integers(2, 99), st.text("xyz", max_size=3)),
+    lambda below: st.one_of(st.lists(below, max_size=4), st.dictionaries(st.sampled_from("abc"), below, max_size=3)),
+    max_leaves=10,
+)
+
+
+@given(_plain, _plain, st.booleans())
+def test_the_verdict_is_deepdiffs_where_deepdiff_is_exact(one: Any, other: Any, same_again: bool) -> None:
+    """Small integers, text and null in ordered arrays and objects: there DeepDiff has no liberties."""
+    against = one if same_again else other
+    match = judged(json.dumps(one).encode(), json.dumps(against, sort_keys=True).encode()).result is Result.MATCH
+    assert match == (not DeepDiff(one, against))
+
+
+_types = st.sampled_from(
+    [b"application/json", b"application/x-ndjson", b"text/event-stream", b"application/x-www-form-urlencoded",
+     b"multipart/form-data; boundary=b", b"application/xml", b"text/plain; charset=latin-1", b"text/html", b"", b"x",
+     b"text/plain; charset=\xff", b"application/json; charset=utf-16"]
+)  # fmt: skip
+_codings = st.sampled_from([b"", b"gzip", b"br", b"zstd", b"deflate", b"gzip, br", b"zap", b",,"])
+_bodies = st.one_of(
+    st.binary(max_size=60),
+    pairs().map(lambda pair: pair[0]),
+    st.sampled_from([b"--b\r\n\r\nx\r\n--b--", b"<a b='1'>t</a>", b"data: {\n\n", b"a=%ff&a", b"[" * 300 + b"]" * 300]),
+)
+_names = st.sampled_from([b"set-cookie", b"cache-control", b"etag", b"location", b"vary", b"link", b"content-type"])
+_headers = st.lists(st.tuples(_names, st.binary(max_size=20)), max_size=4)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(_bodies, _bodies, _types, _codings, _headers, st.lists(st.sampled_from(RULES), max_size=3))
+def test_any_bytes_under_any_headers_give_a_result(  # noqa: PLR0917
+    one: bytes,
+    other: bytes,
+    content_type: bytes,
+    coding: bytes,
+    headers: list[tuple[bytes, bytes]],
+    rules: list[dict[str, Any]],
+) -> None:
+    """Never an exception, and a reason exactly where there is no result."""
+    first = ((b"content-type", content_type), (b"content-encoding", coding))
+    comparison = judged(one, other, *rules, headers=first, headers_other=(*first, *headers))
+    assert (comparison.reason != "") == (comparison.result is Result.INCOMPARABLE)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(_bodies, _types, _codings)
+def test_equal_bytes_under_equal_headers_match(body: bytes, content_type: bytes, coding: bytes) -> None:
+    """Whatever they are; also when one unimportant header differs."""
+    headers = ((b"content-type", content_type), (b"content-encoding", coding))
+    assert judged(body, body, headers=headers, headers_other=(*headers, (b"date", b"x"))).result is Result.MATCH
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False))
+def test_a_tolerance_covers_exactly_what_lies_within_it(one: Decimal, other: Decimal) -> None:
+    """Decimal arithmetic decides, not floats."""
+    assume(abs(one.adjusted()) < 20 and abs(other.adjusted()) < 20 and one != other)
+    bodies = (f"[{one:f}]".encode(), f"[{other:f}]".encode())
+    covered = judged(*bodies, {"tolerance": {"path": "$[0]", "abs": 0.5}}).result is Result.IGNORED
+    assert covered == (abs(one - other) <= Decimal("0.5"))
+
+
+def test_every_parsing_tier_reads_a_share_of_the_generated_bodies() -> None:
+    """A property that never met a tier would hold nothing of it."""
+    tiers: Counter[int] = Counter()
+
+    @settings(max_examples=400, database=None)
+    @given(pairs())
+    def run(pair: tuple[bytes, bytes]) -> None:
+        tiers[parse_both(*pair).tier] += 1
+
+    run()
+    shares = {tier: tiers[tier] / tiers.total() for tier in (1, 2, 3)}
+    assert min(shares.values()) >= 0.1, shares
