@@ -1,0 +1,80 @@
+"""Observations come back from the store as they went in, or say why not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadowdiff.model import Failure, Observation, Side
+from shadowdiff.pairing import Codec, UndecodableError
+
+KEY = b"k" * 16
+FIELDS = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=4).map(tuple)
+OBSERVATIONS = st.builds(
+    Observation,
+    side=st.sampled_from(Side),
+    target=st.text(),
+    id=st.text(),
+    id_source=st.text(),
+    method=st.text(),
+    path=st.text(),
+    host=st.text(),
+    status=st.integers(0, 599),
+    failure=st.none() | st.sampled_from(Failure),
+    headers=FIELDS,
+    body=st.binary() | st.binary(min_size=600, max_size=2000),
+    body_bytes=st.integers(0, 2**40),
+    trailers=FIELDS,
+    attempt=st.integers(0, 100),
+    duration_ms=st.floats(allow_nan=False),
+    at_ms=st.integers(0, 2**50),
+    request_headers=FIELDS,
+    request_body=st.binary(),
+)
+
+
+@given(OBSERVATIONS, st.none() | st.binary(min_size=32, max_size=32))
+def test_an_observation_comes_back_as_it_went_in(observation: Observation, buffer_key: bytes | None) -> None:
+    """With a buffer key and without, small and compressed."""
+    codec = Codec(buffer_key)
+    assert observation == codec.decode(KEY, codec.encode(KEY, observation))
+
+
+@given(st.binary())
+def test_any_bytes_decode_or_say_why_not(stored: bytes) -> None:
+    """What lies in the store is never trusted to be an observation."""
+    for codec in (Codec(None), Codec(b"b" * 32)):
+        with contextlib.suppress(UndecodableError):
+            assert isinstance(codec.decode(KEY, stored), Observation)
+
+
+def _observation() -> Observation:
+    return Observation(
+        side=Side.PRIMARY, target="t", id="i", id_source="x-diff-id", method="GET", path="/", host="t", status=200,
+        body=b"secret" * 200,
+    )  # fmt: skip
+
+
+def test_what_is_encrypted_holds_nothing_in_clear() -> None:
+    """Neither body nor target can be read from the stored form."""
+    stored = Codec(os.urandom(32)).encode(KEY, _observation())
+    assert b"secret" not in stored
+
+
+@pytest.mark.parametrize(
+    ("reader", "key", "reason"),
+    [
+        (Codec(b"c" * 32), KEY, "another buffer key"),
+        (Codec(b"b" * 32), b"x" * 16, "another buffer key"),
+        (Codec(None), KEY, "no buffer key is configured"),
+    ],
+)
+def test_a_value_opens_only_under_its_own_keys(reader: Codec, key: bytes, reason: str) -> None:
+    """A wrong buffer key, or a value moved under another pair's key, is named."""
+    stored = Codec(b"b" * 32).encode(KEY, _observation())
+    with pytest.raises(UndecodableError, match=reason):
+        reader.decode(key, stored)
