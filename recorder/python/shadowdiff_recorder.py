@@ -96,7 +96,8 @@ def _identify(headers: Pairs, id_headers: Sequence[str]) -> tuple[str, str]:
     """Return the id and the header that gave it: the first of `id_headers` with a usable value, else two ''."""
     for wanted in id_headers:
         name = wanted.encode("latin-1")
-        text = next((value for known, value in headers if known == name), b"").decode("latin-1").strip()
+        value = next((value for known, value in headers if known == name), b"")
+        text = value.decode("utf-8", "backslashreplace").strip()
         if wanted == "traceparent":
             text = _trace_id(text)
         if text and len(text) <= _ID_BYTES:
@@ -850,7 +851,7 @@ class _Exchange:
             if name not in _HOP_BY_HOP and name not in named and name != unique and not _UNSENDABLE.search(value)
         ]
         host = _first(self._request_headers, b"host")
-        return ((b"host", host), *kept, (unique, self._id.encode("latin-1")))
+        return ((b"host", host), *kept, (unique, self._id.encode()))
 
 
 def _recorder(url: str, mirror_to: str, options: dict[str, Any]) -> Recorder | None:

@@ -100,7 +100,7 @@ def observe(form: Form, body: bytes, target: str, at_ms: int) -> Observation:
     return Observation(
         side=side,
         target=target,
-        id=record_id.decode("latin-1"),
+        id=record_id.decode("utf-8", "backslashreplace"),  # as the mirrored half reads it
         id_source=source.decode("latin-1"),
         method=method.decode("latin-1"),
         path=path.decode("latin-1"),

@@ -37,7 +37,7 @@ def identifier(id_headers: Sequence[str]) -> Identify:
             known = rank.get(name)
             if known is None or known[0] >= best:
                 continue
-            text = value.decode("latin-1").strip()
+            text = value.decode("utf-8", "backslashreplace").strip()  # as the sample draws: by these very bytes
             if known[1] == TRACEPARENT:
                 text = trace_id(text)
             if text and len(text) <= MAX_ID_BYTES:
