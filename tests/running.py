@@ -97,13 +97,13 @@ class Service:
         """Return a target's books."""
         return self.get(f"ledger?target={target}")
 
-    async def until(self, condition: Callable[[Any], bool], within_s: float = WITHIN_S) -> Any:
-        """Return the books as soon as they satisfy `condition`; fail with them where they never do."""
+    async def until(self, condition: Callable[[Any], bool], within_s: float = WITHIN_S, target: str = TARGET) -> Any:
+        """Return a target's books as soon as they satisfy `condition`; fail with them where they never do."""
         books: Any = None
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with contextlib.suppress(URLError, OSError):
-                books = await asyncio.to_thread(self.ledger)
+                books = await asyncio.to_thread(self.ledger, target)
                 if condition(books):
                     return books
             await asyncio.sleep(0.05)

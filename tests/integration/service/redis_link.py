@@ -1,0 +1,170 @@
+"""A link between the service and a real Redis that a test can cut, hold and read, call by call.
+
+In: a Redis on a loopback port, and a function that is asked about every call.  Out: a port that speaks as Redis does.
+Holds: calls and answers go through byte for byte unless the test says otherwise; a call that is forwarded did run
+when its answer is here, so that an answer can be lost at exactly that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from shadowdiff.model import Observation, Side
+from shadowdiff.pairing import Codec, names
+from tests.integration.service.scripts import end
+
+if TYPE_CHECKING:
+    from shadowdiff.store import Script
+
+Words = list[bytes]
+Ask = Callable[[], Awaitable[bytes]]
+OnCall = Callable[[Words, Ask], Awaitable[bytes | None]]
+"""Given a call and a function that lets Redis run it, returns the bytes to answer with, or None to cut the link."""
+
+
+async def pass_on(_words: Words, ask: Ask) -> bytes | None:
+    """Let a call through."""
+    return await ask()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n")
+
+
+async def read_call(reader: asyncio.StreamReader) -> tuple[bytes, Words]:
+    """Return one call as it came, and its words."""
+    raw = await _line(reader)
+    words: Words = []
+    for _ in range(int(raw[1:])):
+        head = await _line(reader)
+        word = await reader.readexactly(int(head[1:]) + 2)
+        words.append(word[:-2])
+        raw += head + word
+    return raw, words
+
+
+async def read_reply(reader: asyncio.StreamReader) -> bytes:
+    """Return one whole RESP2 reply as it came."""
+    raw = await _line(reader)
+    kind, rest = raw[:1], raw[1:]
+    if kind == b"$" and int(rest) >= 0:
+        raw += await reader.readexactly(int(rest) + 2)
+    elif kind == b"*":
+        for _ in range(int(rest)):
+            raw += await read_reply(reader)
+    return raw
+
+
+def runs(words: Words, script: Script) -> bool:
+    """Return whether a call runs this script, by its digest or whole."""
+    return (words[0] == b"EVALSHA" and words[1] == script.sha.encode()) or (
+        words[0] == b"EVAL" and words[1] == script.source
+    )
+
+
+def is_an_error(answer: bytes) -> bool:
+    """Return whether Redis refused a call, so that it did not run."""
+    return answer.startswith(b"-")
+
+
+def parked(words: Words) -> list[Observation]:
+    """Return the observations that a call of the park script brings."""
+    keys = int(words[2])
+    targets = int(words[3 + keys + 4])
+    payloads = words[3 + keys + 5 + 1 :: 2]
+    digests = [key[-16:] for key in words[3 + 1 + 5 * targets : 3 + keys]]
+    codec = Codec()
+    return [codec.decode(digest, payload) for digest, payload in zip(digests, payloads, strict=True)]
+
+
+@dataclass
+class RedisLink:
+    """A running link, and what it saw go through."""
+
+    upstream_port: int
+    on_call: OnCall = pass_on
+    port: int = 0
+    accepted: dict[Side, list[str]] = field(default_factory=lambda: {side: [] for side in Side})
+    calls: int = 0
+    cuts: int = 0
+    _connections: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the URL that the service is given."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def up(self) -> None:
+        """Listen, on the same port as before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def down(self) -> None:
+        """Refuse new connections and cut those there are."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await end(self._connections)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._connections.add(task)
+        # The task's outer edge: asyncio's streams report a cancelled connection as an error of their own.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self._pass(reader, writer)
+        self._connections.discard(task)
+        writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self.upstream_port)
+        try:
+            while await self._one(reader, writer, theirs, ours):
+                pass
+        finally:
+            ours.transport.abort()
+
+    async def _one(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        theirs: asyncio.StreamReader,
+        ours: asyncio.StreamWriter,
+    ) -> bool:
+        """Serve one call; False ends the connection."""
+        raw, words = await read_call(reader)
+
+        async def ask() -> bytes:
+            ours.write(raw)
+            answer = await read_reply(theirs)
+            self._note(words, answer)
+            return answer
+
+        self.calls += 1
+        answer = await self.on_call(words, ask)
+        if answer is None:
+            self.cuts += 1
+            return False
+        writer.write(answer)
+        return True
+
+    def _note(self, words: Words, answer: bytes) -> None:
+        """Enter the ids of a flush that Redis ran for the first time: from here on they are accepted."""
+        if runs(words, names.PARK) and answer.split(b"\r\n")[1] == b":1":
+            for observation in parked(words):
+                self.accepted[observation.side].append(observation.id)
+
+
+@contextlib.asynccontextmanager
+async def linked(upstream_port: int) -> AsyncGenerator[RedisLink]:
+    """Yield a link to the Redis on `upstream_port`."""
+    link = RedisLink(upstream_port)
+    await link.up()
+    try:
+        yield link
+    finally:
+        await link.down()
