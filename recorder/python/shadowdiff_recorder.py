@@ -75,9 +75,13 @@ _UNSENDABLE = re.compile(rb"[\x00\r\n]")
 
 
 def fnv1a32(text: str) -> int:
-    """Return FNV-1a-32 of the UTF-8 bytes of `text` with ASCII letters in lower case: the draw of a sample."""
+    """Return FNV-1a-32 of a header's bytes (a character a byte) with ASCII letters in lower case: a sample's draw."""
     value = 0x811C9DC5
-    for byte in text.encode("utf-8", "surrogatepass").lower():
+    try:
+        raw = text.encode("latin-1")
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")
+    for byte in raw.lower():
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
     return value
 

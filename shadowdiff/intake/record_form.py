@@ -239,4 +239,12 @@ def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> Headers:
-    return tuple([(name.lower().encode(), value.encode()) for name, value in pairs])
+    return tuple([(_wire(name.lower()), _wire(value)) for name, value in pairs])
+
+
+def _wire(text: str) -> bytes:
+    """Return the bytes that a header had on the wire: HTTP libraries give a character a byte, JSON may give any."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()

@@ -12,9 +12,16 @@ SPAN = 1 << 32
 
 
 def fnv1a32(text: str) -> int:
-    """Return FNV-1a-32 of the UTF-8 bytes of `text` with ASCII letters in lower case."""
+    """Return FNV-1a-32 of a header's bytes with ASCII letters in lower case.
+
+    text: the header as HTTP libraries give it, a character a byte (latin-1); where a character is none, its UTF-8.
+    """
     value = OFFSET_BASIS
-    for byte in text.encode("utf-8", "surrogatepass").lower():
+    try:
+        raw = text.encode("latin-1")
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")
+    for byte in raw.lower():
         value = ((value ^ byte) * PRIME) & 0xFFFFFFFF
     return value
 

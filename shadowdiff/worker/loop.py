@@ -97,7 +97,7 @@ class Worker:
                 wait_s = RETRY_FIRST_S
                 if claims:
                     await self._work(claims, group)
-                    await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(GATHER_S)  # where nothing came, too: a store in memory may not block
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             await self._claimer.leave()
 

@@ -36,8 +36,8 @@ def test_the_table_holds_enough_to_bind() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [(text, value) for text, value, _, _ in VECTORS])
 def test_the_hash_of_every_vector_is_the_tables(text: str, expected: int) -> None:
-    """FNV-1a-32 over the UTF-8 bytes, ASCII letters in lower case."""
-    assert expected == fnv1a32(text)
+    """FNV-1a-32 over the bytes on the wire, ASCII letters in lower case."""
+    assert expected == fnv1a32(text.encode().decode("latin-1"))
 
 
 @pytest.mark.parametrize(("rate", "column"), [(0.1, 2), (0.5, 3)])

@@ -93,6 +93,12 @@ def test_a_line_makes_the_same_observation() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("text", "wire"), [("caf\u00e9", b"caf\xe9"), ("\u2713", b"\xe2\x9c\x93")])
+def test_a_header_of_a_line_becomes_the_bytes_that_it_had_on_the_wire(text: str, wire: bytes) -> None:
+    """HTTP libraries give a header a character a byte; what no byte holds is UTF-8."""
+    assert ((b"x-name", wire),) == by_line({**LINE, "headers": [["X-Name", text]]}).headers
+
+
 def test_what_is_optional_may_be_left_out_or_empty() -> None:
     """A proxy that has no value for a header may send it empty."""
     for fields in (FIELDS, {**FIELDS, "size": "", "attempt": "", "duration-ms": ""}):
