@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 from shadowdiff.compare.binary import compare_bytes
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
 from shadowdiff.compare.decoders import BrokenBodyError, events, form, multipart, ndjson, text_of
-from shadowdiff.compare.exact import NotJsonError, parse_both, parse_exact
+from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exact
 from shadowdiff.compare.headers import all_of, value_of
 from shadowdiff.compare.markup import xml
 from shadowdiff.compare.media import Form, Media, media_of
 from shadowdiff.compare.text import compare_text
-from shadowdiff.compare.values import same
-from shadowdiff.compare.walk import Walker
+from shadowdiff.compare.walk import STRICT, Walker
 from shadowdiff.model import Kind
 
 if TYPE_CHECKING:
@@ -91,21 +90,20 @@ def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings
     except NotJsonError:
         _broken(one, other, (_fault(one), _fault(other)), rules, findings)
         return
-    compare_values(parsed.primary, parsed.candidate, rules, findings, fast=parsed.tier == 1)
+    compare_values(parsed, rules, findings)
 
 
-def compare_values(one: Value, other: Value, rules: RouteRules, findings: Findings, *, fast: bool) -> None:
-    """Note where two values differ; fast: both came from orjson, so that its dump can prove their kinds."""
-    if fast:
-        walker = Walker(findings, strict=False)
-        mark = findings.mark()
+def compare_values(parsed: Parsed, rules: RouteRules, findings: Findings) -> None:
+    """Note where two values differ; what was left as equal is proved by the tier, or all is done again strictly."""
+    one, other, tier = parsed
+    mark = findings.mark()
+    for attempt in dict.fromkeys((tier, STRICT)):
+        walker = Walker(findings, attempt)
         if not walker.equal(one, other):
             walker.node(one, other, None, rules.root)
         if walker.proved():
             return
         findings.rewind(mark)
-    if not same(one, other):
-        Walker(findings, strict=True).node(one, other, None, rules.root)
 
 
 def _unmarked(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> tuple[bytes, bytes]:
@@ -132,7 +130,7 @@ def _structured(one: bytes, other: bytes, media: tuple[Media, Media], rules: Rou
         faults = tuple(str(side) if isinstance(side, BrokenBodyError) else "" for side in (left, right))
         _broken(one, other, faults, rules, findings)
         return
-    compare_values(left, right, rules, findings, fast=False)
+    compare_values(Parsed(left, right, STRICT), rules, findings)
 
 
 def _value(body: bytes, media: Media) -> Value | BrokenBodyError:

@@ -6,7 +6,8 @@ Holds: no digit is lost, no duplicate member disappears, and the tier taken neve
 Tier 1, orjson, is exact where its own dump gives back the text (canonical text has no duplicates, and a float's
 shortest text names it), or where the text has no run of 16 digits and dots and no exponent of three digits (up to
 15 digits go through a double unharmed) and as many colons as the dump (a dropped member takes its colon along;
-an escaped colon could make up for it, so there is none). Tier 2, msgspec with Decimal, has the colon test alone.
+an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec with
+Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
 Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a float and a Decimal do not compare.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Final, NoReturn, cast
+from typing import Final, NamedTuple, NoReturn, cast
 
 import msgspec
 import orjson
@@ -35,7 +36,7 @@ class NotJsonError(ValueError):
     """A text is not JSON; the message says why."""
 
 
-class Parsed(msgspec.Struct, frozen=True):
+class Parsed(NamedTuple):
     """Both values, and the tier that read them."""
 
     primary: Value
@@ -49,55 +50,39 @@ def parse_both(primary: bytes, candidate: bytes) -> Parsed:
     Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
     """
     try:
-        one = orjson.loads(primary)
-        other = orjson.loads(candidate)
-        if _is_plain(primary, one) and _is_plain(candidate, other):
+        one, other = orjson.loads(primary), orjson.loads(candidate)
+        doubt = _doubt(primary, one) | _doubt(candidate, other)
+        if not doubt:
             return Parsed(one, other, 1)
-    except ValueError:
-        return Parsed(parse_exact(primary), parse_exact(candidate), 3)
-    try:
-        one = _decimals(primary)
-        other = _decimals(candidate)
-    except (ValueError, ArithmeticError, RecursionError):
-        one = other = None
-    else:
-        if _whole(primary, one) and _whole(candidate, other):
-            return Parsed(one, other, 2)
+        if doubt == _DIGITS:
+            return Parsed(_decimals(primary), _decimals(candidate), 2)
+    except (ValueError, ArithmeticError, RecursionError, orjson.JSONEncodeError):
+        pass  # the exact parser says what is wrong, or reads what the others could not
     return Parsed(parse_exact(primary), parse_exact(candidate), 3)
 
 
-def _is_plain(text: bytes, value: Value) -> bool:
-    """Whether orjson read the text without loss.
+_SURE: Final = 0
+_DIGITS: Final = 1
+_MEMBERS: Final = 2
 
-    Raises: NotJsonError, where it is too deep.
+
+def _doubt(text: bytes, value: Value) -> int:
+    """Return what orjson may have lost: digits, members, both or nothing.
+
+    Raises: orjson.JSONEncodeError, where the value is too deep.
     """
-    try:
-        dump = orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        _too_deep()
+    dump = orjson.dumps(value)
     if dump == text:
-        return True
+        return _SURE
+    if text.count(b":") != dump.count(b":") or b"\\u003a" in text or b"\\u003A" in text:
+        return _MEMBERS
     shape = text.translate(_SHAPES)
-    return (
-        _LONG_RUN not in shape
-        and b"e000" not in shape
-        and b"e-000" not in shape
-        and text.count(b":") == dump.count(b":")
-        and b"\\u003a" not in text
-        and b"\\u003A" not in text
-    )
+    if _LONG_RUN in shape or b"e000" in shape or b"e-000" in shape:
+        return _DIGITS
+    return _SURE
 
 
 _decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
-
-
-def _whole(text: bytes, value: Value) -> bool:
-    """Whether msgspec dropped no member, and the value is not too deep."""
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
-        check_depth(text)
-    return (
-        text.count(b":") == msgspec.json.encode(value).count(b":") and b"\\u003a" not in text and b"\\u003A" not in text
-    )
 
 
 def parse_exact(text: bytes) -> Value:

@@ -8,8 +8,11 @@ kinds checked at every step. A rule covers differences and never makes any.
 
 from __future__ import annotations
 
+from itertools import compress, pairwise
+from operator import ne
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
 import orjson
 
 from shadowdiff.compare.arrays import Aligner, as_multiset, by_key, in_sequence
@@ -31,27 +34,40 @@ if TYPE_CHECKING:
 
 _TRIAL: Final = Limits(differences=1, covered=0, value_chars=16, path_chars=16)
 _MAX_TRIALS: Final = 5000
+_FEW: Final = 8
+FLOATS: Final = 1
+DECIMALS: Final = 2
+STRICT: Final = 3
+
+
+def _dump_floats(value: list[Value]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+_dump_decimals: Final = msgspec.json.Encoder(order="sorted").encode
+"""Decimals become strings, which no string among equal values can be mistaken for."""
 
 
 class Walker:
-    """One walk over two values."""
+    """One walk over two values, as the tier that parsed them allows.
 
-    __slots__ = ("_findings", "_left_one", "_left_other", "_strict", "_trials")
+    Tiers 1 and 2 have a writer that tells kinds apart where `==` does not; tier 3 checks kinds at every step.
+    """
 
-    def __init__(self, findings: Findings, *, strict: bool) -> None:
+    __slots__ = ("_dump", "_findings", "_left_one", "_left_other", "_strict", "_token", "_trials")
+
+    def __init__(self, findings: Findings, tier: int) -> None:
         self._findings = findings
-        self._strict = strict
+        self._strict = tier == STRICT
+        self._dump = _dump_decimals if tier == DECIMALS else _dump_floats
+        self._token: Callable[[Value], Hashable] = dump_token if tier == FLOATS else exact_token
         self._trials = _MAX_TRIALS
         self._left_one: list[Value] = []
         self._left_other: list[Value] = []
 
     def proved(self) -> bool:
         """Whether all that was left as equal is alike in kind too."""
-        one, other = self._left_one, self._left_other
-        if orjson.dumps(one) == orjson.dumps(other):
-            return True
-        option = orjson.OPT_SORT_KEYS
-        return orjson.dumps(one, option=option) == orjson.dumps(other, option=option)
+        return self._strict or self._dump(self._left_one) == self._dump(self._left_other)
 
     def equal(self, one: Value, other: Value) -> bool:
         """Whether two values are equal; remembers what is yet to be proved."""
@@ -91,21 +107,31 @@ class Walker:
         return True
 
     def _object(self, one: dict[str, Value], other: dict[str, Value], path: Path, state: Node) -> None:
-        shared = 0
+        if not self._strict and one.keys() == other.keys():
+            differing = list(compress(one, map(ne, one.values(), map(other.__getitem__, one))))
+            self._leave_members(one, other, differing)
+            for name in differing:
+                self.node(one[name], other[name], (path, name), state.member(name))
+            return
         for name, value in one.items():
             against = other.get(name, MISSING)
             if isinstance(against, Missing):
                 self.absent(value, MISSING, (path, name), state.member(name))
-                continue
-            shared += 1
-            if not self.equal(value, against):
+            elif not self.equal(value, against):
                 self.node(value, against, (path, name), state.member(name))
-        if shared == len(other):
-            return
         for name, value in other.items():
             if name not in one:
-                child = state.member(name)
-                self.absent(MISSING, value, (path, name), child, state.effect.subset)
+                self.absent(MISSING, value, (path, name), state.member(name), state.effect.subset)
+
+    def _leave_members(self, one: dict[str, Value], other: dict[str, Value], differing: list[str]) -> None:
+        """Remember the members that are equal, as one object of each side."""
+        if len(differing) == len(one):
+            return
+        rest, rest_other = one.copy(), other.copy()
+        for name in differing:
+            del rest[name], rest_other[name]
+        self._left_one.append(rest)
+        self._left_other.append(rest_other)
 
     def absent(
         self, one: Value | Missing, other: Value | Missing, path: Path, state: Node, subset: str | None = None
@@ -121,6 +147,8 @@ class Walker:
         effect = state.effect
         if effect.schema:
             self._shapes(one, other, path, state, effect.schema)
+            return
+        if len(one) == len(other) and not effect.some and self._in_place(one, other, path, state):
             return
         aligner = self._aligner(one, other, state)
         rule: str | None = None
@@ -142,18 +170,37 @@ class Walker:
         for index in aligned.added:
             self.absent(MISSING, other[index], (path, index), state.element(index, length_other), effect.subset)
 
+    def _in_place(self, one: list[Value], other: list[Value], path: Path, state: Node) -> bool:
+        """Compare place by place where clearly nothing was moved or inserted; say whether that was so."""
+        if self._strict:
+            return False
+        differing = _isolated(one, other, _FEW if state.barren else 1)
+        if not differing:
+            return False
+        self._leave_elements(one, other, differing)
+        for index in differing:
+            self.node(one[index], other[index], (path, index), state.element(index, len(one)))
+        return True
+
+    def _leave_elements(self, one: list[Value], other: list[Value], differing: list[int]) -> None:
+        """Remember the elements that are equal, as one array of each side."""
+        rest, rest_other = one.copy(), other.copy()
+        for index in reversed(differing):
+            del rest[index], rest_other[index]
+        self._left_one.append(rest)
+        self._left_other.append(rest_other)
+
     def _aligner(self, one: list[Value], other: list[Value], state: Node) -> Aligner:
-        token: Callable[[Value], Hashable] = exact_token if self._strict else dump_token
         length, length_other = len(one), len(other)
 
         def fits(index: int, against: int) -> bool:
             return self._fits(one[index], other[against], state.element(index, length))
 
         if state.barren or (not state.by_index and state.element(0, 1).barren):
-            return Aligner(self.equal, token, None, None, fits)
+            return Aligner(self.equal, self._token, None, None, fits)
         return Aligner(
             self.equal,
-            token,
+            self._token,
             lambda index: exact_token(coarse(one[index], state.element(index, length))),
             lambda index: exact_token(coarse(other[index], state.element(index, length_other))),
             fits,
@@ -210,6 +257,23 @@ def _at(value: Value, names: tuple[str, ...]) -> Value | Missing:
             return MISSING
         value = value[name]
     return value
+
+
+def _isolated(one: list[Value], other: list[Value], most: int) -> list[int]:
+    """Return the few places where arrays of one length differ, if clearly nothing was moved or inserted.
+
+    That is so where no two of the places are neighbours and no differing element of one side stands in another of
+    these places on the other side. Empty where it is not clear.
+    """
+    differing = list(compress(range(len(one)), map(ne, one, other)))
+    if len(differing) > most:
+        return []
+    if len(differing) == 1:
+        return differing
+    if any(after - before == 1 for before, after in pairwise(differing)):
+        return []
+    values = [other[index] for index in differing]
+    return [] if any(one[index] in values for index in differing) else differing
 
 
 def _identity(value: Value, key: Key) -> Hashable | None:
