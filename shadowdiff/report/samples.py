@@ -134,16 +134,16 @@ async def newest_samples(
     limit: int,
     *,
     result: Result = Result.MISMATCH,
-    wanted: Callable[[Summary], bool] = lambda _: True,
+    wanted: Callable[[Summary], bool] | None = None,
     since_ms: int = 0,
 ) -> list[Summary]:
     """Return the newest samples' summaries, at most `limit`, none older than `since_ms`."""
-    lines = await reader.newest(_index_key(target, result), _ALL)
+    lines = await reader.newest(_index_key(target, result), _ALL if wanted else limit)
     fresh = (line for line in lines if int(line[:_TIME_DIGITS]) >= since_ms)
     found: list[Summary] = []
     for line in fresh:
         summary = msgspec.msgpack.decode(line[_TIME_DIGITS:], type=Summary)
-        if wanted(summary):
+        if wanted is None or wanted(summary):
             found.append(summary)
         if len(found) >= limit:
             break

@@ -91,7 +91,7 @@ async def get_samples(state: WebState, arguments: Arguments, _request: Request) 
         name,
         arguments["limit"],
         result=Result(arguments["result"]),
-        wanted=wanted,
+        wanted=wanted if route or kind or path else None,
         since_ms=state.since_ms,
     )
     return Samples(found)

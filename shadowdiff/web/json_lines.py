@@ -29,13 +29,14 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Node:
-    """A value: a scalar's text, or an object or array with its members."""
+    """A value: a scalar's text, or an object or array with its members; `awaits` is what must come next in it."""
 
     scalar: str = ""
     opens: str = ""
     keys: list[str] = field(default_factory=list[str])
     values: list[Node] = field(default_factory=list["Node"])
     cut: bool = False
+    awaits: str = "first"
 
 
 class _NotJsonError(Exception):
@@ -76,42 +77,47 @@ class _Place(NamedTuple):
 def _read(tokens: list[str]) -> Node:
     root = Node(opens="[")
     stack = [root]
-    for at, token in enumerate(tokens):
+    for token in tokens:
         node = stack[-1]
-        match token:
-            case "{" | "[":
-                if len(stack) > MAX_DEPTH:
-                    raise _NotJsonError
-                stack.append(Node(opens=token))
-                _add(node, stack[-1])
-            case "}" | "]":
-                if len(stack) == 1 or _CLOSES[node.opens] != token:
-                    raise _NotJsonError
-                stack.pop()
-            case "," | ":":
-                continue
-            case _ if node.opens == "{" and len(node.keys) == len(node.values):
-                _key(node, token, tokens[at + 1] if at + 1 < len(tokens) else "")
-            case _:
-                _add(node, Node(scalar=token))
-    for node in stack[1:]:
+        if token in (",", ":"):
+            _separate(node, token, is_root=node is root)
+        elif token in _CLOSES.values():
+            if node is root or _CLOSES[node.opens] != token or node.awaits in _OPEN_ENDS:
+                raise _NotJsonError
+            stack.pop()
+        elif node.opens == "{" and node.awaits in ("key", "first"):
+            if not token.startswith('"'):
+                raise _NotJsonError
+            node.keys.append(token)
+            node.awaits = ":"
+        elif node.awaits not in ("value", "first") or len(stack) > MAX_DEPTH:
+            raise _NotJsonError
+        else:
+            value = Node(opens=token) if token in _CLOSES else Node(scalar=token)
+            node.values.append(value)
+            node.awaits = ","
+            stack.extend([value] if value.opens else [])
+    return _finished(root, stack[1:])
+
+
+_OPEN_ENDS: Final = ("key", ":", "value")
+"""What is still awaited where a closing bracket would come too early."""
+
+
+def _separate(node: Node, mark: str, *, is_root: bool) -> None:
+    if node.awaits != mark or is_root:
+        raise _NotJsonError
+    node.awaits = "value" if mark == ":" or node.opens == "[" else "key"
+
+
+def _finished(root: Node, unclosed: list[Node]) -> Node:
+    """Return the one value of a text, those of its parts marked as cut that the text did not close."""
+    for node in unclosed:
         node.cut = True
         del node.keys[len(node.values) :]
     if len(root.values) != 1:
         raise _NotJsonError
     return root.values[0]
-
-
-def _add(node: Node, value: Node) -> None:
-    if node.opens == "{" and len(node.keys) == len(node.values):
-        raise _NotJsonError
-    node.values.append(value)
-
-
-def _key(node: Node, token: str, after: str) -> None:
-    if not token.startswith('"') or after not in (":", ""):
-        raise _NotJsonError
-    node.keys.append(token)
 
 
 def _write(written: list[Line], node: Node, like: Node | None, place: _Place) -> None:

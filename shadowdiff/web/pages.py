@@ -84,7 +84,8 @@ class Pages:
             raise HTTPException(404, f"No target is called {request.path_params['target']!r}.")
         asked = request.query_params
         result = Result.INCOMPARABLE if asked.get("result") == Result.INCOMPARABLE else Result.MISMATCH
-        wanted = partial(_wanted, asked.get("route"), asked.get("path"))
+        route, path = asked.get("route"), asked.get("path")
+        wanted = partial(_wanted, route, path) if route or path else None
         page = await self._page(found, str(request.base_url), result=result, wanted=wanted)
         return await self._html("target.html", page=page, asked=asked, result=result.value, live=_live(request))
 
@@ -113,7 +114,7 @@ class Pages:
         base_url: str,
         *,
         result: Result = Result.MISMATCH,
-        wanted: Callable[[Summary], bool] = lambda _: True,
+        wanted: Callable[[Summary], bool] | None = None,
     ) -> TargetPage:
         state, name = self._state, target.target.name
         listed = await newest_samples(
@@ -134,8 +135,8 @@ class Pages:
 
 
 def _wanted(route: str | None, path: str | None, line: Summary) -> bool:
-    on_path = path is None or any(path in (found.pattern, found.path) for found in line.differences)
-    return on_path and (route is None or line.route == route)
+    on_path = not path or any(path in (found.pattern, found.path) for found in line.differences)
+    return on_path and (not route or line.route == route)
 
 
 def _various(listed: list[Summary]) -> list[Summary]:
@@ -171,6 +172,7 @@ def _environment() -> Environment:
         "cut": words.cut,
         "headline": words.headline,
         "plain": words.plain,
+        "reason": words.reason,
         "answered": answered,
         "count": "{:,}".format,
     }

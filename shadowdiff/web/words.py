@@ -34,6 +34,18 @@ FAILURES: Final = {
     Failure.BREAKER_OPEN: "kept failing, and was not asked",
 }
 
+REASONS: Final = {
+    "primary_failed": "v1 itself gave no whole answer",
+    "primary_5xx": "v1 itself answered with 5xx",
+    "primary_429": "v1 itself answered 429",
+    "truncated": "as far as the bodies were kept they agree, but they were cut short",
+    "poison": "three workers in turn did not get through it",
+    "undecodable_observation": "what the store held of it could not be read",
+    "unknown_target": "its target is no longer configured",
+    "comparison_failed": "the comparison failed, and its log line says how",
+    "comparison_crashed": "the process that compared it ended",
+    "comparison_timed_out": "comparing it took too long",
+}
 _BRACED: Final = re.compile(r"{(\w+)}")
 _SENTENCES: Final = {
     Kind.STATUS: "v2 answered with status {candidate} where v1 answered {primary}",
@@ -97,7 +109,7 @@ def headline(sample: Sample | Summary) -> list[Said]:
     """Return what differs in a sample, the worst first, as one sentence."""
     found = worst(sample.differences)
     if found is None:
-        return [Said(sample.reason or "nothing that counts differs")]
+        return [Said(f"not compared: {reason(sample.reason)}" if sample.reason else "nothing that counts differs")]
     failure = sample.candidate.failure if isinstance(sample, Sample) else sample.failure
     said = [Said(f"v2 {FAILURES[failure]}")] if failure else sentence(found)
     more = sum(1 for other in sample.differences if other.rule is None) - 1 + sample.unlisted
@@ -107,6 +119,11 @@ def headline(sample: Sample | Summary) -> list[Said]:
 def plain(said: Sequence[Said]) -> str:
     """Return a sentence without marks, for titles and terminals."""
     return "".join(part.text for part in said)
+
+
+def reason(code: str) -> str:
+    """Return why a pair could not be compared, in words."""
+    return REASONS.get(code, code.replace("_", " "))
 
 
 def percent(ratio: float | None) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowdiff.model import Difference, Kind, Severity
-from shadowdiff.web.words import age, cut, milliseconds, moment, percent, plain, sentence, short_path, worst
+from shadowdiff.web.words import age, cut, milliseconds, moment, percent, plain, reason, sentence, short_path, worst
 from tests.fakes.traffic import difference
 
 
@@ -130,3 +130,11 @@ def test_cut_text_fits_a_line(text: str) -> None:
     """However long or broken it came."""
     assert len(cut(text, 80)) <= 80
     assert "\n" not in cut(text, 80)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("primary_5xx", "v1 itself answered with 5xx"), ("some_new_reason", "some new reason")]
+)
+def test_reasons_are_words(code: str, expected: str) -> None:
+    """A code that nobody wrote words for is still readable."""
+    assert expected == reason(code)
