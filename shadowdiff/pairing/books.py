@@ -3,6 +3,7 @@
 In: a snapshot of cumulative counts by target and field (`mirrored.received`). Out: their growth, added once.
 What is in flight is no growth: it is told as it stands, under the process's name, in the same atomic call.
 So a row's sum holds at every instant, and what a dead process held in flight stays visible as `crashed`.
+A store that came back empty is told everything anew: growth alone would leave its rows without their start.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5
 TOKEN_S = 900
 IN_FLIGHT = "in_flight"
+UNKNOWN_PROCESS = -1
 
 Snapshot = Callable[[], Mapping[str, Mapping[str, int]]]
 """Cumulative counts by target and dotted field; fields that end in `.in_flight` are levels, not counts."""
@@ -50,6 +52,7 @@ class BookKeeper:
     snapshot: Snapshot
     _told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     _unanswered: _Entry | None = None
+    _is_known: bool = False
     _left: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -92,9 +95,17 @@ class BookKeeper:
     async def _send(self, entry: _Entry) -> None:
         keys: list[str | bytes] = [names.token(entry.token), names.PROCESSES]
         keys += [names.ledger(target) for target in entry.grown]
-        args: list[bytes | str | int] = [TOKEN_S, self.process, entry.state]
+        args: list[bytes | str | int] = [TOKEN_S, self.process, entry.state, int(self._is_known)]
         for place, fields in enumerate(entry.grown.values(), start=1):
             for name, by in fields.items():
                 args += (place, name, by)
-        await self.store.run(names.BOOKS, 0, keys, args)
+        answer = await self.store.run(names.BOOKS, 0, keys, args)
+        if answer == UNKNOWN_PROCESS:
+            log.warning("the store came back without the books, which are told anew")
+            self._told.clear()
+            self._is_known = False
+            self._unanswered = self._entry(leaving=not entry.state)
+            await self._send(self._unanswered)
+            return
+        self._is_known = True
         self._unanswered = None

@@ -111,38 +111,39 @@ async def read_ledger(store: Store, target: str, *, prove: bool = True) -> Ledge
     Raises: redis.exceptions.RedisError.
     """
     counts: dict[str, int] = {}
+    dead = 0
     shards = await asyncio.gather(*(_read_shard(store, shard, target, prove=prove) for shard in range(store.shards)))
-    for part in shards:
+    for part, ended in shards:
+        dead += ended
         for name, count in part.items():
             counts[name] = counts.get(name, 0) + count
-    dead = await _add_processes(store, target, counts)
     return balance(target, counts, dead)
 
 
-async def _read_shard(store: Store, shard: int, target: str, *, prove: bool) -> dict[str, int]:
+async def _read_shard(store: Store, shard: int, target: str, *, prove: bool) -> tuple[dict[str, int], int]:
+    """Return one shard's counts, and how many of the processes that it lists are dead (the first lists all)."""
     to_prove: set[bytes] = set()
     if prove:
         head = len(store.keys.name(shard, b""))
         for name in names.deadlines(target):
             oldest: Any = await store.command("ZRANGE", store.keys.name(shard, name), 0, PROVED - 1)
             to_prove.update(key[head:] for key in cast("list[bytes]", oldest))
-    answer: Any = await store.run(names.LEDGER, shard, [*names.of_target(target), *to_prove], [])
+    answer: Any = await store.run(names.LEDGER, shard, [*names.of_target(target), names.PROCESSES, *to_prove], [])
     flat = cast("list[bytes]", answer[0])
     counts = {name.decode(): int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
     counts["pairs.pending"] = int(answer[1])
-    for side, waiting in zip(Side, answer[2:], strict=True):
+    for side, waiting in zip(Side, answer[2:5], strict=True):
         counts[f"{side}.waiting"] = int(waiting)
-    return counts
+    states = cast("list[bytes]", answer[5])[1::2]
+    return counts, _add_processes(states, int(answer[6]), target, counts)
 
 
-async def _add_processes(store: Store, target: str, counts: dict[str, int]) -> int:
+def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dict[str, int]) -> int:
     """Add what each process holds in flight, or held when it was last heard of; return how many are dead."""
-    listed: Any = await store.command("HGETALL", store.keys.name(0, names.PROCESSES))
-    now: Any = await store.command("TIME")
     dead = 0
-    for state in cast("dict[bytes, bytes]", listed).values():
+    for state in states:
         at, _, text = state.partition(b" ")
-        alive = int(now[0]) - int(at) <= DEAD_AFTER_S
+        alive = now_s - int(at) <= DEAD_AFTER_S
         dead += not alive
         for name, level in json.loads(text).get(target, {}).items():
             field = name if alive else name.replace("in_flight", "crashed")

@@ -48,7 +48,9 @@ async def backing(config: Config) -> AsyncGenerator[Backing]:
     try:
         client = connect(embedded.url) if embedded.durable else embedded.fake_client()
         store = Store(client, settings.prefix, settings.shards)
-        yield Backing(store, embedded.backend, embedded.version, embedded.durable, key or embedded.key)
-        await store.close()
+        try:
+            yield Backing(store, embedded.backend, embedded.version, embedded.durable, key or embedded.key)
+        finally:
+            await store.close()
     finally:
         await embedded.stop()

@@ -32,6 +32,7 @@ def run(config: Config, *, load: Callable[[], Config]) -> None:
     Exits with 2 where the configuration cannot work here: a port taken, a data folder in use, another store.
     """
     configure_logs(config.log.format, config.log.level)
+    _warn(config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, load))
@@ -39,6 +40,11 @@ def run(config: Config, *, load: Callable[[], Config]) -> None:
         for error in _leaves(group):
             sys.stderr.write(f"shadowdiff: {error}\n")
         sys.exit(EXIT_USAGE)
+
+
+def _warn(config: Config) -> None:
+    for warning in config.warnings:
+        log.warning("a setting may not do what it seems to", extra={"warning": warning})
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
@@ -68,7 +74,9 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
 
 def _reload(service: Service, load: Callable[[], Config]) -> None:
     try:
-        service.reload(load())
+        config = load()
+        _warn(config)
+        service.reload(config)
     except ConfigError as error:
         service.reload_failed()
         log.error("the new configuration is wrong, the old one stays", extra={"error": str(error)})  # noqa: TRY400
