@@ -137,12 +137,14 @@ class Plan:
     """What may differ from the files as they stand.
 
     lua: replacements in record.lua, as a user edits its settings.  ports: a mirror and a recorder of the test's own.
+    v1: the port of one that no handler can play.
     """
 
     template: str = "envoy.yaml"
     lua: Mapping[str, str] = field(default_factory=dict[str, str])
     config: Mapping[str, str] = field(default_factory=dict[str, str])
     ports: tuple[int, int] | None = None
+    v1: int | None = None
 
 
 @asynccontextmanager
@@ -151,7 +153,7 @@ async def mesh(v1: Handler, folder: Path, plan: Plan | None = None) -> AsyncGene
     plan = plan or Plan()
     program, stub = envoy_program(), Stub()
     async with AsyncExitStack() as stack:
-        v1_port = await stack.enter_async_context(serving(v1))
+        v1_port = plan.v1 or await stack.enter_async_context(serving(v1))
         mirror, records = plan.ports or (
             await stack.enter_async_context(serving(stub.mirror)),
             await stack.enter_async_context(serving(stub.record)),

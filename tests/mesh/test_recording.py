@@ -6,12 +6,18 @@ import asyncio
 import gzip
 import json
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientPayloadError, web
 from mesh_world import Plan, World, mesh, until
+
+from shadowdiff.demo.port import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 MEBIBYTE = 1 << 20
 VECTORS = Path(__file__).parents[2] / "fixtures" / "sampling.json"
@@ -361,3 +367,44 @@ async def test_an_unknown_cluster_costs_the_record_and_not_the_answer(tmp_path: 
         await until(lambda: "not recorded" in world.envoy.log.read_text(), "a line in the log")
 
     assert CASES["small"][1] == got
+
+
+async def test_trailers_are_recorded_apart_from_headers(tmp_path: Path) -> None:
+    """What follows the body, as gRPC's status does, arrives under names of its own."""
+    options = """
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http_protocol_options: { enable_trailers: true } }
+"""
+    head = "    - name: v1\n      connect_timeout: 1s\n"
+
+    async with trailing() as port:
+        plan = Plan(config={head: head.rstrip("\n") + options}, v1=port)
+        async with mesh(_case, tmp_path, plan) as world:
+            async with world.user.get(world.client) as answer:
+                got = await answer.read()
+            record = (await world.stub.recorded(1))[0]
+
+    assert b"hello" == got == record.body
+    assert ("0", "fine", "chunked") == (
+        record.said("trailer-grpc-status"),
+        record.said("trailer-grpc-message"),
+        record.said("h-transfer-encoding"),
+    )
+
+
+@asynccontextmanager
+async def trailing() -> AsyncGenerator[int]:
+    """Answer every request with a body in chunks, and trailers."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _ = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+        writer.write(b"5\r\nhello\r\n0\r\ngrpc-status: 0\r\ngrpc-message: fine\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, HOST, 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
