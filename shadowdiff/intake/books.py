@@ -150,6 +150,8 @@ class Books:
     unknown_recorded: Examples = field(default_factory=Examples)
     unidentified: Examples = field(default_factory=Examples)
     loops: Examples = field(default_factory=Examples)
+    blocked: Examples = field(default_factory=Examples)
+    refusals: Examples = field(default_factory=Examples)
 
     def mirror_row(self, target: str) -> MirrorRow:
         """Return the target's row of mirrored requests, the same object every time."""

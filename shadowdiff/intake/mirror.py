@@ -157,3 +157,5 @@ class MirrorApp:
             self._books.unidentified.saw(host, scope["path"])
         elif lane is None:
             self._books.unknown_mirrored.saw(host, scope["path"])
+        elif disposition == "blocked":
+            self._books.blocked.saw(f"{scope['method']} {host}", scope["path"])

@@ -117,6 +117,7 @@ class RecordsApp:
             observation = observe(form, body, place.name, self._now_ms())
         except Refused as error:
             _refused(row)
+            self._books.refusals.saw(str(error), "/record")
             await _refuse(send, 400, str(error))
             return
         if self._file(place, row, observation):
@@ -145,6 +146,7 @@ class RecordsApp:
                 taken = self._take_line(line)
             except Refused as error:
                 self._count_refused(line)
+                self._books.refusals.saw(str(error), "/records")
                 refused.append({"line": number, "error": str(error)})
                 continue
             accepted += taken

@@ -1,6 +1,7 @@
 """Settle what is due: pairs whose settling ended, and observations whose partner never came.
 
-Any number of services may sweep one store. Examples of orphans go to `on_orphans`, for `doctor`.
+Any number of services may sweep one store. Examples of orphans go to `on_orphans`, for `doctor`; how much lies
+in the store goes to `on_depth`, for the bound on it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -16,7 +18,7 @@ from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import Codec, UndecodableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from shadowdiff.model import Observation
     from shadowdiff.pairing.park import ParkSettings
@@ -26,8 +28,10 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.1
 MOST_DUE = 200
-EXAMPLES = 3
-EXAMPLE_BYTES = 16_384
+EXAMPLES = 50
+"""Many at once, and seldom: of a burst both halves of a request are likely to be among them."""
+EXAMPLES_EVERY_S = 1.0
+EXAMPLE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,16 @@ class Sweeper:
         settings: ParkSettings,
         targets: Callable[[], Sequence[str]],
         on_orphans: Callable[[Sequence[Orphan]], None],
+        on_depth: Callable[[int], None],
     ) -> None:
         self._store = store
         self._codec = codec
         self._settings = settings
         self._targets = targets
         self._on_orphans = on_orphans
+        self._on_depth = on_depth
+        self._depths = [0] * store.shards
+        self._examples_at_s: dict[str, float] = {}
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -74,18 +82,22 @@ class Sweeper:
     async def sweep(self, shard: int) -> int:
         """Settle up to MOST_DUE keys of each target in `shard`; return the most found for any one."""
         targets = self._targets()
-        sets = [name for target in targets for name in names.deadlines(target)]
-        due: Any = await self._store.run(names.DUE, shard, sets, [MOST_DUE])
+        watched = [name for target in targets for name in (names.ready(target), *names.deadlines(target))]
+        due: Any = await self._store.run(names.DUE, shard, watched, [MOST_DUE])
         most = 0
-        for place, target in enumerate(targets):
-            keys: set[bytes] = {key for part in due[3 * place : 3 * place + 3] for key in part}
+        self._depths[shard] = sum(int(depth) for depth, *_ in due)
+        self._on_depth(sum(self._depths))
+        for target, (_, *sides) in zip(targets, due, strict=True):
+            keys: set[bytes] = {key for side in sides for key in side}
             if keys:
                 most = max(most, len(keys))
                 await self._settle(shard, target, keys)
         return most
 
-    async def _settle(self, shard: int, target: str, keys: set[bytes]) -> None:
+    async def _settle(self, shard: int, target: str, keys: Iterable[bytes]) -> None:
         settings = self._settings
+        now_s = asyncio.get_running_loop().time()
+        wants_examples = now_s - self._examples_at_s.get(target, -EXAMPLES_EVERY_S) >= EXAMPLES_EVERY_S
         head = len(self._store.keys.name(shard, b""))
         answer: Any = await self._store.run(
             names.SWEEP,
@@ -95,7 +107,7 @@ class Sweeper:
                 int(settings.window_s * 1000),
                 int(settings.settle_s * 1000),
                 int((settings.window_s + settings.settle_s + settings.orphan_grace_s) * 1000),
-                EXAMPLES,
+                EXAMPLES if wants_examples else 0,
                 EXAMPLE_BYTES,
             ],
         )
@@ -106,4 +118,5 @@ class Sweeper:
             except UndecodableError as error:
                 log.warning("an orphan cannot be read", extra={"target": target, "error": str(error)})
         if orphans:
+            self._examples_at_s[target] = now_s
             self._on_orphans(orphans)

@@ -31,7 +31,6 @@ from shadowdiff.pairing import (
     Claimer,
     Codec,
     Ledger,
-    Orphan,
     Parker,
     ParkSettings,
     Sweeper,
@@ -40,6 +39,7 @@ from shadowdiff.pairing import (
     read_ledger,
 )
 from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.ports import Port
 from shadowdiff.store import Store, StoreMisfitError
@@ -63,7 +63,6 @@ LEDGERS_EVERY_S = 5.0
 CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
-KEPT_ORPHANS = 50
 FIXED = ("store", "pairing", "listen", "limits", "samples", "drain_s")
 """Settings that a reload cannot change while the service runs."""
 
@@ -129,7 +128,6 @@ class Service:
         self._books = Books()
         self._tally = Tally()
         self._ledgers: dict[str, Ledger] = {}
-        self._orphans: list[Orphan] = []
         self._limits = Limits(
             decoded_bytes=config.limits.decoded_bytes,
             differences=config.limits.differences,
@@ -142,18 +140,32 @@ class Service:
             queue_bytes=config.limits.in_flight_bytes,
         )
         self._parker = Parker(self._store, self._codec, self._parking)
-        self._judge = Judge(self._codec, self._limits, (_counts, self._samples()))
+        redactor = self._redactor()
+        self._doctor = Doctor(
+            store=self._store,
+            process=self._process,
+            books=self._books,
+            redactor=redactor,
+            config=config,
+            ledger=self._ledger,
+            backend=backing.backend,
+            durable=backing.durable,
+        )
+        stages = (_counts, self._samples(redactor), self._doctor.notes.writes)
+        self._judge = Judge(self._codec, self._limits, stages)
         self._judge.lenses = _lenses(config.targets)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
         self._workers = [self._worker(shard) for shard in range(self._store.shards)]
 
-    def _samples(self) -> Any:
-        samples = self.config.samples
+    def _redactor(self) -> Redactor:
         secret = self._backing.key or os.urandom(32)
-        redaction_key = hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest()
+        return Redactor(hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest())
+
+    def _samples(self, redactor: Redactor) -> Any:
+        samples = self.config.samples
         settings = SampleSettings(
-            redactor=Redactor(redaction_key),
+            redactor=redactor,
             keep=samples.keep,
             body_bytes=samples.body_bytes,
             ttl_s=int(samples.max_age_s),
@@ -248,6 +260,7 @@ class Service:
             ],
             reader=self._store,
             ledger=self._ledger,
+            diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
             sample_ttl_s=int(self.config.samples.max_age_s),
             version=__version__,
@@ -272,17 +285,15 @@ class Service:
 
     def _start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start what keeps the store and its figures in order; return the tasks that a stop cancels."""
-        sweeper = Sweeper(self._store, self._codec, self._parking, self._target_names, self._keep_orphans)
+        sweeper = Sweeper(self._store, self._codec, self._parking, self._target_names, self._doctor.keep)
         return [
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
             group.create_task(self._read_ledgers(), name="ledgers"),
             group.create_task(self._check_store(), name="check-store"),
+            group.create_task(self._doctor.run(), name="doctor"),
         ]
-
-    def _keep_orphans(self, found: Sequence[Orphan]) -> None:
-        self._orphans = [*found, *self._orphans][:KEPT_ORPHANS]
 
     async def _check_store(self) -> None:
         """Check the store's settings once it answers; a misfit ends the service."""
@@ -360,6 +371,7 @@ class Service:
         self._mirror.replace(targets)
         self._records.replace(targets)
         self._judge.lenses = _lenses(config.targets)
+        self._doctor.serve(config)
         for worker in self._workers:
             worker.serve(self._target_names())
         self._state.reload = ReloadState(successful=True, at_s=time.time())

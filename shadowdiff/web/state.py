@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from shadowdiff.doctor import Diagnosis
     from shadowdiff.model import Target
     from shadowdiff.model.reader import StoreReader
 
@@ -27,6 +28,7 @@ class WebState:
     targets: as configured now (a reload changes them).
     reader: the counts and samples.
     ledger: the JSON of one target's ledger, and of `_unknown`.
+    diagnosis: why nothing pairs, of one target or of all; None where nobody gathers evidence.
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
@@ -37,6 +39,7 @@ class WebState:
     reader: StoreReader
     ledger: Callable[[str], Awaitable[dict[str, Any]]]
     now_ms: Callable[[], int]
+    diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
     version: str = ""

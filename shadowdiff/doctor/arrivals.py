@@ -1,0 +1,377 @@
+"""Diagnose what arrives: hosts that no target knows, one half missing, requests that are not compared.
+
+In: evidence.  Out: findings.
+Holds: pure.
+"""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Final
+
+from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, percent, plural
+from shadowdiff.model import HostPolicy, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from shadowdiff.doctor.evidence import Evidence, Misfit, Orphan, Patient
+
+NOTABLE: Final = 0.05
+"""A smaller share of what arrived is the wear of a network, and no fault in how things are set up."""
+_ALIKE: Final = 0.6
+_SHOWN: Final = 3
+
+
+def unknown_hosts(evidence: Evidence) -> Iterator[Finding]:
+    """Find hosts that requests or records bear and no target names."""
+    known = [host for patient in evidence.patients for host in patient.target.hosts]
+    sides = (
+        ("mirrored", gathered(process.unknown_mirrored for process in evidence.processes)),
+        ("recorded", gathered(process.unknown_recorded for process in evidence.processes)),
+    )
+    seen = {side: [misfit for misfit in misfits if misfit.what not in known] for side, misfits in sides}
+    seen = {side: misfits for side, misfits in seen.items() if misfits and evidence.unknown.get(f"{side}.received", 0)}
+    if not seen:
+        return
+    hosts = list(dict.fromkeys(misfit.what for misfits in seen.values() for misfit in misfits))
+    patient = next((one for host in hosts for one in evidence.patients if _resembles(host, one)), None)
+    said = " and ".join(f"{plural(evidence.unknown[f'{side}.received'], 'request')} {side}" for side in seen)
+    yield Finding(
+        code="unknown_host",
+        gravity=Gravity.ERROR if patient is None or _lacks_a_half(patient) else Gravity.WARNING,
+        target=patient.target.name if patient else "",
+        title=f"No target is named by the host {listed(hosts)}: {said} under hosts that nobody configured.",
+        explanation=(
+            "A request belongs to the target whose `hosts` hold its Host header (Envoy's `-shadow` and the port do not "
+            f"matter). Configured {'is' if len(known) == 1 else 'are'} {listed(known) or 'none'}."
+        ),
+        way_out="If it is the service you mean, name this host too, and reload. If not, mirror and record fewer routes.",
+        lines=_hosts_yaml(patient, hosts),
+        examples=tuple(_host_example(seen, known, at) for at in range(min(_SHOWN, len(hosts)))),
+    )
+
+
+def nothing_arrives(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find a target that neither half reaches."""
+    if mirrored(patient) or recorded(patient):
+        return
+    host = patient.target.hosts[0]
+    yield Finding(
+        code="nothing_arrives",
+        gravity=Gravity.ERROR,
+        target=patient.target.name,
+        title=f"Nothing has arrived for {patient.target.name}: no mirrored request, no record.",
+        explanation="There is nothing to pair before the mesh mirrors requests and v1's answers are recorded.",
+        way_out="Mirror this target's requests to port 8080 and record v1's answers at port 8081. By hand it goes so:",
+        lines=(
+            f"curl -H 'Host: {host}' -H 'x-request-id: try-1' http://127.0.0.1:8080/",
+            "curl -X POST http://127.0.0.1:8081/record -d hello -H 'x-shadowdiff-id: try-1' \\",
+            f"  -H 'x-shadowdiff-host: {host}' -H 'x-shadowdiff-method: GET' -H 'x-shadowdiff-path: /' \\",
+            "  -H 'x-shadowdiff-id-source: x-request-id' -H 'x-shadowdiff-status: 200'",
+        ),
+    )
+
+
+def one_half_missing(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find a target of which only requests, or only records, arrive."""
+    if mirrored(patient) and not recorded(patient):
+        yield Finding(
+            code="mirrors_without_records",
+            gravity=Gravity.ERROR,
+            target=patient.target.name,
+            title=f"{plural(mirrored(patient), 'request')} mirrored, but none of v1's answers was recorded.",
+            explanation="v2 is asked, and there is nothing of v1's to compare its answers with.",
+            way_out=(
+                "Put the recorder (recorder/envoy/record.lua) into v1's proxy, or the middleware into v1. If it is "
+                "there: its cluster must lead to port 8081, and a Sidecar or NetworkPolicy must let it through."
+            ),
+            examples=_lonely(patient, Side.CANDIDATE),
+        )
+    if recorded(patient) and not mirrored(patient):
+        yield Finding(
+            code="records_without_mirrors",
+            gravity=Gravity.ERROR,
+            target=patient.target.name,
+            title=f"{plural(recorded(patient), 'answer')} of v1 recorded, but no request was mirrored.",
+            explanation="v2 is never asked, so there is nothing to compare v1's answers with.",
+            way_out=(
+                "Mirror the requests to port 8080, all of them: `request_mirror_policies` of the route in Envoy, "
+                "`mirrors` of the VirtualService in Istio. The copy must keep its Host."
+            ),
+            examples=_lonely(patient, Side.PRIMARY),
+        )
+
+
+def unidentified(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find mirrored requests without an id."""
+    lost, share = _share(patient, "mirrored", "unidentified")
+    if share < NOTABLE:
+        return
+    yield Finding(
+        code="no_id",
+        gravity=_gravity(share),
+        target=patient.target.name,
+        title=f"{plural(lost, 'mirrored request')} ({percent(share)}) without an id.",
+        explanation=(
+            f"The two halves of a request find each other by an id in its headers: {listed(evidence.id_headers)}. "
+            "These requests bear none of them."
+        ),
+        way_out="Let the mesh set a fresh id on the mirrored route, before the recorder of v1 sees the request:",
+        lines=(
+            "request_headers_to_add:",
+            '  - header: { key: x-diff-id, value: "%UNIQUE_ID%" }',
+            "    append_action: OVERWRITE_IF_EXISTS_OR_ADD",
+        ),
+        examples=_seen(
+            patient, gathered(process.unidentified for process in evidence.processes), "id headers", "none of them"
+        ),
+    )
+
+
+def blocked(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find a target all of whose requests have methods that are not forwarded."""
+    lost, share = _share(patient, "mirrored", "blocked")
+    if not lost or patient.count("mirrored.forwarded") or share < 1 - NOTABLE:
+        return
+    seen = [
+        misfit
+        for misfit in gathered(process.blocked for process in evidence.processes)
+        if misfit.what.partition(" ")[2] in patient.target.hosts or _resembles(misfit.what.partition(" ")[2], patient)
+    ]
+    methods = sorted({misfit.what.partition(" ")[0] for misfit in seen})
+    name = patient.target.name
+    yield Finding(
+        code="methods_blocked",
+        gravity=Gravity.ERROR,
+        target=name,
+        title=f"All of {plural(lost, 'mirrored request')} have a method that is not forwarded"
+        + (f": {', '.join(methods)}." if methods else "."),
+        explanation=(
+            f"Shadow traffic must not change anything, so only {listed(patient.target.methods)} go to v2 unless the "
+            "target says otherwise."
+        ),
+        way_out="If v2 may be asked so (it writes to a store of its own, or to none), name the methods:",
+        lines=("targets:", f"  - name: {name}", f"    methods: [{', '.join([*patient.target.methods, *methods])}]"),
+        examples=tuple(
+            Example(
+                primary="forwarded",
+                rows=(
+                    Row("method", " ".join(patient.target.methods), misfit.what.partition(" ")[0]),
+                    Row("path", "–", misfit.last_path),
+                ),
+            )
+            for misfit in seen[:1]
+        ),
+    )
+
+
+def refused(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find records that were turned away as malformed."""
+    lost, share = _share(patient, "recorded", "refused")
+    if share < NOTABLE:
+        return
+    reasons = gathered(process.refused for process in evidence.processes)
+    yield Finding(
+        code="records_refused",
+        gravity=_gravity(share),
+        target=patient.target.name,
+        title=f"{plural(lost, 'record')} ({percent(share)}) refused as malformed.",
+        explanation=f"The recorder was told why: {reasons[0].what}"
+        if reasons
+        else "The recorder was told why, by a 4xx.",
+        way_out="Take the recorder of this version (recorder/envoy/record.lua, recorder/python), or send what it names.",
+        examples=tuple(
+            Example(primary="what was refused", candidate="why", rows=(Row("record", misfit.last_path, misfit.what),))
+            for misfit in reasons[:1]
+        ),
+    )
+
+
+def shed(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find a service that turns away what it has no room for, or whose store did not take it."""
+    for row, word in (("mirrored", "mirrored requests"), ("recorded", "records")):
+        lost = patient.count(f"{row}.shed") + patient.count(f"{row}.store_lost")
+        share = lost / max(1, patient.count(f"{row}.received"))
+        if share < NOTABLE:
+            continue
+        yield Finding(
+            code="overloaded",
+            gravity=_gravity(share),
+            target=patient.target.name,
+            title=f"{lost:,} {word} ({percent(share)}) found no room.",
+            explanation=(
+                f"{patient.count(f'{row}.shed'):,} were turned away by a bound, {patient.count(f'{row}.store_lost'):,} "
+                "were not taken by the store. Their other halves find no partner."
+            ),
+            way_out=(
+                "Run more pods, or compare a share (`sample`, here and in the recorder alike). Look at "
+                "shadowdiff_shed_total by reason, and at the store."
+            ),
+        )
+
+
+def loops(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find mirrored requests that this service sent itself: its way to v2 leads back into the mirrored route."""
+    looped, received = patient.count("mirrored.looped"), patient.count("mirrored.received")
+    if not looped:
+        return
+    target = patient.target
+    authority = target.candidate.url.partition("://")[2].partition("/")[0]
+    preserves = target.candidate.host is HostPolicy.PRESERVE
+    leads_back = preserves or any(_same_host(authority, host) for host in target.hosts)
+    if not (leads_back and looped >= patient.count("mirrored.forwarded") / 2) and looped < received * (1 - NOTABLE):
+        return
+    yield Finding(
+        code="answers_as_v1",
+        gravity=Gravity.ERROR,
+        target=target.name,
+        title=f"{plural(looped, 'request')} that were put to v2 came back as mirrored ones: v1 answers in v2's place.",
+        explanation=(
+            f"What is put to {target.candidate.url} bears `x-shadowdiff`, and copies with that mark arrive here again: "
+            "the way to v2 leads into the route that is mirrored, and so to v1"
+            + (", since `candidate.host: preserve` lets a sidecar route by v1's host." if preserves else ".")
+        ),
+        way_out=(
+            "Set `candidate.host: candidate` (v2 gets X-Forwarded-Host)."
+            if preserves
+            else "Let `candidate.url` name a service that only v2's pods stand behind."
+        ),
+        examples=(
+            Example(
+                primary="mirrored",
+                candidate="put to v2",
+                rows=(
+                    Row("host", listed(target.hosts), target.hosts[0] if preserves else authority),
+                    Row("url", "–", target.candidate.url),
+                    *_looped_rows(evidence),
+                ),
+            ),
+        ),
+    )
+
+
+def mirrored(patient: Patient) -> int:
+    """Return how many requests reached v2's side: mirrored here, or recorded at v2 itself."""
+    return patient.count("mirrored.received") or patient.count("candidate.parked")
+
+
+def recorded(patient: Patient) -> int:
+    """Return how many records arrived that may be v1's; where v2 is recorded too, less those that are v2's."""
+    at_v2 = 0 if patient.count("mirrored.received") else patient.count("candidate.parked")
+    return max(0, patient.count("recorded.received") - at_v2)
+
+
+def gathered(listed: Iterable[Iterable[Misfit]]) -> list[Misfit]:
+    """Return what all processes noted of one kind, the most frequent first."""
+    total: dict[str, Misfit] = {}
+    for misfit in (misfit for misfits in listed for misfit in misfits):
+        before = total.get(misfit.what)
+        total[misfit.what] = type(misfit)(misfit.what, misfit.count + (before.count if before else 0), misfit.last_path)
+    return sorted(total.values(), key=lambda misfit: -misfit.count)
+
+
+def beside(primary: Orphan | None, candidate: Orphan | None) -> Example:
+    """Return two halves side by side; a half that never came is a dash."""
+
+    def row(name: str, of: Callable[[Orphan], str]) -> Row:
+        return Row(name, of(primary) if primary else "–", of(candidate) if candidate else "–")
+
+    return Example(
+        rows=(
+            row("key", lambda orphan: orphan.key),
+            row("id", lambda orphan: orphan.id),
+            row("id from", lambda orphan: orphan.id_source),
+            row("request", lambda orphan: f"{orphan.method} {orphan.path}"),
+            row("host", lambda orphan: orphan.host),
+            row("answer", lambda orphan: str(orphan.status or "none")),
+        )
+    )
+
+
+def listed(words: Sequence[str], most: int = 4) -> str:
+    """Return words as one list, cut after a few."""
+    more = [f"{len(words) - most} more"] if len(words) > most else []
+    return ", ".join([*words[:most], *more])
+
+
+def _lonely(patient: Patient, side: Side) -> tuple[Example, ...]:
+    halves = patient.side(side)[:1]
+    return tuple(beside(half, None) if side is Side.PRIMARY else beside(None, half) for half in halves)
+
+
+def _share(patient: Patient, row: str, what: str) -> tuple[int, float]:
+    """Return how many of a row ended so, and their share of what arrived."""
+    lost = patient.count(f"{row}.{what}")
+    return lost, lost / max(1, patient.count(f"{row}.received"))
+
+
+def _gravity(share: float) -> Gravity:
+    return Gravity.ERROR if share > 1 - NOTABLE else Gravity.WARNING
+
+
+def _lacks_a_half(patient: Patient) -> bool:
+    return not mirrored(patient) or not recorded(patient)
+
+
+def _bare(host: str) -> str:
+    """Return a host without its port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+def _same_host(authority: str, host: str) -> bool:
+    """Return whether two authorities are one, the port counting only where both have one."""
+    if ":" in authority and ":" in host:
+        return authority.lower() == host.lower()
+    return _bare(authority).lower() == _bare(host).lower()
+
+
+def _resembles(host: str, patient: Patient) -> bool:
+    """Return whether a host looks like another name of a target's."""
+
+    def alike(known: str) -> bool:
+        ours, theirs = _bare(known).lower(), _bare(host).lower()
+        return ours.split(".")[0] == theirs.split(".")[0] or SequenceMatcher(None, ours, theirs).ratio() >= _ALIKE
+
+    return any(alike(known) for known in patient.target.hosts)
+
+
+def _hosts_yaml(patient: Patient | None, hosts: Sequence[str]) -> tuple[str, ...]:
+    if patient is None:
+        return ()
+    new = [host for host in map(_bare, hosts) if host and _resembles(host, patient)]
+    every = list(dict.fromkeys([*patient.target.hosts, *new]))
+    return ("targets:", f"  - name: {patient.target.name}", f"    hosts: [{', '.join(every)}]")
+
+
+def _host_example(seen: dict[str, list[Misfit]], known: Sequence[str], at: int) -> Example:
+    """Return what each half bears, beside what is configured."""
+    recorded_one = seen.get("recorded", [])[at : at + 1]
+    mirrored_one = seen.get("mirrored", [])[at : at + 1]
+
+    def half(misfits: Sequence[Misfit]) -> tuple[str, str]:
+        return (misfits[0].what, misfits[0].last_path) if misfits else (listed(known) or "–", "–")
+
+    (ours, our_path), (theirs, their_path) = half(recorded_one), half(mirrored_one)
+    return Example(rows=(Row("host", ours, theirs), Row("path", our_path, their_path)))
+
+
+def _seen(patient: Patient, misfits: Sequence[Misfit], name: str, said: str) -> tuple[Example, ...]:
+    """Return where the mirrored half bore nothing, beside an answer of v1 that was recorded."""
+    ours = patient.side(Side.PRIMARY)[:1]
+    return tuple(
+        Example(
+            rows=(
+                Row(name, f"{ours[0].id_source}: {ours[0].id}" if ours else "–", said),
+                Row("host", ours[0].host if ours else "–", misfit.what),
+                Row("path", ours[0].path if ours else "–", misfit.last_path),
+            )
+        )
+        for misfit in misfits[:1]
+    )
+
+
+def _looped_rows(evidence: Evidence) -> tuple[Row, ...]:
+    looped = gathered(process.looped for process in evidence.processes)
+    return tuple(Row("came back", "–", f"{misfit.what}{misfit.last_path}") for misfit in looped[:1])
