@@ -13,6 +13,7 @@ import msgspec
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, unknown_target
+from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
@@ -192,4 +193,5 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter(name="id", description="the sample's id", where="path", required=True),),
         refuses={404: "No such sample, or no longer"},
     ),
+    DOCTOR,
 )

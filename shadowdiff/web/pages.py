@@ -22,6 +22,8 @@ from shadowdiff.model import Result
 from shadowdiff.report import newest_samples, sample
 from shadowdiff.web import words
 from shadowdiff.web.advice import Advice, advice
+from shadowdiff.web.doctor import diagnosis_of
+from shadowdiff.web.operation import ApiError
 from shadowdiff.web.sample_view import SampleView, answered, view
 from shadowdiff.web.views import TargetReport, report
 
@@ -68,6 +70,7 @@ class Pages:
             Route("/", self.index, methods=["GET"], name="index"),
             Route("/targets/{target}", self.target, methods=["GET"], name="target-page"),
             Route("/samples/{id}", self.sample, methods=["GET"], name="sample-page"),
+            Route("/doctor", self.doctor, methods=["GET"], name="doctor-page"),
             Route("/static/{name}", self.static, methods=["GET"], name="static"),
         ]
 
@@ -95,6 +98,15 @@ class Pages:
         if found is None:
             raise HTTPException(404, "This sample expired, or newer ones took its place.")
         return await self._html("sample.html", make=lambda: {"view": view(found)})
+
+    async def doctor(self, request: Request) -> Response:
+        """Answer what is wrong, with every target or with one."""
+        target = request.query_params.get("target") or None
+        try:
+            found = await diagnosis_of(self._state, target)
+        except ApiError as refusal:
+            raise HTTPException(refusal.status, refusal.message) from refusal
+        return await self._html("doctor.html", diagnosis=found, target=target, live=_live(request))
 
     async def static(self, request: Request) -> Response:
         """Answer a file of the pages."""

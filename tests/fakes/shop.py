@@ -9,6 +9,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+from shadowdiff.doctor import Diagnosis, Evidence, Ground, Patient, diagnose, flatten
 from shadowdiff.model import (
     Candidate,
     Comparison,
@@ -222,10 +223,27 @@ def web_state(
     async def read_ledger(target: str) -> dict[str, Any]:
         return (ledger or shop_ledger()) | {"target": target}
 
+    async def diagnosis(target: str | None) -> Diagnosis:
+        patients = [
+            Patient(target=view.target, counts=flatten(await read_ledger(view.target.name)))
+            for view in shown
+            if target in (None, view.target.name)
+        ]
+        return diagnose(
+            Evidence(
+                now_ms=NOW_MS,
+                window_s=30,
+                id_headers=("x-diff-id", "x-request-id"),
+                ground=Ground(up=True, backend="redis"),
+                patients=tuple(patients),
+            )
+        )
+
     return WebState(
         targets=lambda: shown,
         reader=store,
         ledger=read_ledger,
+        diagnosis=diagnosis,
         now_ms=lambda: NOW_MS,
         version="0.1.0",
         store="redis 7.0.15 at redis:6379",
