@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-TOKEN_S = 900
+REMEMBERED_S = 86_400
 IN_FLIGHT = "in_flight"
 UNKNOWN_PROCESS = -1
 
@@ -36,9 +35,9 @@ Snapshot = Callable[[], Mapping[str, Mapping[str, int]]]
 
 @dataclass(slots=True)
 class _Entry:
-    """One call not yet answered: its token, and what it says."""
+    """One call not yet answered: its number, and what it says."""
 
-    token: bytes
+    number: int
     state: str
     grown: dict[str, dict[str, int]]
 
@@ -53,6 +52,7 @@ class BookKeeper:
     _told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     _unanswered: _Entry | None = None
     _is_known: bool = False
+    _number: int = 0
     _left: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -68,7 +68,7 @@ class BookKeeper:
     async def tell(self, *, leaving: bool = False) -> None:
         """Add what grew since the last call, exactly once; `leaving` says that this process ends cleanly.
 
-        Raises: redis.exceptions.RedisError; the same growth is then sent again, under the same token.
+        Raises: redis.exceptions.RedisError; the same growth is then sent again, under the same number.
         """
         async with self._lock:
             if self._left:
@@ -90,12 +90,13 @@ class BookKeeper:
                 elif count != told.get(name, 0):
                     grown.setdefault(target, {})[name] = count - told.get(name, 0)
                     told[name] = count
-        return _Entry(os.urandom(12), "" if leaving else json.dumps(levels, separators=(",", ":")), grown)
+        self._number += 1
+        return _Entry(self._number, "" if leaving else json.dumps(levels, separators=(",", ":")), grown)
 
     async def _send(self, entry: _Entry) -> None:
-        keys: list[str | bytes] = [names.token(entry.token), names.PROCESSES]
+        keys: list[str | bytes] = [names.last_entry(self.process), names.PROCESSES]
         keys += [names.ledger(target) for target in entry.grown]
-        args: list[bytes | str | int] = [TOKEN_S, self.process, entry.state, int(self._is_known)]
+        args: list[bytes | str | int] = [entry.number, REMEMBERED_S, self.process, entry.state, int(self._is_known)]
         for place, fields in enumerate(entry.grown.values(), start=1):
             for name, by in fields.items():
                 args += (place, name, by)

@@ -47,6 +47,11 @@ def waiting(digest: bytes) -> bytes:
     return b"o:" + digest
 
 
-def token(nonce: bytes) -> bytes:
-    """Return the key that says that a flush already ran."""
-    return b"t:" + nonce
+def last_flush(process: str) -> str:
+    """Return the key of the number of a process's last flush, in a shard."""
+    return f"flush:{process}"
+
+
+def last_entry(process: str) -> str:
+    """Return the key of the number of a process's last entry in the books."""
+    return f"entry:{process}"

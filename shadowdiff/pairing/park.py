@@ -2,20 +2,19 @@
 
 In: observations, in any order, from either intake. Out: each one's fate, told once through its `settled`.
 Holds: at most `queue` observations and `queue_bytes` wait in memory; a flush whose answer was lost is sent
-again under the same token, which the script refuses to run twice. Reads the loop's clock only.
+again under the same number, which the script refuses to run twice, for as long as the store is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
@@ -50,7 +49,7 @@ class ParkSettings:
     flush: the most observations in one script call.
     queue, queue_bytes: what may wait in memory, being sent included.
     store_depth: ready pairs plus waiting observations in the store past which nothing more is taken.
-    token_s: how long a flush may be tried again; longer than any outage that is ridden out.
+    remembered_s: how long the store remembers a sender's last flush; longer than any outage that is ridden out.
     orphan_grace_s: how long a waiting value outlives its window where no service sweeps.
     """
 
@@ -60,22 +59,29 @@ class ParkSettings:
     flush: int = 128
     queue: int = 20_000
     queue_bytes: int = 256 << 20
-    store_depth: int = 2_000_000
-    token_s: int = 900
+    store_depth: int = 1_000_000
+    remembered_s: int = 86_400
     orphan_grace_s: float = 3600.0
+
+    def times_ms(self) -> tuple[int, int, int]:
+        """Return window, settle, and how long a waiting value lives, in ms."""
+        life_s = self.window_s + self.settle_s + self.orphan_grace_s
+        return int(self.window_s * 1000), int(self.settle_s * 1000), int(life_s * 1000)
 
 
 @dataclass(slots=True)
 class Flush:
-    """What one script call parks, under one token."""
+    """What one script call parks, under a number that its shard sees once."""
 
     shard: int
-    items: list[_Item]
-    token: bytes = field(default_factory=lambda: os.urandom(12))
+    number: int
+    items: list[Item]
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
+    """One observation, encoded."""
+
     key: bytes
     target: str
     head: bytes
@@ -118,28 +124,27 @@ def head_of(observation: Observation, target_index: int, control_wait_s: float) 
 
 
 class Parker:
-    """The way of an observation into the store."""
+    """The way of an observation into the store; `process` names the sender."""
 
-    def __init__(self, store: Store, codec: Codec, settings: ParkSettings) -> None:
+    def __init__(self, store: Store, codec: Codec, settings: ParkSettings, process: str) -> None:
         self._store = store
         self._codec = codec
         self._settings = settings
-        self._queues: list[list[_Item]] = [[] for _ in range(store.shards)]
-        self._depths: dict[tuple[int, str], int] = {}
+        self._process = process
+        self._queues: list[list[Item]] = [[] for _ in range(store.shards)]
+        self._sent: list[Flush | None] = [None] * store.shards
         self._wakes = [asyncio.Event() for _ in range(store.shards)]
         self._draining = False
         self._emptied = asyncio.Event()
+        self._emptied.set()
         self.queued = 0
         self.queued_bytes = 0
+        self.store_depth = 0
+        """Ready pairs and waiting observations in the store; whoever sweeps says how many."""
 
     def __repr__(self) -> str:
         """State the queue, so that logs and tests read it."""
         return f"<Parker queued={self.queued} bytes={self.queued_bytes} store_depth={self.store_depth}>"
-
-    @property
-    def store_depth(self) -> int:
-        """Ready pairs and waiting observations, as the last flushes saw them."""
-        return sum(self._depths.values())
 
     def offer(self, observation: Observation, settled: Settled, control_wait_s: float = 0.0) -> bool:
         """Queue `observation`; `settled` is called once with whether it was parked.
@@ -157,10 +162,10 @@ class Parker:
         payload = self._codec.encode(key, observation)
         head = head_of(observation, 0, control_wait_s)
         shard = self._store.keys.shard_of(key)
-        self._queues[shard].append(_Item(key, observation.target, head, payload, settled))
+        self._queues[shard].append(Item(key, observation.target, head, payload, settled))
         self.queued += 1
-        self._emptied.clear()
         self.queued_bytes += len(payload)
+        self._emptied.clear()
         self._wakes[shard].set()
         return True
 
@@ -171,31 +176,38 @@ class Parker:
                 group.create_task(self._flush_shard(shard), name=f"park-{shard}")
 
     async def drain(self, deadline_s: float) -> int:
-        """Send what is queued, for at most `deadline_s`; return how many were left and are lost."""
+        """Send what is queued, for at most `deadline_s`; return how many were left.
+
+        What is left is told as lost. A flush that was sent and never answered is among it, and may be parked.
+        """
         self._draining = True
         if self.queued:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), deadline_s)
         left = self.queued
-        for queue in self._queues:
-            self._settle(queue, parked=False)
+        for shard, queue in enumerate(self._queues):
+            flush, self._sent[shard] = self._sent[shard], None
+            self._settle([*(flush.items if flush else ()), *queue], parked=False)
             queue.clear()
         return left
 
     async def _flush_shard(self, shard: int) -> None:
         queue, wake = self._queues[shard], self._wakes[shard]
-        while True:
+        for number in itertools.count(1):
             await wake.wait()
             if len(queue) < self._settings.flush and not self._draining:
                 await asyncio.sleep(self._settings.gather_s)
-            items = list(islice(queue, self._settings.flush))
+            items = queue[: self._settings.flush]
             del queue[: len(items)]
             if not queue:
                 wake.clear()
-            parked = await self._send(Flush(shard, items))
-            self._settle(items, parked=parked)
+            flush = self._sent[shard] = Flush(shard, number, items)
+            await self.send(flush)
+            if self._sent[shard] is flush:
+                self._sent[shard] = None
+                self._settle(items, parked=True)
 
-    def _settle(self, items: Sequence[_Item], *, parked: bool) -> None:
+    def _settle(self, items: Sequence[Item], *, parked: bool) -> None:
         for item in items:
             self.queued -= 1
             self.queued_bytes -= len(item.payload)
@@ -203,40 +215,31 @@ class Parker:
         if not self.queued:
             self._emptied.set()
 
-    async def _send(self, flush: Flush) -> bool:
-        """Send one flush, again and again under its token while the store is away; False once that is hopeless."""
-        targets = list(dict.fromkeys(item.target for item in flush.items))
-        keys, args = self._call(flush, targets)
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._settings.token_s / 2
+    async def send(self, flush: Flush) -> None:
+        """Send one flush, again and again under its number while the store is away."""
+        keys, args = self._call(flush)
         wait_s = RETRY_FIRST_S
-        while loop.time() < give_up_at:
+        while True:
             try:
-                answer = await self._store.run(names.PARK, flush.shard, keys, args)
+                await self._store.run(names.PARK, flush.shard, keys, args)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("parking waits for the store", extra={"error": repr(error), "queued": self.queued})
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
-                continue
-            self._note_depths(flush.shard, targets, answer)
-            return True
-        return False
+            else:
+                return
 
-    def _call(self, flush: Flush, targets: Sequence[str]) -> tuple[list[str | bytes], list[bytes | int]]:
+    def _call(self, flush: Flush) -> tuple[list[str | bytes], list[bytes | int]]:
         settings = self._settings
+        targets = list(dict.fromkeys(item.target for item in flush.items))
         index = {target: place.to_bytes(2) for place, target in enumerate(targets)}
-        keys: list[str | bytes] = [names.token(flush.token)]
+        keys: list[str | bytes] = [names.last_flush(self._process)]
         for target in targets:
             keys.extend(names.of_target(target))
-        window_ms = int(settings.window_s * 1000)
-        life_ms = int((settings.window_s + settings.settle_s + settings.orphan_grace_s) * 1000)
-        args: list[bytes | int] = [settings.token_s, window_ms, int(settings.settle_s * 1000), life_ms, len(targets)]
+        window_ms, settle_ms, life_ms = settings.times_ms()
+        args: list[bytes | int] = [flush.number, settings.remembered_s, window_ms, settle_ms, life_ms, len(targets)]
         for item in flush.items:
             keys.append(names.waiting(item.key))
             args.append(item.head[:1] + index[item.target] + item.head[3:])
             args.append(item.payload)
         return keys, args
-
-    def _note_depths(self, shard: int, targets: Sequence[str], answer: Any) -> None:
-        for place, target in enumerate(targets):
-            self._depths[shard, target] = int(answer[1 + 2 * place]) + int(answer[2 + 2 * place])

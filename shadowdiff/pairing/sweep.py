@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -50,6 +49,7 @@ class Sweeper:
         store: Store,
         codec: Codec,
         settings: ParkSettings,
+        *,
         targets: Callable[[], Sequence[str]],
         on_orphans: Callable[[Sequence[Orphan]], None],
         on_depth: Callable[[int], None],
@@ -95,7 +95,6 @@ class Sweeper:
         return most
 
     async def _settle(self, shard: int, target: str, keys: Iterable[bytes]) -> None:
-        settings = self._settings
         now_s = asyncio.get_running_loop().time()
         wants_examples = now_s - self._examples_at_s.get(target, -EXAMPLES_EVERY_S) >= EXAMPLES_EVERY_S
         head = len(self._store.keys.name(shard, b""))
@@ -104,9 +103,7 @@ class Sweeper:
             shard,
             [*names.of_target(target), *(key[head:] for key in keys)],
             [
-                int(settings.window_s * 1000),
-                int(settings.settle_s * 1000),
-                int((settings.window_s + settings.settle_s + settings.orphan_grace_s) * 1000),
+                *self._settings.times_ms(),
                 EXAMPLES if wants_examples else 0,
                 EXAMPLE_BYTES,
             ],

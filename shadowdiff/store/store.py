@@ -81,6 +81,9 @@ class Store:
         """Await a call to Redis and remember whether it answered."""
         try:
             answer = await call
+        except ResponseError:
+            self.up = True  # it answered, if with a refusal
+            raise
         except (RedisError, OSError, TimeoutError) as error:
             if self.up:
                 log.warning("the store does not answer", extra={"error": repr(error)})

@@ -1,24 +1,17 @@
 -- Park a flush of observations; what completes a pair goes to the ready stream.
 --
--- KEYS: the flush's token; then per target ledger, ready stream, deadlines of primary, candidate, control;
+-- KEYS: the sender's last flush; then per target ledger, ready stream, deadlines of primary, candidate, control;
 --       then one key per observation.
--- ARGV: token's life in s, window ms, settle ms, how long a waiting value lives in ms, number of targets;
---       then per observation: head, payload.
--- Answers: 1, or 0 where this flush already ran (its answer was lost); then per target the number of ready
---       pairs and of waiting observations.
-local targets = tonumber(ARGV[5])
-local function depths(first)
-  local answer = {first}
-  for t = 0, targets - 1 do
-    local n = names(2 + t * 5)
-    answer[#answer + 1] = redis.call('XLEN', n.ready)
-    answer[#answer + 1] = redis.call('ZCARD', n.p) + redis.call('ZCARD', n.c) + redis.call('ZCARD', n.x)
-  end
-  return answer
-end
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return depths(0) end
+-- ARGV: the flush's number, how long it is remembered in s, window ms, settle ms, how long a waiting value lives in
+--       ms, number of targets; then per observation: head, payload.
+-- Answers: 1, or 0 where this flush already ran (its answer was lost). A sender has one flush on its way at a time,
+--       so that its last number is enough to tell.
+-- The first write is one that a full store refuses, so a flush is refused whole or runs whole.
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+local targets = tonumber(ARGV[6])
 
-local window, settle, life = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local window, settle, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
 local counts = {}
 local target_names = {}
@@ -30,8 +23,8 @@ end
 local first_item = 2 + targets * 5
 for i = 0, #KEYS - first_item do
   local key = KEYS[first_item + i]
-  local frame = parse_head(ARGV[6 + 2 * i])
-  frame.payload = ARGV[7 + 2 * i]
+  local frame = parse_head(ARGV[7 + 2 * i])
+  frame.payload = ARGV[8 + 2 * i]
   frame.at = now
   local target = target_names[frame.target]
   local tally = counts[frame.target]
@@ -88,4 +81,4 @@ end
 for t = 0, targets - 1 do
   for field, by in pairs(counts[t]) do redis.call('HINCRBY', target_names[t].ledger, field, by) end
 end
-return depths(1)
+return 1

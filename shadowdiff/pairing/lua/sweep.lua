@@ -23,6 +23,8 @@ for i = 6, #KEYS do
     if due > now then
       for side in pairs(sides) do redis.call('ZADD', target[side], due, key) end
     else
+      -- Removing comes first: a full store refuses a script whose first write adds, and would never empty.
+      for side in pairs(sides) do redis.call('ZREM', target[side], key) end
       if becomes == 'pair' then
         make_ready(key, sides, target, now, window, count)
       else
@@ -34,7 +36,6 @@ for i = 6, #KEYS do
           end
         end
       end
-      for side in pairs(sides) do redis.call('ZREM', target[side], key) end
     end
   else
     -- No value waits here. One that outlived its time to live while no service swept is an orphan; one that

@@ -68,11 +68,19 @@ class Bench:
     settings: ParkSettings
     codec: Codec = field(default_factory=lambda: Codec(os.urandom(32)))
     orphans: list[Orphan] = field(default_factory=list[Orphan])
+    depths: list[int] = field(default_factory=list[int])
     settled: list[bool] = field(default_factory=list[bool])
 
     def __post_init__(self) -> None:
-        self.parker = Parker(self.store, self.codec, self.settings)
-        self.sweeper = Sweeper(self.store, self.codec, self.settings, lambda: [TARGET], self.orphans.extend)
+        self.parker = Parker(self.store, self.codec, self.settings, "bench")
+        self.sweeper = Sweeper(
+            self.store,
+            self.codec,
+            self.settings,
+            targets=lambda: [TARGET],
+            on_orphans=self.orphans.extend,
+            on_depth=self.depths.append,
+        )
 
     def claimer(self, consumer: str = "one", shard: int = 0) -> Claimer:
         """Return a reader of one shard."""

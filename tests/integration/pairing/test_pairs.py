@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from shadowdiff.model import Failure, Incr, Push, Put, Result, Side
-from shadowdiff.pairing import Judged, commit, ledger_write
+from shadowdiff.pairing import Judged, ParkSettings, commit, ledger_write
+from shadowdiff.pairing.park import Flush, Item, head_of
 from shadowdiff.store import Store, StoreMisfitError
-from tests.integration.pairing.conftest import TARGET, Bench, observed
+from tests.integration.pairing.conftest import TARGET, Bench, observed, running, until
 
 PRIMARY, CANDIDATE, CONTROL = Side.PRIMARY, Side.CANDIDATE, Side.CONTROL
 
@@ -231,3 +232,48 @@ async def _keys(store: Store, pattern: bytes) -> list[bytes]:
 
 async def _dump(store: Store) -> dict[bytes, bytes]:
     return {key: await store.command("DUMP", key) for key in await _keys(store, b"*")}
+
+
+async def test_a_store_that_holds_too_much_turns_observations_away_until_it_holds_less(store: Store) -> None:
+    """The sweep says how much lies in the store, so that the bound opens again by itself."""
+    settings = ParkSettings(window_s=0.05, settle_s=0.01, gather_s=0.001, store_depth=2)
+    async for bench in running(Bench(store, settings)):
+        await bench.park(observed(PRIMARY, "a"), observed(CANDIDATE, "b"))
+        for shard in range(store.shards):
+            await bench.sweeper.sweep(shard)
+        bench.parker.store_depth = bench.depths[-1]
+        if bench.parker.store_depth >= settings.store_depth:  # not where the window ended meanwhile
+            assert not bench.parker.offer(observed(PRIMARY, "c"), bench.settled.append)
+        await bench.sweep_until(lambda books: books["observations"]["primary"]["orphaned"] == 1)
+        await bench.sweep_until(lambda _, depths=bench.depths: depths[-1] == 0)
+        bench.parker.store_depth = bench.depths[-1]
+        await bench.park(observed(PRIMARY, "c"))
+
+
+async def test_a_flush_that_is_sent_twice_parks_once(bench: Bench) -> None:
+    """The store knows a sender's last flush by its number, and refuses to run it again."""
+    await bench.park(observed(PRIMARY))
+    flush = Flush(
+        0, 99, [Item(b"k" * 16, TARGET, head_of(observed(PRIMARY), 0, 0.0), b"payload", bench.settled.append)]
+    )
+    for _ in range(2):
+        await bench.parker.send(flush)
+    ledger = await bench.ledger()
+    assert 2 == ledger["observations"]["primary"]["parked"]
+    assert ledger["balanced"]
+
+
+async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_room(bench: Bench) -> None:
+    """Nothing of a refused flush is counted; sweeping and committing go on, and make the room."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE))
+    claims = await bench.claims()
+    await bench.store.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        assert bench.parker.offer(observed(PRIMARY, "b"), bench.settled.append)
+        assert [True] == await bench.commit(claims)
+        ledger = await bench.ledger()
+        assert (1, 1) == (ledger["observations"]["primary"]["parked"], ledger["pairs"]["match"])
+    finally:
+        await bench.store.command("CONFIG", "SET", "maxmemory", "0")
+    await until(lambda: len(bench.settled) == 3)
+    assert 2 == (await bench.ledger())["observations"]["primary"]["parked"]
