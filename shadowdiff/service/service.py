@@ -47,6 +47,7 @@ from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import count_writes
 from shadowdiff.web import TargetView, WebState, create_web
+from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from shadowdiff.config import Config, TargetConfig
     from shadowdiff.model import Comparison, Pair, Write
     from shadowdiff.service.backing import Backing
+    from shadowdiff.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Service:
         self._books = Books()
         self._tally = Tally()
         self._ledgers: dict[str, Ledger] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self._limits = Limits(
             decoded_bytes=config.limits.decoded_bytes,
             differences=config.limits.differences,
@@ -139,7 +142,7 @@ class Service:
             queue=config.store.queue,
             queue_bytes=config.limits.in_flight_bytes,
         )
-        self._parker = Parker(self._store, self._codec, self._parking)
+        self._parker = Parker(self._store, self._codec, self._parking, self._process)
         redactor = self._redactor()
         self._doctor = Doctor(
             store=self._store,
@@ -241,7 +244,15 @@ class Service:
             sink=self._parker.offer, books=self._books, keeps=keeps, targets=targets, now_ms=now_ms
         )
         exposition = Exposition(
-            sources(self._books, self._tally, self._store_state, self._ledgers, lambda: self._state.reload)
+            sources(
+                self._books,
+                self._tally,
+                store=self._store_state,
+                ledgers=self._ledgers,
+                verdicts=self._verdicts,
+                targets=lambda: self.config.targets,
+                reload=lambda: self._state.reload,
+            )
         )
         apps: tuple[Any, ...] = (
             self._mirror,
@@ -285,7 +296,14 @@ class Service:
 
     def _start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start what keeps the store and its figures in order; return the tasks that a stop cancels."""
-        sweeper = Sweeper(self._store, self._codec, self._parking, self._target_names, self._doctor.keep)
+        sweeper = Sweeper(
+            self._store,
+            self._codec,
+            self._parking,
+            targets=self._target_names,
+            on_orphans=self._doctor.keep,
+            on_depth=self._note_depth,
+        )
         return [
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
@@ -294,6 +312,9 @@ class Service:
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
         ]
+
+    def _note_depth(self, depth: int) -> None:
+        self._parker.store_depth = depth
 
     async def _check_store(self) -> None:
         """Check the store's settings once it answers; a misfit ends the service."""
@@ -307,11 +328,18 @@ class Service:
                 return
 
     async def _read_ledgers(self) -> None:
-        """Keep the ledgers that the gauges show."""
+        """Keep the ledgers and the verdicts that the gauges show."""
+        web = self._web_state()
         while True:
             for target in [*self._target_names(), UNKNOWN_TARGET]:
                 try:
                     self._ledgers[target] = await read_ledger(self._store, target, prove=False)
+                except (RedisError, OSError, TimeoutError) as error:
+                    log.debug("the gauges wait for the store", extra={"error": repr(error)})
+                    break
+            for view in web.targets():
+                try:
+                    self._verdicts[view.target.name] = await verdict_of(web, view, "")
                 except (RedisError, OSError, TimeoutError) as error:
                     log.debug("the gauges wait for the store", extra={"error": repr(error)})
                     break
