@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -88,7 +89,8 @@ class Sweeper:
         self._depths[shard] = sum(int(depth) for depth, *_ in due)
         self._on_depth(sum(self._depths))
         for target, (_, *sides) in zip(targets, due, strict=True):
-            keys: set[bytes] = {key for side in sides for key in side}
+            # Of each side the first due first: so the halves of one request stand together among the examples.
+            keys = dict.fromkeys(key for ones in zip_longest(*sides) for key in ones if key is not None)
             if keys:
                 most = max(most, len(keys))
                 await self._settle(shard, target, keys)
