@@ -8,10 +8,12 @@ from shadowdiff.model import Result, Side
 from shadowdiff.telemetry.metrics import LedgerFigures, ReloadState, Sources, StoreState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from shadowdiff.config import TargetConfig
     from shadowdiff.intake.books import Books
     from shadowdiff.pairing import Ledger
+    from shadowdiff.verdict import Verdict
     from shadowdiff.worker import Tally
 
 
@@ -30,10 +32,26 @@ def _dispositions(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if name not in {"received", "in_flight"}}
 
 
-def ledger_figures(ledger: Ledger) -> LedgerFigures:
-    """Return the gauges of one target's ledger."""
+def thresholds(targets: Iterable[TargetConfig]) -> dict[tuple[str, str], float]:
+    """Return what each target's gate allows or asks for."""
+    return {
+        (target.target.name, name): value
+        for target in targets
+        for name, value in (
+            ("max_mismatch_ratio", target.target.gate.max_mismatch_ratio),
+            ("min_coverage", target.target.gate.min_coverage),
+        )
+    }
+
+
+def ledger_figures(ledger: Ledger, verdict: Verdict | None = None) -> LedgerFigures:
+    """Return the gauges of one target's ledger, and of its verdict where there is one."""
     observations, pairs = ledger["observations"], ledger["pairs"]
     compared = ledger["coverage"]["compared"]
+    ratio = {"point": pairs[Result.MISMATCH] / compared} if compared else {}
+    if verdict is not None and verdict.interval is not None:
+        ratio |= {"lower": verdict.interval.lower, "upper": verdict.interval.upper}
+        ratio |= {} if verdict.mismatch_ratio is None else {"point": verdict.mismatch_ratio}
     return LedgerFigures(
         orphans={
             Side.CANDIDATE: observations[Side.PRIMARY]["orphaned"],
@@ -41,15 +59,19 @@ def ledger_figures(ledger: Ledger) -> LedgerFigures:
         },
         buffered={side: row["waiting"] for side, row in observations.items()},
         coverage_ratio=ledger["coverage"]["ratio"] if ledger["coverage"]["eligible"] else None,
-        mismatch_ratio={"point": pairs[Result.MISMATCH] / compared} if compared else {},
+        mismatch_ratio=ratio,
+        verdict=None if verdict is None else str(verdict.verdict),
     )
 
 
 def sources(
     books: Books,
     tally: Tally,
+    *,
     store: Callable[[], StoreState],
     ledgers: Mapping[str, Ledger],
+    verdicts: Mapping[str, Verdict],
+    targets: Callable[[], Iterable[TargetConfig]],
     reload: Callable[[], ReloadState],
 ) -> Sources:
     """Return what a scrape reads."""
@@ -60,10 +82,12 @@ def sources(
         },
         comparisons=tally.comparisons,
         differences=tally.differences,
+        candidate_failures=tally.candidate_failures,
         shed=lambda: books.shed_reasons,
         response_seconds=tally.response_seconds,
         pairing_delay_seconds=tally.pairing_delay_seconds,
         store=store,
-        ledgers=lambda: {target: ledger_figures(ledger) for target, ledger in ledgers.items()},
+        ledgers=lambda: {target: ledger_figures(ledger, verdicts.get(target)) for target, ledger in ledgers.items()},
+        thresholds=lambda: thresholds(targets()),
         config_reload=reload,
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _EVERY_POD: Final = " Read from the store: the same from every pod, so aggregate with max."
 _NO_END: Final = frozenset({"received", "in_flight"})
+VERDICTS: Final = ("pass", "fail", "insufficient")
 _TRACE_MOST: Final = 100
 """OpenMetrics allows 128 characters for an exemplar's labels, names included."""
 
@@ -111,6 +112,24 @@ METRICS: Final = {
             "Pairs compared over eligible primaries in the current epoch." + _EVERY_POD,
         ),
         Spec(
+            "shadowdiff_verdict",
+            "gauge",
+            ("target", "verdict"),
+            "1 for the verdict of now, as the API gives it, and 0 for the other two." + _EVERY_POD,
+        ),
+        Spec(
+            "shadowdiff_gate_threshold",
+            "gauge",
+            ("target", "threshold"),
+            "What the configuration's gate allows or asks for: max_mismatch_ratio and min_coverage.",
+        ),
+        Spec(
+            "shadowdiff_candidate_failures_total",
+            "counter",
+            ("target", "reason"),
+            "Committed pairs for which v2 gave no whole response or a 5xx, by what went wrong.",
+        ),
+        Spec(
             "shadowdiff_buffer_observations",
             "gauge",
             ("target", "side"),
@@ -158,12 +177,14 @@ class LedgerFigures:
     orphans: by the side that was missing. buffered: by the side that waits.
     coverage_ratio: None where nothing was eligible yet. mismatch_ratio: by bound (`point`, `lower`, `upper`),
     empty where nothing was compared yet: a ratio of nothing is no sample, and never 0.
+    verdict: of now; None where it was not read yet.
     """
 
     orphans: Mapping[str, int]
     buffered: Mapping[str, int]
     coverage_ratio: float | None
     mismatch_ratio: Mapping[str, float]
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +200,9 @@ class Sources:
     """Where the figures come from. Mappings are read as they are at a scrape; callables are called on the loop.
 
     mirrored: target → disposition → n. recorded: (target, side) → disposition → n. comparisons: (target, route,
-    result) → n. differences: (target, route, kind) → n. shed: (target, reason) → n. response_seconds: (target,
-    route, side). pairing_delay_seconds: target. ledgers: target. A ledger's `received` and `in_flight` may stand
+    result) → n. differences: (target, route, kind) → n. candidate_failures: (target, reason) → n. shed: (target,
+    reason) → n. response_seconds: (target, route, side). pairing_delay_seconds: target. ledgers: target.
+    thresholds: (target, threshold). A ledger's `received` and `in_flight` may stand
     in a row of dispositions: they are left out, being a sum and a gauge.
     """
 
@@ -188,11 +210,13 @@ class Sources:
     recorded: Callable[[], Mapping[tuple[str, str], Mapping[str, int]]]
     comparisons: Mapping[tuple[str, str, str], int]
     differences: Mapping[tuple[str, str, str], int]
+    candidate_failures: Mapping[tuple[str, str], int]
     shed: Callable[[], Mapping[tuple[str, str], int]]
     response_seconds: Mapping[tuple[str, str, str], Histogram]
     pairing_delay_seconds: Mapping[str, Histogram]
     store: Callable[[], StoreState]
     ledgers: Callable[[], Mapping[str, LedgerFigures]]
+    thresholds: Callable[[], Mapping[tuple[str, str], float]]
     config_reload: Callable[[], ReloadState]
 
 
@@ -245,6 +269,14 @@ class StageCollector(Collector):
                 "shadowdiff_coverage_ratio": [
                     ((t,), f.coverage_ratio) for t, f in ledgers.items() if f.coverage_ratio is not None
                 ],
+                "shadowdiff_verdict": [
+                    ((t, verdict), float(verdict == f.verdict))
+                    for t, f in ledgers.items()
+                    if f.verdict is not None
+                    for verdict in VERDICTS
+                ],
+                "shadowdiff_gate_threshold": list(s.thresholds().items()),
+                "shadowdiff_candidate_failures_total": list(s.candidate_failures.items()),
                 "shadowdiff_buffer_observations": [
                     ((t, side), n) for t, f in ledgers.items() for side, n in f.buffered.items()
                 ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shadowdiff.model import Result, Side
+from shadowdiff.model import Failure, Result, Side
 from shadowdiff.telemetry.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MOST_ROUTES = 500
 OTHER = "_other"
+SERVER_ERROR = 500
+STATUS_5XX = "status_5xx"
+FAILURES = (*map(str, Failure), STATUS_5XX)
+"""Why v2 gave no whole response, and that it gave a server error."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,7 @@ class Tally:
 
     comparisons: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
     differences: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+    candidate_failures: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     response_seconds: dict[tuple[str, str, str], Histogram] = field(
         default_factory=dict[tuple[str, str, str], Histogram]
     )
@@ -41,6 +46,8 @@ class Tally:
                     continue
                 place = (target, route, difference.kind)
                 self.differences[place] = self.differences.get(place, 0) + 1
+        if pair.candidate.failure is not None or pair.candidate.status >= SERVER_ERROR:
+            self.candidate_failures[target, pair.candidate.failure or STATUS_5XX] += 1
         self._time(target, route, pair.primary)
         self._time(target, route, pair.candidate)
         self.pairing_delay_seconds[target].observe(delay_s)
@@ -51,6 +58,7 @@ class Tally:
         if routes is None:
             routes = self._routes[target] = set()
             self.pairing_delay_seconds[target] = Histogram()
+            self.candidate_failures.update({(target, reason): 0 for reason in FAILURES})
         if route in routes:
             return route
         if len(routes) >= MOST_ROUTES:

@@ -25,6 +25,7 @@ class Stages:
                 buffered={"primary": 3, "candidate": 0},
                 coverage_ratio=0.97,
                 mismatch_ratio={"point": 0.01, "lower": 0.005, "upper": 0.02},
+                verdict="fail",
             ),
             "quiet": LedgerFigures(orphans={}, buffered={}, coverage_ratio=None, mismatch_ratio={}),
         }
@@ -40,10 +41,12 @@ class Stages:
             recorded=lambda: {("shop", "primary"): {"accepted": 9}},
             comparisons=self.comparisons,
             differences={("shop", ROUTE, "value"): 4},
+            candidate_failures={("shop", "timeout"): 2},
             shed=lambda: {("shop", "queue"): 1},
             response_seconds=self.response_seconds,
             pairing_delay_seconds={"shop": delay},
             store=lambda: StoreState(up=self.store_up, backend="redis", version="7.0.15", durable=True),
             ledgers=lambda: self.ledgers,
+            thresholds=lambda: {("shop", "max_mismatch_ratio"): 0.001},
             config_reload=lambda: ReloadState(successful=True, at_s=1_790_000_000.0),
         )

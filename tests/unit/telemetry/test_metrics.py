@@ -83,6 +83,11 @@ async def test_the_figures_are_those_of_the_stages() -> None:
         ("shadowdiff_pairing_delay_seconds_bucket", ("shop", "+Inf")): 1,
         ("shadowdiff_mismatch_ratio", ("shop", "upper")): 0.02,
         ("shadowdiff_coverage_ratio", ("shop",)): 0.97,
+        ("shadowdiff_verdict", ("shop", "fail")): 1,
+        ("shadowdiff_verdict", ("shop", "pass")): 0,
+        ("shadowdiff_verdict", ("shop", "insufficient")): 0,
+        ("shadowdiff_gate_threshold", ("shop", "max_mismatch_ratio")): 0.001,
+        ("shadowdiff_candidate_failures_total", ("shop", "timeout")): 2,
         ("shadowdiff_buffer_observations", ("shop", "primary")): 3,
         ("shadowdiff_store_up", ()): 1,
         ("shadowdiff_store_info", ("redis", "7.0.15", "true")): 1,
@@ -112,7 +117,7 @@ async def test_a_route_has_all_its_results_from_zero() -> None:
 async def test_a_ratio_of_nothing_is_no_sample() -> None:
     """A quiet target shows neither 0 % nor 100 %."""
     found = await scraped(Stages())
-    ratios = {"shadowdiff_mismatch_ratio", "shadowdiff_coverage_ratio"}
+    ratios = {"shadowdiff_mismatch_ratio", "shadowdiff_coverage_ratio", "shadowdiff_verdict"}
     assert {labels[0] for name, labels in found if name in ratios} == {"shop"}
 
 
