@@ -24,24 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shadowdiff.compare.finding import Findings
+    from shadowdiff.compare.headers import Fields
     from shadowdiff.compare.limits import Limits
     from shadowdiff.compare.values import Value
-    from shadowdiff.model import Observation
+    from shadowdiff.model import Pair
     from shadowdiff.rules.compiled import RouteRules
 
 
 def compare_bodies(
-    primary: Observation, candidate: Observation, rules: RouteRules, limits: Limits, findings: Findings
+    pair: Pair, heads: tuple[Fields, Fields], rules: RouteRules, limits: Limits, findings: Findings
 ) -> str:
-    """Note where the bodies differ; return why they cannot be compared, empty where they could."""
-    one, other = _undone(primary, limits), _undone(candidate, limits)
-    whole = rules.root.effect.ignore
+    """Note where the bodies differ; return why they cannot be compared, empty where they could.
+
+    heads: the header fields that a comparison rests on, of each side.
+    """
+    primary, candidate = pair.primary, pair.candidate
+    one, other = _undone(primary.body, heads[0], limits), _undone(candidate.body, heads[1], limits)
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
-            _by_form(one, other, (_media(primary), _media(candidate)), rules, findings)
+            _by_form(one, other, (_media(heads[0]), _media(heads[1])), rules, findings)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"
+    whole = rules.root.effect.ignore
     if isinstance(one, CodingError) and isinstance(other, CodingError):
         if primary.body != candidate.body:
             compare_bytes(primary.body, candidate.body, findings, whole)
@@ -50,9 +55,12 @@ def compare_bodies(
     return ""
 
 
-def _undone(side: Observation, limits: Limits) -> bytes | CodingError:
+def _undone(body: bytes, head: Fields, limits: Limits) -> bytes | CodingError:
+    codings = all_of(head, b"content-encoding")
+    if not codings and len(body) <= limits.decoded_bytes:
+        return body
     try:
-        return undo(side.body, b",".join(all_of(side.headers, b"content-encoding")), limits)
+        return undo(body, b",".join(codings), limits)
     except CodingError as error:
         return error
 
@@ -61,8 +69,8 @@ def _outcome(body: bytes | CodingError) -> str:
     return f"{len(body)} bytes" if isinstance(body, bytes) else f"undecodable: {body}"
 
 
-def _media(side: Observation) -> Media:
-    return media_of(value_of(side.headers, b"content-type"))
+def _media(head: Fields) -> Media:
+    return media_of(value_of(head, b"content-type"))
 
 
 def _by_form(one: bytes, other: bytes, media: tuple[Media, Media], rules: RouteRules, findings: Findings) -> None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.bodies import compare_bodies
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.headers import compare_headers, relevant
+from shadowdiff.compare.headers import compare_headers, hosts_of, relevant
 from shadowdiff.compare.outcome import incomparable, overlong, settled, status_difference
 from shadowdiff.compare.required import unmet
 from shadowdiff.model import Comparison, Result
 
 if TYPE_CHECKING:
     from shadowdiff.compare.limits import Limits
-    from shadowdiff.model import Observation, Pair
+    from shadowdiff.model import Pair
     from shadowdiff.rules import CompiledRules
 
 MATCH: Final = Comparison(result=Result.MATCH)
@@ -30,29 +30,26 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits) -> Comparison:
         return decided
     primary, candidate = pair.primary, pair.candidate
     route = rules.for_route(pair.route, primary.method)
-    reason = ""
     if route.requirements and (reason := unmet(pair, route.requirements, limits)):
         return incomparable(reason)
-    truncated = primary.truncated or candidate.truncated
-    if primary.body == candidate.body and not truncated and _agree(primary, candidate, limits):
+    alike = primary.status == candidate.status and primary.body == candidate.body
+    truncated = primary.body_bytes > len(primary.body) or candidate.body_bytes > len(candidate.body)
+    alike = alike and not truncated
+    if alike and primary.headers == candidate.headers:
+        return MATCH
+    heads = relevant(primary.headers, limits), relevant(candidate.headers, limits)
+    if alike and heads[0] == heads[1]:
         return MATCH
     findings = Findings(limits)
+    reason = ""
     if primary.status != candidate.status:
         findings.add(status_difference(primary, candidate, route.status))
-    compare_headers(primary, candidate, route, limits, findings)
+    if heads[0] != heads[1]:
+        compare_headers(heads, hosts_of(pair), route, findings)
     if not truncated:
-        reason = compare_bodies(primary, candidate, route, limits, findings)
+        reason = compare_bodies(pair, heads, route, limits, findings)
     elif lost := overlong(pair):
         findings.add(lost)
     else:
         reason = "truncated"
     return incomparable(reason) if reason and not findings.counted else findings.comparison()
-
-
-def _agree(primary: Observation, candidate: Observation, limits: Limits) -> bool:
-    """Whether status and all that is compared of the headers are equal as they stand."""
-    if primary.status != candidate.status:
-        return False
-    if primary.headers == candidate.headers:
-        return True
-    return relevant(primary.headers, limits) == relevant(candidate.headers, limits)

@@ -48,11 +48,13 @@ class Findings:
             self.unlisted += 1
             return
         exact, pattern = spell(path)
+        if len(exact) > self._limits.path_chars:
+            exact, pattern = bounded(exact, self._limits.path_chars), bounded(pattern, self._limits.path_chars)
         chars = self._limits.value_chars
         into.append(
             Difference(
-                path=bounded(exact, self._limits.path_chars),
-                pattern=bounded(pattern, self._limits.path_chars),
+                path=exact,
+                pattern=pattern,
                 kind=kind,
                 primary=show(one, chars),
                 candidate=show(other, chars),
@@ -136,4 +138,4 @@ def show(value: Value | Missing, chars: int) -> str | None:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         text = write_some(value, chars)
-    return bounded(text, chars)
+    return text if len(text) <= chars else bounded(text, chars)

@@ -18,23 +18,27 @@ from shadowdiff.model import Kind
 if TYPE_CHECKING:
     from shadowdiff.compare.finding import Findings
     from shadowdiff.compare.limits import Limits
-    from shadowdiff.model import Headers, Observation
+    from shadowdiff.model import Headers, Pair
     from shadowdiff.rules.compiled import Effect, RouteRules
+
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields in order, names in lower case."""
 
 
 @lru_cache(maxsize=64)
 def compared_names(names: tuple[str, ...]) -> frozenset[bytes]:
     """Return the fields to compare as bytes, with the coding, which the body's equality rests on."""
-    return frozenset(name.encode() for name in names) | {b"content-encoding"}
+    return frozenset(name.encode() for name in names) | {b"content-encoding", b"content-type"}
 
 
-def relevant(headers: Headers, limits: Limits) -> list[tuple[bytes, bytes]]:
+def relevant(headers: Headers, limits: Limits) -> Fields:
     """Return the fields that a comparison rests on, in order."""
     names = compared_names(limits.headers)
     return [field for field in headers if field[0] in names]
 
 
-def value_of(headers: Headers, name: bytes) -> bytes:
+def value_of(headers: Fields | Headers, name: bytes) -> bytes:
     """Return the first value of a field; empty where there is none."""
     for field, value in headers:
         if field == name:
@@ -42,27 +46,25 @@ def value_of(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
-def all_of(headers: Headers, name: bytes) -> list[bytes]:
+def all_of(headers: Fields | Headers, name: bytes) -> list[bytes]:
     """Return the values of a field in order."""
     return [value for field, value in headers if field == name]
 
 
-def compare_headers(
-    primary: Observation, candidate: Observation, rules: RouteRules, limits: Limits, findings: Findings
-) -> None:
-    """Note the fields that differ."""
-    one, other = relevant(primary.headers, limits), relevant(candidate.headers, limits)
-    if one == other:
-        return
-    hosts = frozenset((primary.host.lower(), candidate.host.lower()))
+def hosts_of(pair: Pair) -> frozenset[str]:
+    """Return the names that stand for the service itself in a pair."""
+    return frozenset((pair.primary.host.lower(), pair.candidate.host.lower()))
+
+
+def compare_headers(heads: tuple[Fields, Fields], hosts: frozenset[str], rules: RouteRules, findings: Findings) -> None:
+    """Note the fields that differ, of those that a comparison rests on."""
+    one, other = heads
     names = {name for name, _ in one} | {name for name, _ in other}
     for name in sorted(names - {b"content-encoding"}):
-        left = [value for field, value in one if field == name]
-        right = [value for field, value in other if field == name]
+        left, right = all_of(one, name), all_of(other, name)
         if left == right:
             continue
-        said = readings(name, left, hosts)
-        against = readings(name, right, hosts)
+        said, against = readings(name, left, hosts), readings(name, right, hosts)
         for part in [*said, *(part for part in against if part not in said)]:
             if said.get(part) != against.get(part):
                 _note(name, part, (said.get(part), against.get(part)), rules, findings)
