@@ -20,6 +20,9 @@ from tests.integration.service.scripts import end
 if TYPE_CHECKING:
     from shadowdiff.store import Script
 
+_TEXTS = frozenset({b"$", b"=", b"!"})
+_ITEMS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
+
 Words = list[bytes]
 Ask = Callable[[], Awaitable[bytes]]
 OnCall = Callable[[Words, Ask], Awaitable[bytes | None]]
@@ -37,26 +40,30 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 async def read_call(reader: asyncio.StreamReader) -> tuple[bytes, Words]:
     """Return one call as it came, and its words."""
-    raw = await _line(reader)
+    raw = [await _line(reader)]
     words: Words = []
-    for _ in range(int(raw[1:])):
+    for _ in range(int(raw[0][1:])):
         head = await _line(reader)
         word = await reader.readexactly(int(head[1:]) + 2)
         words.append(word[:-2])
-        raw += head + word
-    return raw, words
+        raw += (head, word)
+    return b"".join(raw), words
 
 
 async def read_reply(reader: asyncio.StreamReader) -> bytes:
-    """Return one whole RESP2 reply as it came."""
-    raw = await _line(reader)
-    kind, rest = raw[:1], raw[1:]
-    if kind == b"$" and int(rest) >= 0:
-        raw += await reader.readexactly(int(rest) + 2)
-    elif kind == b"*":
-        for _ in range(int(rest)):
-            raw += await read_reply(reader)
-    return raw
+    """Return one whole reply as it came, in RESP2 or RESP3."""
+    parts: list[bytes] = []
+    left = 1
+    while left:
+        head = await _line(reader)
+        parts.append(head)
+        kind, rest = head[:1], head[1:]
+        if kind in _TEXTS and int(rest) >= 0:
+            parts.append(await reader.readexactly(int(rest) + 2))
+        elif kind in _ITEMS and int(rest) > 0:
+            left += int(rest) * _ITEMS[kind]
+        left -= 1
+    return b"".join(parts)
 
 
 def runs(words: Words, script: Script) -> bool:
@@ -73,10 +80,9 @@ def is_an_error(answer: bytes) -> bool:
 
 def parked(words: Words) -> list[Observation]:
     """Return the observations that a call of the park script brings."""
-    keys = int(words[2])
-    targets = int(words[3 + keys + 4])
-    payloads = words[3 + keys + 5 + 1 :: 2]
-    digests = [key[-16:] for key in words[3 + 1 + 5 * targets : 3 + keys]]
+    keys = words[3 : 3 + int(words[2])]
+    digests = [key[-16:] for key in keys if b"}:o:" in key]
+    payloads = words[-2 * len(digests) :][1::2]
     codec = Codec()
     return [codec.decode(digest, payload) for digest, payload in zip(digests, payloads, strict=True)]
 
