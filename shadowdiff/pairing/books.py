@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from shadowdiff.pairing import names
+from shadowdiff.store import said
 
 if TYPE_CHECKING:
     from shadowdiff.store import Store
@@ -62,7 +63,7 @@ class BookKeeper:
             try:
                 await self.tell()
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("the books wait for the store", extra={"error": repr(error)})
+                log.warning("the books wait for the store", extra={"error": said(error)})
             await asyncio.sleep(EVERY_S)
 
     async def tell(self, *, leaving: bool = False) -> None:

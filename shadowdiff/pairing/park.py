@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from shadowdiff.model import Observation, Side
 from shadowdiff.pairing import names
 from shadowdiff.pairing.key import is_shared, key_of
+from shadowdiff.store import said
 
 if TYPE_CHECKING:
     from shadowdiff.pairing.codec import Codec
@@ -223,7 +224,7 @@ class Parker:
             try:
                 await self._store.run(names.PARK, flush.shard, keys, args)
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("parking waits for the store", extra={"error": repr(error), "queued": self.queued})
+                log.warning("parking waits for the store", extra={"error": said(error), "queued": self.queued})
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
             else:

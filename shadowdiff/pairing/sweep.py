@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import Codec, UndecodableError
+from shadowdiff.store import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +72,7 @@ class Sweeper:
                 try:
                     await self._sweep_dry(shard)
                 except (RedisError, OSError, TimeoutError) as error:
-                    log.warning("the sweep waits for the store", extra={"error": repr(error)})
+                    log.warning("the sweep waits for the store", extra={"error": said(error)})
                     break
             await asyncio.sleep(EVERY_S)
 

@@ -35,6 +35,7 @@ from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.model import UNKNOWN_TARGET, Side
 from shadowdiff.pairing import identifier, read_ledger
 from shadowdiff.pairing.sample import SPAN, fnv1a32
+from shadowdiff.store import said
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -112,7 +113,7 @@ class Doctor:
                 await self._write_orphans()
                 await self._write_process()
             except _AWAY as error:
-                log.debug("the evidence waits for the store", extra={"error": repr(error)})
+                log.debug("the evidence waits for the store", extra={"error": said(error)})
             await asyncio.sleep(EVERY_S)
 
     async def diagnosis(self, target: str | None = None) -> Diagnosis:
@@ -122,7 +123,7 @@ class Doctor:
             await self._write_process()
             evidence = await self._evidence()
         except _AWAY as error:
-            log.warning("a diagnosis without the store", extra={"error": repr(error)})
+            log.warning("a diagnosis without the store", extra={"error": said(error)})
             evidence = self._alone()
         found = diagnose(evidence)
         if target is None:

@@ -2,6 +2,6 @@
 
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
-from shadowdiff.store.store import Store, StoreMisfitError, connect
+from shadowdiff.store.store import Store, StoreMisfitError, connect, said
 
-__all__ = ["Keys", "Script", "Store", "StoreMisfitError", "connect"]
+__all__ = ["Keys", "Script", "Store", "StoreMisfitError", "connect", "said"]

@@ -35,6 +35,11 @@ class StoreMisfitError(Exception):
     """The store was written with other settings than the configuration's."""
 
 
+def said(error: BaseException) -> str:
+    """Return what an error is and says; redis-py's own `repr` leaves the message out."""
+    return f"{type(error).__name__}: {error}"
+
+
 def connect(url: str) -> Redis:
     """Return a client for `url` (redis://, rediss://, unix://) that never retries by itself."""
     made: Redis = cast("Any", Redis).from_url(
@@ -86,7 +91,7 @@ class Store:
             raise
         except (RedisError, OSError, TimeoutError) as error:
             if self.up:
-                log.warning("the store does not answer", extra={"error": repr(error)})
+                log.warning("the store does not answer", extra={"error": said(error)})
             self.up = False
             raise
         if not self.up:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.pairing import commit
+from shadowdiff.store import said
 from shadowdiff.worker.judge import Judgement
 from shadowdiff.worker.pool import is_large
 
@@ -90,7 +91,7 @@ class Worker:
                 except (RedisError, OSError, TimeoutError) as error:
                     # The store may have come back empty, without our groups.
                     self._opened = self._opened and not isinstance(error, ResponseError)
-                    log.warning("claiming waits for the store", extra={"error": repr(error)})
+                    log.warning("claiming waits for the store", extra={"error": said(error)})
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RETRY_MOST_S)
                     continue
@@ -149,7 +150,7 @@ class Worker:
                 mine = await commit(self._store, self._shard, batch)
                 break
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("committing waits for the store", extra={"error": repr(error), "pairs": len(batch)})
+                log.warning("committing waits for the store", extra={"error": said(error), "pairs": len(batch)})
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
         for judgement, acknowledged in zip(judgements, mine, strict=True):

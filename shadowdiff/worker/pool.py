@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from shadowdiff.compare import Limits, compare
 from shadowdiff.rules import compile_rules
+from shadowdiff.store import said
 from shadowdiff.worker.judge import incomparable
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Comparer:
             if link.poll(time_s):
                 return cast("Comparison", link.recv())
         except (EOFError, OSError) as error:
-            log.warning("a comparing process ended", extra={"error": repr(error), "route": job[0].route})
+            log.warning("a comparing process ended", extra={"error": said(error), "route": job[0].route})
             self.kill()
             return incomparable("comparison_crashed")
         log.warning("a comparison took too long", extra={"limit_s": time_s, "route": job[0].route})
