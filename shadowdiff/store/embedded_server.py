@@ -193,6 +193,10 @@ async def ask(socket: Path, command: bytes, timeout_s: float = 1.0) -> bytes:
                 await writer.wait_closed()
 
 
+MAX_MEMORY: Final = "1gb"
+"""What the server may hold; past it nothing more is parked, and the intake sheds until pairs and windows end."""
+
+
 class Server:
     """A server's place: its configuration, its socket, and the process while there is one."""
 
@@ -309,6 +313,7 @@ aof-load-truncated yes
 aof-use-rdb-preamble yes
 auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 16mb
+maxmemory {MAX_MEMORY}
 maxmemory-policy noeviction
 """
 
