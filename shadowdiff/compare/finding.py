@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 Path = tuple["Path", "str | int"] | None
 """A place as its parent and the last step; None is the root."""
 
-_SEVERITY: Final = {
-    Kind.STATUS: Severity.BREAKING,
-    Kind.TYPE: Severity.BREAKING,
-    Kind.REMOVED: Severity.BREAKING,
-    Kind.ADDED: Severity.ADDITIVE,
-}
+_USUAL_CHARS: Final = 64
+_MAX_STEPS: Final = 8192
+_VALUE: Final = Kind.VALUE
+_ADDED: Final = Kind.ADDED
+_BREAKING: Final = (Kind.TYPE, Kind.REMOVED, Kind.STATUS)
+_OF_VALUE: Final = Severity.VALUE
+
+
+def severity_of(kind: Kind) -> Severity:
+    """Return what a difference of this kind means to a client of v1."""
+    if kind in _BREAKING:
+        return Severity.BREAKING
+    return Severity.ADDITIVE if kind is _ADDED else _OF_VALUE
 
 
 class Findings:
@@ -58,7 +65,7 @@ class Findings:
                 kind=kind,
                 primary=show(one, chars),
                 candidate=show(other, chars),
-                severity=_SEVERITY.get(kind, Severity.VALUE),
+                severity=_OF_VALUE if kind is _VALUE else severity_of(kind),
                 rule=rule,
             )
         )
@@ -71,7 +78,7 @@ class Findings:
         if len(into) >= bound:
             self.unlisted += 1
             return
-        severity = _SEVERITY.get(kind, Severity.VALUE)
+        severity = severity_of(kind)
         if kind is Kind.HEADER and (one is None or other is None):
             severity = Severity.ADDITIVE if one is None else Severity.BREAKING
         chars = self._limits.value_chars
@@ -114,18 +121,28 @@ def bounded(text: str, chars: int) -> str:
 
 def spell(path: Path) -> tuple[str, str]:
     """Return the normalized path, and the same with indexes collapsed."""
-    steps: list[str] = []
-    patterns: list[str] = []
+    exact = pattern = ""
     while path is not None:
         path, step = path
         if isinstance(step, str):
-            spelled = name_step(step)
-            steps.append(spelled)
-            patterns.append(spelled)
+            spelled = _STEPS.get(step) or _spell_step(step)
+            exact = spelled + exact
+            pattern = spelled + pattern
         else:
-            steps.append(f"[{step}]")
-            patterns.append("[*]")
-    return "$" + "".join(reversed(steps)), "$" + "".join(reversed(patterns))
+            exact = f"[{step}]{exact}"
+            pattern = "[*]" + pattern
+    return "$" + exact, "$" + pattern
+
+
+_STEPS: Final[dict[str, str]] = {}
+"""How usual names are spelled, so that it is worked out once; bounded."""
+
+
+def _spell_step(name: str) -> str:
+    spelled = name_step(name)
+    if len(name) <= _USUAL_CHARS and len(_STEPS) < _MAX_STEPS:
+        _STEPS[name] = spelled
+    return spelled
 
 
 def show(value: Value | Missing, chars: int) -> str | None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TRIAL: Final = Limits(differences=1, covered=0, value_chars=16, path_chars=16)
 _MAX_TRIALS: Final = 5000
 _FEW: Final = 8
+_VALUE: Final = Kind.VALUE
+_TYPE: Final = Kind.TYPE
 FLOATS: Final = 1
 DECIMALS: Final = 2
 STRICT: Final = 3
@@ -91,14 +93,16 @@ class Walker:
                 return
             for rename in effect.renames:
                 other = self._renamed(one, other, path, rename)
-        if type(one) is dict and type(other) is dict:
+        here = type(one)
+        if here is not type(other):
+            kind = _VALUE if kind_of(one) == kind_of(other) else _TYPE
+            self._findings.body(path, kind, one, other, effect.schema if kind is _VALUE else None)
+        elif isinstance(one, dict) and isinstance(other, dict):
             self._object(one, other, path, state)
-        elif type(one) is type(other) and isinstance(one, list) and isinstance(other, list):
+        elif isinstance(one, list) and isinstance(other, list):
             self._array(one, other, path, state)
         else:
-            kind = Kind.VALUE if kind_of(one) == kind_of(other) else Kind.TYPE
-            rule = effect.schema if kind is Kind.VALUE else None
-            self._findings.body(path, kind, one, other, rule)
+            self._findings.body(path, _VALUE, one, other, effect.schema)
 
     def _covered(self, one: Value, other: Value, path: Path, effect: Effect) -> bool:
         rule = effect.ignore
@@ -106,7 +110,7 @@ class Walker:
             rule = next((leaf.label for leaf in effect.leaves if covers(leaf, one, other)), None)
         if rule is None:
             return False
-        kind = Kind.VALUE if kind_of(one) == kind_of(other) else Kind.TYPE
+        kind = _VALUE if kind_of(one) == kind_of(other) else _TYPE
         self._findings.body(path, kind, one, other, rule)
         return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
@@ -230,21 +229,11 @@ class _Parser:
         raise PathError(f"{self._text!r} at position {self._at}: {expected}")
 
 
-_USUAL_CHARS: Final = 64
 _PLAIN: Final = re.compile(r"[^\x00-\x1f'\\\ud800-\udfff]*")
 
 
 def name_step(name: str) -> str:
-    """Return `['name']` with the escapes of RFC 9535 section 2.7; the steps of usual names are remembered."""
-    return _usual_step(name) if len(name) <= _USUAL_CHARS else _quoted_step(name)
-
-
-@lru_cache(maxsize=8192)
-def _usual_step(name: str) -> str:
-    return _quoted_step(name)
-
-
-def _quoted_step(name: str) -> str:
+    """Return `['name']` with the escapes of RFC 9535 section 2.7."""
     if _PLAIN.fullmatch(name):
         return f"['{name}']"
     quoted = json.dumps(name, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
