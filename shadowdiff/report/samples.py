@@ -8,6 +8,8 @@ so a v2 that fails every request cannot fill the store however fast it does so.
 
 from __future__ import annotations
 
+import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,7 +20,7 @@ from shadowdiff.report.redaction import HeaderTexts, Redactor
 from shadowdiff.report.unpacking import header, media_type, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shadowdiff.model import Headers
     from shadowdiff.model.reader import StoreReader
@@ -28,6 +30,8 @@ _LISTS: Final = 256
 _LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
 _ALL: Final = 1_000_000
+_READ_AT_ONCE: Final = 500
+"""Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
 _TIME_DIGITS: Final = 13
 _MAX_PLAIN: Final = 64 * 1024 * 1024
 
@@ -139,15 +143,17 @@ async def newest_samples(
 ) -> list[Summary]:
     """Return the newest samples' summaries, at most `limit`, none older than `since_ms`."""
     lines = await reader.newest(_index_key(target, result), _ALL if wanted else limit)
-    fresh = (line for line in lines if int(line[:_TIME_DIGITS]) >= since_ms)
-    found: list[Summary] = []
-    for line in fresh:
-        summary = msgspec.msgpack.decode(line[_TIME_DIGITS:], type=Summary)
-        if wanted is None or wanted(summary):
-            found.append(summary)
-        if len(found) >= limit:
-            break
-    return found
+    if len(lines) <= _READ_AT_ONCE:
+        return _chosen(lines, limit, wanted, since_ms)
+    return await asyncio.to_thread(_chosen, lines, limit, wanted, since_ms)
+
+
+def _chosen(
+    lines: Sequence[bytes], limit: int, wanted: Callable[[Summary], bool] | None, since_ms: int
+) -> list[Summary]:
+    fresh = (line[_TIME_DIGITS:] for line in lines if int(line[:_TIME_DIGITS]) >= since_ms)
+    summaries = (msgspec.msgpack.decode(line, type=Summary) for line in fresh)
+    return list(islice(filter(wanted, summaries) if wanted else summaries, limit))
 
 
 async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> Sample | None:

@@ -197,3 +197,10 @@ async def test_no_secret_comes_to_rest() -> None:
     index = b"".join(write.value for write in writes if isinstance(write, Push) and "item" not in write.key)
     assert (0, 0) == (kept.count(secret), index.count(secret.encode()))
     assert kept.count("‹redacted:") >= 8
+
+
+async def test_many_samples_are_read_as_few_are() -> None:
+    """Newest first, up to the limit, however many there are."""
+    settings = msgspec.structs.replace(SETTINGS, keep=2000)
+    listed = await newest_samples(_store(*[mismatch()] * 700, settings=settings), "shop", 600)
+    assert [AT_MS + 699 - n for n in range(600)] == [line.at_ms for line in listed]
