@@ -74,9 +74,14 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-        code = self.process.wait(timeout=WITHIN_S)
-        self.process = None
-        return code
+        try:
+            return self.process.wait(timeout=WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
 
     def url(self, port: str, path: str) -> str:
         """Return the URL of a path on one of the ports."""

@@ -94,6 +94,10 @@ class Store:
                 log.warning("the store does not answer", extra={"error": said(error)})
             self.up = False
             raise
+        if task.cancelling() > cancels:
+            # redis-py sends under asyncio.wait_for, which up to Python 3.11 swallows a cancellation that comes as
+            # the sending ends (bpo-37658): a loop over calls to Redis would never end.
+            raise asyncio.CancelledError
         if not self.up:
             log.info("the store answers")
         self.up = True

@@ -90,15 +90,16 @@ async def test_every_accepted_pair_counts_once(link: RedisLink, tmp_path: Path) 
     async with v2(says(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
         service = Service(tmp_path, config)
-        for kill in range(KILLS):
-            await asyncio.to_thread(service.start)
-            await _loaded_until_held(service, gate, numbers, after=kill % 2 == 1)
-            assert service.stop(signal.SIGKILL) == -signal.SIGKILL
-        await asyncio.to_thread(service.start)
         try:
+            for kill in range(KILLS):
+                await asyncio.to_thread(service.start)
+                await _loaded_until_held(service, gate, numbers, after=kill % 2 == 1)
+                assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+            await asyncio.to_thread(service.start)
             await _audit(service, link, gate)
         finally:
-            await asyncio.to_thread(service.stop)
+            if service.process is not None:
+                await asyncio.to_thread(service.stop, signal.SIGKILL)
 
 
 async def _loaded_until_held(service: Service, gate: CommitGate, numbers: itertools.count[int], *, after: bool) -> None:

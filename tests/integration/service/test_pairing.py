@@ -132,5 +132,3 @@ async def _send(world: World, side: str, request_id: str) -> None:
         assert await world.mesh.record(request_id, b"{}", h_content_type=JSON) == 202
     else:
         assert await world.mesh.mirror(request_id) == 202
-
-
