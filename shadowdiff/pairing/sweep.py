@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.1
 MOST_DUE = 200
 EXAMPLES = 50
-"""Many at once, and seldom: of a burst both halves of a request are likely to be among them."""
+"""Of each target and stretch; many at once, so that both halves of a request are likely to be among them."""
 EXAMPLES_EVERY_S = 1.0
 EXAMPLE_BYTES = 65_536
 
@@ -63,7 +63,7 @@ class Sweeper:
         self._on_orphans = on_orphans
         self._on_depth = on_depth
         self._depths = [0] * store.shards
-        self._examples_at_s: dict[str, float] = {}
+        self._examples: dict[str, tuple[float, int]] = {}
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -98,8 +98,7 @@ class Sweeper:
         return most
 
     async def _settle(self, shard: int, target: str, keys: Iterable[bytes]) -> None:
-        now_s = asyncio.get_running_loop().time()
-        wants_examples = now_s - self._examples_at_s.get(target, -EXAMPLES_EVERY_S) >= EXAMPLES_EVERY_S
+        wanted = self._examples_wanted(target)
         head = len(self._store.keys.name(shard, b""))
         answer: Any = await self._store.run(
             names.SWEEP,
@@ -107,7 +106,7 @@ class Sweeper:
             [*names.of_target(target), *(key[head:] for key in keys)],
             [
                 *self._settings.times_ms(),
-                EXAMPLES if wants_examples else 0,
+                wanted,
                 EXAMPLE_BYTES,
             ],
         )
@@ -118,5 +117,14 @@ class Sweeper:
             except UndecodableError as error:
                 log.warning("an orphan cannot be read", extra={"target": target, "error": str(error)})
         if orphans:
-            self._examples_at_s[target] = now_s
+            self._examples[target] = (self._examples[target][0], wanted - len(orphans))
             self._on_orphans(orphans)
+
+    def _examples_wanted(self, target: str) -> int:
+        """Return how many examples a target may still give in this stretch of time."""
+        now_s = asyncio.get_running_loop().time()
+        since_s, left = self._examples.get(target, (-EXAMPLES_EVERY_S, 0))
+        if now_s - since_s >= EXAMPLES_EVERY_S:
+            since_s, left = now_s, EXAMPLES
+        self._examples[target] = (since_s, left)
+        return left
