@@ -55,12 +55,12 @@ def _show(diagnosis: Diagnosis) -> None:
         if at:
             out.print()
         out.print(_head(finding))
-        out.print(Padding(text(finding.explanation), (0, 0, 0, INDENT)))
+        out.print(Padding(text(finding.explanation), (0, 0, 0, INDENT), expand=False))
         for example in finding.examples:
-            out.print(Padding(_beside(example), (1, 0, 1, INDENT)))
-        out.print(Padding(Text.assemble(("way out: ", "bold"), text(finding.way_out)), (0, 0, 0, INDENT)))
+            out.print(Padding(_beside(example), (1, 0, 1, INDENT), expand=False))
+        out.print(Padding(Text.assemble(("way out: ", "bold"), text(finding.way_out)), (0, 0, 0, INDENT), expand=False))
         for line in finding.lines:
-            out.print(Padding(text(line, "cyan"), (0, 0, 0, 2 * INDENT)), soft_wrap=True)
+            out.print(Padding(text(line, "cyan"), (0, 0, 0, 2 * INDENT), expand=False), soft_wrap=True)
 
 
 def _head(finding: Finding) -> Text:

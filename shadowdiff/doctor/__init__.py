@@ -1,6 +1,6 @@
 """Why nothing pairs: evidence in, findings out, each with two halves side by side and the way out.
 
-`evidence` says what is judged by, `arrivals`, `unpaired`, `candidate` and `ground` find, `diagnose` joins them.
+`evidence` says what is judged by; `arrivals`, `unpaired`, `strangers`, `candidate` and `ground` find; `diagnose` joins.
 `notes` counts what pairs tell, `recent` forgets what is long past.
 """
 

@@ -46,7 +46,7 @@ def unknown_hosts(evidence: Evidence) -> Iterator[Finding]:
             "A request belongs to the target whose `hosts` hold its Host header (Envoy's `-shadow` and the port do not "
             f"matter). Configured {'is' if len(known) == 1 else 'are'} {listed(known) or 'none'}."
         ),
-        way_out="If it is the service you mean, name this host too, and reload. If not, mirror and record fewer routes.",
+        way_out="If it is the service you mean, name this host too, and reload. If not, mirror fewer routes.",
         lines=_hosts_yaml(patient, hosts),
         examples=tuple(_host_example(seen, known, at) for at in range(min(_SHOWN, len(hosts)))),
     )
@@ -180,7 +180,7 @@ def refused(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
         explanation=f"The recorder was told why: {reasons[0].what}"
         if reasons
         else "The recorder was told why, by a 4xx.",
-        way_out="Take the recorder of this version (recorder/envoy/record.lua, recorder/python), or send what it names.",
+        way_out="Take the recorder of this version (record.lua, or the middleware), or send what it names.",
         examples=tuple(
             Example(primary="what was refused", candidate="why", rows=(Row("record", misfit.last_path, misfit.what),))
             for misfit in reasons[:1]

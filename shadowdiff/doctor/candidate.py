@@ -143,7 +143,7 @@ def incomparable(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
         target=patient.target.name,
         title=f"Of {plural(seen, 'pair')}, {sum(reasons.values()):,} cannot be compared.",
         explanation=f"Halves do find each other. Why nothing can be said of them: {counted}.",
-        way_out="Bodies cut short need a larger MAX in record.lua and `limits.body` here; a v1 that fails needs mending.",
+        way_out="Bodies cut short need a larger MAX in record.lua and `limits.body` here; a v1 that fails, mending.",
         lines=(f"shadowdiff samples --target {patient.target.name} --incomparable",),
         examples=_example(patient, "incomparable"),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.doctor import arrivals, candidate, ground, unpaired
+from shadowdiff.doctor import arrivals, candidate, ground, strangers, unpaired
 from shadowdiff.doctor.finding import Diagnosis, Finding, Gravity
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PATIENT: Final[tuple[Callable[[Evidence, Patient], Iterator[Finding]], ...]] = 
     arrivals.shed,
     unpaired.too_late,
     unpaired.shared_ids,
-    unpaired.strangers,
+    strangers.strangers,
     unpaired.missing_records,
     unpaired.still_waiting,
     candidate.fails,

@@ -31,7 +31,7 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             title="The store does not answer.",
             explanation="Both halves wait for each other in Redis. While it is away, nothing can pair; what comes is "
             "held in memory, and shed beyond a bound.",
-            way_out="Look whether `store.url` is right, whether Redis runs, and whether a NetworkPolicy lets this pod reach it.",
+            way_out="See that `store.url` is right, that Redis runs, and that a NetworkPolicy lets this pod reach it.",
         )
         return
     if not ground.durable:
@@ -40,7 +40,7 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             gravity=Gravity.WARNING,
             target="",
             title=f"The store ({ground.backend}) lives in this process and ends with it.",
-            explanation="Another pod sees nothing of it: with two pods, halves that arrive at different ones never pair.",
+            explanation="Another pod sees nothing of it: with two, halves that arrive at different ones never pair.",
             way_out="Name a Redis, or put redis-server or valkey-server on PATH:",
             lines=("store: {url: redis://redis:6379/0}",),
         )
@@ -49,7 +49,7 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             code="store_evicts",
             gravity=Gravity.ERROR if ground.evicted else Gravity.WARNING,
             target="",
-            title=f"Redis may throw keys away (maxmemory-policy {ground.policy}); it did so {plural(ground.evicted, 'time')}.",
+            title=f"Redis may throw keys away (maxmemory-policy {ground.policy}): {ground.evicted:,} so far.",
             explanation="A half that is thrown away leaves the other one alone, and the books no longer balance.",
             way_out="Give Redis enough memory, and let it refuse rather than forget:",
             lines=("redis-cli config set maxmemory-policy noeviction",),

@@ -1,4 +1,4 @@
-"""Diagnose halves that arrive and never meet: by their ids, their paths, their times, or since they were not chosen alike.
+"""Diagnose halves that arrive and stay alone: too late, not to be told apart, or not chosen alike on both sides.
 
 In: evidence.  Out: findings, none where what stays alone is explained by what else was found.
 Holds: pure.  A share below what the gate allows is coverage, and no fault.
@@ -6,12 +6,10 @@ Holds: pure.  A share below what the gate allows is coverage, and no fault.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.doctor.arrivals import NOTABLE, beside, listed
+from shadowdiff.doctor.arrivals import NOTABLE, beside
 from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, percent, plural
-from shadowdiff.doctor.partners import Link, Reason, links
 from shadowdiff.model import Side
 
 if TYPE_CHECKING:
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     from shadowdiff.doctor.evidence import Evidence, Orphan, Patient
 
 _SHOWN: Final = 2
-_TELLING: Final = 0.2
-"""The share of the smaller side's orphans that must have one reason before it is named."""
-_PAIRED_BY_CHANCE: Final = 0.01
 _ENOUGH: Final = 20
 """Fewer decided halves say nothing of how they were chosen."""
 _ENOUGH_DRAWS: Final = 10
@@ -47,6 +42,11 @@ class Fates(NamedTuple):
         return self.alone / self.decided if self.decided else 0.0
 
 
+def allowed(patient: Patient) -> float:
+    """Return the share of v1's answers that may stay alone: what the gate's coverage leaves."""
+    return max(NOTABLE, 1 - patient.target.gate.min_coverage)
+
+
 def fates(patient: Patient, side: Side) -> Fates:
     """Return one side's fates; an orphan whose half came too late is not counted as alone."""
     other = Side.CANDIDATE if side is Side.PRIMARY else Side.PRIMARY
@@ -67,12 +67,12 @@ def too_late(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
             code="too_late",
             gravity=Gravity.ERROR if late > parked * (1 - NOTABLE) else Gravity.WARNING,
             target=patient.target.name,
-            title=f"{late:,} of {parked:,} {who} came after the window of {_seconds(evidence.window_s)} had ended.",
+            title=f"{late:,} of {parked:,} {who} came after the window of {seconds(evidence.window_s)} had ended.",
             explanation=(
-                f"v2 may take {_seconds(longest_s)} ({_seconds(candidate.queue_timeout_s)} in the queue and "
-                f"{_seconds(candidate.timeout_s)} to answer); a half waits {_seconds(evidence.window_s)} for its partner."
+                f"v2 may take {seconds(longest_s)} ({seconds(candidate.queue_timeout_s)} in the queue and "
+                f"{seconds(candidate.timeout_s)} to answer); a half waits {seconds(evidence.window_s)}."
                 if side is Side.CANDIDATE
-                else f"Whatever sends the records holds them for longer than {_seconds(evidence.window_s)}."
+                else f"Whatever sends the records holds them for longer than {seconds(evidence.window_s)}."
             ),
             way_out=(
                 "Make `pairing.window` longer than v2 may take, or `candidate.timeout` shorter:"
@@ -102,37 +102,11 @@ def shared_ids(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     )
 
 
-def strangers(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
-    """Find halves that are there on both sides and have different keys."""
-    primary, candidate = fates(patient, Side.PRIMARY), fates(patient, Side.CANDIDATE)
-    if primary.share < _allowed(patient) or not primary.alone:
-        return
-    ours, theirs = patient.side(Side.PRIMARY), patient.side(Side.CANDIDATE)
-    elsewhere = [orphan for other in evidence.patients if other is not patient for orphan in other.side(Side.CANDIDATE)]
-    found = links(ours, theirs, elsewhere)
-    proven = [link for link in found if link.proven]
-    never_pairs = primary.paired <= primary.decided * _PAIRED_BY_CHANCE
-    believed = proven or (found if never_pairs else ())
-    reasons = Counter(link.reason for link in believed)
-    needed = max(1, _TELLING * min(len(ours), max(len(theirs), 1)))
-    named = [reason for reason, number in reasons.most_common() if number >= needed]
-    for reason in named:
-        yield _stranger(patient, reason, [link for link in believed if link.reason is reason], primary.alone)
-    if named:
-        return
-    if not candidate.decided or min(primary.decided, candidate.decided) == 0:
-        return
-    if never_pairs and candidate.alone:
-        yield from _nothing_in_common(patient, ours, theirs, primary, candidate)
-    else:
-        yield from _chosen_otherwise(patient, primary, candidate)
-
-
 def missing_records(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find copies whose answer by v1 was not recorded, where v1's own halves do find their partners."""
     del evidence
     primary, candidate = fates(patient, Side.PRIMARY), fates(patient, Side.CANDIDATE)
-    if primary.share >= _allowed(patient) or candidate.share < _allowed(patient) or not primary.decided:
+    if primary.share >= allowed(patient) or candidate.share < allowed(patient) or not primary.decided:
         return
     if candidate.decided < _ENOUGH:
         return
@@ -159,9 +133,9 @@ def missing_records(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
         gravity=Gravity.WARNING,
         target=patient.target.name,
         title=f"Only {percent(share)} of the copies have a record of v1's answer.",
-        explanation="v1's recorded answers do find their partners, so ids and paths are right. Some of v1's answers are "
-        "not recorded: a pod of v1 without the recorder, or posts that its circuit breaker turned away.",
-        way_out="See that the recorder selects every pod of v1, and look at upstream_rq_pending_overflow of its cluster.",
+        explanation="v1's recorded answers do find their partners, so ids and paths are right. Some answers are not "
+        "recorded: a pod of v1 has no recorder, or its circuit breaker turned posts away.",
+        way_out="See that every pod of v1 has the recorder; look at upstream_rq_pending_overflow of its cluster.",
         examples=example,
     )
 
@@ -177,132 +151,23 @@ def still_waiting(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
         gravity=Gravity.WARNING,
         target=patient.target.name,
         title=f"Nothing has paired yet: {waiting[0]:,} of v1's answers and {waiting[1]:,} of v2's wait for a partner.",
-        explanation=f"A half waits {_seconds(evidence.window_s)}. Why it stays alone can be told from those whose time "
+        explanation=f"A half waits {seconds(evidence.window_s)}. Why it stays alone can be told from those whose time "
         "is up.",
-        way_out=f"Ask again in {_seconds(evidence.window_s)}.",
+        way_out=f"Ask again in {seconds(evidence.window_s)}.",
     )
 
 
 _DECIDED: Final = ("paired", "orphaned", "late", "ambiguous")
 
 
-def _stranger(patient: Patient, reason: Reason, found: Sequence[Link], alone: int) -> Finding:
-    """Say why halves with other keys, or at other times, missed each other."""
-    first = found[0]
-    name = patient.target.name
-    title, explanation, way_out, lines = _said(reason, first)
-    if reason is Reason.TARGETS:
-        title = f"v1's answers count for {name}, their copies for {first.candidate.host!r}, another target."
-    return Finding(
-        code=_CODES[reason],
-        gravity=Gravity.ERROR if fates(patient, Side.PRIMARY).share > 1 - NOTABLE else Gravity.WARNING,
-        target=name,
-        title=title,
-        explanation=f"{explanation} {plural(alone, 'answer')} of v1 stayed alone.",
-        way_out=way_out,
-        lines=lines,
-        examples=tuple(beside(link.primary, link.candidate) for link in found[:_SHOWN]),
-    )
-
-
-_CODES: Final = {
-    Reason.ID_HEADERS: "different_id_headers",
-    Reason.IDS: "different_ids",
-    Reason.PATHS: "paths_rewritten",
-    Reason.TARGETS: "different_targets",
-    Reason.TIMES: "too_late",
-}
-
-_SET_ID: Final = (
-    "request_headers_to_add:            # of the mirrored route, or header_mutation before the recorder",
-    '  - header: { key: x-diff-id, value: "%UNIQUE_ID%" }',
-    "    append_action: OVERWRITE_IF_EXISTS_OR_ADD",
-)
-
-
-def _said(reason: Reason, link: Link) -> tuple[str, str, str, tuple[str, ...]]:
-    """Return title, explanation, way out and lines."""
-    ours, theirs = link.primary, link.candidate
-    match reason:
-        case Reason.ID_HEADERS:
-            less = ours if theirs.id_source == "x-diff-id" else theirs
-            side = "v1's recorder" if less is ours else "the mirrored copy"
-            return (
-                f"The ids come from different headers: v1's from {ours.id_source}, the copies' from {theirs.id_source}.",
-                f"Each side takes the first of `pairing.id_headers` that it finds, and {side} finds only "
-                f"{less.id_source}: two ids, two keys.",
-                "Set x-diff-id where both sides see it, before the recorder and before the copy is made; or let both "
-                "look for one header alone:",
-                (
-                    *_SET_ID,
-                    f"pairing: {{id_headers: [{less.id_source}]}}   # the other way; ID_HEADERS in record.lua too",
-                ),
-            )
-        case Reason.IDS:
-            case_only = ours.id.lower() == theirs.id.lower()
-            return (
-                f"One request has two values of {ours.id_source}: one in v1's record, another in its copy.",
-                "They differ in upper and lower case alone."
-                if case_only
-                else "Something between the mirror and the recorder makes the id anew, or each of two proxies sets its own.",
-                "Record the id as it came."
-                if case_only
-                else "Set the id once, at the hop that mirrors, and let v1's own proxy keep it (Envoy: "
-                "`preserve_external_request_id: true`, and no second x-diff-id).",
-                () if case_only else _SET_ID,
-            )
-        case Reason.PATHS:
-            return (
-                f"The path is rewritten between the halves: v1 answered {ours.method} {ours.path}, the copy asks "
-                f"{theirs.method} {theirs.path}.",
-                f"{ours.id_source} is shared by all calls of a trace, so the key holds method and path as well, and "
-                "these differ.",
-                "With an id of each request's own, the key holds no path; or mirror and record on the same side of the "
-                "rewrite:",
-                _SET_ID,
-            )
-        case Reason.TARGETS:
-            return (
-                "",
-                f"v1's record bears the host {ours.host!r}, the copy {theirs.host!r}, and they belong to different targets.",
-                "Name both hosts under one target.",
-                (f"    hosts: [{ours.host}, {theirs.host}]",),
-            )
-        case Reason.TIMES:
-            apart_s = abs(ours.at_ms - theirs.at_ms) / 1000
-            return (
-                f"The halves of one request arrive {apart_s:,.0f} s apart.",
-                "They have one key, but each came after the other's window had ended.",
-                "Send both at once, or make `pairing.window` longer.",
-                (),
-            )
-
-
-def _nothing_in_common(
-    patient: Patient, ours: Sequence[Orphan], theirs: Sequence[Orphan], primary: Fates, candidate: Fates
-) -> Iterator[Finding]:
-    yield Finding(
-        code="nothing_in_common",
-        gravity=Gravity.ERROR,
-        target=patient.target.name,
-        title=f"{primary.alone:,} of v1's answers and {candidate.alone:,} of v2's stayed alone, and none paired.",
-        explanation=(
-            "No id of one side was seen on the other, and no two ask the same within seconds: these seem to be different "
-            "requests. " + _sources(ours, theirs)
-        ),
-        way_out="See that the route that is mirrored is the one that the recorder stands behind: compare the two below.",
-        examples=(beside(ours[0] if ours else None, theirs[0] if theirs else None),) if ours or theirs else (),
-    )
-
-
-def _chosen_otherwise(patient: Patient, primary: Fates, candidate: Fates) -> Iterator[Finding]:
+def chosen_otherwise(patient: Patient, primary: Fates, candidate: Fates) -> Iterator[Finding]:
     """Say that the sides chose different requests: v1's are alone, and some do pair."""
     if primary.decided < _ENOUGH:
         return
     ours, theirs = patient.side(Side.PRIMARY), patient.side(Side.CANDIDATE)
     share = primary.paired / primary.decided
     rate = _drawn_above(ours)
-    both = candidate.share >= _allowed(patient)
+    both = candidate.share >= allowed(patient)
     title = f"Only {percent(share)} of v1's answers have a copy"
     title += f", and {percent(1 - candidate.share)} of the copies a record: each side draws its own." if both else "."
     yield Finding(
@@ -340,19 +205,10 @@ def _with_draw(primary: Orphan | None, candidate: Orphan | None) -> Example:
 
 def _waited(half: Orphan, window_s: float) -> Example:
     example = beside(half, None) if half.side is Side.PRIMARY else beside(None, half)
-    said = f"waited {_seconds(window_s)}", f"came after {_seconds(window_s)}"
+    said = f"waited {seconds(window_s)}", f"came after {seconds(window_s)}"
     return Example(rows=(*example.rows, Row("time", *(said if half.side is Side.PRIMARY else said[::-1]))))
 
 
-def _sources(ours: Sequence[Orphan], theirs: Sequence[Orphan]) -> str:
-    v1, v2 = (sorted({orphan.id_source for orphan in side}) for side in (ours, theirs))
-    return f"v1's ids come from {listed(v1)}, the copies' from {listed(v2)}." if v1 and v2 else ""
-
-
-def _allowed(patient: Patient) -> float:
-    """Return the share of v1's answers that may stay alone: what the gate's coverage leaves."""
-    return max(NOTABLE, 1 - patient.target.gate.min_coverage)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:g} s"
+def seconds(number: float) -> str:
+    """Return a duration as people write it."""
+    return f"{number:g} s"
