@@ -42,10 +42,11 @@ from shadowdiff.report import Redactor, SampleSettings, sample_writes
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.ports import Port
+from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, StoreMisfitError
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import count_writes
+from shadowdiff.verdict import Epochs, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
@@ -154,7 +155,8 @@ class Service:
             backend=backing.backend,
             durable=backing.durable,
         )
-        stages = (_counts, self._samples(redactor), self._doctor.notes.writes)
+        self._epochs = Epochs(self._store, lambda: watched(self.config.targets, time.time()), self._ledger)
+        stages = (_counts, self._epochs.writes, self._samples(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages)
         self._judge.lenses = _lenses(config.targets)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
@@ -208,7 +210,7 @@ class Service:
             ):
                 dispatcher = self._dispatcher(forwarding, upstream)
                 self._serve(serving, dispatcher)
-                workers = [serving.create_task(worker.run(), name="worker") for worker in self._workers]
+                workers = [serving.create_task(self._work(worker), name="worker") for worker in self._workers]
                 tasks = self._start(serving)
                 await self._ready()
                 await stop.wait()
@@ -219,6 +221,11 @@ class Service:
                 self._ports.metrics.stop()
         finally:
             self._pool.close()
+
+    async def _work(self, worker: Worker) -> None:
+        """Let a worker judge once it is known which epoch its pairs count in."""
+        await self._epochs.ready.wait()
+        await worker.run()
 
     def _dispatcher(self, group: asyncio.TaskGroup, upstream: Upstream) -> Dispatcher:
         limits = self.config.limits
@@ -271,6 +278,7 @@ class Service:
             ],
             reader=self._store,
             ledger=self._ledger,
+            epochs=self._epochs,
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
             sample_ttl_s=int(self.config.samples.max_age_s),
@@ -309,6 +317,7 @@ class Service:
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
             group.create_task(self._read_ledgers(), name="ledgers"),
+            group.create_task(self._epochs.run(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
         ]
@@ -400,6 +409,7 @@ class Service:
         self._records.replace(targets)
         self._judge.lenses = _lenses(config.targets)
         self._doctor.serve(config)
+        self._epochs.reload()
         for worker in self._workers:
             worker.serve(self._target_names())
         self._state.reload = ReloadState(successful=True, at_s=time.time())

@@ -1,7 +1,7 @@
 """Counts of what was compared, and the verdict that rests on them.
 
 In: comparisons as they commit.  Out: writes that count, and from the counts a verdict.
-Holds: the mathematics reads no clock and no store; only `read_counts` awaits.
+Holds: the mathematics reads no clock and no store; what reads or keeps epochs awaits.
 """
 
 from shadowdiff.verdict.counts import (
@@ -10,21 +10,38 @@ from shadowdiff.verdict.counts import (
     RouteCounts,
     TargetCounts,
     count_writes,
+    known_routes,
     read_counts,
 )
-from shadowdiff.verdict.verdict import Coverage, Decision, Thresholds, Verdict, judge, unknown_target
+from shadowdiff.verdict.coverage import Coverage, coverage_since
+from shadowdiff.verdict.decide import Decision
+from shadowdiff.verdict.epoch import Epoch, OpenedBy
+from shadowdiff.verdict.epochs import Epochs, Watched
+from shadowdiff.verdict.evidence import Evidence, read_evidence
+from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unknown_target
 
 __all__ = [
     "Coverage",
     "Decision",
+    "Epoch",
+    "EpochTold",
+    "Epochs",
+    "Evidence",
     "Latency",
+    "OpenedBy",
     "PathCount",
     "RouteCounts",
     "TargetCounts",
     "Thresholds",
     "Verdict",
+    "Watched",
     "count_writes",
+    "coverage_since",
     "judge",
+    "known_routes",
+    "of_rollout",
     "read_counts",
+    "read_evidence",
+    "told",
     "unknown_target",
 ]

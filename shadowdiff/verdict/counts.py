@@ -179,6 +179,13 @@ async def read_counts(reader: StoreReader, target: str) -> TargetCounts:
     return TargetCounts(target=target, results=totals, routes=tuple(routes))
 
 
+async def known_routes(reader: StoreReader, target: str) -> set[str]:
+    """Return every route of which something could be said at any time, but for the overflow."""
+    compared = [result.value for result in Result if result is not Result.INCOMPARABLE]
+    found = {route for result in compared for (route,) in await _read(reader, result, target, 1)}
+    return found - {OTHER}
+
+
 _Fields = dict[tuple[str, ...], int]
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from shadowdiff.doctor import Diagnosis
     from shadowdiff.model import Target
     from shadowdiff.model.reader import StoreReader
+    from shadowdiff.verdict import Epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class WebState:
     reader: the counts and samples.
     ledger: the JSON of one target's ledger, and of `_unknown`.
     diagnosis: why nothing pairs, of one target or of all; None where nobody gathers evidence.
+    epochs: what a verdict rests on; None where none are kept: then on everything ever counted.
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
@@ -39,6 +41,7 @@ class WebState:
     reader: StoreReader
     ledger: Callable[[str], Awaitable[dict[str, Any]]]
     now_ms: Callable[[], int]
+    epochs: Epochs | None = None
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None

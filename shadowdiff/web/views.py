@@ -11,7 +11,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from shadowdiff.verdict import Coverage, RouteCounts, TargetCounts, Thresholds, Verdict, judge, read_counts
+from shadowdiff.verdict import (
+    Evidence,
+    RouteCounts,
+    TargetCounts,
+    Thresholds,
+    Verdict,
+    coverage_since,
+    judge,
+    known_routes,
+    of_rollout,
+    read_counts,
+    read_evidence,
+)
 
 if TYPE_CHECKING:
     from shadowdiff.web.state import TargetView, WebState
@@ -67,14 +79,29 @@ async def verdict_of(
     counts: TargetCounts | None = None,
     max_mismatch_ratio: float | None = None,
     min_coverage: float | None = None,
+    asked: str | None = None,
 ) -> Verdict:
-    """Return a target's verdict, under its gate's thresholds or stricter ones."""
-    name = view.target.name
-    thresholds = Thresholds.of(view.target.gate, max_mismatch_ratio=max_mismatch_ratio, min_coverage=min_coverage)
-    ledger = await state.ledger(name)
-    coverage = msgspec.convert(ledger["coverage"], Coverage)
-    known = await read_counts(state.reader, name) if counts is None else counts
-    return judge(known, coverage, thresholds, report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}")
+    """Return a target's verdict, under its gate's thresholds or stricter ones.
+
+    asked: the rollout or revision that asks; its first question opens its epoch.
+    """
+    name, epochs = view.target.name, state.epochs
+    epoch = None if epochs is None else await (epochs.ask(name, asked) if asked else epochs.current(name))
+    if epochs is None:
+        known = await read_counts(state.reader, name) if counts is None else counts
+        evidence = Evidence.of_all(known)
+    else:
+        evidence = await read_evidence(state.reader, name, epoch) if epoch else Evidence(target=name)
+    verdict = judge(
+        evidence,
+        coverage_since(await state.ledger(name), epoch.ledger if epoch else None),
+        Thresholds.of(view.target.gate, max_mismatch_ratio=max_mismatch_ratio, min_coverage=min_coverage),
+        epoch=epoch,
+        now_ms=state.now_ms(),
+        known_routes=await known_routes(state.reader, name),
+        report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}",
+    )
+    return of_rollout(verdict, epoch, asked) if epoch and asked else verdict
 
 
 def _configured(view: TargetView) -> Configured:

@@ -182,7 +182,7 @@ def shop_ledger(compared: int = 1399, *, balanced: bool = True) -> dict[str, Any
         "balanced": balanced,
         "mirrored": {"received": compared + 25, "forwarded": compared + 21, "blocked": 4, "sampled_out": 0},
         "recorded": {"received": compared + 21, "accepted": compared + 21, "refused": 0, "shed": 0},
-        "observations": {"primary": side, "candidate": side, "control": {}},
+        "observations": {"primary": side, "candidate": side | {"orphaned": 0, "late": 20}, "control": {}},
         "pairs": {"ready": compared + 1, "match": 0, "ignored": 0, "mismatch": 0, "incomparable": 1, "pending": 0},
         "unclean_exits": 0,
         "coverage": {"eligible": compared + 21, "compared": compared, "ratio": compared / (compared + 21)},

@@ -25,10 +25,12 @@ for e = 1, entries do
   end
 end
 for stream, ids in pairs(done) do redis.call('XDEL', stream, unpack(ids)) end
-for w, n in pairs(times) do
+for w = 1, writes do  -- in the order in which they were made, so that a time to live finds its key
+  local n = times[w] or 0
   local at = 3 + (w - 1) * 5
   local op, key, a, b, c = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-  if op == 'i' then
+  if n == 0 then  -- nothing of it was acknowledged here
+  elseif op == 'i' then
     local cap = tonumber(c)
     local field = a
     if cap > 0 and redis.call('HEXISTS', key, field) == 0 and redis.call('HLEN', key) >= cap then field = '_other' end

@@ -1,0 +1,265 @@
+"""One process's view of the epochs: which is open, what counts in it, when another is due.
+
+In: judged pairs, each with the revision that v2's answer named.  Out: writes that count a pair in the epoch.
+Holds: a pair counts in an epoch only where v2 answered after it opened, under its revision and its rules; every
+other pair is set aside under its reason. The epoch is what this process knew when it judged: it looks again
+every second, and at once when an unseen revision answers, so that a pair near a border may count for the epoch
+that was open a moment ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from shadowdiff.model import Comparison, Expire, Headers, Incr, Pair, Result, Write
+from shadowdiff.store import said
+from shadowdiff.verdict.epoch import Epoch, OpenedBy, Opening, Seen, due_by_rules, due_by_session, due_by_traffic
+from shadowdiff.verdict.epoch_store import LIFE_S, ROUTES, EpochStore, counts_key
+
+if TYPE_CHECKING:
+    from shadowdiff.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 1.0
+_REVISIONS_A_LOOK: Final = 20
+_REVISION_CHARS: Final = 100
+_PATHS: Final = 2000
+_PATTERN_CHARS: Final = 300
+_KEPT: Final = 20_000
+
+ReadLedger = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """A target as its epochs see it: v2's revision header in lower case, and a digest of what is compared and how."""
+
+    target: str
+    revision_header: bytes
+    rules: str
+
+
+class EpochView:
+    """One target's epoch as this process knows it, and what was seen in it since the last look."""
+
+    def __init__(self, watched: Watched, wake: Callable[[], None]) -> None:
+        self.watched = watched
+        self.declared: str | None = None
+        self.epoch: Epoch | None = None
+        self.known: Mapping[str, int] = {}
+        self.revisions: dict[str, None] = {}
+        self.nameless = False
+        self.routes: dict[str, None] = {}
+        self._wake = wake
+        self._agrees = False
+        self._seen_routes: set[str] = set()
+        self._made: dict[tuple[str, ...], tuple[Write, ...]] = {}
+
+    def watch(self, watched: Watched) -> None:
+        """Compare by other rules from now on: nothing counts until an epoch of theirs is open."""
+        self.watched = watched
+        self._agrees = self.epoch is not None and self.epoch.rules == watched.rules
+
+    def take(self, epoch: Epoch) -> None:
+        """Count in this epoch from now on."""
+        if self.epoch is None or epoch.id != self.epoch.id:
+            self.nameless = False
+            self.routes.clear()
+            self._seen_routes.clear()
+            self._made.clear()
+        self.epoch = epoch
+        self._agrees = epoch.rules == self.watched.rules
+
+    def writes(self, pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
+        """Return the writes that count one pair, or set it aside."""
+        epoch = self.epoch
+        if epoch is None:
+            return ()
+        if not self._is_of(epoch, pair):
+            return self._counted(epoch, "aside", "revision")
+        if pair.candidate.at_ms < epoch.started_ms:
+            return self._counted(epoch, "aside", "before")
+        if not self._agrees:
+            return self._counted(epoch, "aside", "rules")
+        if pair.route not in self._seen_routes and len(self._seen_routes) < ROUTES:
+            self._seen_routes.add(pair.route)
+            self.routes[pair.route] = None
+        counted = self._counted(epoch, comparison.result, pair.route)
+        if comparison.result is not Result.MISMATCH:
+            return counted
+        places = {(d.pattern[:_PATTERN_CHARS], d.kind.value) for d in comparison.differences if d.rule is None}
+        for pattern, kind in places:
+            counted += self._counted(epoch, "paths", pair.route, pattern, kind)
+        return counted
+
+    def _is_of(self, epoch: Epoch, pair: Pair) -> bool:
+        """Return whether v2 answered as the revision that the epoch is about; a failure names none and counts."""
+        revision = revision_of(pair.candidate.headers, self.watched.revision_header)
+        if revision is None:
+            self.nameless = self.nameless or bool(pair.candidate.status)
+            return True
+        if revision not in self.revisions and len(self.revisions) < _REVISIONS_A_LOOK:
+            self.revisions[revision] = None
+            if revision != epoch.revision and revision not in self.known:
+                self._wake()
+        return epoch.revision is None or revision == epoch.revision
+
+    def _counted(self, epoch: Epoch, group: str, *parts: str) -> tuple[Write, ...]:
+        """Return the writes of one field, made once an epoch while there is room to keep them."""
+        name = (group, *parts)
+        known = self._made.get(name)
+        if known is not None:
+            return known
+        key = counts_key(self.watched.target, epoch.id, group)
+        field = parts[0] if len(parts) == 1 else msgspec.json.encode(parts).decode()
+        made = (Incr(key, field, 1, _PATHS if group == "paths" else ROUTES), Expire(key, LIFE_S))
+        if len(self._made) < _KEPT:
+            self._made[name] = made
+        return made
+
+
+def revision_of(headers: Headers, name: bytes) -> str | None:
+    """Return v2's revision as its answer names it."""
+    for field, value in headers:
+        if field == name:
+            return value[:_REVISION_CHARS].decode("utf-8", "replace") or None
+    return None
+
+
+class Epochs:
+    """The epochs of every target, for one process."""
+
+    def __init__(self, store: Store, watched: Callable[[], Sequence[Watched]], ledger: ReadLedger) -> None:
+        self._store = EpochStore(store)
+        self._watched = watched
+        self._ledger = ledger
+        self._views: dict[str, EpochView] = {}
+        self._woken = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once every target has an epoch: a pair that is judged earlier would count in none."""
+
+    def writes(self, pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
+        """Return the writes that count one pair: a stage of the worker."""
+        view = self._views.get(pair.target)
+        return view.writes(pair, comparison) if view else ()
+
+    async def run(self) -> None:
+        """Look every second, or when something unseen answered, until cancelled."""
+        while True:
+            try:
+                await self.refresh()
+                self.ready.set()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("the epochs wait for the store", extra={"error": said(error)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), EVERY_S)
+                await asyncio.sleep(EVERY_S / 20)  # a flood of new revisions does not become a flood of looks
+            self._woken.clear()
+
+    def reload(self) -> None:
+        """Take a new configuration, which is in force already, and look at once."""
+        for one in self._watched():
+            if one.target in self._views:
+                self._views[one.target].watch(one)
+        self._woken.set()
+
+    async def refresh(self) -> None:
+        """Look at every target once, and open what is due; raises redis.exceptions.RedisError."""
+        watched = {one.target: one for one in self._watched()}
+        for gone in self._views.keys() - watched.keys():
+            del self._views[gone]
+        for name, one in watched.items():
+            view = self._views.setdefault(name, EpochView(one, self._woken.set))
+            view.watch(one)
+            await self._look(view)
+
+    async def _look(self, view: EpochView) -> None:
+        target, revisions, routes = view.watched.target, list(view.revisions), list(view.routes)
+        seen = await self._store.look(target, view.epoch.id if view.epoch else 0, revisions, routes)
+        for route in routes:
+            view.routes.pop(route, None)
+        for revision in revisions:
+            view.revisions.pop(revision, None)
+        view.known = seen.revisions
+        seen = await self._named(view, seen, revisions)
+        declares = view.declared != view.watched.rules
+        opening = due_by_rules(seen, view.watched.rules) if declares else None
+        opening = opening or due_by_traffic(seen, revisions)
+        epoch = await self._open(view.watched, seen, opening) if opening else seen.epoch
+        if epoch is None:
+            return
+        if epoch.rules == view.watched.rules:  # else another process was quicker: this one says it again
+            view.declared = view.watched.rules
+        view.take(epoch)
+
+    async def _named(self, view: EpochView, seen: Seen, revisions: Sequence[str]) -> Seen:
+        """Let an epoch that does not know its revision take the first one, where none answered without a name."""
+        epoch = seen.epoch
+        if epoch is None or epoch.revision is not None or not revisions or view.nameless:
+            return seen
+        named = await self._store.adopt(view.watched.target, epoch, revisions[0])
+        known = {**seen.revisions, revisions[0]: seen.now_ms}
+        return msgspec.structs.replace(seen, epoch=named, revisions=known)
+
+    async def _open(self, watched: Watched, seen: Seen, opening: Opening) -> Epoch:
+        ledger = flat(await self._ledger(watched.target))
+        epoch = await self._store.open(watched.target, seen, opening, watched.rules, ledger)
+        log.info(
+            "an epoch is open",
+            extra={"target": watched.target, "epoch": epoch.id, "by": epoch.by, "revision": epoch.revision},
+        )
+        return epoch
+
+    async def current(self, target: str) -> Epoch | None:
+        """Return the epoch that is open, asked of the store; raises redis.exceptions.RedisError."""
+        return (await self._store.look(target)).epoch
+
+    async def open(self, target: str, by: OpenedBy = OpenedBy.HAND) -> Epoch:
+        """Open an epoch now, whatever is open; raises redis.exceptions.RedisError, KeyError."""
+        watched = self._watched_of(target)
+        seen = await self._store.look(target)
+        revision = seen.epoch.revision if seen.epoch else None
+        return self._taken(await self._open(watched, seen, Opening(by=by, revision=revision)), target)
+
+    async def ask(self, target: str, session: str) -> Epoch:
+        """Return the epoch that a rollout asks about; its first question opens one.
+
+        Raises: redis.exceptions.RedisError, KeyError.
+        """
+        watched = self._watched_of(target)
+        seen = await self._store.look(target)
+        opening = due_by_session(seen, session)
+        if opening is None and seen.epoch is not None:
+            await self._store.note_question(target, session)
+            return seen.epoch
+        due = opening or Opening(by=OpenedBy.START, session=session)
+        if seen.epoch is not None:
+            due = msgspec.structs.replace(due, revision=seen.epoch.revision)
+        return self._taken(await self._open(watched, seen, due), target)
+
+    def _taken(self, epoch: Epoch, target: str) -> Epoch:
+        view = self._views.get(target)
+        if view is not None:
+            view.take(epoch)
+        return epoch
+
+    def _watched_of(self, target: str) -> Watched:
+        return next(one for one in self._watched() if one.target == target)
+
+
+def flat(ledger: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
+    """Return the whole numbers of a ledger by dotted name."""
+    found: dict[str, int] = {}
+    for name, value in ledger.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")  # pyright: ignore[reportUnknownArgumentType] - JSON
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found[prefix + name] = value
+    return found

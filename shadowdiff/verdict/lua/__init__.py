@@ -1,0 +1,1 @@
+"""The scripts that keep epochs, as files of the package."""
