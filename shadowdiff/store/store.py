@@ -84,12 +84,16 @@ class Store:
 
     async def _note(self, call: Awaitable[Any]) -> Any:
         """Await a call to Redis and remember whether it answered."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancels = task.cancelling()
         try:
             answer = await call
         except ResponseError:
             self.up = True  # it answered, if with a refusal
             raise
         except (RedisError, OSError, TimeoutError) as error:
+            if task.cancelling() > cancels:
+                raise asyncio.CancelledError from error
             if self.up:
                 log.warning("the store does not answer", extra={"error": said(error)})
             self.up = False
