@@ -56,12 +56,11 @@ class Walker:
     Tiers 1 and 2 have a writer that tells kinds apart where `==` does not; tier 3 checks kinds at every step.
     """
 
-    __slots__ = ("_alike_order", "_dump", "_findings", "_left_one", "_left_other", "_strict", "_token", "_trials")
+    __slots__ = ("_dump", "_findings", "_left_one", "_left_other", "_strict", "_token", "_trials")
 
     def __init__(self, findings: Findings, tier: int) -> None:
         self._findings = findings
         self._strict = tier == STRICT
-        self._alike_order = False
         self._dump = _dump_decimals if tier == DECIMALS else _dump_floats
         self._token: Callable[[Value], Hashable] = dump_token if tier == FLOATS else exact_token
         self._trials = _MAX_TRIALS
@@ -71,7 +70,9 @@ class Walker:
     def proved(self) -> bool:
         """Whether all that was left as equal is alike in kind too."""
         one, other = self._left_one, self._left_other
-        if self._strict or (self._alike_order and orjson.dumps(one) == orjson.dumps(other)):
+        if self._strict:
+            return True
+        if self._token is dump_token and _in_one_order(one, other) and orjson.dumps(one) == orjson.dumps(other):
             return True
         return self._dump(one) == self._dump(other)
 
@@ -117,8 +118,6 @@ class Walker:
     def _object(self, one: dict[str, Value], other: dict[str, Value], path: Path, state: Node) -> None:
         if not self._strict and one.keys() == other.keys():
             differing = list(compress(one, map(ne, one.values(), map(other.__getitem__, one))))
-            if path is None and self._token is dump_token:
-                self._alike_order = list(one) == list(other)  # then a dump need not sort to prove most pairs
             self._leave_members(one, other, differing)
             for name in differing:
                 self.node(one[name], other[name], (path, name), state.member(name))
@@ -184,7 +183,7 @@ class Walker:
         """Compare place by place where clearly nothing was moved or inserted; say whether that was so."""
         if self._strict:
             return False
-        differing = _isolated(one, other, _FEW if state.barren else 1)
+        differing = _isolated(one, other, ruled=not state.barren)
         if not differing:
             return False
         self._leave_elements(one, other, differing)
@@ -269,21 +268,36 @@ def _at(value: Value, names: tuple[str, ...]) -> Value | Missing:
     return value
 
 
-def _isolated(one: list[Value], other: list[Value], most: int) -> list[int]:
+def _in_one_order(one: list[Value], other: list[Value]) -> bool:
+    """Whether members seem to stand in the same order on both sides, so that a dump need not sort."""
+    if not one or not isinstance(one[0], dict) or not isinstance(other[0], dict):
+        return True
+    return list(one[0]) == list(other[0])
+
+
+def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[int]:
     """Return the few places where arrays of one length differ, if clearly nothing was moved or inserted.
 
-    That is so where no two of the places are neighbours and no differing element of one side stands in another of
-    these places on the other side. Empty where it is not clear.
+    That is so where no two of the places are neighbours, and either each has most members in common with its
+    counterpart, or no differing element of one side stands in another of these places on the other side (which
+    rules below could hide). Empty where it is not clear.
     """
     differing = list(compress(range(len(one)), map(ne, one, other)))
-    if len(differing) > most:
-        return []
     if len(differing) == 1:
         return differing
-    if any(after - before == 1 for before, after in pairwise(differing)):
+    if len(differing) > _FEW or any(after - before == 1 for before, after in pairwise(differing)):
         return []
     values = [other[index] for index in differing]
-    return [] if any(one[index] in values for index in differing) else differing
+    if any(one[index] in values for index in differing):
+        return []
+    return differing if not ruled or all(_akin(one[index], other[index]) for index in differing) else []
+
+
+def _akin(one: Value, other: Value) -> bool:
+    """Whether two objects have the same members, and most with the same value."""
+    if not isinstance(one, dict) or not isinstance(other, dict) or one.keys() != other.keys():
+        return False
+    return sum(map(ne, one.values(), map(other.__getitem__, one))) * 2 < len(one)
 
 
 def _identity(value: Value, key: Key) -> Hashable | None:

@@ -1,0 +1,258 @@
+"""How fast bodies compare: one line per case, against orjson's parse of both bodies and against DeepDiff.
+
+Run: scripts/bench compare [--json] [--quick].  `vs_parse` is the time from decoded bytes to full difference objects
+over one orjson parse of both bodies, measured in turns, the least of many rounds; `us` is that time itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from deepdiff import DeepDiff
+
+from shadowdiff.compare import Limits, compare
+from shadowdiff.compare.bodies import compare_json
+from shadowdiff.compare.finding import Findings
+from shadowdiff.model import Observation, Pair, Side
+from shadowdiff.rules import CompiledRules, compile_rules, parse_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BODIES = Path(__file__).parent / "bodies"
+SIZES = ("1.4kB", "10kB", "100kB", "1MB")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = Limits()
+
+AIMS = {
+    "reordered": {"vs_parse": 2.2},
+    "three-compact-1.4kB": {"vs_parse": 3.0},
+    "three-compact-10kB": {"vs_parse": 2.5},
+    "three-compact-100kB": {"vs_parse": 2.5},
+    "three-spaced": {"vs_parse": 4.0},
+    "three-17-digits": {"vs_parse": 6.0},
+    "rules-200-over-10": {"ratio": 1.1},
+    "identical-1.4kB": {"us": 5.0},
+    "identical-10kB": {"us": 5.0},
+    "identical-100kB": {"us": 5.0},
+    "insertion-20000-integers": {"us": 5_000.0},
+    "insertion-20000-objects": {"us": 40_000.0},
+    "shuffled-20000": {"us": 200_000.0},
+}
+
+
+def main() -> None:
+    """Measure every case and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    arguments = parser.parse_args()
+    for line in cases(3 if arguments.quick else 15):
+        if arguments.json:
+            print(json.dumps(line))
+        else:
+            print(f"{line.pop('case'):32}" + "  ".join(f"{name}={value}" for name, value in line.items()))
+
+
+def cases(rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield one measurement after another."""
+    for size in SIZES:
+        body = gzip.decompress((BODIES / f"{size}.json.gz").read_bytes())
+        document = json.loads(body)
+        changed = three_changes(document)
+        numbers = {**document, "numbers": [f"~{index}" for index in range(len(document["items"]))]}
+        yield identical(size, body, rounds)
+        yield against_parse("reordered", size, body, compact(reordered(document)), rounds)
+        yield against_parse("three-compact", size, body, compact(changed), rounds)
+        yield against_parse("three-spaced", size, spaced(document), spaced(changed), rounds)
+        yield against_parse("three-17-digits", size, digits(numbers), digits(three_changes(numbers)), rounds)
+        if len(body) <= 12_000:
+            yield against_deepdiff(size, body, compact(changed), rounds)
+    yield many_rules(rounds)
+    yield from long_arrays(rounds)
+
+
+def identical(size: str, body: bytes, rounds: int) -> dict[str, Any]:
+    """Measure a whole comparison of equal bytes under equal headers."""
+    same = pair(body, bytes(bytearray(body)))
+    rules = compile_rules((), NOW)
+    us = fastest([lambda: compare(same, rules, LIMITS)], rounds, 2_000)[0]
+    return line(f"identical-{size}", body, us)
+
+
+def against_parse(name: str, size: str, one: bytes, other: bytes, rounds: int) -> dict[str, Any]:
+    """Measure a comparison of decoded bodies in turns with orjson's parse of both."""
+    rules = ten_rules(10).for_route("GET /x", "GET")
+    number = max(3, 600_000 // len(one))
+    us, parse_us = fastest(
+        [
+            lambda: compare_json(one, other, rules, Findings(LIMITS)),
+            lambda: (orjson.loads(one), orjson.loads(other)),
+        ],
+        rounds,
+        number,
+    )
+    return line(f"{name}-{size}", one, us, vs_parse=us / parse_us)
+
+
+def against_deepdiff(size: str, one: bytes, other: bytes, rounds: int) -> dict[str, Any]:
+    """Measure a comparison of decoded bodies in turns with DeepDiff of the parsed values."""
+    rules = compile_rules((), NOW).for_route("GET /x", "GET")
+    left, right = orjson.loads(one), orjson.loads(other)
+    us, deep_us = fastest(
+        [lambda: compare_json(one, other, rules, Findings(LIMITS)), lambda: DeepDiff(left, right)], rounds, 3
+    )
+    return line(f"deepdiff-{size}", one, us, vs_deepdiff=deep_us / us)
+
+
+def many_rules(rounds: int) -> dict[str, Any]:
+    """Measure 200 rules against 10 over the same bodies."""
+    body = gzip.decompress((BODIES / "10kB.json.gz").read_bytes())
+    other = compact(three_changes(json.loads(body)))
+    few, many = (ten_rules(count).for_route("GET /x", "GET") for count in (10, 200))
+    few_us, many_us = fastest(
+        [
+            lambda: compare_json(body, other, few, Findings(LIMITS)),
+            lambda: compare_json(body, other, many, Findings(LIMITS)),
+        ],
+        rounds,
+        60,
+    )
+    return line("rules-200-over-10", body, many_us, ratio=many_us / few_us)
+
+
+def long_arrays(rounds: int) -> Iterator[dict[str, Any]]:
+    """Measure alignments of 20,000 elements."""
+    drawn = random.Random(4)
+    integers = list(range(20_000))
+    objects = [{"id": index, "name": f"n{index}", "tags": [1, 2]} for index in integers]
+    shuffled = drawn.sample(integers, len(integers))
+    rules = compile_rules((), NOW).for_route("GET /x", "GET")
+    for name, one, other in (
+        ("insertion-20000-integers", integers, [*integers[:7000], -1, *integers[7000:]]),
+        ("insertion-20000-objects", objects, [*objects[:7000], {"id": -1}, *objects[7000:]]),
+        ("shuffled-20000", integers, shuffled),
+    ):
+        left, right = compact(one), compact(other)
+
+        def run(left: bytes = left, right: bytes = right) -> None:
+            compare_json(left, right, rules, Findings(LIMITS))
+
+        yield line(name, left, fastest([run], max(3, rounds // 3), 1)[0])
+
+
+def fastest(tasks: list[Callable[[], object]], rounds: int, number: int) -> list[float]:
+    """Return the least CPU time of each task in µs, the tasks taking turns so that all meet the same machine."""
+    best = [float("inf")] * len(tasks)
+    for _ in range(rounds):
+        for index, task in enumerate(tasks):
+            began = time.process_time_ns()
+            for _ in range(number):
+                task()
+            best[index] = min(best[index], (time.process_time_ns() - began) / number / 1_000)
+    return best
+
+
+def line(case: str, body: bytes, us: float, **more: float) -> dict[str, Any]:
+    """Return a line: the case, its numbers, and whether the aim is met where there is one."""
+    found: dict[str, Any] = {
+        "case": case,
+        "body_bytes": len(body),
+        "us": round(us, 2),
+        "pairs_per_s": round(1e6 / us),
+        **{name: round(value, 2) for name, value in more.items()},
+    }
+    aims = AIMS.get(case) or AIMS.get(case.rpartition("-")[0], {})
+    if case.startswith("deepdiff"):
+        return {**found, "aim": 100.0, "met": found["vs_deepdiff"] >= 100}
+    for name, aim in aims.items():
+        found |= {"aim": aim, "met": found[name] <= aim}
+    return found
+
+
+def ten_rules(count: int) -> CompiledRules:
+    """Return rules on places that the bodies have and do not have."""
+    paths = ["$.meta.generatedAt", "$.items[*].updatedAt", "$..requestId", "$.trace"]
+    paths += [f"$.section{index}.field{index}" for index in range(count - len(paths))]
+    return compile_rules(parse_rules([{"ignore": path} for path in paths]), NOW)
+
+
+def three_changes(document: Any) -> Any:
+    """Return the document with three values changed."""
+    changed = json.loads(json.dumps(document))
+    items = changed["items"]
+    items[len(items) // 3]["price"] = -1.5
+    items[2 * len(items) // 3]["name"] = "another"
+    changed["total"] = 1
+    return changed
+
+
+def reordered(value: Any) -> Any:
+    """Return the value with its members in another order throughout."""
+    if isinstance(value, dict):
+        return {name: reordered(value[name]) for name in reversed(value)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [reordered(element) for element in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+def compact(value: Any) -> bytes:
+    """Write without blanks."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def spaced(value: Any) -> bytes:
+    """Write with a blank after each comma and colon."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def digits(value: Any) -> bytes:
+    """Write with numbers of 17 digits, which a float does not hold as they are written."""
+    text = json.dumps(value, ensure_ascii=False)
+    for index in range(len(value["items"])):
+        text = text.replace(f'"~{index}"', f"0.{(index + 1) * 7_919_191_919_191_919 % 10**17:017d}")
+    return text.encode()
+
+
+def pair(one: bytes, other: bytes) -> Pair:
+    """Return a pair of JSON responses that bear the headers of a usual service."""
+    return Pair(
+        key=b"",
+        target="t",
+        route="GET /x",
+        primary=_observation(Side.PRIMARY, one, b"Thu, 01 Jan 2026 00:00:00 GMT"),
+        candidate=_observation(Side.CANDIDATE, other, b"Thu, 01 Jan 2026 00:00:01 GMT"),
+    )
+
+
+def _observation(side: Side, body: bytes, date: bytes) -> Observation:
+    return Observation(
+        side=side,
+        target="t",
+        id="i",
+        id_source="x-diff-id",
+        method="GET",
+        path="/x",
+        host="h",
+        status=200,
+        headers=(
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"date", date),
+            (b"server", b"envoy"),
+            (b"cache-control", b"no-cache"),
+            (b"x-envoy-upstream-service-time", b"3"),
+        ),
+        body=body,
+        body_bytes=len(body),
+    )
+
+
+if __name__ == "__main__":
+    main()
