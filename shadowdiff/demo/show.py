@@ -17,7 +17,7 @@ import msgspec
 from rich.live import Live
 
 from shadowdiff.demo.api import settled
-from shadowdiff.demo.audit import Audit, Finding, Witnesses, audit
+from shadowdiff.demo.audit import Audit, Finding, Lost, Witnesses, audit
 from shadowdiff.demo.pace import Pace
 from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
 from shadowdiff.demo.shop import read_journal
@@ -55,6 +55,7 @@ class Verdict:
     outcome: Outcome
     audit: Audit
     tally: Tally
+    lost: Lost
 
     @property
     def sound(self) -> bool:
@@ -149,8 +150,10 @@ async def judge(here: Scene, tally: Tally) -> Verdict:
     """Read everything once more and hold it against each other."""
     ledger, raw, samples = await here.api.ledger(), await here.api.raw_ledger(), await here.api.samples()
     v1, v2 = read_journal(here.journal("v1")), read_journal(here.journal("v2"))
-    held = audit(ledger, samples, Witnesses(tally, v1, v2, await here.lost()))
-    return Verdict(Outcome(tally.sent, tally.errors, raw, held.findings, held.false_mismatches), held, tally)
+    lost = await here.lost()
+    held = audit(ledger, samples, Witnesses(tally, v1, v2, lost))
+    outcome = Outcome(tally.sent, tally.errors, raw, held.findings, held.false_mismatches)
+    return Verdict(outcome, held, tally, lost)
 
 
 @asynccontextmanager
@@ -205,6 +208,9 @@ def summary(verdict: Verdict) -> list[str]:
         f"coverage {coverage:.2%}, books {'balanced' if balanced else 'not balanced'}",
     ]
     lines += [f"{one.fault}: planted {one.planted}, seen {one.seen}, unpaired {one.unpaired}" for one in outcome.found]
+    if verdict.lost != Lost():
+        lost = f"{verdict.lost.copies} copies and {verdict.lost.records} records"
+        lines.append(f"Envoy turned {lost} away at its own bounds: this machine could not follow")
     return [*lines, f"false mismatches: {outcome.false_mismatches}"]
 
 
