@@ -130,11 +130,6 @@ def _facts(finding: dict[str, Any], at: int = 0) -> dict[str, tuple[str, str]]:
     return {name: (primary, candidate) for name, primary, candidate in finding["examples"][at]["rows"]}
 
 
-def _v2_is_done(books: Any) -> bool:
-    """Return whether everything of v2's is decided, and v1's as well."""
-    return settled(books) or (books["recorded"]["received"] > 0 and books["recorded"]["in_flight"] == 0)
-
-
 async def test_silence_where_all_is_well(clinic: Service, mesh: Mesh) -> None:
     """Pairs form, v2 names itself otherwise than v1, and nothing is found; a few halves alone are no fault."""
     mesh.host = "well"
