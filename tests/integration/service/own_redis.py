@@ -7,8 +7,8 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from socket import create_connection
+from typing import TYPE_CHECKING
 
 from tests.conftest import free_port_number, needs_tool
 

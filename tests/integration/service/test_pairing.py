@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.service.conftest import JSON, World, serving, settings, target
-from tests.integration.service.scripts import echoes_the_path, says, response, v2
+from tests.integration.service.scripts import echoes_the_path, response, says, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
