@@ -44,6 +44,14 @@ _STATUSES: Final = {
 }
 
 
+_REASONS: Final = {
+    "primary_5xx": "v1 itself answered 5xx",
+    "primary_429": "v1 itself answered 429",
+    "primary_failed": "v1 itself gave no answer",
+    "unknown_target": "the target was taken out of the configuration",
+}
+
+
 def fails(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find a v2 that gives next to no response at all."""
     failures = {failure: patient.count(f"pair.failure.{failure}") for failure in Failure}
@@ -134,6 +142,7 @@ def incomparable(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     seen = patient.count("pair.seen")
     if not reasons or sum(reasons.values()) < seen * _MOST:
         return
+    reasons = {_REASONS.get(reason, reason): count for reason, count in reasons.items()}
     counted = "; ".join(
         f"{reason} ({reasons[reason]:,})" for reason in sorted(reasons, key=lambda one: -reasons[one])[:3]
     )

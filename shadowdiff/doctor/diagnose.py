@@ -51,6 +51,7 @@ EXPLAINED: Final = {
     "records_refused": frozenset({"records_missing", "sampling_disagrees", "mirrors_without_records"}),
     "overloaded": frozenset({"sampling_disagrees", "records_missing"}),
     "answers_as_v1": frozenset({"mirrors_without_records"}),
+    "different_targets": frozenset({"records_without_mirrors", "mirrors_without_records"}),
     "v2_fails": frozenset({"nothing_comparable"}),
 }
 """What each finding explains of the same target: that is not said a second time."""
@@ -80,4 +81,4 @@ def _names(finding: Finding) -> tuple[str, str]:
 
 def _explains(finding: Finding, other: Finding) -> bool:
     """Return whether one finding is the cause of another; one without a target concerns all."""
-    return other.code in EXPLAINED.get(finding.code, ()) and finding.target in ("", other.target)
+    return other.code in EXPLAINED.get(finding.code, ()) and finding.concerns(other.target)

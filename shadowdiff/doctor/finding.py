@@ -38,7 +38,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
-    code: its name, for machines. target: empty where it concerns all of them.
+    code: its name, for machines. target: empty where it concerns all of them; others: further ones that it concerns.
     title: what was seen. explanation: why nothing pairs because of it. way_out: what to do. lines: to copy.
     """
 
@@ -50,6 +50,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     way_out: str
     lines: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def concerns(self, target: str) -> bool:
+        """Return whether a target has to do with this."""
+        return self.target in ("", target) or target in self.others
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,6 +82,7 @@ def _finding(patient: Patient, found: Sequence[Link], primary: Fates) -> Finding
         way_out=told.way_out,
         lines=told.lines,
         examples=tuple(beside(link.primary, link.candidate) for link in found[:SHOWN]),
+        others=tuple(sorted({link.candidate.target for link in found} - {patient.target.name})),
     )
 
 

@@ -50,19 +50,21 @@ def allowed(patient: Patient) -> float:
 def fates(patient: Patient, side: Side) -> Fates:
     """Return one side's fates; an orphan whose half came too late is not counted as alone."""
     other = Side.CANDIDATE if side is Side.PRIMARY else Side.PRIMARY
-    alone = patient.count(f"{side}.orphaned") - patient.count(f"{other}.late")
-    return Fates(patient.count(f"{side}.paired"), max(0, alone))
+    alone = patient.count(f"{side}.orphaned")
+    return Fates(patient.count(f"{side}.paired"), alone - min(alone, patient.count(f"{other}.late")))
 
 
 def too_late(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find halves that arrive after the window of their partner ended."""
     for side, who in ((Side.CANDIDATE, "v2's answers"), (Side.PRIMARY, "records of v1's answers")):
+        other = Side.PRIMARY if side is Side.CANDIDATE else Side.CANDIDATE
         late, parked = patient.count(f"{side}.late"), patient.count(f"{side}.parked")
+        late = min(late, patient.count(f"{other}.orphaned"))
         if late / max(1, parked) < NOTABLE:
             continue
         candidate = patient.target.candidate
         longest_s = candidate.timeout_s + candidate.queue_timeout_s
-        waited = patient.side(Side.PRIMARY if side is Side.CANDIDATE else Side.CANDIDATE)[:1]
+        waited = patient.side(other)[:1]
         yield Finding(
             code="too_late",
             gravity=Gravity.ERROR if late > parked * (1 - NOTABLE) else Gravity.WARNING,
@@ -87,6 +89,7 @@ def too_late(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
 def shared_ids(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find ids that several requests share, so that nobody can tell whose answer is whose."""
     ambiguous = patient.count("primary.ambiguous") + patient.count("candidate.ambiguous")
+    ambiguous += _used_again(patient, Side.PRIMARY) + _used_again(patient, Side.CANDIDATE)
     share = ambiguous / max(1, patient.count("primary.parked") + patient.count("candidate.parked"))
     if share < NOTABLE:
         return
@@ -189,6 +192,12 @@ def chosen_otherwise(patient: Patient, primary: Fates, candidate: Fates) -> Iter
             _with_draw(half, theirs[at] if both and at < len(theirs) else None) for at, half in enumerate(ours[:_SHOWN])
         ),
     )
+
+
+def _used_again(patient: Patient, side: Side) -> int:
+    """Return how many halves came under a key that had its pair already: late, and no orphan waited for them."""
+    other = Side.CANDIDATE if side is Side.PRIMARY else Side.PRIMARY
+    return max(0, patient.count(f"{side}.late") - patient.count(f"{other}.orphaned"))
 
 
 def _drawn_above(orphans: Sequence[Orphan]) -> float:

@@ -128,7 +128,7 @@ class Doctor:
         found = diagnose(evidence)
         if target is None:
             return found
-        concerned = tuple(one for one in found.findings if one.target in ("", target))
+        concerned = tuple(one for one in found.findings if one.concerns(target))
         return msgspec.structs.replace(found, targets=(target,), findings=concerned)
 
     def _targets(self) -> list[Target]:

@@ -62,8 +62,9 @@ def test_what_a_network_and_a_release_bring_with_them_is_no_finding(figure: dict
         ({"recorded.refused": 6}, "records_refused"),
         ({"mirrored.blocked": 100, "mirrored.forwarded": 0}, "methods_blocked"),
         ({"mirrored.looped": 96}, "answers_as_v1"),
-        ({"candidate.late": 6}, "too_late"),
-        ({"primary.late": 6}, "too_late"),
+        ({"candidate.late": 6, "primary.orphaned": 6}, "too_late"),
+        ({"primary.late": 6, "candidate.orphaned": 6}, "too_late"),
+        ({"candidate.late": 6, "primary.late": 6}, "ids_shared"),
         ({"primary.ambiguous": 6, "candidate.ambiguous": 6}, "ids_shared"),
         ({"pair.failure.refused": 10, "pair.failure.breaker_open": 85}, "v2_fails"),
         ({"pair.status.404": 95}, "v2_refuses"),
@@ -139,7 +140,7 @@ def test_halves_of_two_targets_are_joined() -> None:
     ours = _patient(alone(1, 0), orphan(P))
     theirs = Patient(target=target("twin"), counts=alone(0, 1), orphans=(orphan(C, target="twin", host="twin:8080"),))
     found = diagnose(evidence(ours, theirs)).findings
-    assert "different_targets" in [finding.code for finding in found if finding.target == "shop"]
+    assert [("different_targets", "shop", ("twin",))] == [(one.code, one.target, one.others) for one in found]
 
 
 def test_the_rate_of_a_recorder_is_read_from_the_draws() -> None:
