@@ -43,7 +43,7 @@ from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.ports import Port
 from shadowdiff.service.watching import watched
-from shadowdiff.store import Store, StoreMisfitError
+from shadowdiff.store import Store, StoreMisfitError, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import Epochs, count_writes
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from shadowdiff.config import Config, TargetConfig
     from shadowdiff.model import Comparison, Pair, Write
+    from shadowdiff.rules import Rule
     from shadowdiff.service.backing import Backing
     from shadowdiff.verdict import Verdict
 
@@ -274,7 +275,7 @@ class Service:
         backing = self._backing
         return WebState(
             targets=lambda: [
-                TargetView(target.target, tuple(str(rule) for rule in target.rules)) for target in self.config.targets
+                TargetView(target.target, tuple(_line(rule) for rule in target.rules)) for target in self.config.targets
             ],
             reader=self._store,
             ledger=self._ledger,
@@ -331,7 +332,7 @@ class Service:
             try:
                 await self._store.check()
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("the store does not answer yet", extra={"error": repr(error)})
+                log.warning("the store does not answer yet", extra={"error": said(error)})
                 await asyncio.sleep(CHECK_RETRY_S)
             else:
                 return
@@ -344,13 +345,13 @@ class Service:
                 try:
                     self._ledgers[target] = await read_ledger(self._store, target, prove=False)
                 except (RedisError, OSError, TimeoutError) as error:
-                    log.debug("the gauges wait for the store", extra={"error": repr(error)})
+                    log.debug("the gauges wait for the store", extra={"error": said(error)})
                     break
             for view in web.targets():
                 try:
                     self._verdicts[view.target.name] = await verdict_of(web, view, "")
                 except (RedisError, OSError, TimeoutError) as error:
-                    log.debug("the gauges wait for the store", extra={"error": repr(error)})
+                    log.debug("the gauges wait for the store", extra={"error": said(error)})
                     break
             await asyncio.sleep(LEDGERS_EVERY_S)
 
@@ -396,7 +397,7 @@ class Service:
             async with asyncio.timeout(max(left(), 1.0)):
                 await self._keeper.tell(leaving=True)
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("the books miss this process's last counts", extra={"error": repr(error)})
+            log.warning("the books miss this process's last counts", extra={"error": said(error)})
 
     def reload(self, config: Config) -> None:
         """Take a new configuration's targets and rules; say what only a restart can change."""
@@ -422,6 +423,11 @@ class Service:
 
 def _counts(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
     return count_writes(pair, comparison)
+
+
+def _line(rule: Rule) -> str:
+    """Return a rule as pages show it."""
+    return f"{rule.label} ({rule.reason})" if rule.reason else rule.label
 
 
 def _lenses(targets: Sequence[TargetConfig]) -> dict[str, Lens]:
