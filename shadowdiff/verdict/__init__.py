@@ -18,7 +18,7 @@ from shadowdiff.verdict.decide import Decision
 from shadowdiff.verdict.epoch import Epoch, OpenedBy
 from shadowdiff.verdict.epochs import Epochs, Watched
 from shadowdiff.verdict.evidence import Evidence, read_evidence
-from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unknown_target
+from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
 __all__ = [
     "Coverage",
@@ -43,5 +43,6 @@ __all__ = [
     "read_counts",
     "read_evidence",
     "told",
+    "unheard",
     "unknown_target",
 ]

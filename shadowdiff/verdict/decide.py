@@ -55,6 +55,7 @@ class Lack(StrEnum):
     LATENCY = "latency"
     ROLLOUT = "rollout"
     TARGET = "target"
+    STORE = "store"
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

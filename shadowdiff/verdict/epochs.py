@@ -69,7 +69,7 @@ class EpochView:
 
     def take(self, epoch: Epoch) -> None:
         """Count in this epoch from now on."""
-        if self.epoch is None or epoch.id != self.epoch.id:
+        if self.epoch is None or (epoch.id, epoch.started_ms) != (self.epoch.id, self.epoch.started_ms):
             self.nameless = False
             self.routes.clear()
             self._seen_routes.clear()

@@ -154,6 +154,11 @@ def unknown_target(name: str, known: list[str]) -> Verdict:
     return Verdict(verdict=Decision.INSUFFICIENT, reason=reason, target=name, lack=Lack.TARGET)
 
 
+def unheard(name: str, why: str) -> Verdict:
+    """Return the verdict where the evidence cannot be read: never a failure of v2."""
+    return Verdict(verdict=Decision.INSUFFICIENT, reason=why, target=name, lack=Lack.STORE)
+
+
 def of_rollout(verdict: Verdict, epoch: Epoch, asked: str) -> Verdict:
     """Return the verdict as a rollout may read it: none where another rollout took its place."""
     if not is_superseded(epoch, asked):

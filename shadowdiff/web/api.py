@@ -1,7 +1,8 @@
 """The API under `/api/v1`: each operation declared with its handler.
 
 In: checked arguments.  Out: values that become JSON.
-Holds: reads only. The verdict is always a 200: rollout controllers read anything else as an error of their own.
+Holds: reads only, but for what opens an epoch. The verdict is always a 200: rollout controllers read anything else
+as an error of their own.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
-from shadowdiff.verdict import Verdict, unknown_target
+from shadowdiff.verdict import Verdict, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
+from shadowdiff.web.gates import GATES
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
@@ -62,17 +65,21 @@ async def get_ledger(state: WebState, arguments: Arguments, _request: Request) -
 
 
 async def get_verdict(state: WebState, arguments: Arguments, request: Request) -> Verdict:
-    """Answer one target's verdict; on one that is not configured, that nothing can be said."""
+    """Answer one target's verdict; of one that is not configured, or while the store is away, nothing is known."""
     view = state.target(arguments["target"])
     if view is None:
         return unknown_target(arguments["target"], state.names)
-    return await verdict_of(
-        state,
-        view,
-        str(request.base_url),
-        max_mismatch_ratio=arguments["max_mismatch_ratio"],
-        min_coverage=arguments["min_coverage"],
-    )
+    try:
+        return await verdict_of(
+            state,
+            view,
+            str(request.base_url),
+            max_mismatch_ratio=arguments["max_mismatch_ratio"],
+            min_coverage=arguments["min_coverage"],
+            asked=arguments["revision"],
+        )
+    except (RedisError, OSError) as error:
+        return unheard(arguments["target"], f"the store does not answer ({type(error).__name__})")
 
 
 async def get_samples(state: WebState, arguments: Arguments, _request: Request) -> Samples:
@@ -156,9 +163,14 @@ OPERATIONS: tuple[Operation, ...] = (
                 minimum=0,
                 maximum=1,
             ),
+            Parameter(
+                name="revision",
+                description="what is rolled out, such as a pod template's hash; one not seen before opens its epoch",
+            ),
         ),
         refuses={400: "An argument is missing or wrong"},
     ),
+    *GATES,
     Operation(
         path="/samples",
         name="samples",

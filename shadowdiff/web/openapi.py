@@ -16,7 +16,8 @@ _REFERENCE = "#/components/schemas/{name}"
 
 def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """Return the document that describes these operations."""
-    types = [operation.answer for operation in operations if operation.answer is not None]
+    shapes = [shape for operation in operations for shape in (operation.answer, operation.body)]
+    types = [shape for shape in dict.fromkeys(shapes) if shape not in {None, str}]
     schemas, components = msgspec.json.schema_components([*types, Refusal], ref_template=_REFERENCE)
     by_type = dict(zip(map(_name, [*types, Refusal]), schemas, strict=True))
     return {
@@ -28,19 +29,50 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": {PREFIX + operation.path: {"get": _operation(operation, by_type)} for operation in operations},
+        "paths": _paths(operations, by_type),
         "components": {"schemas": components},
     }
 
 
+def _paths(operations: Sequence[Operation], schemas: dict[str, Any]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return paths
+
+
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    if operation.answer is str:
+        return _line_of_text(operation, schemas)
     schema = {"type": "object"} if operation.answer is None else schemas[_name(operation.answer)]
     refusals = {str(status): _response(reason, schemas[_name(Refusal)]) for status, reason in operation.refuses.items()}
     return {
+        **_body(operation, schemas),
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": {"200": _response(operation.summary, schema), **refusals},
+    }
+
+
+def _line_of_text(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation whose every answer, refusals included, is one line of text."""
+    told = {200: operation.summary, **operation.refuses}
+    content = {"text/plain": {"schema": {"type": "string", "maxLength": 1000}}}
+    return {
+        **_body(operation, schemas),
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": {str(status): {"description": why, "content": content} for status, why in told.items()},
+    }
+
+
+def _body(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    if operation.body is None:
+        return {}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schemas[_name(operation.body)]}}}
     }
 
 

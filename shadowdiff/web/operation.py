@@ -84,7 +84,10 @@ class Parameter:
 class Operation:
     """One address of the API: what it is called, takes, answers and refuses.
 
-    answer: the type of what the handler returns; None for an object that is described elsewhere.
+    answer: the type of what the handler returns; None for an object that is described elsewhere; `str` for a line of
+        text. A handler that answers with another status than 200 returns the response itself.
+    body: the type of the JSON that a POST brings. It must say that it is JSON: what a page of another site can
+        make a browser send without asking does not.
     refuses: the statuses other than 200, each with its reason.
     """
 
@@ -93,6 +96,8 @@ class Operation:
     summary: str
     handler: Handler
     answer: Any = None
+    method: Literal["GET", "POST"] = "GET"
+    body: Any = None
     parameters: tuple[Parameter, ...] = ()
     refuses: Mapping[int, str]
 
@@ -102,11 +107,20 @@ class Operation:
         async def endpoint(request: Request) -> Response:
             try:
                 arguments = {parameter.name: parameter.read(request) for parameter in self.parameters}
-                return answer(await self.handler(state, arguments, request))
+                if self.method == "POST":
+                    _check_json(request)
+                made = await self.handler(state, arguments, request)
+                return made if isinstance(made, Response) else answer(made)
             except ApiError as refusal:
                 return answer(Refusal(refusal.message), refusal.status)
 
-        return Route(PREFIX + self.path, endpoint, methods=["GET"], name=self.name)
+        return Route(PREFIX + self.path, endpoint, methods=[self.method], name=self.name)
+
+
+def _check_json(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(415, f"content-type is {kind or 'missing'!r}: send application/json")
 
 
 def answer(value: Any, status: int = 200) -> Response:

@@ -34,6 +34,7 @@ class WebState:
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
+    gate_token: what a rollout's hook must bring, where one is configured.
     store: one line on the store in use, such as "embedded redis 7.0.15 (durable)".
     """
 
@@ -45,6 +46,7 @@ class WebState:
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
+    gate_token: str | None = None
     version: str = ""
     store: str = ""
 

@@ -33,8 +33,11 @@ class Answer:
         return json.loads(self.body)
 
 
-async def get(app: ASGIApp, target: str, method: str = "GET") -> Answer:
-    """Return the application's answer to a request without a body."""
+async def get(
+    app: ASGIApp, target: str, method: str = "GET", body: bytes = b"", content_type: str | None = None
+) -> Answer:
+    """Return the application's answer to a request."""
+    kind = [] if content_type is None else [(b"content-type", content_type.encode())]
     path, _, query = target.partition("?")
     scope = {
         "type": "http",
@@ -46,14 +49,14 @@ async def get(app: ASGIApp, target: str, method: str = "GET") -> Answer:
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"shadowdiff.example")],
+        "headers": [(b"host", b"shadowdiff.example"), *kind],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8082),
     }
     sent: list[Message] = []
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -1,0 +1,128 @@
+"""Epochs over a real Redis, with the API in front of them and no service around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shadowdiff.model import Candidate, Expire, Gate, Incr, Result, Side, Target
+from shadowdiff.store import Store, connect
+from shadowdiff.verdict import Epochs, Watched
+from shadowdiff.web import TargetView, WebState, create_web
+from tests.fakes.asgi import Answer, get
+from tests.fakes.traffic import MATCH, mismatch, observation, pair
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+    from tests.conftest import RedisServer
+
+TARGET = "shop"
+HEADER = "x-version"
+
+
+def wall_ms() -> int:
+    """Return the wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Process:
+    """One process of the service: its rules, its view of the epochs, and the pairs that it judges."""
+
+    store: Store
+    ledger: dict[str, Any]
+    rules: str = "rules-1"
+    epochs: Epochs = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the process's epochs."""
+
+        async def read(_target: str) -> dict[str, Any]:
+            return self.ledger
+
+        self.epochs = Epochs(
+            self.store,
+            lambda: [Watched(target=TARGET, revision_header=HEADER.encode(), rules=self.rules)],
+            read,
+        )
+
+    async def judge(
+        self,
+        n: int = 1,
+        result: Result = Result.MATCH,
+        *,
+        revision: str | None = None,
+        route: str = "GET /",
+        at_ms: int | None = None,
+        status: int = 200,
+    ) -> None:
+        """Judge so many pairs alike, and commit what the epochs want stored with each."""
+        headers = ((HEADER.encode(), revision.encode()),) if revision else ()
+        answered = observation(
+            Side.CANDIDATE, headers=headers, at_ms=wall_ms() + 1 if at_ms is None else at_ms, status=status
+        )
+        comparison = MATCH if result is Result.MATCH else mismatch()
+        for write in self.epochs.writes(pair(candidate=answered, route=route), comparison, wall_ms()):
+            match write:
+                case Incr(key, name, by, _):
+                    await self.store.command("HINCRBY", self.store.keys.name(0, key), name, by * n)
+                case Expire(key, ttl_s):
+                    await self.store.command("EXPIRE", self.store.keys.name(0, key), ttl_s)
+                case _:
+                    raise AssertionError(write)
+
+    def covered(self, n: int) -> None:
+        """Let the ledger say that so many of v1's answers came, and all were compared."""
+        self.ledger["coverage"] = {"eligible": n, "compared": n, "ratio": 1.0}
+
+    def app(self, **changes: Any) -> Starlette:
+        """Return the API over this process's epochs."""
+
+        async def read(_target: str) -> dict[str, Any]:
+            return self.ledger
+
+        gate = Gate(max_mismatch_ratio=0.05, min_coverage=0.9)
+        target = Target(name=TARGET, hosts=(TARGET,), candidate=Candidate(url="http://v2"), gate=gate)
+        parts: dict[str, Any] = {
+            "targets": lambda: (TargetView(target),),
+            "reader": self.store,
+            "ledger": read,
+            "epochs": self.epochs,
+            "now_ms": wall_ms,
+        }
+        return create_web(WebState(**(parts | changes)))
+
+
+async def post(app: Starlette, path: str, payload: Any) -> Answer:
+    """Return the answer to JSON that is posted."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return await get(app, f"/api/v1/{path}", "POST", body, "application/json")
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    """Yield a store of its own."""
+    made = Store(connect(redis_server.url), prefix=f"t{os.urandom(4).hex()}")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def process(store: Store) -> Process:
+    """Return a process that has looked once."""
+    one = Process(store, {"coverage": {"eligible": 0, "compared": 0, "ratio": 0.0}})
+    await one.epochs.refresh()
+    return one
+
+
+def another(of: Process, rules: str | None = None) -> Process:
+    """Return another process over the same store."""
+    return Process(of.store, of.ledger, rules=rules or of.rules)
