@@ -109,6 +109,14 @@ class Claimer:
             )
         return claims
 
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        """Say that these are still at work, so that nobody claims them as a dead worker's."""
+        for target in {claim.target for claim in claims}:
+            entries = [claim.entry for claim in claims if claim.target == target]
+            await self._store.run(
+                names.KEEP, self._shard, [names.ready(target)], [names.GROUP, self._consumer, *entries]
+            )
+
     async def leave(self) -> None:
         """Remove this consumer where it holds nothing; what it holds stays for others to claim."""
         streams = [names.ready(target) for target in self._targets.values()]

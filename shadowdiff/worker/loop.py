@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shadowdiff.compare import Limits
-    from shadowdiff.model import Pair
     from shadowdiff.pairing import Claim, Claimer
     from shadowdiff.store import Store
     from shadowdiff.worker.judge import Judge
@@ -39,9 +38,15 @@ GATHER_S = 0.01
 SLICE_S = 0.004
 """The longest that judging keeps the loop from everybody else."""
 LARGE_AT_ONCE = 8
-"""Large pairs held in memory for the pool; the next one waits, and the batch with it."""
+"""Large pairs that are decoded and at the pool."""
+LARGE_HELD_BYTES = 64 << 20
+"""Of large pairs, as stored, that wait for the pool; past it the worker takes nothing new."""
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 1.0
+
+
+def _stored_bytes(claim: Claim) -> int:
+    return len(claim.primary) + len(claim.candidate) + len(claim.control or b"")
 
 
 class Worker:
@@ -71,6 +76,9 @@ class Worker:
         self._opened = False
         self._reclaim_at = 0.0
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._apart: dict[tuple[str, bytes], Claim] = {}
+        self._apart_bytes = 0
+        self._room = asyncio.Event()
 
     def serve(self, targets: Sequence[str]) -> None:
         """Take other targets from the next claim on."""
@@ -84,61 +92,100 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped; what was claimed by then is finished."""
         async with asyncio.TaskGroup() as group:
-            wait_s = RETRY_FIRST_S
-            while not self._stopping:
-                try:
-                    claims = await self._claim()
-                except (RedisError, OSError, TimeoutError) as error:
-                    # The store may have come back empty, without our groups.
-                    self._opened = self._opened and not isinstance(error, ResponseError)
-                    log.warning("claiming waits for the store", extra={"error": said(error)})
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(wait_s * 2, RETRY_MOST_S)
-                    continue
-                wait_s = RETRY_FIRST_S
-                if claims:
-                    await self._work(claims, group)
-                await asyncio.sleep(GATHER_S)  # where nothing came, too: a store in memory may not block
+            keeping = group.create_task(self._keep_claims(), name="keep-claims")
+            async with asyncio.TaskGroup() as apart:
+                await self._work_until_stopped(apart)
+            keeping.cancel()
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             await self._claimer.leave()
 
+    async def _work_until_stopped(self, apart: asyncio.TaskGroup) -> None:
+        wait_s = RETRY_FIRST_S
+        while not self._stopping:
+            try:
+                claims = await self._claim()
+            except (RedisError, OSError, TimeoutError) as error:
+                # The store may have come back empty, without our groups.
+                self._opened = self._opened and not isinstance(error, ResponseError)
+                log.warning("claiming waits for the store", extra={"error": said(error)})
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MOST_S)
+                continue
+            wait_s = RETRY_FIRST_S
+            if claims:
+                await self._work(claims, apart)
+            await asyncio.sleep(GATHER_S)  # where nothing came, too: a store in memory may not block
+
     async def _claim(self) -> list[Claim]:
+        """Return what a dead worker left, else what is new: one claim at a time, so that no failure drops another."""
         if not self._opened:
             await self._claimer.open()
             self._opened = True
-        claims = await self._claimer.read(BATCH, BLOCK_MS)
         if time.monotonic() >= self._reclaim_at:
-            claims += await self._claimer.reclaim(BATCH, self._claim_idle_s)
             self._reclaim_at = time.monotonic() + self._claim_idle_s / 3
-        return claims
+            if claims := await self._claimer.reclaim(BATCH, self._claim_idle_s):
+                return claims
+        return await self._claimer.read(BATCH, BLOCK_MS)
 
-    async def _work(self, claims: Sequence[Claim], group: asyncio.TaskGroup) -> None:
+    async def _keep_claims(self) -> None:
+        """Tell the store that large pairs are still at work, so that they are no dead worker's, and never poison."""
+        while True:
+            await asyncio.sleep(self._claim_idle_s / 3)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await self._claimer.keep(tuple(self._apart.values()))
+
+    async def _work(self, claims: Sequence[Claim], apart: asyncio.TaskGroup) -> None:
         """Judge and commit `claims`; large pairs go their own way, so that small ones never wait for them."""
         judgements: list[Judgement] = []
+        large: list[Claim] = []
         give_back_at = time.monotonic() + SLICE_S
         now_s = time.time()
         for claim in claims:
+            if (claim.target, claim.entry) in self._apart:
+                continue  # our own, claimed anew after the store was away for long
             read = self._judge.read(claim)
             if isinstance(read, Judgement):
                 judgements.append(read)
             elif is_large(read):
-                await self._large.acquire()
-                group.create_task(self._work_apart(claim, read, now_s), name="large-pair")
+                large.append(claim)
             else:
                 judgements.append(self._judge.compare(claim, read, now_s))
             if time.monotonic() > give_back_at:
                 await asyncio.sleep(0)
                 give_back_at = time.monotonic() + SLICE_S
+        self._apart |= {(claim.target, claim.entry): claim for claim in large}
         if judgements:
             await self._finish(judgements)
+        for claim in large:
+            await self._set_apart(claim, apart)
 
-    async def _work_apart(self, claim: Claim, pair: Pair, now_s: float) -> None:
+    async def _set_apart(self, claim: Claim, apart: asyncio.TaskGroup) -> None:
+        """Start a large pair on its own way, as soon as there is memory for it to wait in."""
+        while self._apart_bytes >= LARGE_HELD_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        self._apart_bytes += _stored_bytes(claim)
+        apart.create_task(self._work_apart(claim), name="large-pair")
+
+    async def _work_apart(self, claim: Claim) -> None:
         try:
-            lens = self._judge.lenses[pair.target]
-            comparison = await self._pool.compare(pair, lens.rules, now_s, self._limits)
-            await self._finish([Judgement(claim, pair, comparison)])
+            async with self._large:
+                await self._finish([await self._compare_apart(claim)])
         finally:
-            self._large.release()
+            del self._apart[claim.target, claim.entry]
+            self._apart_bytes -= _stored_bytes(claim)
+            self._room.set()
+
+    async def _compare_apart(self, claim: Claim) -> Judgement:
+        """Read a pair anew, since those that wait rest in their stored form, and compare it in the pool."""
+        read = self._judge.read(claim)
+        if isinstance(read, Judgement):
+            return read
+        now_s = time.time()
+        lens = self._judge.lenses.get(read.target)
+        if lens is None:  # a reload removed the target meanwhile
+            return self._judge.compare(claim, read, now_s)
+        return Judgement(claim, read, await self._pool.compare(read, lens.rules, now_s, self._limits))
 
     async def _finish(self, judgements: Sequence[Judgement]) -> None:
         """Commit a batch, however often the store must be asked, and count what was ours."""
