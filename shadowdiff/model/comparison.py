@@ -41,7 +41,8 @@ class Result(StrEnum):
 class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One place where the candidate differs from the primary.
 
-    path: RFC 9535 normalized path (`$['items'][3]['price']`), or `status`, `header.<name>`, `text`, `bytes`.
+    path: RFC 9535 normalized path (`$['items'][3]['price']`), or `status`, `header.<name>`, `text[line]`,
+        `bytes[offset]`; bare `text` and `bytes` where the whole body is meant.
     pattern: the same with every index collapsed to `[*]`: what groups equal faults.
     primary, candidate: JSON text exactly as the side wrote the value (other bodies: plain text), bounded;
         None where the side has nothing there.
