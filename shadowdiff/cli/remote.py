@@ -16,12 +16,13 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_URL: Final = "http://127.0.0.1:8082"
 TIMEOUT_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 
+_HEADERS: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 Shape = TypeVar("Shape")
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -52,6 +53,15 @@ def json_option(command: Command) -> Command:
 
 def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
     """Return the API's answer. Raises: RemoteError, in one line."""
+    return _call(url, None, path, arguments)
+
+
+def tell(url: str, body: bytes, *path: str, **arguments: str | float | None) -> bytes:
+    """Return the API's answer to JSON that is posted. Raises: RemoteError, in one line."""
+    return _call(url, body, path, arguments)
+
+
+def _call(url: str, body: bytes | None, path: Sequence[str], arguments: Mapping[str, str | float | None]) -> bytes:
     given = {name: value for name, value in arguments.items() if value is not None}
     address = f"{url.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
     if given:
@@ -59,7 +69,7 @@ def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
     if not address.startswith(("http://", "https://")):
         raise RemoteError(f"--url {url!r} is no address: give one such as {DEFAULT_URL}")
     try:
-        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
+        with urlopen(Request(address, body, headers=_HEADERS), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
             return answer.read(MAX_ANSWER_BYTES)
     except HTTPError as refusal:
         raise RemoteError(_refusal(url, refusal)) from refusal

@@ -5,6 +5,7 @@ Holds: the mathematics reads no clock and no store; what reads or keeps epochs a
 """
 
 from shadowdiff.verdict.counts import (
+    CountCaps,
     Latency,
     PathCount,
     RouteCounts,
@@ -14,23 +15,26 @@ from shadowdiff.verdict.counts import (
     read_counts,
 )
 from shadowdiff.verdict.coverage import Coverage, coverage_since
-from shadowdiff.verdict.decide import Decision
+from shadowdiff.verdict.decide import Decision, Lack, RouteFinding
 from shadowdiff.verdict.epoch import Epoch, OpenedBy
 from shadowdiff.verdict.epochs import Epochs, Watched
 from shadowdiff.verdict.evidence import Evidence, read_evidence
 from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
 __all__ = [
+    "CountCaps",
     "Coverage",
     "Decision",
     "Epoch",
     "EpochTold",
     "Epochs",
     "Evidence",
+    "Lack",
     "Latency",
     "OpenedBy",
     "PathCount",
     "RouteCounts",
+    "RouteFinding",
     "TargetCounts",
     "Thresholds",
     "Verdict",
