@@ -1,0 +1,126 @@
+"""`shadowdiff doctor` as a user meets it: transcripts, exit statuses, help, errors in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from shadowdiff.cli import main
+from shadowdiff.doctor import Diagnosis, Evidence, Patient, diagnose
+from shadowdiff.model import Side
+from shadowdiff.web import create_web
+from tests.conftest import free_port_number
+from tests.fakes.patients import WELL, alone, evidence, orphan, target
+from tests.fakes.serving import served
+from tests.fakes.shop import shop_target, web_state
+from tests.fakes.store_reader import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ILL = evidence(
+    Patient(
+        target=target(),
+        counts=alone(1, 1),
+        orphans=(
+            orphan(Side.PRIMARY, id="req-1\x1b[31m", id_source="x-request-id"),
+            orphan(Side.CANDIDATE, id="unique-1", ids={"x-diff-id": "unique-1", "x-request-id": "req-1\x1b[31m"}),
+        ),
+    )
+)
+TRANSCRIPT = """\
+error  The ids come from different headers: v1's from x-request-id, the copies' from x-diff-id.  different_id_headers · shop
+  Each side takes the first of `pairing.id_headers` that it finds, and v1's recorder has only x-request-id: two ids, two keys. 1 answer of
+  v1 stayed alone.
+
+              v1, recorded   v2, mirrored
+  ~  key      primary-0      candidate-0
+  ~  id       req-1\\u001b[31m  unique-1
+  ~  id from  x-request-id   x-diff-id
+     request  GET /0         GET /0
+     host     shop:8080      shop:8080
+     answer   200            200
+
+  way out: Set x-diff-id where both sides see it, before the recorder and before the copy is made; or let both look for one header alone:
+    request_headers_to_add:   # of the mirrored route; or header_mutation, before the recorder
+      - header: { key: x-diff-id, value: "%UNIQUE_ID%" }
+        append_action: OVERWRITE_IF_EXISTS_OR_ADD
+    pairing: {id_headers: [x-request-id]}   # or so, and ID_HEADERS in record.lua alike
+"""  # noqa: E501 - as wide as a pipe gets it
+
+
+def _address(of: Evidence) -> Iterator[str]:
+    async def diagnosis(_target: str | None) -> Diagnosis:
+        return diagnose(of)
+
+    state = dataclasses.replace(web_state(MemoryStore(), targets=(shop_target(),)), diagnosis=diagnosis)
+    with served(create_web(state)) as url:
+        yield url
+
+
+@pytest.fixture(name="ill", scope="module")
+def ill_fixture() -> Iterator[str]:
+    """Serve a shop whose halves bear different ids."""
+    yield from _address(ILL)
+
+
+@pytest.fixture(name="well", scope="module")
+def well_fixture() -> Iterator[str]:
+    """Serve a shop that is well."""
+    yield from _address(evidence(Patient(target=target(), counts=WELL)))
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", *arguments])
+
+
+def test_a_finding_is_shown_with_two_halves_side_by_side_and_the_way_out(ill: str) -> None:
+    """What a half says cannot steer the terminal."""
+    result = _run("--url", ill)
+    assert 1 == result.exit_code
+    assert [" ".join(line.split()) for line in TRANSCRIPT.splitlines()] == [
+        " ".join(line.split()) for line in result.stdout.splitlines()
+    ]
+    assert "\x1b" not in result.stdout
+
+
+def test_silence_where_all_is_well(well: str) -> None:
+    """Nothing on standard output, one line beside it, and 0."""
+    result = _run("--url", well)
+    assert (0, "", "nothing is wrong with shop\n") == (result.exit_code, result.stdout, result.stderr)
+
+
+def test_json_is_what_the_api_answers(ill: str, well: str) -> None:
+    """For machines: the findings, and the same exit status."""
+    sick, sound = _run("--url", ill, "--json"), _run("--url", well, "--json", "--target", "shop")
+    assert (1, 0) == (sick.exit_code, sound.exit_code)
+    assert ["different_id_headers"] == [finding["code"] for finding in json.loads(sick.stdout)["findings"]]
+    assert [] == json.loads(sound.stdout)["findings"]
+
+
+def test_a_target_that_is_not_there_ends_with_2(well: str) -> None:
+    """One line that names the targets there are."""
+    result = _run("--url", well, "--target", "shpo")
+    assert (2, "Error: no target is called 'shpo': configured are shop\n") == (result.exit_code, result.stderr)
+
+
+def test_a_service_that_is_away_ends_with_2() -> None:
+    """One line that names the address and the way out."""
+    url = f"http://127.0.0.1:{free_port_number()}"
+    result = _run("--url", url)
+    assert (2, True, True) == (
+        result.exit_code,
+        result.stderr.startswith(f"Error: no shadowdiff answers at {url}"),
+        "--url or SHADOWDIFF_URL" in result.stderr,
+    )
+
+
+def test_the_help_names_the_exit_statuses_and_the_options() -> None:
+    """What a pipeline has to know."""
+    text = " ".join(_run("--help").output.split())
+    assert all(option in text for option in ("--target NAME", "--url URL", "--json", "SHADOWDIFF_URL"))
+    assert "Ends with 0 when nothing is wrong, 1 when something is, and 2 where the service or the target" in text
