@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.service.own_redis import OwnRedis
 from tests.integration.service.redis_link import RedisLink, linked
@@ -90,6 +92,20 @@ def lines_of(service: Service, message: str) -> list[Any]:
     """Return the log lines with this message."""
     parsed = (json.loads(line) for line in service.log.splitlines() if line.startswith("{"))
     return [line for line in parsed if line["message"] == message]
+
+
+Metrics = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+async def metrics_of(service: Service) -> Metrics:
+    """Return every sample of a scrape by name and labels."""
+
+    def scrape() -> str:
+        with urllib.request.urlopen(service.url("metrics", "/metrics"), timeout=10) as answer:
+            return answer.read().decode()
+
+    families = text_string_to_metric_families(await asyncio.to_thread(scrape))
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,7 @@ def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
     assert service.stop() == 0
 
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[Answer, dict[str, str], bytes]] = {
     "204": (says(response(status="204 No Content")), {"status": "204"}, b""),
     "head": (says(response(b"0123456789")[:-10]), {"method": "HEAD", "h_content_length": "10"}, b""),
     "gzip": (
@@ -143,7 +143,7 @@ async def test_a_v2_that_breaks_off_is_a_mismatch(shared: Shared) -> None:
 async def test_a_hung_v2_is_a_mismatch_and_heals(shared: Shared, tmp_path: Path) -> None:
     """A v2 stopped by SIGSTOP takes connections and answers nothing: `timeout`; once it goes on, it answers again."""
     command = [sys.executable, "-m", "http.server", str(shared.ports["hung"]), "--bind", "127.0.0.1"]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - starts at once, and is waited for below
         [*command, "--directory", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.integration.service.redis_link import RedisLink
 
+EMPTY = response(b"{}", "200 OK", f"content-type: {JSON}")
 IDS = 1000
 RATE = 0.1
 LEAST, MOST = 62, 143
@@ -54,14 +55,13 @@ async def test_both_sides_draw_the_same_tenth(link: RedisLink, tmp_path: Path, f
     """The two sides accept the same ids, about a tenth of them, and every one is a pair."""
     draw = random.Random(f"ids of {form}")
     ids = [FORMS[form](number, draw) for number in range(IDS)]
-    async with v2(says(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
-        async with serving(tmp_path, settings(link.url, target(port, sample=RATE))) as world:
-            await _send(world, ids)
-            books = await world.service.until(
-                lambda books: (
-                    balanced_and_still(books) and books["mirrored"]["received"] == IDS == books["recorded"]["received"]
-                )
+    async with v2(says(EMPTY)) as port, serving(tmp_path, settings(link.url, target(port, sample=RATE))) as world:
+        await _send(world, ids)
+        books = await world.service.until(
+            lambda books: (
+                balanced_and_still(books) and books["mirrored"]["received"] == IDS == books["recorded"]["received"]
             )
+        )
     assert books["pairs"]["match"] == len(link.accepted[Side.PRIMARY])
     assert sorted(link.accepted[Side.PRIMARY]) == sorted(link.accepted[Side.CANDIDATE])
     assert LEAST <= books["pairs"]["match"] <= MOST
@@ -73,9 +73,8 @@ async def test_the_service_draws_as_the_vectors_say(link: RedisLink, tmp_path: P
     vectors = json.loads((ROOT / "fixtures" / "sampling.json").read_text())
     plain = [vector for vector in vectors if vector[0].strip() == vector[0] != "" and vector[0].isascii()]
     kept = sorted(request_id for request_id, _hash, at_a_tenth, _half in plain if at_a_tenth)
-    async with v2(says(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
-        async with serving(tmp_path, settings(link.url, target(port, sample=RATE))) as world:
-            await _send(world, [vector[0] for vector in plain])
-            await world.until(mirrored__received=len(plain), recorded__received=len(plain), pairs__match=len(kept))
+    async with v2(says(EMPTY)) as port, serving(tmp_path, settings(link.url, target(port, sample=RATE))) as world:
+        await _send(world, [vector[0] for vector in plain])
+        await world.until(mirrored__received=len(plain), recorded__received=len(plain), pairs__match=len(kept))
     assert kept == sorted(link.accepted[Side.PRIMARY]) == sorted(link.accepted[Side.CANDIDATE])
     assert kept

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import zstandard
-from redis.asyncio import Redis
 
+from shadowdiff.store import connect
 from tests.integration.service.conftest import JSON, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SECRET = b"4111-1111-1111-1111"
 V1, V2 = b'{"v1": "%b"}' % SECRET, b'{"v2": "%b"}' % SECRET
 LONG = b'{"long": "%b"}' % (SECRET * 100)
+
+
+def _client(redis_server: RedisServer) -> Any:
+    return connect(redis_server.url)
 
 
 async def _values(client: Any, prefix: str) -> list[tuple[bytes, bytes]]:
@@ -45,7 +49,7 @@ async def _found_while_waiting(redis_server: RedisServer, folder: Path, prefix: 
     async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": prefix} | store)
         environment = {"BUFFER_KEY": base64.b64encode(os.urandom(32)).decode()}
-        async with serving(folder, config, **environment) as world, Redis.from_url(redis_server.url) as client:
+        async with serving(folder, config, **environment) as world, _client(redis_server) as client:
             for number in range(5):
                 assert await world.mesh.record(f"v1-{number}", V1, h_content_type=JSON) == 202
                 assert await world.mesh.record(f"long-{number}", LONG, h_content_type=JSON) == 202
@@ -75,13 +79,13 @@ async def test_an_observation_removed_unbalances_the_books(redis_server: RedisSe
     """One observation deleted behind the service's back turns `balanced` false in the API, and says on which side."""
     async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "removed"})
-        async with serving(tmp_path, config) as world, Redis.from_url(redis_server.url) as client:
+        async with serving(tmp_path, config) as world, _client(redis_server) as client:
             for number in range(10):
                 assert await world.mesh.record(f"alone-{number}", V1, h_content_type=JSON) == 202
             books = await world.service.until(lambda books: books["observations"]["primary"]["waiting"] == 10)
             assert books["balanced"]
-            first = [key async for key in client.scan_iter("removed:{0}:o:*")][0]
-            assert 1 == await client.delete(first)
+            waiting = [key async for key in client.scan_iter("removed:{0}:o:*")]
+            assert 1 == await client.delete(waiting.pop())
             books = await world.service.until(lambda books: not books["balanced"])
             assert (10, 9) == tuple(books["observations"]["primary"][name] for name in ("parked", "waiting"))
 
@@ -90,7 +94,7 @@ async def test_a_ready_pair_removed_unbalances_the_books(redis_server: RedisServ
     """A ready pair deleted before it was compared turns `balanced` false, too."""
     async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "unready"})
-        async with serving(tmp_path, config) as world, Redis.from_url(redis_server.url) as client:
+        async with serving(tmp_path, config) as world, _client(redis_server) as client:
             await world.both("compared", V1)
             await world.until(pairs__mismatch=1)
             await client.hincrby("unready:{0}:ledger:shop", "pairs.mismatch", -1)
