@@ -66,6 +66,7 @@ def configure_logs(format: Format, level: str) -> None:  # noqa: A002  (the sett
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "aiohttp.access", "aiohttp.server"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
         logger.propagate = not name.endswith(".access")
     for name in ("uvicorn.access", "aiohttp.access"):
         logging.getLogger(name).disabled = True
