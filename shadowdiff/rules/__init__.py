@@ -9,10 +9,12 @@ from shadowdiff.rules.lint import RuleWarning, lint_rules
 from shadowdiff.rules.parse import parse_rules
 from shadowdiff.rules.routes import Router
 from shadowdiff.rules.rule import Rule, RuleError, RuleKind, Tolerance
+from shadowdiff.rules.segments import Place
 
 __all__ = [
     "CompiledRules",
     "Effect",
+    "Place",
     "RouteRules",
     "Router",
     "Rule",

@@ -42,11 +42,12 @@ from shadowdiff.report import Redactor, SampleSettings, sample_writes
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.ports import Port
+from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, StoreMisfitError, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import Epochs, count_writes
+from shadowdiff.verdict import CountCaps, Epochs, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
@@ -56,9 +57,10 @@ if TYPE_CHECKING:
 
     from shadowdiff.config import Config, TargetConfig
     from shadowdiff.model import Comparison, Pair, Write
-    from shadowdiff.rules import Rule
+    from shadowdiff.rules import Router, Rule
     from shadowdiff.service.backing import Backing
     from shadowdiff.verdict import Verdict
+    from shadowdiff.worker import Stage
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +132,7 @@ class Service:
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._books = Books()
-        self._tally = Tally()
+        self._tally = Tally(config.limits.routes)
         self._ledgers: dict[str, Ledger] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._limits = Limits(
@@ -157,9 +159,10 @@ class Service:
             durable=backing.durable,
         )
         self._epochs = Epochs(self._store, lambda: watched(self.config.targets, time.time()), self._ledger)
-        stages = (_counts, self._epochs.writes, self._samples(redactor), self._doctor.notes.writes)
+        stages = (self._counts(), self._epochs.writes, self._samples(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages)
-        self._judge.lenses = _lenses(config.targets)
+        self._judge.lenses = self._lenses(config.targets)
+        self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
         self._workers = [self._worker(shard) for shard in range(self._store.shards)]
@@ -167,6 +170,21 @@ class Service:
     def _redactor(self) -> Redactor:
         secret = self._backing.key or os.urandom(32)
         return Redactor(hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest())
+
+    def _counts(self) -> Stage:
+        caps = CountCaps(routes=self.config.limits.routes, paths=self.config.limits.paths)
+
+        def writes(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
+            return count_writes(pair, comparison, caps)
+
+        return writes
+
+    def _lenses(self, targets: Sequence[TargetConfig]) -> dict[str, Lens]:
+        most = self.config.limits.routes
+        return {one.target.name: Lens(one.target.routes, one.rules, most) for one in targets}
+
+    def _routers(self) -> dict[str, Router]:
+        return {name: lens.router for name, lens in self._judge.lenses.items()}
 
     def _samples(self, redactor: Redactor) -> Any:
         samples = self.config.samples
@@ -317,6 +335,7 @@ class Service:
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
+            group.create_task(self._route_names.run(), name="route-names"),
             group.create_task(self._read_ledgers(), name="ledgers"),
             group.create_task(self._epochs.run(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
@@ -408,7 +427,8 @@ class Service:
         targets = [target.target for target in config.targets]
         self._mirror.replace(targets)
         self._records.replace(targets)
-        self._judge.lenses = _lenses(config.targets)
+        self._judge.lenses = self._lenses(config.targets)
+        self._route_names.furnish(self._routers())
         self._doctor.serve(config)
         self._epochs.reload()
         for worker in self._workers:
@@ -421,17 +441,9 @@ class Service:
         self._state.reload = ReloadState(successful=False, at_s=time.time())
 
 
-def _counts(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
-    return count_writes(pair, comparison)
-
-
 def _line(rule: Rule) -> str:
     """Return a rule as pages show it."""
     return f"{rule.label} ({rule.reason})" if rule.reason else rule.label
-
-
-def _lenses(targets: Sequence[TargetConfig]) -> dict[str, Lens]:
-    return {target.target.name: Lens(target.target.routes, target.rules) for target in targets}
 
 
 __all__ = ["Ports", "Service", "StoreMisfitError"]

@@ -22,15 +22,24 @@ if TYPE_CHECKING:
     from shadowdiff.model.reader import StoreReader
 
 OTHER: Final = "_other"
-ROUTES: Final = 500
-"""Routes kept apart per target."""
-PATHS: Final = 4000
-"""Places (route, pattern, kind) kept apart per target, for those that count and for those that rules cover."""
-_LATENCY_CAP: Final = ROUTES * 2 * 24
+_ROOM: Final = 3
+"""Times the routes' bound that a hash takes: names that were given before a place turned to values stay in it."""
+_BUCKETS: Final = 2 * 24
+"""Buckets of one route's durations, of both sides."""
 _REASONS_CAP: Final = 200
 _KEPT: Final = 20_000
 _SIDES: Final = frozenset(side.value for side in Side)
 _PATTERN_CHARS: Final = 300
+
+
+class CountCaps(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is kept apart per target; what comes later counts under `_other`.
+
+    routes: names of routes.  paths: places (route, pattern, kind), for those that count and for those that rules cover.
+    """
+
+    routes: int = 200
+    paths: int = 1000
 
 
 class PathCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,33 +99,34 @@ class TargetCounts(msgspec.Struct, frozen=True, kw_only=True):
         return self.results[Result.MISMATCH] / self.compared if self.compared else None
 
 
-_kept: dict[tuple[str, ...], Incr] = {}
-_outcomes: dict[tuple[str, str, Result, int, int], tuple[Incr, ...]] = {}
+_kept: dict[tuple[str | int, ...], Incr] = {}
+_outcomes: dict[tuple[str, str, Result, int, int, int], tuple[Incr, ...]] = {}
 _NO_BUCKET: Final = -1
+_CAPS: Final = CountCaps()
 
 
-def count_writes(pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
+def count_writes(pair: Pair, comparison: Comparison, caps: CountCaps = _CAPS) -> tuple[Write, ...]:
     """Return the increments of one pair."""
-    outcome = _outcome(pair, comparison.result)
+    outcome = _outcome(pair, comparison.result, caps.routes * _ROOM)
     if comparison.result is Result.INCOMPARABLE:
         reason = comparison.reason[:_PATTERN_CHARS]
         return (*outcome, _keep("reasons", _REASONS_CAP, pair.target, pair.route, reason))
     if comparison.differences:
-        return (*outcome, *_differences(pair.target, pair.route, comparison.differences))
+        return (*outcome, *_differences(pair.target, pair.route, comparison.differences, caps.paths))
     return outcome
 
 
-def _outcome(pair: Pair, result: Result) -> tuple[Incr, ...]:
+def _outcome(pair: Pair, result: Result, cap: int) -> tuple[Incr, ...]:
     """Return the increments that every pair has: its result, and a bucket of each side's duration."""
     primary, candidate = _bucket(pair.primary), _bucket(pair.candidate)
-    name = (pair.target, pair.route, result, primary, candidate)
+    name = (pair.target, pair.route, result, primary, candidate, cap)
     known = _outcomes.get(name)
     if known is not None:
         return known
     made = (
-        _keep(result, ROUTES, pair.target, pair.route),
-        *_latency(pair.target, pair.route, Side.PRIMARY, primary),
-        *_latency(pair.target, pair.route, Side.CANDIDATE, candidate),
+        _keep(result, cap, pair.target, pair.route),
+        *_latency(pair, Side.PRIMARY, primary, cap * _BUCKETS),
+        *_latency(pair, Side.CANDIDATE, candidate, cap * _BUCKETS),
     )
     if len(_outcomes) < _KEPT:
         _outcomes[name] = made
@@ -127,22 +137,22 @@ def _bucket(observation: Observation) -> int:
     return bucket_of(observation.duration_ms) if observation.duration_ms >= 0 else _NO_BUCKET
 
 
-def _latency(target: str, route: str, side: Side, bucket: int) -> tuple[Incr, ...]:
-    return () if bucket == _NO_BUCKET else (_keep("latency", _LATENCY_CAP, target, route, side, str(bucket)),)
+def _latency(pair: Pair, side: Side, bucket: int, cap: int) -> tuple[Incr, ...]:
+    return () if bucket == _NO_BUCKET else (_keep("latency", cap, pair.target, pair.route, side, str(bucket)),)
 
 
-def _differences(target: str, route: str, differences: tuple[Difference, ...]) -> Iterable[Incr]:
+def _differences(target: str, route: str, differences: tuple[Difference, ...], cap: int) -> Iterable[Incr]:
     places = {(d.pattern[:_PATTERN_CHARS], d.kind.value, d.rule) for d in differences}
     for pattern, kind, rule in places:
         if rule is None:
-            yield _keep("differences", PATHS, target, route, pattern, kind)
+            yield _keep("differences", cap, target, route, pattern, kind)
         else:
-            yield _keep("covered", PATHS, target, route, pattern, kind, rule)
+            yield _keep("covered", cap, target, route, pattern, kind, rule)
 
 
 def _keep(group: str, cap: int, target: str, *parts: str) -> Incr:
     """Return the increment of one field, made once while there is room to keep it."""
-    name = (group, target, *parts)
+    name = (group, cap, target, *parts)
     known = _kept.get(name)
     if known is not None:
         return known

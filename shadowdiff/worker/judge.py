@@ -30,12 +30,13 @@ Stage = Callable[[Pair, Comparison, int], tuple[Write, ...]]
 
 
 class Lens:
-    """How one target's pairs are looked at: its routes and its rules, compiled for the present."""
+    """How one target's pairs are looked at: its routes (`most_routes` apart, 0: all) and its rules, compiled."""
 
     __slots__ = ("_compiled", "_compiled_at_s", "router", "rules")
 
-    def __init__(self, routes: tuple[str, ...], rules: tuple[Rule, ...]) -> None:
-        self.router = Router(routes)
+    def __init__(self, routes: tuple[str, ...], rules: tuple[Rule, ...], most_routes: int = 0) -> None:
+        spoken_of = (route for rule in rules for route in rule.routes)
+        self.router = Router(routes, most=most_routes, spoken_of=spoken_of)
         self.rules = rules
         self._compiled_at_s = -RECOMPILE_S
         self._compiled: CompiledRules

@@ -14,7 +14,6 @@ from shadowdiff.telemetry.histogram import Histogram
 if TYPE_CHECKING:
     from shadowdiff.model import Comparison, Observation, Pair
 
-MOST_ROUTES = 500
 OTHER = "_other"
 SERVER_ERROR = 500
 STATUS_5XX = "status_5xx"
@@ -26,6 +25,7 @@ FAILURES = (*map(str, Failure), STATUS_5XX)
 class Tally:
     """Counts by (target, route, …), bounded in routes per target."""
 
+    most_routes: int = 200
     comparisons: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
     differences: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
     candidate_failures: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -61,7 +61,7 @@ class Tally:
             self.candidate_failures.update({(target, reason): 0 for reason in FAILURES})
         if route in routes:
             return route
-        if len(routes) >= MOST_ROUTES:
+        if len(routes) >= self.most_routes:
             route = OTHER
         routes.add(route)
         for result in Result:
