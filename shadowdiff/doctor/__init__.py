@@ -1,7 +1,7 @@
 """Why nothing pairs: evidence in, findings out, each with two halves side by side and the way out.
 
-`evidence` says what is judged by; `arrivals`, `unpaired`, `strangers`, `candidate` and `ground` find; `diagnose` joins.
-`notes` counts what pairs tell, `recent` forgets what is long past.
+`evidence` says what is judged by; `hosts`, `arrivals`, `unpaired`, `strangers`, `candidate` and `ground` find;
+`diagnose` joins them. `notes` counts what pairs tell, `recent` forgets what is long past.
 """
 
 from shadowdiff.doctor.diagnose import diagnose

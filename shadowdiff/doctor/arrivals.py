@@ -1,4 +1,4 @@
-"""Diagnose what arrives: hosts that no target knows, one half missing, requests that are not compared.
+"""Diagnose what arrives: nothing, one half alone, requests and records that go no further.
 
 In: evidence.  Out: findings.
 Holds: pure.
@@ -6,55 +6,22 @@ Holds: pure.
 
 from __future__ import annotations
 
-from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, percent, plural
+from shadowdiff.doctor.evidence import NOTABLE, gathered
+from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, beside, listed, percent, plural
+from shadowdiff.doctor.hosts import resembles, same_host
 from shadowdiff.model import HostPolicy, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from shadowdiff.doctor.evidence import Evidence, Misfit, Orphan, Patient
-
-NOTABLE: Final = 0.05
-"""A smaller share of what arrived is the wear of a network, and no fault in how things are set up."""
-_ALIKE: Final = 0.6
-_SHOWN: Final = 3
-
-
-def unknown_hosts(evidence: Evidence) -> Iterator[Finding]:
-    """Find hosts that requests or records bear and no target names."""
-    known = [host for patient in evidence.patients for host in patient.target.hosts]
-    sides = (
-        ("mirrored", gathered(process.unknown_mirrored for process in evidence.processes)),
-        ("recorded", gathered(process.unknown_recorded for process in evidence.processes)),
-    )
-    seen = {side: [misfit for misfit in misfits if misfit.what not in known] for side, misfits in sides}
-    seen = {side: misfits for side, misfits in seen.items() if misfits and evidence.unknown.get(f"{side}.received", 0)}
-    if not seen:
-        return
-    hosts = list(dict.fromkeys(misfit.what for misfits in seen.values() for misfit in misfits))
-    patient = next((one for host in hosts for one in evidence.patients if _resembles(host, one)), None)
-    said = " and ".join(f"{plural(evidence.unknown[f'{side}.received'], 'request')} {side}" for side in seen)
-    yield Finding(
-        code="unknown_host",
-        gravity=Gravity.ERROR if patient is None or _lacks_a_half(patient) else Gravity.WARNING,
-        target=patient.target.name if patient else "",
-        title=f"No target is named by the host {listed(hosts)}: {said} under hosts that nobody configured.",
-        explanation=(
-            "A request belongs to the target whose `hosts` hold its Host header (Envoy's `-shadow` and the port do not "
-            f"matter). Configured {'is' if len(known) == 1 else 'are'} {listed(known) or 'none'}."
-        ),
-        way_out="If it is the service you mean, name this host too, and reload. If not, mirror fewer routes.",
-        lines=_hosts_yaml(patient, hosts),
-        examples=tuple(_host_example(seen, known, at) for at in range(min(_SHOWN, len(hosts)))),
-    )
+    from shadowdiff.doctor.evidence import Evidence, Misfit, Patient
 
 
 def nothing_arrives(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find a target that neither half reaches."""
-    if mirrored(patient) or recorded(patient):
+    if patient.mirrored or patient.recorded:
         return
     host = patient.target.hosts[0]
     yield Finding(
@@ -75,12 +42,12 @@ def nothing_arrives(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
 
 def one_half_missing(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     """Find a target of which only requests, or only records, arrive."""
-    if mirrored(patient) and not recorded(patient):
+    if patient.mirrored and not patient.recorded:
         yield Finding(
             code="mirrors_without_records",
             gravity=Gravity.ERROR,
             target=patient.target.name,
-            title=f"{plural(mirrored(patient), 'request')} mirrored, but none of v1's answers was recorded.",
+            title=f"{plural(patient.mirrored, 'request')} mirrored, but none of v1's answers was recorded.",
             explanation="v2 is asked, and there is nothing of v1's to compare its answers with.",
             way_out=(
                 "Put the recorder (recorder/envoy/record.lua) into v1's proxy, or the middleware into v1. If it is "
@@ -88,12 +55,12 @@ def one_half_missing(_evidence: Evidence, patient: Patient) -> Iterator[Finding]
             ),
             examples=_lonely(patient, Side.CANDIDATE),
         )
-    if recorded(patient) and not mirrored(patient):
+    if patient.recorded and not patient.mirrored:
         yield Finding(
             code="records_without_mirrors",
             gravity=Gravity.ERROR,
             target=patient.target.name,
-            title=f"{plural(recorded(patient), 'answer')} of v1 recorded, but no request was mirrored.",
+            title=f"{plural(patient.recorded, 'answer')} of v1 recorded, but no request was mirrored.",
             explanation="v2 is never asked, so there is nothing to compare v1's answers with.",
             way_out=(
                 "Mirror the requests to port 8080, all of them: `request_mirror_policies` of the route in Envoy, "
@@ -137,7 +104,7 @@ def blocked(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     seen = [
         misfit
         for misfit in gathered(process.blocked for process in evidence.processes)
-        if misfit.what.partition(" ")[2] in patient.target.hosts or _resembles(misfit.what.partition(" ")[2], patient)
+        if misfit.what.partition(" ")[2] in patient.target.hosts or resembles(misfit.what.partition(" ")[2], patient)
     ]
     methods = sorted({misfit.what.partition(" ")[0] for misfit in seen})
     name = patient.target.name
@@ -219,7 +186,7 @@ def loops(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     target = patient.target
     authority = target.candidate.url.partition("://")[2].partition("/")[0]
     preserves = target.candidate.host is HostPolicy.PRESERVE
-    leads_back = preserves or any(_same_host(authority, host) for host in target.hosts)
+    leads_back = preserves or any(same_host(authority, host) for host in target.hosts)
     if not (leads_back and looped >= patient.count("mirrored.forwarded") / 2) and looped < received * (1 - NOTABLE):
         return
     yield Finding(
@@ -251,50 +218,6 @@ def loops(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     )
 
 
-def mirrored(patient: Patient) -> int:
-    """Return how many requests reached v2's side: mirrored here, or recorded at v2 itself."""
-    return patient.count("mirrored.received") or patient.count("candidate.parked")
-
-
-def recorded(patient: Patient) -> int:
-    """Return how many records arrived that may be v1's; where v2 is recorded too, less those that are v2's."""
-    at_v2 = 0 if patient.count("mirrored.received") else patient.count("candidate.parked")
-    return max(0, patient.count("recorded.received") - at_v2)
-
-
-def gathered(listed: Iterable[Iterable[Misfit]]) -> list[Misfit]:
-    """Return what all processes noted of one kind, the most frequent first."""
-    total: dict[str, Misfit] = {}
-    for misfit in (misfit for misfits in listed for misfit in misfits):
-        before = total.get(misfit.what)
-        total[misfit.what] = type(misfit)(misfit.what, misfit.count + (before.count if before else 0), misfit.last_path)
-    return sorted(total.values(), key=lambda misfit: -misfit.count)
-
-
-def beside(primary: Orphan | None, candidate: Orphan | None) -> Example:
-    """Return two halves side by side; a half that never came is a dash."""
-
-    def row(name: str, of: Callable[[Orphan], str]) -> Row:
-        return Row(name, of(primary) if primary else "–", of(candidate) if candidate else "–")
-
-    return Example(
-        rows=(
-            row("key", lambda orphan: orphan.key),
-            row("id", lambda orphan: orphan.id),
-            row("id from", lambda orphan: orphan.id_source),
-            row("request", lambda orphan: f"{orphan.method} {orphan.path}"),
-            row("host", lambda orphan: orphan.host),
-            row("answer", lambda orphan: str(orphan.status or "none")),
-        )
-    )
-
-
-def listed(words: Sequence[str], most: int = 4) -> str:
-    """Return words as one list, cut after a few."""
-    more = [f"{len(words) - most} more"] if len(words) > most else []
-    return ", ".join([*words[:most], *more])
-
-
 def _lonely(patient: Patient, side: Side) -> tuple[Example, ...]:
     halves = patient.side(side)[:1]
     return tuple(beside(half, None) if side is Side.PRIMARY else beside(None, half) for half in halves)
@@ -308,53 +231,6 @@ def _share(patient: Patient, row: str, what: str) -> tuple[int, float]:
 
 def _gravity(share: float) -> Gravity:
     return Gravity.ERROR if share > 1 - NOTABLE else Gravity.WARNING
-
-
-def _lacks_a_half(patient: Patient) -> bool:
-    return not mirrored(patient) or not recorded(patient)
-
-
-def _bare(host: str) -> str:
-    """Return a host without its port."""
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
-
-
-def _same_host(authority: str, host: str) -> bool:
-    """Return whether two authorities are one, the port counting only where both have one."""
-    if ":" in authority and ":" in host:
-        return authority.lower() == host.lower()
-    return _bare(authority).lower() == _bare(host).lower()
-
-
-def _resembles(host: str, patient: Patient) -> bool:
-    """Return whether a host looks like another name of a target's."""
-
-    def alike(known: str) -> bool:
-        ours, theirs = _bare(known).lower(), _bare(host).lower()
-        return ours.split(".")[0] == theirs.split(".")[0] or SequenceMatcher(None, ours, theirs).ratio() >= _ALIKE
-
-    return any(alike(known) for known in patient.target.hosts)
-
-
-def _hosts_yaml(patient: Patient | None, hosts: Sequence[str]) -> tuple[str, ...]:
-    if patient is None:
-        return ()
-    new = [host for host in map(_bare, hosts) if host and _resembles(host, patient)]
-    every = list(dict.fromkeys([*patient.target.hosts, *new]))
-    return ("targets:", f"  - name: {patient.target.name}", f"    hosts: [{', '.join(every)}]")
-
-
-def _host_example(seen: dict[str, list[Misfit]], known: Sequence[str], at: int) -> Example:
-    """Return what each half bears, beside what is configured."""
-    recorded_one = seen.get("recorded", [])[at : at + 1]
-    mirrored_one = seen.get("mirrored", [])[at : at + 1]
-
-    def half(misfits: Sequence[Misfit]) -> tuple[str, str]:
-        return (misfits[0].what, misfits[0].last_path) if misfits else (listed(known) or "–", "–")
-
-    (ours, our_path), (theirs, their_path) = half(recorded_one), half(mirrored_one)
-    return Example(rows=(Row("host", ours, theirs), Row("path", our_path, their_path)))
 
 
 def _seen(patient: Patient, misfits: Sequence[Misfit], name: str, said: str) -> tuple[Example, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.doctor.arrivals import NOTABLE
+from shadowdiff.doctor.evidence import NOTABLE
 from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, percent, plural
 from shadowdiff.model import Failure, HostPolicy
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.doctor import arrivals, candidate, ground, strangers, unpaired
+from shadowdiff.doctor import arrivals, candidate, ground, hosts, strangers, unpaired
 from shadowdiff.doctor.finding import Diagnosis, Finding, Gravity
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _GROUND: Final[tuple[Callable[[Evidence], Iterator[Finding]], ...]] = (
     ground.store,
     ground.clocks,
     ground.books,
-    arrivals.unknown_hosts,
+    hosts.unknown_hosts,
 )
 _PATIENT: Final[tuple[Callable[[Evidence, Patient], Iterator[Finding]], ...]] = (
     candidate.nothing_kept,

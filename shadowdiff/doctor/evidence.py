@@ -6,8 +6,8 @@ Holds: pure.  Paths come in with the secrets of their queries already taken out;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -16,7 +16,10 @@ from shadowdiff.model import Side, Target
 Counts = Mapping[str, int]
 """One target's figures by dotted name: the ledger's rows, and `pair.…` from `doctor.notes`."""
 
-LEVELS = ("waiting", "pending", "in_flight")
+NOTABLE: Final = 0.05
+"""A smaller share of what arrived is the wear of a network, and no fault in how things are set up."""
+
+LEVELS: Final = ("waiting", "pending", "in_flight")
 """Figures that state how much there is now, and are no counts."""
 
 
@@ -100,6 +103,17 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
         """Return a figure; 0 where it was never counted."""
         return self.counts.get(name, 0)
 
+    @property
+    def mirrored(self) -> int:
+        """How many requests reached v2's side: mirrored here, or recorded at v2 itself."""
+        return self.count("mirrored.received") or self.count("candidate.parked")
+
+    @property
+    def recorded(self) -> int:
+        """How many records arrived that may be v1's; where v2 is recorded too, less those that are v2's."""
+        at_v2 = 0 if self.count("mirrored.received") else self.count("candidate.parked")
+        return max(0, self.count("recorded.received") - at_v2)
+
     def side(self, side: Side) -> tuple[Orphan, ...]:
         """Return one side's orphans."""
         return tuple(orphan for orphan in self.orphans if orphan.side is side)
@@ -118,6 +132,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     patients: tuple[Patient, ...] = ()
     unknown: dict[str, int] = {}
     processes: tuple[Process, ...] = ()
+
+
+def gathered(listed: Iterable[Iterable[Misfit]]) -> list[Misfit]:
+    """Return what all processes noted of one kind, the most frequent first."""
+    total: dict[str, Misfit] = {}
+    for misfit in (misfit for misfits in listed for misfit in misfits):
+        before = total.get(misfit.what)
+        total[misfit.what] = Misfit(misfit.what, misfit.count + (before.count if before else 0), misfit.last_path)
+    return sorted(total.values(), key=lambda misfit: -misfit.count)
 
 
 def flatten(ledger: Mapping[str, Any]) -> dict[str, int]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shadowdiff.doctor.evidence import Orphan
 
 
 class Gravity(StrEnum):
@@ -73,3 +79,27 @@ def plural(number: int, one: str, many: str = "") -> str:
 def percent(share: float) -> str:
     """Return a share as people write it."""
     return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.1f} %"  # noqa: PLR2004
+
+
+def listed(words: Sequence[str], most: int = 4) -> str:
+    """Return words as one list, cut after a few."""
+    more = [f"{len(words) - most} more"] if len(words) > most else []
+    return ", ".join([*words[:most], *more])
+
+
+def beside(primary: Orphan | None, candidate: Orphan | None) -> Example:
+    """Return two halves side by side; a half that never came is a dash."""
+
+    def row(name: str, of: Callable[[Orphan], str]) -> Row:
+        return Row(name, of(primary) if primary else "–", of(candidate) if candidate else "–")
+
+    return Example(
+        rows=(
+            row("key", lambda orphan: orphan.key),
+            row("id", lambda orphan: orphan.id),
+            row("id from", lambda orphan: orphan.id_source),
+            row("request", lambda orphan: f"{orphan.method} {orphan.path}"),
+            row("host", lambda orphan: orphan.host),
+            row("answer", lambda orphan: str(orphan.status or "none")),
+        )
+    )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from shadowdiff.doctor.arrivals import NOTABLE, beside, listed
-from shadowdiff.doctor.finding import Finding, Gravity, plural
+from shadowdiff.doctor.evidence import NOTABLE
+from shadowdiff.doctor.finding import Finding, Gravity, beside, listed, plural
 from shadowdiff.doctor.partners import Link, Reason, links
 from shadowdiff.doctor.unpaired import Fates, allowed, chosen_otherwise, fates
 from shadowdiff.model import Side

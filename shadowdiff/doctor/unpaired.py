@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.doctor.arrivals import NOTABLE, beside
-from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, percent, plural
+from shadowdiff.doctor.evidence import NOTABLE
+from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, beside, percent, plural
 from shadowdiff.model import Side
 
 if TYPE_CHECKING:
