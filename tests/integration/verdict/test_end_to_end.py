@@ -1,0 +1,236 @@
+"""A real service, v1's answers and a v2 that behaves well, badly or not at all: the verdict on each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import free_port_number
+from tests.fakes.serving import served
+from tests.running import Mesh, Service, mesh_of, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from starlette.types import Receive, Scope, Send
+
+    from tests.conftest import RedisServer
+
+SOUND = b'{"price": 1}'
+WRONG = b'{"price": 2}'
+FAULT_EVERY = 50
+AT_ONCE = 16
+JSON_TYPE = b"application/json"
+STRICT = {"max_mismatch_ratio": 0.001}
+LOOSE = {"max_mismatch_ratio": 0.05}
+
+
+async def v2(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as v1 does; under /faulty every fiftieth request gets a wrong price."""
+    assert scope["type"] == "http"
+    while (await receive()).get("more_body"):
+        pass
+    number = int(scope["path"].rpartition("/")[2])
+    body = WRONG if scope["path"].startswith("/faulty") and number % FAULT_EVERY == 0 else SOUND
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", JSON_TYPE)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def resetting() -> Generator[int]:
+    """Take connections and reset each."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def reset() -> None:
+            while True:
+                try:
+                    taken, _ = listener.accept()
+                except OSError:
+                    return
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                taken.close()
+
+        threading.Thread(target=reset, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def silent() -> Generator[int]:
+    """Take connections into the backlog and never answer, as a stopped process does."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=128)) as listener:
+        yield listener.getsockname()[1]
+
+
+def _target(name: str, url: str, gate: dict[str, float] = LOOSE) -> dict[str, Any]:
+    candidate = {"url": url, "timeout": "300ms", "queue_timeout": "300ms"}
+    return {"name": name, "hosts": [name], "candidate": candidate, "gate": gate}
+
+
+@pytest.fixture(scope="module")
+def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service with one target for each way in which v2 can be."""
+    with served(v2) as sound, resetting() as reset_port, silent() as silent_port:
+        config: dict[str, Any] = {
+            "store": {"url": redis_server.url, "prefix": f"v{os.urandom(4).hex()}"},
+            "pairing": {"window": "1s", "settle": "0s"},
+            "targets": [
+                _target("sound", sound),
+                _target("faulty", f"{sound}/faulty", STRICT),
+                _target("quiet", sound, STRICT),
+                _target("refused", f"http://127.0.0.1:{free_port_number()}"),
+                _target("reset", f"http://127.0.0.1:{reset_port}"),
+                _target("silent", f"http://127.0.0.1:{silent_port}"),
+                _target("unrecorded", sound),
+                _target("changed", sound),
+            ],
+        }
+        made = Service(tmp_path_factory.mktemp("verdict"), config)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+async def _play(service: Service, target: str, numbers: range, *, recorded: bool = True) -> None:
+    """Send so many requests, both halves of each, and wait until their pairs are judged."""
+    books = await asyncio.to_thread(service.ledger, target)
+    wanted = books["mirrored"]["received"] + len(numbers)
+    async with mesh_of(service) as mesh:
+        mesh.host = target
+        for first in range(0, len(numbers), AT_ONCE):
+            await asyncio.gather(
+                *(_both(mesh, target, number, recorded=recorded) for number in numbers[first : first + AT_ONCE])
+            )
+    await _until(service, target, wanted)
+
+
+async def _both(mesh: Mesh, target: str, number: int, *, recorded: bool) -> None:
+    path, request_id = f"/things/{number}", f"{target}-{number}-{os.urandom(4).hex()}"
+    if recorded:
+        kind = {"h_content_type": JSON_TYPE.decode()}
+        assert 202 == await mesh.record(request_id, SOUND, path, host=target, **kind)
+    assert 202 == await mesh.mirror(request_id, path)
+
+
+async def _until(service: Service, target: str, received: int) -> None:
+    books: Any = None
+    deadline = asyncio.get_running_loop().time() + 30
+    while asyncio.get_running_loop().time() < deadline:
+        books = await asyncio.to_thread(service.ledger, target)
+        if books["mirrored"]["received"] >= received and settled(books):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{target} never settled: {books}\n{service.log[-2000:]}")
+
+
+async def _verdict(service: Service, target: str) -> Any:
+    return await asyncio.to_thread(service.get, f"verdict?target={target}")
+
+
+async def test_v2_that_is_v1_passes(service: Service) -> None:
+    """A hundred clean pairs are enough at a limit of 5 %."""
+    await _play(service, "sound", range(1, 121))
+    verdict = await _verdict(service, "sound")
+    assert ("pass", 120, 1.0) == (verdict["verdict"], verdict["pairs"]["compared"], verdict["coverage"]["ratio"])
+    assert [] == verdict["routes_untested"]
+
+
+async def test_one_fault_in_fifty_fails_within_a_thousand_pairs(service: Service) -> None:
+    """2 % where 0.1 % is allowed; the place is named."""
+    await _play(service, "faulty", range(1, 601))
+    verdict = await _verdict(service, "faulty")
+    assert ("fail", "12 of 600 pairs differ (2%), 0.1% is allowed") == (verdict["verdict"], verdict["reason"])
+    assert [("GET /things/{id}", "$['price']", 12)] == [(t["route"], t["path"], t["count"]) for t in verdict["top"]]
+
+
+async def test_too_little_traffic_is_insufficient_with_the_pairs_still_needed(service: Service) -> None:
+    """And an estimate of when."""
+    await _play(service, "quiet", range(1, 21))
+    verdict = await _verdict(service, "quiet")
+    assert ("insufficient", "pairs") == (verdict["verdict"], verdict["lack"])
+    assert verdict["pairs_needed"] in range(4700, 4800)
+    assert verdict["expected_at"] > verdict["window"]["end"]
+    assert ["GET /things/{id}"] == verdict["routes_untested"]
+
+
+@pytest.mark.parametrize("target", ["refused", "reset", "silent"])
+async def test_v2_that_does_not_answer_fails(service: Service, target: str) -> None:
+    """What is lost because of v2 counts against v2."""
+    await _play(service, target, range(1, 21))
+    verdict = await _verdict(service, target)
+    assert ("fail", 20) == (verdict["verdict"], verdict["pairs"]["mismatch"])
+
+
+async def test_a_recorder_that_is_off_is_insufficient_for_lack_of_coverage(service: Service) -> None:
+    """Mirrored requests whose answers nobody recorded are no evidence."""
+    await _play(service, "unrecorded", range(1, 31), recorded=False)
+    verdict = await _verdict(service, "unrecorded")
+    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["lack"])
+    assert "none of v1's answers to 30 mirrored requests has been recorded" in verdict["reason"]
+
+
+async def test_a_recorder_that_goes_off_takes_the_pass_away(service: Service) -> None:
+    """What was compared before does not speak for what comes now."""
+    await _play(service, "unrecorded", range(1, 121))
+    await _play(service, "unrecorded", range(121, 161), recorded=False)
+    verdict = await _verdict(service, "unrecorded")
+    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["lack"])
+    assert verdict["coverage"]["ratio"] < 0.95
+
+
+def _run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "shadowdiff", *arguments, "--url", service.url("web", "")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+async def test_a_new_rule_opens_an_epoch_and_so_does_a_hand(service: Service) -> None:
+    """The evidence begins anew; a restart alone leaves it as it is."""
+    await _play(service, "changed", range(1, 11))
+    service.config["targets"][-1]["rules"] = [{"ignore": "$.at"}]
+    service.write()
+    service.send(signal.SIGHUP)
+    first = await _epoch_after(service, 1)
+    await _play(service, "changed", range(11, 31))
+    opened = await asyncio.to_thread(_run, service, "epoch", "open", "--target", "changed", "--reason", "new data")
+    assert (0, "epoch 3, open since ") == (opened.returncode, opened.stdout[:20])
+    await _play(service, "changed", range(31, 36))
+    service.stop()
+    service.start()
+    await _play(service, "changed", range(36, 41))
+    verdict = await _verdict(service, "changed")
+    assert ("rules", "hand", 10) == (first["by"], verdict["epoch"]["by"], verdict["pairs"]["compared"])
+
+
+async def _epoch_after(service: Service, known: int) -> Any:
+    deadline = asyncio.get_running_loop().time() + 20
+    while asyncio.get_running_loop().time() < deadline:
+        epoch = (await asyncio.to_thread(service.get, "epochs?target=changed"))["epoch"]
+        if epoch["id"] > known:
+            return epoch
+        await asyncio.sleep(0.05)
+    raise AssertionError("no epoch opened")
+
+
+async def test_waiting_tells_how_far_it_is_and_ends_with_the_verdict(service: Service) -> None:
+    """3 while there is too little; told on standard error, the answer alone on standard output."""
+    waited = await asyncio.to_thread(_run, service, "verdict", "--target", "quiet", "--wait", "--timeout", "1")
+    assert 3 == waited.returncode
+    assert waited.stderr.startswith("waiting: 0 of 20 pairs differ (0%); ")
+    assert waited.stdout.startswith("insufficient  0 of 20 pairs differ (0%); ")
+    statuses = {
+        target: (await asyncio.to_thread(_run, service, "verdict", "--target", target, "--wait")).returncode
+        for target in ("sound", "faulty")
+    }
+    assert {"sound": 0, "faulty": 1} == statuses
