@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from shadowdiff.rules.jsonpath import Index, Name, Query, Selector, Slice, Wildcard
+import msgspec
+
+from shadowdiff.rules.jsonpath import Index, Name, Query, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +21,17 @@ MAX_STATES: Final = 4096
 
 Effect = TypeVar("Effect")
 Position = tuple[int, int]
-Positions = frozenset[Position]
+
+
+class _Ways(msgspec.Struct, frozen=True):
+    """Where one step leads from a set of positions.
+
+    always: whatever the child is called.  names: beside that, for members of a name.  indexed: for some elements.
+    """
+
+    always: frozenset[Position]
+    names: dict[str, set[Position]]
+    indexed: tuple[tuple[Index | Slice, Position], ...]
 
 
 class State(Generic[Effect]):
@@ -27,43 +39,41 @@ class State(Generic[Effect]):
 
     effect: made from the queries that select this node.
     barren: no query selects this node or any below, so nothing need be tracked.
+    by_index: whether some query tells elements apart by index from here.
     """
 
-    __slots__ = ("_automaton", "_element", "_names", "_other", "_positions", "_told", "barren", "by_index", "effect")
+    __slots__ = ("_automaton", "_named", "_rest", "_ways", "barren", "by_index", "effect")
 
-    def __init__(self, automaton: Automaton[Effect], positions: Positions, effect: Effect) -> None:
+    def __init__(self, automaton: Automaton[Effect], ways: _Ways, effect: Effect, *, barren: bool) -> None:
         self._automaton = automaton
-        self._positions = positions
-        self._told = automaton.names(positions)
-        self._names: dict[str, State[Effect]] = {}
-        self._other: State[Effect] | None = None
-        self._element: State[Effect] | None = None
+        self._ways = ways
+        self._named: dict[str, State[Effect]] = {}
+        self._rest: State[Effect] | None = None
         self.effect = effect
-        self.barren = not positions
-        self.by_index = automaton.tells_indexes(positions)
+        self.barren = barren
+        self.by_index = bool(ways.indexed)
 
     def member(self, name: str) -> State[Effect]:
         """Return the state of the member of that name."""
-        if name not in self._told:
-            return self._other or self._rest()
-        return self._names.get(name) or self._named(name)
+        if name not in self._ways.names:
+            return self._rest or self._other()
+        return self._named.get(name) or self._name(name)
 
     def element(self, index: int, length: int) -> State[Effect]:
         """Return the state of the element at `index` of an array of `length`."""
-        if self.by_index:
-            return self._automaton.step_index(self._positions, index, length)
-        if self._element is None:
-            self._element = self._automaton.step_index(self._positions, 0, 1)
-        return self._element
+        if not self.by_index:
+            return self._rest or self._other()
+        chosen = {position for selector, position in self._ways.indexed if selector.selects(index, length)}
+        return self._automaton.state(self._ways.always | chosen)
 
-    def _named(self, name: str) -> State[Effect]:
-        state = self._automaton.step_name(self._positions, name)
-        self._names[name] = state
+    def _name(self, name: str) -> State[Effect]:
+        state = self._automaton.state(self._ways.always | self._ways.names[name])
+        self._named[name] = state
         return state
 
-    def _rest(self) -> State[Effect]:
-        self._other = self._automaton.step_other(self._positions)
-        return self._other
+    def _other(self) -> State[Effect]:
+        self._rest = self._automaton.state(self._ways.always)
+        return self._rest
 
 
 class Automaton(Generic[Effect]):
@@ -79,63 +89,38 @@ class Automaton(Generic[Effect]):
         self._queries = queries
         self._effect = effect
         self._inherited = inherited
-        self._states: dict[Positions, State[Effect]] = {}
-        self.root = self._state(frozenset((query, 0) for query in range(len(queries))))
+        self._states: dict[frozenset[Position], State[Effect]] = {}
+        self.root = self.state(frozenset((query, 0) for query in range(len(queries))))
 
-    def _state(self, positions: Positions) -> State[Effect]:
+    def state(self, positions: frozenset[Position]) -> State[Effect]:
+        """Return the state of a set of positions, the one made before if there is one."""
         known = self._states.get(positions)
         if known is not None:
             return known
         selected = frozenset(query for query, at in positions if at == len(self._queries[query]))
-        state = State(self, positions, self._effect(selected))
+        state = State(self, self._ways(positions), self._effect(selected), barren=not positions)
         if len(self._states) < MAX_STATES:
             self._states[positions] = state
         return state
 
-    def _step(self, positions: Positions, selects: Callable[[Selector], bool]) -> State[Effect]:
-        reached: set[Position] = set()
+    def _ways(self, positions: frozenset[Position]) -> _Ways:
+        always: set[Position] = set()
+        names: dict[str, set[Position]] = {}
+        indexed: list[tuple[Index | Slice, Position]] = []
         for query, at in positions:
             segments = self._queries[query]
             if at == len(segments):
                 if query in self._inherited:
-                    reached.add((query, at))
+                    always.add((query, at))
                 continue
             if segments[at].descendant:
-                reached.add((query, at))
-            if any(selects(selector) for selector in segments[at].selectors):
-                reached.add((query, at + 1))
-        return self._state(frozenset(reached))
-
-    def step_name(self, positions: Positions, name: str) -> State[Effect]:
-        """Return the state of a member that some query names."""
-        return self._step(positions, lambda selector: isinstance(selector, Wildcard) or selector == Name(name))
-
-    def step_other(self, positions: Positions) -> State[Effect]:
-        """Return the state of a member that no query names."""
-        return self._step(positions, lambda selector: isinstance(selector, Wildcard))
-
-    def step_index(self, positions: Positions, index: int, length: int) -> State[Effect]:
-        """Return the state of an array's element."""
-
-        def selects(selector: Selector) -> bool:
-            if isinstance(selector, (Index, Slice)):
-                return selector.selects(index, length)
-            return isinstance(selector, Wildcard)
-
-        return self._step(positions, selects)
-
-    def _waiting(self, positions: Positions) -> list[Selector]:
-        return [
-            selector
-            for query, at in positions
-            if at < len(self._queries[query])
-            for selector in self._queries[query][at].selectors
-        ]
-
-    def names(self, positions: Positions) -> frozenset[str]:
-        """Return the member names that some query tells apart from here."""
-        return frozenset(selector.name for selector in self._waiting(positions) if isinstance(selector, Name))
-
-    def tells_indexes(self, positions: Positions) -> bool:
-        """Whether some query tells elements apart by index from here."""
-        return any(isinstance(selector, (Index, Slice)) for selector in self._waiting(positions))
+                always.add((query, at))
+            onward = (query, at + 1)
+            for selector in segments[at].selectors:
+                if isinstance(selector, Name):
+                    names.setdefault(selector.name, set()).add(onward)
+                elif isinstance(selector, (Index, Slice)):
+                    indexed.append((selector, onward))
+                else:
+                    always.add(onward)
+        return _Ways(frozenset(always), names, tuple(indexed))

@@ -6,9 +6,11 @@ Holds: a warning is certain of what it says: a rule called shadowed selects noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from shadowdiff.rules.jsonpath import Index, Name, Query, Segment, Selector, Slice, Wildcard, parse_query
+import msgspec
+
+from shadowdiff.rules.jsonpath import Name, Query, Segment, Selector, Slice, Wildcard, parse_query
 from shadowdiff.rules.parse import HEADER
 from shadowdiff.rules.pattern import Mask
 from shadowdiff.rules.rule import Rule, RuleKind
@@ -21,7 +23,7 @@ _SAMPLES: Final = ("a", "b 1", "x=2; y\nz", "")
 _VOID: Final = parse_query("$.*")
 
 
-class RuleWarning(NamedTuple):
+class RuleWarning(msgspec.Struct, frozen=True):
     """What is odd about one rule.
 
     index: its place in the list.  subject: `useless`, `hides-all` or `shadowed`.
@@ -142,5 +144,4 @@ def _takes(mine: Selector, theirs: Selector) -> bool:
         return True
     if isinstance(mine, Name) or isinstance(theirs, (Name, Wildcard)):
         return False
-    whole = isinstance(mine, Slice) and mine.stop is None and not mine.start and mine.step == 1
-    return whole and isinstance(theirs, (Index, Slice))
+    return isinstance(mine, Slice) and mine.stop is None and not mine.start and mine.step == 1

@@ -138,8 +138,8 @@ MUTANTS = [
     Mutant(
         "a rule matches a prefix of a name",
         "rules/automaton.py",
-        "        if name not in self._told:",
-        "        name = next(filter(name.startswith, self._told), name)\n        if name not in self._told:",
+        "if name not in self._ways.names:",
+        "if (name := next(filter(name.startswith, self._ways.names), name)) not in self._ways.names:",
         "key-prefix-not-covered",
     ),
     Mutant(
@@ -152,8 +152,8 @@ MUTANTS = [
     Mutant(
         "descendants are matched one level deep",
         "rules/automaton.py",
-        "            if segments[at].descendant:\n                reached.add((query, at))",
-        "            if False:\n                reached.add((query, at))",
+        "            if segments[at].descendant:\n                always.add((query, at))",
+        "            if False:\n                always.add((query, at))",
         "ignore-descendant",
     ),
     Mutant(

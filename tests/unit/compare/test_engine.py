@@ -1,0 +1,119 @@
+"""Bounds of a comparison, and what it ships with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from shadowdiff.compare import Limits, compare
+from shadowdiff.model import Comparison, Headers, Kind, Observation, Pair, Result, Side
+from shadowdiff.rules import compile_rules, parse_rules
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+REPEATS = [index * 7919 % 10 for index in range(50_000)]
+
+
+def observation(side: Side, body: bytes, headers: Headers) -> Observation:
+    """Return a response with status 200."""
+    return Observation(
+        side=side,
+        target="t",
+        id="i",
+        id_source="x-request-id",
+        method="GET",
+        path="/x",
+        host="h",
+        status=200,
+        headers=headers,
+        body=body,
+        body_bytes=len(body),
+    )
+
+
+def judged(
+    one: bytes, other: bytes, *rules: object, limits: Limits | None = None, headers: Headers | None = None
+) -> Comparison:
+    """Compare two JSON bodies."""
+    fields = headers or ((b"content-type", b"application/json"),)
+    pair = Pair(
+        key=b"",
+        target="t",
+        route="GET /x",
+        primary=observation(Side.PRIMARY, one, fields),
+        candidate=observation(Side.CANDIDATE, other, fields),
+    )
+    return compare(pair, compile_rules(parse_rules(rules), NOW), limits or Limits())
+
+
+def test_differences_are_bounded_and_the_rest_is_counted() -> None:
+    """A thousand differences do not make a thousand lines."""
+    one, other = (
+        json.dumps(dict.fromkeys(map(str, range(1000)), 1)),
+        json.dumps(dict.fromkeys(map(str, range(1000)), 2)),
+    )
+    comparison = judged(one.encode(), other.encode(), limits=Limits(differences=10))
+    assert (len(comparison.differences), comparison.unlisted) == (10, 990)
+
+
+def test_noise_never_crowds_out_what_counts() -> None:
+    """A thousand covered differences stand before the one that counts, which is still listed, and first."""
+    one = {**{f"n{index}": 1 for index in range(1000)}, "z": 1}
+    other = dict.fromkeys(one, 2)
+    rules = [{"ignore": f"$.n{index}"} for index in range(1000)]
+    comparison = judged(json.dumps(one).encode(), json.dumps(other).encode(), *rules, limits=Limits(covered=5))
+    assert comparison.result is Result.MISMATCH
+    assert [difference.path for difference in comparison.differences if difference.rule is None] == ["$['z']"]
+    assert (len(comparison.differences), comparison.unlisted) == (6, 995)
+
+
+def test_values_and_paths_are_bounded() -> None:
+    """A megabyte of text or of name shows its beginning."""
+    one, other = ({"k" * 100_000: "v" * 100_000 + end} for end in "ab")
+    (difference,) = judged(
+        json.dumps(one).encode(), json.dumps(other).encode(), limits=Limits(value_chars=50, path_chars=60)
+    ).differences
+    assert difference.primary is not None
+    assert (len(difference.primary), len(difference.path), difference.path[-1]) == (50, 60, "…")
+
+
+def test_two_bombs_are_incomparable_and_one_is_a_mismatch() -> None:
+    """What decodes past the bound on both sides says nothing; on one side it is another size."""
+    headers = ((b"content-type", b"application/json"), (b"content-encoding", b"gzip"))
+    bomb, other_bomb, small = (gzip.compress(body) for body in (bytes(10**7), b"0" * 10**7, b"{}"))
+    limits = Limits(decoded_bytes=100_000)
+    both = judged(bomb, other_bomb, limits=limits, headers=headers)
+    one = judged(small, bomb, limits=limits, headers=headers)
+    assert (both.result, both.reason) == (Result.INCOMPARABLE, "undecodable")
+    assert (one.result, one.differences[0].kind) == (Result.MISMATCH, Kind.BYTES)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"[" + b"0," * 50_000 + b"0]", b"[" + b"1," * 50_000 + b"1]"),
+        (json.dumps(REPEATS).encode(), json.dumps([i * i % 10 for i in range(50_000)]).encode()),
+        (json.dumps([{"a": i} for i in range(5_000)]).encode(), json.dumps([{"a": -i} for i in range(4_999)]).encode()),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, b'{"a":' * 200 + b"2" + b"}" * 200),
+    ],
+    ids=["all-changed", "random-repeats", "all-objects-changed", "deep"],
+)  # fmt: skip
+def test_hard_arrays_take_time_that_grows_no_faster_than_they_do(one: bytes, other: bytes) -> None:
+    """Far below what a quadratic alignment would take."""
+    began = time.process_time()
+    assert judged(one, other, {"ignore": "$..b"}).result is Result.MISMATCH
+    assert time.process_time() - began < 20
+
+
+def test_rules_and_results_ship_between_processes() -> None:
+    """A pool gets the declarations, and compiles them once."""
+    rules = compile_rules(parse_rules([{"mask": {"path": "$.a", "pattern": "x+"}}]), NOW)
+    shipped = pickle.loads(pickle.dumps(rules))  # noqa: S301
+    assert shipped.rules == rules.rules
+    assert pickle.loads(pickle.dumps(rules)) is shipped  # noqa: S301
+    comparison = judged(b'{"a":1}', b'{"a":2}')
+    assert pickle.loads(pickle.dumps(comparison)) == comparison  # noqa: S301
