@@ -1,8 +1,8 @@
 """Count what pairs tell about v2 itself: that it fails, refuses everything, or is v1 in disguise.
 
 In: a pair and its comparison.  Out: `Incr` writes under `doctor:pairs:`, and now and then an example.
-Holds: a few increments a pair, equal for most, so that a commit sums them; an example of each kind at most once a
-second; every set of fields has a bound.
+Holds: a few increments a pair, equal for most, so that a commit sums them; headers of so many pairs a second are
+looked through; an example of each kind at most once a second; every set of fields has a bound.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FIELDS: Final = 64
 EXAMPLE_EVERY_MS: Final = 1000
 EXAMPLE_TTL_S: Final = 3600
+LOOKS: Final = 20
+LOOKS_EVERY_MS: Final = 200
 _REASON_CHARS: Final = 60
 _CLIENT_ERROR: Final = 400
 
@@ -34,18 +36,21 @@ TOLD: Final = ("failure", "status", "incomparable", "revision_same", "instance_s
 """The kinds of figures that have an example."""
 
 Rows = tuple[tuple[str, str, str], ...]
+Told = tuple[str, tuple[str, str, str]]
+"""A figure that a pair adds to, and the fact that shows it."""
 
 
 class PairNotes:
     """What this process noted of its pairs."""
 
-    __slots__ = ("_examples_at", "_kept", "_redact", "_revision_headers")
+    __slots__ = ("_examples_at", "_kept", "_looks", "_redact", "_revision_headers")
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
         self._revision_headers: Mapping[str, bytes] = {}
         self._examples_at: dict[tuple[str, str], int] = {}
         self._kept: dict[tuple[str, str], Incr] = {}
+        self._looks: dict[str, tuple[int, int]] = {}
 
     def serve(self, revision_headers: Mapping[str, bytes]) -> None:
         """Take the header that names the revision, by target."""
@@ -53,36 +58,26 @@ class PairNotes:
 
     def writes(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
         """Return what is to be stored with a pair."""
-        writes: list[Write] = [self._incr(pair.target, "seen")]
-        for field, said in self._told(pair, comparison):
-            writes.append(self._incr(pair.target, field))
+        target = pair.target
+        writes: list[Write] = [self._incr(target, "seen")]
+        told = [*_faults(pair, comparison)]
+        if self._may_look(target, at_ms):
+            told += _names(pair, self._revision_headers.get(target, b""))
+        for field, said in told:
+            writes.append(self._incr(target, field))
             kind = field.partition(".")[0]
-            if kind in TOLD and self._is_due(pair.target, kind, at_ms):
+            if kind in TOLD and self._is_due(target, kind, at_ms):
                 example = msgspec.json.encode(self._rows(pair, said))
-                writes.append(Put(f"doctor:pair:{pair.target}:{kind}", example, EXAMPLE_TTL_S))
+                writes.append(Put(f"doctor:pair:{target}:{kind}", example, EXAMPLE_TTL_S))
         return tuple(writes)
 
-    def _told(self, pair: Pair, comparison: Comparison) -> Iterator[tuple[str, tuple[str, str, str]]]:
-        """Yield each figure that the pair adds to, with the fact that shows it."""
-        primary, candidate = pair.primary, pair.candidate
-        if candidate.failure is not None:
-            yield f"failure.{candidate.failure}", ("answer", str(primary.status), str(candidate.failure))
-        elif candidate.status >= _CLIENT_ERROR > primary.status:
-            yield f"status.{candidate.status}", ("answer", str(primary.status), str(candidate.status))
-        if comparison.result is Result.INCOMPARABLE:
-            reason = comparison.reason[:_REASON_CHARS]
-            yield f"incomparable.{reason}", ("not compared", "–", comparison.reason[:200])
-        for kind, name, ours, theirs in self._named(pair):
-            yield f"{kind}_{'same' if ours == theirs else 'other'}", (name, ours, theirs)
-
-    def _named(self, pair: Pair) -> Iterator[tuple[str, str, str, str]]:
-        """Yield what both sides say of who they are: kind, header, v1's word, v2's word."""
-        revision = self._revision_headers.get(pair.target, b"")
-        ours = _identities(pair.primary, revision)
-        theirs = _identities(pair.candidate, revision) if ours else {}
-        for name in ours.keys() & theirs.keys():
-            kind = "revision" if name == revision else "instance"
-            yield kind, name.decode("latin-1"), ours[name], theirs[name]
+    def _may_look(self, target: str, at_ms: int) -> bool:
+        """Return whether headers are to be looked through: a share of many pairs tells as much as all of them."""
+        stretch = at_ms // LOOKS_EVERY_MS
+        last, looks = self._looks.get(target, (stretch, 0))
+        looks = looks + 1 if last == stretch else 1
+        self._looks[target] = (stretch, looks)
+        return looks <= LOOKS
 
     def _incr(self, target: str, field: str) -> Incr:
         known = self._kept.get((target, field))
@@ -110,6 +105,28 @@ class PairNotes:
             ),
             said,
         )
+
+
+def _faults(pair: Pair, comparison: Comparison) -> Iterator[Told]:
+    """Yield the figures of a pair that v2, or v1, spoilt, each with the fact that shows it."""
+    primary, candidate = pair.primary, pair.candidate
+    if candidate.failure is not None:
+        yield f"failure.{candidate.failure}", ("answer", str(primary.status), str(candidate.failure))
+    elif candidate.status >= _CLIENT_ERROR > primary.status:
+        yield f"status.{candidate.status}", ("answer", str(primary.status), str(candidate.status))
+    if comparison.result is Result.INCOMPARABLE:
+        reason = comparison.reason[:_REASON_CHARS]
+        yield f"incomparable.{reason}", ("not compared", "–", comparison.reason[:200])
+
+
+def _names(pair: Pair, revision: bytes) -> Iterator[Told]:
+    """Yield whether both sides say the same of who they are: by their revision, and by their instance."""
+    ours = _identities(pair.primary, revision)
+    theirs = _identities(pair.candidate, revision) if ours else {}
+    for name in ours.keys() & theirs.keys():
+        kind = "revision" if name == revision else "instance"
+        said = (name.decode("latin-1"), ours[name], theirs[name])
+        yield f"{kind}_{'same' if ours[name] == theirs[name] else 'other'}", said
 
 
 def _identities(observation: Observation, revision: bytes) -> dict[bytes, str]:

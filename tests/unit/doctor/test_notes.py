@@ -84,3 +84,15 @@ async def test_what_was_noted_reads_back() -> None:
     counts, examples = await read_notes(store, "shop")
     assert {"pair.seen": 3, "pair.revision_same": 3} == counts
     assert {"revision_same"} == set(examples)
+
+
+def test_of_many_pairs_a_share_is_looked_through() -> None:
+    """A bound a stretch of time, so that a fast target pays next to nothing."""
+    notes = _notes()
+    looked = [
+        write.field
+        for at_ms in (*[0] * 500, 200)
+        for write in notes.writes(_named("v1", "v2"), MATCH, at_ms)
+        if isinstance(write, Incr)
+    ]
+    assert (501, 21) == (looked.count("seen"), looked.count("revision_other"))
