@@ -6,6 +6,7 @@ Holds: nothing here handles signals; the service does, once for all ports.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,11 @@ class Port:
     def __repr__(self) -> str:
         """State the address."""
         return f"<Port {self.name} {self.host}:{self.port}>"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
 
     async def serve(self, app: ASGIApplication) -> None:
         """Serve until `stop`."""

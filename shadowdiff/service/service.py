@@ -69,6 +69,7 @@ LEDGERS_EVERY_S = 5.0
 CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 FIXED = ("store", "pairing", "listen", "limits", "samples", "drain_s")
 """Settings that a reload cannot change while the service runs."""
 
@@ -301,6 +302,7 @@ class Service:
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
             sample_ttl_s=int(self.config.samples.max_age_s),
+            hosts=LOOPBACK_NAMES if self._ports.web.is_loopback else (),
             version=__version__,
             store=f"{backing.backend} {self._version()} ({'durable' if backing.durable else 'not durable'})",
         )

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from shadowdiff.web.api import OPERATIONS
@@ -49,7 +50,10 @@ def create_web(state: WebState) -> Starlette:
             *(operation.route(state) for operation in OPERATIONS),
             Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=state.hosts or ("*",)),
+        ],
         exception_handlers={HTTPException: failed, RedisError: failed, OSError: failed},
     )
 

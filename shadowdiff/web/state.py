@@ -35,6 +35,8 @@ class WebState:
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
     gate_token: what a rollout's hook must bring, where one is configured.
+    hosts: names that a request may ask for, () for any; a port bound to loopback is asked under loopback's names
+        alone, so that no web page elsewhere can read it by pointing its own name here.
     store: one line on the store in use, such as "embedded redis 7.0.15 (durable)".
     """
 
@@ -47,6 +49,7 @@ class WebState:
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
     gate_token: str | None = None
+    hosts: tuple[str, ...] = ()
     version: str = ""
     store: str = ""
 
