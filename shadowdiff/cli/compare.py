@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, deep_diff, json_patch, parse_exact
+from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.model import Comparison, Observation, Pair, Result, Side
 from shadowdiff.rules import CompiledRules, Router, RuleError, compile_rules, parse_rules
 
@@ -162,10 +163,15 @@ def _observation(
 
 def _export(form: str, one: Observation, other: Observation) -> str:
     try:
-        values = parse_exact(one.body), parse_exact(other.body)
+        values = parse_exact(_decoded(one)), parse_exact(_decoded(other))
         return json_patch(*values) if form == "patch" else deep_diff(*values)
-    except (NotJsonError, NotExportableError) as error:
+    except (CodingError, NotJsonError, NotExportableError) as error:
         raise click.UsageError(f"--format {form} is for two JSON bodies: {error}") from error
+
+
+def _decoded(side: Observation) -> bytes:
+    codings = [value for name, value in side.headers if name == b"content-encoding"]
+    return undo(side.body, b",".join(codings), Limits())
 
 
 def _print(comparison: Comparison) -> None:

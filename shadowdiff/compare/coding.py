@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from shadowdiff.compare.limits import Limits
 
 MAX_CODINGS: Final = 4
+MAX_MEMBERS: Final = 1000
+"""Each member copies what is left after it, so that their number must not grow with the body."""
+
 _FREE_BYTES: Final = 64 << 10
 _ZSTD_WINDOW_BYTES: Final = 8 << 20
 _CHUNK_BYTES: Final = 64 << 10
@@ -65,6 +68,8 @@ def _gunzip(body: bytes, bound: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
+        if len(parts) == MAX_MEMBERS:
+            raise CodingError(f"more than {MAX_MEMBERS} gzip members")
         part, body = _zlib(body, bound - size, 31)
         parts.append(part)
         size += len(part)

@@ -57,33 +57,32 @@ def ndjson(body: bytes) -> Value:
 def events(body: bytes) -> Value:
     """Return the events of a stream (HTML Living Standard, section 9.2.6)."""
     found: list[Value] = []
-    event: dict[str, Value] = {}
+    fields: dict[str, Value] = {}
+    lines: list[str] = []
     for line in [*_LINE_END.split(text_of(body, "utf-8-sig")), ""]:
-        if not line:
-            if event:
-                found.append(_event(event))
-                event = {}
-            continue
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        if name == "data" and isinstance(event.get("data"), str):
-            event["data"] = f"{event['data']}\n{value}"
-        elif name in {"event", "id", "retry", "data"}:
-            event[name] = value
+        if name == "data":
+            lines.append(value)
+        elif name in {"event", "id", "retry"}:
+            fields[name] = value
+        if not line and (fields or lines):
+            found.append({**fields, "data": _data("\n".join(lines))} if lines else fields)
+            fields, lines = {}, []
     return found
 
 
 _LINE_END: Final = re.compile("\r\n|\n|\r")
 
 
-def _event(event: dict[str, Value]) -> Value:
-    text = event.get("data")
-    if isinstance(text, str) and text[:1] in {"{", "["}:
+def _data(text: str) -> Value:
+    """Read data that is a JSON object or array, as most streams carry."""
+    if text[:1] in {"{", "["}:
         try:
-            return {**event, "data": parse_exact(text.encode("utf-8", "surrogatepass"))}
+            return parse_exact(text.encode("utf-8", "surrogatepass"))
         except NotJsonError:
-            return event
-    return event
+            return text
+    return text
 
 
 def form(body: bytes, charset: str) -> Value:

@@ -114,7 +114,8 @@ def check_depth(text: bytes) -> None:
             depth -= 1
 
 
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or one that is never closed: that must match as well, or each quote inside would be tried anew."""
 
 
 def _too_deep() -> NoReturn:

@@ -94,6 +94,12 @@ class Findings:
             )
         )
 
+    def room(self, rule: str | None) -> int:
+        """Return how many more differences will be listed; what lies beyond need not be worded."""
+        if rule is None:
+            return self._limits.differences - len(self.counted)
+        return self._limits.covered - len(self.covered)
+
     def add(self, difference: Difference) -> None:
         """Note a difference that is already worded."""
         (self.covered if difference.rule else self.counted).append(difference)

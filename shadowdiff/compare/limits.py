@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     decoded_bytes: of one body after content decoding.  ratio: of decoded to encoded size, past the first 64 KiB.
     differences, covered: how many are listed that count, and that a rule covers; the rest is counted.
     value_chars, path_chars: of what a difference shows.
-    headers: lower-case names of the headers that are compared.
+    headers: lower-case names of the headers that are compared; content-type always is.
     """
 
     decoded_bytes: int = 8 << 20

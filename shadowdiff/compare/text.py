@@ -78,9 +78,11 @@ def trimmed_common(one: Sequence[str] | Sequence[bytes], other: Sequence[str] | 
 
 def _note(lines: Sequence[str], lines_other: Sequence[str], start: int, rule: str | None, findings: Findings) -> None:
     if len(lines) == len(lines_other):
-        for offset, (line, against) in enumerate(zip(lines, lines_other, strict=True)):
+        room = max(0, findings.room(rule))
+        for offset, (line, against) in enumerate(zip(lines[:room], lines_other, strict=False)):
             shown, shown_other = words(line, against)
             _place(start + offset, shown, shown_other, rule, findings)
+        findings.unlisted += len(lines[room:])
         return
     _place(start, "".join(lines) if lines else None, "".join(lines_other) if lines_other else None, rule, findings)
 

@@ -8,7 +8,7 @@ kinds checked at every step. A rule covers differences and never makes any.
 
 from __future__ import annotations
 
-from itertools import compress, pairwise
+from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Final, cast
 
@@ -285,12 +285,18 @@ def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[int]
     differing = list(compress(range(len(one)), map(ne, one, other)))
     if len(differing) == 1:
         return differing
-    if len(differing) > _FEW or any(after - before == 1 for before, after in pairwise(differing)):
+    if not differing or len(differing) > _FEW:
         return []
-    values = [other[index] for index in differing]
-    if any(one[index] in values for index in differing):
-        return []
-    return differing if not ruled or all(_akin(one[index], other[index]) for index in differing) else []
+    before = -2
+    for index in differing:
+        value = one[index]
+        if index - before == 1 or (ruled and not _akin(value, other[index])):
+            return []
+        for against in differing:
+            if value == other[against]:
+                return []
+        before = index
+    return differing
 
 
 def _akin(one: Value, other: Value) -> bool:

@@ -107,6 +107,15 @@ def test_recorded_exchanges_compare_status_headers_and_body(tmp_path: Path) -> N
     assert [difference["path"] for difference in json.loads(result.output)["differences"]] == ["status"]
 
 
+def test_a_patch_of_coded_bodies_speaks_of_what_they_hold(tmp_path: Path) -> None:
+    """The coding is undone first, as for the comparison."""
+    body = base64.b64encode(gzip.compress(b'{"a":1}')).decode()
+    one: dict[str, object] = {"status": 200, "headers": {"content-encoding": "gzip"}, "body_base64": body}
+    other: dict[str, object] = {"status": 200, "headers": {}, "body": '{"a":2}'}
+    result = run(tmp_path, json.dumps(one), json.dumps(other), "--format", "patch")
+    assert json.loads(result.output) == [{"op": "replace", "path": "/a", "value": 2}]
+
+
 def test_an_incomparable_pair_exits_with_two(tmp_path: Path) -> None:
     """What v1 failed to give is no measure."""
     failed: dict[str, object] = {"status": 503, "headers": {}, "body": ""}
