@@ -75,10 +75,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What everything stands on: the store, as this process sees it.
 
+    error: what it said, or did not, where it is not up.
     policy: Redis' `maxmemory-policy`, empty where memory has no bound or nothing is known. evicted: keys it threw out.
     """
 
     up: bool
+    error: str = ""
     backend: str = ""
     durable: bool = True
     policy: str = ""

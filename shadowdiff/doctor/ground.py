@@ -30,7 +30,7 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             target="",
             title="The store does not answer.",
             explanation="Both halves wait for each other in Redis. While it is away, nothing can pair; what comes is "
-            "held in memory, and shed beyond a bound.",
+            "held in memory, and shed beyond a bound." + (f" It fails so: {ground.error}" if ground.error else ""),
             way_out="See that `store.url` is right, that Redis runs, and that a NetworkPolicy lets this pod reach it.",
         )
         return

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
@@ -56,12 +56,16 @@ KEPT: Final = 100
 TTL_S: Final = 3600
 PROCESSES: Final = "doctor:processes"
 MOST_PROCESSES: Final = 256
+_TIME_DIGITS: Final = 13
 SKEW_MS: Final = 5000
 TOLD_AGAIN_MS: Final = 60_000
 _PLACEHOLDER: Final = re.compile(r"‹redacted:[0-9a-f]+›")
 """Without a common key each process redacts to placeholders of its own; here equal paths must stay equal."""
 
 _AWAY = (RedisError, OSError, TimeoutError)
+
+
+Kept = TypeVar("Kept", Orphan, Process)
 
 
 class Doctor:
@@ -124,7 +128,7 @@ class Doctor:
             evidence = await self._evidence()
         except _AWAY as error:
             log.warning("a diagnosis without the store", extra={"error": said(error)})
-            evidence = self._alone()
+            evidence = self._alone(said(error)[:200])
         found = diagnose(evidence)
         if target is None:
             return found
@@ -232,13 +236,13 @@ class Doctor:
             processes=await self._processes(),
         )
 
-    def _alone(self) -> Evidence:
+    def _alone(self, error: str) -> Evidence:
         """Return the evidence without a store."""
         return Evidence(
             now_ms=_now_ms(),
             window_s=self._config.pairing.window_s,
             id_headers=self._config.pairing.id_headers,
-            ground=Ground(up=False, backend=self._backend, durable=self._durable),
+            ground=Ground(up=False, error=error, backend=self._backend, durable=self._durable),
         )
 
     async def _ground(self) -> Ground:
@@ -275,8 +279,8 @@ class Doctor:
         found: dict[tuple[str, Side, int], Orphan] = {}
         for side in (Side.PRIMARY, Side.CANDIDATE):
             for value in await self._store.newest(_orphans(target, side), KEPT):
-                orphan = msgspec.json.decode(value[13:], type=Orphan)
-                if orphan.at_ms >= first_ms:
+                orphan = _read(value[_TIME_DIGITS:], Orphan)
+                if orphan is not None and orphan.at_ms >= first_ms:
                     found[orphan.key, orphan.side, orphan.at_ms] = orphan
         return tuple(found.values())
 
@@ -284,9 +288,9 @@ class Doctor:
         """Return what every process noted that was heard of lately; forget the others."""
         key = self._store.keys.name(0, PROCESSES)
         held = cast("dict[bytes, bytes]", await self._store.command("HGETALL", key))
-        noted = sorted((msgspec.json.decode(value, type=Process) for value in held.values()), key=_age)
+        noted = sorted(filter(None, (_read(value, Process) for value in held.values())), key=_age)
         living = [process for process in noted if _now_ms() - process.at_ms < TTL_S * 1000][:MOST_PROCESSES]
-        gone = set(held) - {process.name.encode() for process in living}
+        gone = {process.name for process in noted} - {process.name for process in living}
         if gone:
             await self._store.command("HDEL", key, *gone)
         hosts = HostIndex([(host, target) for target in self._targets() for host in target.hosts])
@@ -295,6 +299,14 @@ class Doctor:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _read(value: bytes, kind: type[Kept]) -> Kept | None:
+    """Return what was kept; None where another version of this service kept it otherwise."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.DecodeError:
+        return None
 
 
 def _age(process: Process) -> int:
@@ -307,7 +319,7 @@ def _orphans(target: str, side: Side) -> str:
 
 def _timed(orphan: Orphan) -> bytes:
     """Return an orphan as text that sorts by time."""
-    return f"{orphan.at_ms:013d}".encode() + msgspec.json.encode(orphan)
+    return f"{orphan.at_ms:0{_TIME_DIGITS}d}".encode() + msgspec.json.encode(orphan)
 
 
 def _misfits(examples: Examples) -> tuple[Misfit, ...]:

@@ -206,7 +206,9 @@ def test_unknown_hosts_of_long_ago_are_forgotten() -> None:
 
 def test_a_store_that_is_away_is_the_only_finding() -> None:
     """What cannot be read is not guessed at."""
-    assert ["store_away"] == codes(evidence(ground=Ground(up=False), patients=()))
+    away = evidence(ground=Ground(up=False, error="ConnectionError: refused"), patients=())
+    assert ["store_away"] == codes(away)
+    assert diagnose(away).findings[0].explanation.endswith("It fails so: ConnectionError: refused")
 
 
 @pytest.mark.parametrize(
