@@ -6,7 +6,10 @@ Holds: reading changes nothing.  The store implements it; stages receive it.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class StoreReader(Protocol):
@@ -14,6 +17,10 @@ class StoreReader(Protocol):
 
     async def counts(self, key: str) -> dict[str, int]:
         """Return a hash of counts, summed over shards; empty where there is none."""
+        ...
+
+    async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
+        """Return many hashes of counts in the order of their keys, each summed over shards, in few calls."""
         ...
 
     async def newest(self, key: str, n: int) -> list[bytes]:

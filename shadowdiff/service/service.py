@@ -47,7 +47,7 @@ from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, StoreMisfitError, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import CountCaps, Epochs, count_writes
+from shadowdiff.verdict import CountCaps, Epochs, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
@@ -160,7 +160,8 @@ class Service:
             durable=backing.durable,
         )
         self._epochs = Epochs(self._store, lambda: watched(self.config.targets, time.time()), self._ledger)
-        stages = (self._counts(), self._epochs.writes, self._samples(redactor), self._doctor.notes.writes)
+        counting = (self._counts(), bucket_writes, self._epochs.writes)
+        stages = (*counting, self._samples(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages)
         self._judge.lenses = self._lenses(config.targets)
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)

@@ -18,17 +18,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.store.keys import Keys
+from shadowdiff.store.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from shadowdiff.store.scripts import Execute, Script
+    from shadowdiff.store.scripts import Execute
 
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 SHARDS_KEY = "shards"
+_HASHES_A_CALL = 400
+_HASHES = Script(
+    "hashes.lua",
+    b"local found = {} for i, key in ipairs(KEYS) do found[i] = redis.call('HGETALL', key) end return found",
+)
 
 
 class StoreMisfitError(Exception):
@@ -137,6 +143,18 @@ class Store:
             for field, count in flat.items():
                 name = field.decode()
                 total[name] = total.get(name, 0) + int(count)
+        return total
+
+    async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
+        """Return many hashes of counts, each summed over the shards, a few hundred of a shard in one call."""
+        total: list[dict[str, int]] = [{} for _ in keys]
+        for shard in range(self.shards):
+            for first in range(0, len(keys), _HASHES_A_CALL):
+                found: list[list[bytes]] = await self.run(_HASHES, shard, keys[first : first + _HASHES_A_CALL], [])
+                for counts, flat in zip(total[first : first + _HASHES_A_CALL], found, strict=True):
+                    for field, count in zip(flat[::2], flat[1::2], strict=True):
+                        name = field.decode()
+                        counts[name] = counts.get(name, 0) + int(count)
         return total
 
     async def newest(self, key: str, n: int) -> list[bytes]:

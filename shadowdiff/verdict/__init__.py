@@ -4,6 +4,7 @@ In: comparisons as they commit.  Out: writes that count, and from the counts a v
 Holds: the mathematics reads no clock and no store; what reads or keeps epochs awaits.
 """
 
+from shadowdiff.verdict.buckets import History, bucket_writes, read_history
 from shadowdiff.verdict.counts import (
     CountCaps,
     Latency,
@@ -29,6 +30,7 @@ __all__ = [
     "EpochTold",
     "Epochs",
     "Evidence",
+    "History",
     "Lack",
     "Latency",
     "OpenedBy",
@@ -39,6 +41,7 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "Watched",
+    "bucket_writes",
     "count_writes",
     "coverage_since",
     "judge",
@@ -46,6 +49,7 @@ __all__ = [
     "of_rollout",
     "read_counts",
     "read_evidence",
+    "read_history",
     "told",
     "unheard",
     "unknown_target",

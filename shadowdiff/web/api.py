@@ -17,6 +17,7 @@ from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.gates import GATES
+from shadowdiff.web.history import HISTORY
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
@@ -171,6 +172,7 @@ OPERATIONS: tuple[Operation, ...] = (
         refuses={400: "An argument is missing or wrong"},
     ),
     *GATES,
+    HISTORY,
     Operation(
         path="/samples",
         name="samples",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from shadowdiff.model import Expire, Incr, Push, Put, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 OTHER = "_other"
 
@@ -45,6 +45,10 @@ class MemoryStore:
         """Return a hash of counts."""
         self._expire()
         return dict(self._hashes.get(key, {}))
+
+    async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
+        """Return many hashes of counts."""
+        return [await self.counts(key) for key in keys]
 
     async def newest(self, key: str, n: int) -> list[bytes]:
         """Return the newest values of a list."""

@@ -1,0 +1,113 @@
+"""Counts per minute and hour: what is written is what a window reads, within bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from shadowdiff.model import Comparison, Expire, Incr, Result
+from shadowdiff.verdict import buckets as module
+from shadowdiff.verdict.buckets import History, Unit, bucket_writes, read_history
+from shadowdiff.verdict.counts import OTHER
+from tests.fakes.store_reader import MemoryStore
+from tests.fakes.traffic import MATCH, difference, mismatch, pair
+
+MINUTE, HOUR = 60_000, 3_600_000
+NOW_MS = 1_772_000_055_000
+INCOMPARABLE = Comparison(result=Result.INCOMPARABLE, reason="primary_5xx")
+
+
+class Clocked:
+    """A store whose clock goes with the pairs."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+        self.store = MemoryStore(lambda: self.now_ms / 1000)
+
+    def judge(self, comparison: Comparison, ago_ms: int = 0, route: str = "GET /") -> None:
+        """Count one pair that was judged so long ago."""
+        self.now_ms = NOW_MS - ago_ms
+        self.store.commit(bucket_writes(pair(route=route), comparison, self.now_ms))
+        self.now_ms = NOW_MS
+
+    async def read(self, start_ms: int, end_ms: int = 0) -> History:
+        """Return what was counted between two moments in the past."""
+        return await read_history(self.store, "shop", NOW_MS - start_ms, NOW_MS - end_ms, NOW_MS)
+
+
+async def test_a_window_counts_what_was_judged_in_it() -> None:
+    """Minutes before and after are no part of it."""
+    clocked = Clocked()
+    for ago in (20, 12, 11, 3):
+        clocked.judge(MATCH, ago * MINUTE)
+    clocked.judge(mismatch(), 11 * MINUTE)
+    found = await clocked.read(12 * MINUTE, 10 * MINUTE)
+    assert (Unit.MINUTE, 2, 1) == (found.unit, found.results["match"], found.results["mismatch"])
+    assert [(1, 0), (1, 1), (0, 0)] == [(point.results["match"], point.results["mismatch"]) for point in found.points]
+
+
+async def test_the_ends_lie_on_whole_buckets() -> None:
+    """Rounded outward, and said so."""
+    found = await Clocked().read(90_000, 30_000)
+    assert (0, 0) == (found.start_ms % MINUTE, found.end_ms % MINUTE)
+    assert found.start_ms <= NOW_MS - 90_000 < NOW_MS - 30_000 <= found.end_ms
+    assert len(found.points) * MINUTE == found.end_ms - found.start_ms
+
+
+async def test_a_longer_window_is_read_by_the_hour() -> None:
+    """What the minutes no longer know, the hours do."""
+    clocked = Clocked()
+    for ago in (30, 25, 1):
+        clocked.judge(MATCH, ago * HOUR)
+    found = await clocked.read(26 * HOUR)
+    assert (Unit.HOUR, 2) == (found.unit, found.results["match"])
+
+
+async def test_places_and_routes_are_counted_in_each_bucket() -> None:
+    """The worst route first, its places most first; what a rule covers is no difference that counts."""
+    clocked = Clocked()
+    clocked.judge(MATCH, route="GET /a")
+    clocked.judge(mismatch(difference("$['b']"), difference("$['c']", rule="ignore $.c")), route="GET /b")
+    clocked.judge(mismatch(difference("$['b']"), difference("$['d']")), route="GET /b")
+    found = await clocked.read(MINUTE)
+    assert ["GET /b", "GET /a"] == [route.route for route in found.routes]
+    assert [("$['b']", 2), ("$['d']", 1)] == [(path.path, path.count) for path in found.routes[0].paths]
+
+
+async def test_buckets_end_with_their_time() -> None:
+    """After six hours the minutes are gone, after 35 days the hours."""
+    clocked = Clocked()
+    clocked.judge(INCOMPARABLE)
+    clocked.judge(mismatch())
+    assert {"minute", "hour"} == {key.split(":")[2] for key in clocked.store.names()}
+    clocked.now_ms = NOW_MS + 7 * HOUR
+    assert {"hour"} == {key.split(":")[2] for key in clocked.store.names()}
+    clocked.now_ms = NOW_MS + 36 * 24 * HOUR
+    assert set() == clocked.store.names()
+
+
+@pytest.mark.parametrize("comparison", [MATCH, mismatch(), INCOMPARABLE])
+def test_every_bucket_has_a_cap_and_an_end(comparison: Comparison) -> None:
+    """Nothing grows without a bound."""
+    writes = bucket_writes(pair(), comparison, NOW_MS)
+    counted = {write.key for write in writes if isinstance(write, Incr) and write.cap > 0}
+    assert counted == {write.key for write in writes if isinstance(write, Expire)}
+    assert len(writes) == 2 * len(counted)
+
+
+async def test_what_overflows_is_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places beyond the bound stand under `_other`; no pair is lost from the results."""
+    monkeypatch.setattr(module, "PATHS", 2)
+    clocked = Clocked()
+    for number in range(5):
+        clocked.judge(mismatch(difference(f"$['overflow-{number}']")))
+    found = await clocked.read(MINUTE)
+    other = {route.route: route for route in found.routes}
+    assert (5, 2) == (found.results["mismatch"], len(other["GET /"].paths))
+    assert [(OTHER, 3)] == [(path.path, path.count) for path in other[OTHER].paths]
+
+
+def test_a_match_makes_its_writes_once_a_minute() -> None:
+    """The second match of a route in a minute returns the very same writes."""
+    first = bucket_writes(pair(number=1), MATCH, NOW_MS)
+    assert first is bucket_writes(pair(number=2), MATCH, NOW_MS + 1)
+    assert first is not bucket_writes(pair(number=3), MATCH, NOW_MS + MINUTE)
