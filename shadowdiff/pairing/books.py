@@ -9,6 +9,7 @@ A store that came back empty is told everything anew: growth alone would leave i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 REMEMBERED_S = 86_400
+FOLD_EVERY = 120
+"""Turns between two looks for processes that ended long ago."""
+DEAD_APART = 100
+LONG_DEAD_S = 3600
+"""Much longer than a process can be stopped and come back: one that is folded must never tell again."""
 IN_FLIGHT = "in_flight"
 UNKNOWN_PROCESS = -1
 
@@ -59,9 +65,11 @@ class BookKeeper:
 
     async def run(self) -> None:
         """Tell the books until cancelled."""
-        while True:
+        for turn in itertools.count():
             try:
                 await self.tell()
+                if turn % FOLD_EVERY == 0:
+                    await self.store.run(names.FOLD, 0, [names.PROCESSES], [DEAD_APART, LONG_DEAD_S])
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("the books wait for the store", extra={"error": said(error)})
             await asyncio.sleep(EVERY_S)

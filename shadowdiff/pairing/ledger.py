@@ -144,8 +144,10 @@ def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dic
     for state in states:
         at, _, text = state.partition(b" ")
         alive = now_s - int(at) <= DEAD_AFTER_S
-        dead += not alive
-        for name, level in json.loads(text).get(target, {}).items():
+        levels: dict[str, dict[str, int]] = json.loads(text)
+        if not alive:
+            dead += levels.get("_exits", {"n": 1})["n"]  # one entry stands for many that ended long ago
+        for name, level in levels.get(target, {}).items():
             field = name if alive else name.replace("in_flight", "crashed")
             counts[field] = counts.get(field, 0) + int(level)
     return dead

@@ -20,6 +20,7 @@ RECLAIM = Script.from_package(_LUA, "reclaim.lua")
 KEEP = Script.from_package(_LUA, "keep.lua")
 LEAVE = Script.from_package(_LUA, "leave.lua")
 LEDGER = Script.from_package(_LUA, "ledger.lua")
+FOLD = Script.from_package(_LUA, "fold.lua")
 BOOKS = Script.from_package(_LUA, "books.lua")
 
 

@@ -1,0 +1,52 @@
+"""The books of processes that ended: bounded in number, exact in sum."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from shadowdiff.pairing import BookKeeper, names
+from tests.integration.pairing.conftest import TARGET, Bench
+
+if TYPE_CHECKING:
+    from shadowdiff.store import Store
+
+
+async def ended(store: Store, name: str, ago_s: int) -> None:
+    """Leave the entry of a process that was last heard of `ago_s` ago, with two requests in flight."""
+    state = f"{int(time.time()) - ago_s} {json.dumps({TARGET: {'mirrored.in_flight': 2}})}"
+    await store.command("HSET", store.keys.name(0, names.PROCESSES), name, state)
+    await store.command("HINCRBY", store.keys.name(0, names.ledger(TARGET)), "mirrored.received", 2)
+
+
+async def test_processes_that_ended_long_ago_are_folded_and_stay_in_the_books(bench: Bench) -> None:
+    """Of ten, four stay apart; exits and what was in flight add up as before, and folding again folds none."""
+    for number in range(10):
+        await ended(bench.store, f"p{number}", 4000 + number)
+    await ended(bench.store, "lately", 60)
+    before = await bench.ledger()
+    folded = [await bench.store.run(names.FOLD, 0, [names.PROCESSES], [4, 3600]) for _ in range(2)]
+    await ended(bench.store, "another", 5000)
+    folded.append(await bench.store.run(names.FOLD, 0, [names.PROCESSES], [4, 3600]))
+    after = await bench.ledger()
+    assert [6, 0, 1] == folded
+    assert (11, 22) == (before["unclean_exits"], before["mirrored"]["crashed"])
+    assert (12, 24) == (after["unclean_exits"], after["mirrored"]["crashed"])
+    assert before["balanced"]
+    assert after["balanced"]
+
+
+async def test_a_process_that_is_heard_of_again_is_no_longer_dead(bench: Bench) -> None:
+    """One that was only stopped takes back what it seemed to have lost."""
+    keeper = BookKeeper(bench.store, "stopped", lambda: {TARGET: {"mirrored.received": 2, "mirrored.in_flight": 2}})
+    await keeper.tell()
+    name = bench.store.keys.name(0, names.PROCESSES)
+    stale = f"{int(time.time()) - 60} {json.dumps({TARGET: {'mirrored.in_flight': 2}})}"
+    await bench.store.command("HSET", name, "stopped", stale)
+    away = await bench.ledger()
+    await keeper.tell()
+    back = await bench.ledger()
+    assert (1, 2, 0) == (away["unclean_exits"], away["mirrored"]["crashed"], away["mirrored"]["in_flight"])
+    assert (0, 0, 2) == (back["unclean_exits"], back["mirrored"]["crashed"], back["mirrored"]["in_flight"])
+    await keeper.tell(leaving=True)
