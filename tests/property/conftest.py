@@ -1,4 +1,4 @@
-"""How many examples the properties draw: few by default, many with HYPOTHESIS_PROFILE=deep."""
+"""How many examples the properties draw: few, unless HYPOTHESIS_PROFILE says `long`, or `deep` (over 100,000 in all)."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ import os
 from hypothesis import settings
 
 settings.register_profile("quick", max_examples=150, deadline=None)
+settings.register_profile("long", max_examples=1_500, deadline=None)
 settings.register_profile("deep", max_examples=15_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
