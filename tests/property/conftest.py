@@ -1,4 +1,4 @@
-"""How many examples the properties draw: few, unless HYPOTHESIS_PROFILE says `long`, or `deep` (over 100,000 in all)."""
+"""How many examples the properties draw: few, or by HYPOTHESIS_PROFILE `long`, or `deep` (over 100,000 in all)."""
 
 from __future__ import annotations
 
