@@ -14,7 +14,7 @@ from shadowdiff.verdict.sequence import exceeds, lower_end, stays_within, upper_
 ALLOWED, PAIRS, TOP = 0.001, 8000, 0.008
 LEFT, RIGHT, ABOVE, BELOW = 64, 724, 24, 320
 STEP = 40
-RELEASES = (("a sound release", 0.0002, 12, "#2f7d4f"), ("one that breaks 0.3 % of answers", 0.003, 4, "#b3362b"))
+RELEASES = (("a sound release", 0.0002, 9, "#2f7d4f"), ("one that breaks 0.3 % of answers", 0.003, 4, "#b3362b"))
 
 
 def x(n: float) -> float:
