@@ -7,7 +7,7 @@
                               .key (Secret | None) .flush_ms .queue
     config.pairing            .window_s .settle_s .id_headers .claim_idle_s
     config.listen             .host .mirror .records .web .web_host .metrics (port 0: any free port)
-    config.limits             .body_bytes .in_flight .in_flight_bytes .decoded_bytes .depth .differences
+    config.limits             .body_bytes .in_flight .in_flight_bytes .decoded_bytes .differences
                               .compare_ms .routes .paths
     config.samples            .keep .max_age_s .body_bytes
     config.log                .format (json | text | auto) .level (debug | info | warning | error)

@@ -56,7 +56,6 @@ def build(
             in_flight=limits.in_flight,
             in_flight_bytes=limits.in_flight_bytes,
             decoded_bytes=limits.decoded,
-            depth=limits.depth,
             differences=limits.differences,
             compare_ms=limits.compare_ms,
             routes=limits.routes,

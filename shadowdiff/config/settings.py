@@ -177,7 +177,6 @@ class Limits(Settings):
     in_flight: int = Field(default=2000, ge=1, description="Mirrored requests at work at once.")
     in_flight_bytes: Size = Field(default=256 << 20, description="Bytes of bodies held in memory at once.")
     decoded: Size = Field(default=16 << 20, description="Bytes of one body after decompression.")
-    depth: int = Field(default=128, ge=1, le=512, description="Nesting of one document.")
     differences: int = Field(
         default=100, ge=1, le=10_000, description="Differences listed of one pair; more are counted."
     )

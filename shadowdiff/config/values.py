@@ -72,7 +72,6 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     in_flight_bytes: int
     decoded_bytes: int
-    depth: int
     differences: int
     compare_ms: float
     routes: int
