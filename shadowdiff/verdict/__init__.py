@@ -20,6 +20,7 @@ from shadowdiff.verdict.decide import Decision, Lack, RouteFinding
 from shadowdiff.verdict.epoch import Epoch, OpenedBy
 from shadowdiff.verdict.epochs import Epochs, Watched
 from shadowdiff.verdict.evidence import Evidence, read_evidence
+from shadowdiff.verdict.funnel import Funnel, funnel
 from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "EpochTold",
     "Epochs",
     "Evidence",
+    "Funnel",
     "History",
     "Lack",
     "Latency",
@@ -44,6 +46,7 @@ __all__ = [
     "bucket_writes",
     "count_writes",
     "coverage_since",
+    "funnel",
     "judge",
     "known_routes",
     "of_rollout",

@@ -16,6 +16,7 @@ from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
+from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
 from shadowdiff.web.history import HISTORY
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
@@ -173,6 +174,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *GATES,
     HISTORY,
+    FUNNEL,
     Operation(
         path="/samples",
         name="samples",

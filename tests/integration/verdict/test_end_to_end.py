@@ -190,6 +190,17 @@ async def test_a_recorder_that_goes_off_takes_the_pass_away(service: Service) ->
     assert verdict["coverage"]["ratio"] < 0.95
 
 
+async def test_the_funnel_of_each_target_ends_with_its_compared_pairs(service: Service) -> None:
+    """Its sums are the ledger's, and every loss has its reason."""
+    for target in ("sound", "faulty", "quiet", "refused", "reset", "silent", "unrecorded"):
+        books, shown = service.ledger(target), service.get(f"funnel?target={target}")
+        counts = [step["count"] for step in shown["steps"]]
+        assert (True, books["coverage"]["compared"]) == (shown["exact"], counts[-1])
+        assert (counts[1], counts[5]) == (books["recorded"]["received"], books["pairs"]["ready"])
+    losses = service.get("funnel?target=unrecorded")["steps"][0]["losses"]
+    assert [("unrecorded", 70)] == [(loss["reason"], loss["count"]) for loss in losses]
+
+
 def _run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "shadowdiff", *arguments, "--url", service.url("web", "")]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
