@@ -61,7 +61,18 @@ def tell(url: str, body: bytes, *path: str, **arguments: str | float | None) -> 
     return _call(url, body, path, arguments)
 
 
-def _call(url: str, body: bytes | None, path: Sequence[str], arguments: Mapping[str, str | float | None]) -> bytes:
+def take_back(url: str, *path: str, **arguments: str | float | None) -> bytes:
+    """Return the API's answer to a DELETE. Raises: RemoteError, in one line."""
+    return _call(url, None, path, arguments, "DELETE")
+
+
+def _call(
+    url: str,
+    body: bytes | None,
+    path: Sequence[str],
+    arguments: Mapping[str, str | float | None],
+    method: str | None = None,
+) -> bytes:
     given = {name: value for name, value in arguments.items() if value is not None}
     address = f"{url.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
     if given:
@@ -69,7 +80,7 @@ def _call(url: str, body: bytes | None, path: Sequence[str], arguments: Mapping[
     if not address.startswith(("http://", "https://")):
         raise RemoteError(f"--url {url!r} is no address: give one such as {DEFAULT_URL}")
     try:
-        with urlopen(Request(address, body, headers=_HEADERS), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
+        with urlopen(Request(address, body, headers=_HEADERS, method=method), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
             return answer.read(MAX_ANSWER_BYTES)
     except HTTPError as refusal:
         raise RemoteError(_refusal(url, refusal)) from refusal

@@ -5,6 +5,7 @@ Pure: no I/O, clock or randomness. `parse_rules` checks declarations, `lint_rule
 """
 
 from shadowdiff.rules.compiled import CompiledRules, Effect, RouteRules, compile_rules
+from shadowdiff.rules.declare import declaration
 from shadowdiff.rules.lint import RuleWarning, lint_rules
 from shadowdiff.rules.parse import parse_rules
 from shadowdiff.rules.routes import Router
@@ -23,6 +24,7 @@ __all__ = [
     "RuleWarning",
     "Tolerance",
     "compile_rules",
+    "declaration",
     "lint_rules",
     "parse_rules",
 ]

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from shadowdiff import __version__
 from shadowdiff.compare import Limits
+from shadowdiff.config import TargetConfig
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
 from shadowdiff.intake.mirror import MirrorApp
@@ -49,13 +50,14 @@ from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import CountCaps, Epochs, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
+from shadowdiff.web.rule_book import RuleBook
 from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shadowdiff.config import Config, TargetConfig
+    from shadowdiff.config import Config
     from shadowdiff.model import Comparison, Pair, Write
     from shadowdiff.rules import Router, Rule
     from shadowdiff.service.backing import Backing
@@ -159,11 +161,12 @@ class Service:
             backend=backing.backend,
             durable=backing.durable,
         )
-        self._epochs = Epochs(self._store, lambda: watched(self.config.targets, time.time()), self._ledger)
+        self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
+        self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger)
         counting = (self._counts(), bucket_writes, self._epochs.writes)
         stages = (*counting, self._samples(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages)
-        self._judge.lenses = self._lenses(config.targets)
+        self._judge.lenses = self._lenses()
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
@@ -181,9 +184,22 @@ class Service:
 
         return writes
 
-    def _lenses(self, targets: Sequence[TargetConfig]) -> dict[str, Lens]:
+    def _targets(self) -> list[TargetConfig]:
+        """Return the targets with every rule that holds: the configuration's, and those that people made."""
+        return [
+            TargetConfig(target=one.target, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
+            for one in self.config.targets
+        ]
+
+    def _take_rules(self) -> None:
+        """Judge by the rules as they are now."""
+        self._judge.lenses = self._lenses()
+        self._route_names.furnish(self._routers())
+        self._epochs.reload()
+
+    def _lenses(self) -> dict[str, Lens]:
         most = self.config.limits.routes
-        return {one.target.name: Lens(one.target.routes, one.rules, most) for one in targets}
+        return {one.target.name: Lens(one.target.routes, one.rules, most) for one in self._targets()}
 
     def _routers(self) -> dict[str, Router]:
         return {name: lens.router for name, lens in self._judge.lenses.items()}
@@ -243,6 +259,11 @@ class Service:
         finally:
             self._pool.close()
 
+    async def _keep_epochs(self) -> None:
+        """Keep the epochs once all rules are known: a start with the configuration's alone would open one."""
+        await self._rule_book.looked.wait()
+        await self._epochs.run()
+
     async def _work(self, worker: Worker) -> None:
         """Let a worker judge once it is known which epoch its pairs count in."""
         await self._epochs.ready.wait()
@@ -295,11 +316,13 @@ class Service:
         backing = self._backing
         return WebState(
             targets=lambda: [
-                TargetView(target.target, tuple(_line(rule) for rule in target.rules)) for target in self.config.targets
+                TargetView(all_of.target, tuple(_line(rule) for rule in all_of.rules), target.rules)
+                for all_of, target in zip(self._targets(), self.config.targets, strict=True)
             ],
             reader=self._store,
             ledger=self._ledger,
             epochs=self._epochs,
+            rule_book=self._rule_book,
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
             sample_ttl_s=int(self.config.samples.max_age_s),
@@ -340,7 +363,8 @@ class Service:
             group.create_task(self._keeper.run(), name="books"),
             group.create_task(self._route_names.run(), name="route-names"),
             group.create_task(self._read_ledgers(), name="ledgers"),
-            group.create_task(self._epochs.run(), name="epochs"),
+            group.create_task(self._rule_book.run(), name="rules"),
+            group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
         ]
@@ -430,10 +454,8 @@ class Service:
         targets = [target.target for target in config.targets]
         self._mirror.replace(targets)
         self._records.replace(targets)
-        self._judge.lenses = self._lenses(config.targets)
-        self._route_names.furnish(self._routers())
+        self._take_rules()
         self._doctor.serve(config)
-        self._epochs.reload()
         for worker in self._workers:
             worker.serve(self._target_names())
         self._state.reload = ReloadState(successful=True, at_s=time.time())

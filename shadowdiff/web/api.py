@@ -20,6 +20,7 @@ from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
 from shadowdiff.web.history import HISTORY
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
+from shadowdiff.web.rules import RULE_OPERATIONS
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ OPERATIONS: tuple[Operation, ...] = (
         refuses={400: "An argument is missing or wrong"},
     ),
     *GATES,
+    *RULE_OPERATIONS,
     HISTORY,
     FUNNEL,
     Operation(

@@ -96,7 +96,7 @@ class Operation:
     summary: str
     handler: Handler
     answer: Any = None
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST", "DELETE"] = "GET"
     body: Any = None
     parameters: tuple[Parameter, ...] = ()
     refuses: Mapping[int, str]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,15 +12,21 @@ if TYPE_CHECKING:
     from shadowdiff.doctor import Diagnosis
     from shadowdiff.model import Target
     from shadowdiff.model.reader import StoreReader
+    from shadowdiff.rules import Rule
     from shadowdiff.verdict import Epochs
+    from shadowdiff.web.rule_book import RuleBook
 
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """A target as configured, and its rules as the user wrote them, one line each."""
+    """A target as configured, and its rules as the user wrote them, one line each.
+
+    rules: all that hold, those made by the API or on the pages included.  declared: the configuration's.
+    """
 
     target: Target
     rules: tuple[str, ...] = ()
+    declared: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,8 @@ class WebState:
     ledger: the JSON of one target's ledger, and of `_unknown`.
     diagnosis: why nothing pairs, of one target or of all; None where nobody gathers evidence.
     epochs: what a verdict rests on; None where none are kept: then on everything ever counted.
+    rule_book: the rules that people make here; None where none are kept.
+    previews: how many changed sets of rules are tried at a time, since each may compare a thousand pairs.
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
@@ -45,6 +54,8 @@ class WebState:
     ledger: Callable[[str], Awaitable[dict[str, Any]]]
     now_ms: Callable[[], int]
     epochs: Epochs | None = None
+    rule_book: RuleBook | None = None
+    previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
