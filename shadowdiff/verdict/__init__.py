@@ -14,6 +14,7 @@ from shadowdiff.verdict.counts import (
     count_writes,
     known_routes,
     read_counts,
+    read_durations,
 )
 from shadowdiff.verdict.coverage import Coverage, coverage_since
 from shadowdiff.verdict.decide import Decision, Lack, RouteFinding
@@ -21,9 +22,11 @@ from shadowdiff.verdict.epoch import Epoch, OpenedBy
 from shadowdiff.verdict.epochs import Epochs, Watched
 from shadowdiff.verdict.evidence import Evidence, read_evidence
 from shadowdiff.verdict.funnel import Funnel, funnel
+from shadowdiff.verdict.latency import MEASURED, LatencyComparison, compare_latency
 from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
 __all__ = [
+    "MEASURED",
     "CountCaps",
     "Coverage",
     "Decision",
@@ -35,6 +38,7 @@ __all__ = [
     "History",
     "Lack",
     "Latency",
+    "LatencyComparison",
     "OpenedBy",
     "PathCount",
     "RouteCounts",
@@ -44,6 +48,7 @@ __all__ = [
     "Verdict",
     "Watched",
     "bucket_writes",
+    "compare_latency",
     "count_writes",
     "coverage_since",
     "funnel",
@@ -51,6 +56,7 @@ __all__ = [
     "known_routes",
     "of_rollout",
     "read_counts",
+    "read_durations",
     "read_evidence",
     "read_history",
     "told",

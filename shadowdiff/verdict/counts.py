@@ -189,6 +189,15 @@ async def read_counts(reader: StoreReader, target: str) -> TargetCounts:
     return TargetCounts(target=target, results=totals, routes=tuple(routes))
 
 
+async def read_durations(reader: StoreReader, target: str) -> dict[str, dict[str, dict[int, int]]]:
+    """Return every route's durations, by side and bucket."""
+    found: dict[str, dict[str, dict[int, int]]] = {}
+    for (route, side, bucket), count in (await _read(reader, "latency", target, 3)).items():
+        if side in _SIDES:
+            found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
+    return found
+
+
 async def known_routes(reader: StoreReader, target: str) -> set[str]:
     """Return every route of which something could be said at any time, but for the overflow."""
     compared = [result.value for result in Result if result is not Result.INCOMPARABLE]

@@ -19,6 +19,7 @@ from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
 from shadowdiff.web.history import HISTORY
+from shadowdiff.web.latency import LATENCY
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import RULE_OPERATIONS
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
@@ -176,6 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *GATES,
     *RULE_OPERATIONS,
     HISTORY,
+    LATENCY,
     FUNNEL,
     Operation(
         path="/samples",
