@@ -90,5 +90,9 @@ def _target(target: settings.TargetSettings, declared: tuple[str, ...]) -> Targe
         sample=target.sample,
         methods=target.methods,
         routes=target.routes or declared,
-        gate=Gate(max_mismatch_ratio=target.gate.max_mismatch_ratio, min_coverage=target.gate.min_coverage),
+        gate=Gate(
+            max_mismatch_ratio=target.gate.max_mismatch_ratio,
+            min_coverage=target.gate.min_coverage,
+            max_p99_increase_s=target.gate.max_p99_increase,
+        ),
     )

@@ -233,6 +233,9 @@ class GateSettings(Settings):
 
     max_mismatch_ratio: Share = Field(default=0.001, description="The share of pairs that may differ.")
     min_coverage: Share = Field(default=0.95, description="The share of v1's traffic that the numbers must speak for.")
+    max_p99_increase: Duration | None = Field(
+        default=None, description="How much longer v2's p99 may take than v1's. Left out: latency decides nothing."
+    )
 
 
 class TargetSettings(Settings):

@@ -38,10 +38,11 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict allows."""
+    """What a verdict allows; without `max_p99_increase_s` latency decides nothing."""
 
     max_mismatch_ratio: float = 0.001
     min_coverage: float = 0.95
+    max_p99_increase_s: float | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ def watched(targets: Sequence[TargetConfig], now_s: float) -> list[Watched]:
             target=one.target.name,
             revision_header=one.target.candidate.revision_header.encode(),
             rules=_digest(one, now),
+            latency=one.target.gate.max_p99_increase_s is not None,
         )
         for one in targets
     ]

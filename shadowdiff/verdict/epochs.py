@@ -22,6 +22,7 @@ from shadowdiff.model import Comparison, Expire, Headers, Incr, Pair, Result, Wr
 from shadowdiff.store import said
 from shadowdiff.verdict.epoch import Epoch, OpenedBy, Opening, Seen, due_by_rules, due_by_session, due_by_traffic
 from shadowdiff.verdict.epoch_store import LIFE_S, ROUTES, EpochStore, counts_key
+from shadowdiff.verdict.histogram import BUCKETS, bucket_of
 
 if TYPE_CHECKING:
     from shadowdiff.store import Store
@@ -33,17 +34,22 @@ _REVISIONS_A_LOOK: Final = 20
 _REVISION_CHARS: Final = 100
 _PATHS: Final = 2000
 _PATTERN_CHARS: Final = 300
+_CAPS: Final = {"paths": _PATHS, "latency": ROUTES * 2 * BUCKETS}
 _KEPT: Final = 20_000
 
 ReadLedger = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """A target as its epochs see it: v2's revision header in lower case, and a digest of what is compared and how."""
+    """A target as its epochs see it: v2's revision header in lower case, and a digest of what is compared and how.
+
+    latency: whether durations count in the epoch, for a gate on them.
+    """
 
     target: str
     revision_header: bytes
     rules: str
+    latency: bool = False
 
 
 class EpochView:
@@ -92,11 +98,21 @@ class EpochView:
             self._seen_routes.add(pair.route)
             self.routes[pair.route] = None
         counted = self._counted(epoch, comparison.result, pair.route)
+        if self.watched.latency:
+            counted += self._durations(epoch, pair)
         if comparison.result is not Result.MISMATCH:
             return counted
         places = {(d.pattern[:_PATTERN_CHARS], d.kind.value) for d in comparison.differences if d.rule is None}
         for pattern, kind in places:
             counted += self._counted(epoch, "paths", pair.route, pattern, kind)
+        return counted
+
+    def _durations(self, epoch: Epoch, pair: Pair) -> tuple[Write, ...]:
+        """Return the writes that count both sides' durations; a v2 that gave no answer has none."""
+        counted: tuple[Write, ...] = ()
+        if pair.candidate.status and pair.primary.duration_ms >= 0 and pair.candidate.duration_ms >= 0:
+            for side in (pair.primary, pair.candidate):
+                counted += self._counted(epoch, "latency", pair.route, side.side, str(bucket_of(side.duration_ms)))
         return counted
 
     def _is_of(self, epoch: Epoch, pair: Pair) -> bool:
@@ -119,7 +135,7 @@ class EpochView:
             return known
         key = counts_key(self.watched.target, epoch.id, group)
         field = parts[0] if len(parts) == 1 else msgspec.json.encode(parts).decode()
-        made = (Incr(key, field, 1, _PATHS if group == "paths" else ROUTES), Expire(key, LIFE_S))
+        made = (Incr(key, field, 1, _CAPS.get(group, ROUTES)), Expire(key, LIFE_S))
         if len(self._made) < _KEPT:
             self._made[name] = made
         return made

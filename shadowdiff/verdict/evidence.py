@@ -42,6 +42,7 @@ class RouteEvidence(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that counts in one epoch; the routes in the order of their first appearance.
 
+    durations: per route, side and bucket, where a gate asks for them.
     aside: pairs that do not count, by reason: v2 answered `before` the epoch, as another `revision`, or a process
     compared by other `rules`.
     """
@@ -49,6 +50,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     routes: tuple[RouteEvidence, ...] = ()
     aside: dict[str, int] = {}
+    durations: dict[str, dict[str, dict[int, int]]] = {}
 
     @property
     def results(self) -> dict[str, int]:
@@ -93,7 +95,21 @@ async def read_evidence(reader: StoreReader, target: str, epoch: Epoch) -> Evide
         )
         for route in _in_order(names, places)
     ]
-    return Evidence(target=target, routes=tuple(routes), aside=await group("aside"))
+    return Evidence(
+        target=target,
+        routes=tuple(routes),
+        aside=await group("aside"),
+        durations=_durations(await group("latency")),
+    )
+
+
+def _durations(counted: Mapping[str, int]) -> dict[str, dict[str, dict[int, int]]]:
+    found: dict[str, dict[str, dict[int, int]]] = {}
+    for field, count in counted.items():
+        if field != OTHER:
+            route, side, bucket = msgspec.json.decode(field, type=tuple[str, str, str])
+            found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
+    return found
 
 
 def _in_order(names: set[str], places: Mapping[str, int]) -> list[str]:

@@ -15,6 +15,7 @@ import msgspec
 from shadowdiff.verdict.coverage import Coverage, lack_of_coverage
 from shadowdiff.verdict.decide import Decision, Finding, Interval, Lack, RouteFinding, find
 from shadowdiff.verdict.epoch import Epoch, is_superseded
+from shadowdiff.verdict.latency_gate import with_latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +39,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
     max_mismatch_ratio: float
     min_coverage: float
+    max_p99_increase_ms: float | None = None
 
     @classmethod
     def of(
@@ -49,6 +51,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             max_mismatch_ratio=min(gate.max_mismatch_ratio, ratio),
             min_coverage=max(gate.min_coverage, coverage),
+            max_p99_increase_ms=None if gate.max_p99_increase_s is None else gate.max_p99_increase_s * 1000,
         )
 
 
@@ -123,6 +126,8 @@ def judge(
     """
     allowed = thresholds.max_mismatch_ratio
     finding = find(evidence, allowed, lack_of_coverage(coverage, thresholds.min_coverage))
+    if thresholds.max_p99_increase_ms is not None and finding.decision is not Decision.FAIL:
+        finding = with_latency(finding, evidence, thresholds.max_p99_increase_ms)
     per_s = _pace(evidence.compared, epoch, now_ms)
     wait_s = finding.pairs_needed / per_s if finding.pairs_needed and per_s else None
     compared = evidence.compared
