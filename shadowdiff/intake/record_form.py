@@ -8,6 +8,7 @@ Holds: pure.  Sizes and numbers are checked, never trusted; a body is kept up to
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -26,6 +27,11 @@ _H, _T = len(HEADER_PREFIX), len(TRAILER_PREFIX)
 _SIDES = {side.value.encode(): side for side in Side}
 _STATUSES = {str(status).encode(): status for status in range(100, 600)}
 _REQUIRED = (b"id", b"id-source", b"method", b"path", b"host", b"status")
+_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PATCH", b"DELETE", b"TRACE", b"CONNECT"})
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a method may be. Source: RFC 9110, sections 5.6.2 and 9.1."""
+_A_METHOD = "it is one word, such as GET"
+_A_PATH = "it begins with /, with the query and as it was sent, or is * (of OPTIONS)"
 
 
 class Refused(Exception):  # noqa: N818 - it names what became of the record
@@ -93,6 +99,10 @@ def observe(form: Form, body: bytes, target: str, at_ms: int) -> Observation:
     side = _SIDES.get(get(b"x-shadowdiff-side", b"primary"))
     if not (record_id and source and method and path and host and status and side) or len(record_id) > MAX_ID_CHARS:
         raise Refused(_fault(fields))
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
+        raise Refused(f"x-shadowdiff-method is {_shown(method)}: {_A_METHOD}")
+    if path[:1] != b"/" and path != b"*":
+        raise Refused(f"x-shadowdiff-path is {_shown(path)}: {_A_PATH}")
     raw_size = get(b"x-shadowdiff-size")
     raw_attempt = get(b"x-shadowdiff-attempt")
     raw_duration = get(b"x-shadowdiff-duration-ms")
@@ -228,6 +238,10 @@ def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
             raise Refused(f"{name} is empty")
     if len(record.id) > MAX_ID_CHARS:
         raise Refused(f"id has more than {MAX_ID_CHARS} characters")
+    if not _TOKEN.fullmatch(record.method.encode()):
+        raise Refused(f"method is {record.method[:40]!r}: {_A_METHOD}")
+    if record.path[0] != "/" and record.path != "*":
+        raise Refused(f"path is {record.path[:40]!r}: {_A_PATH}")
     if str(record.status).encode() not in _STATUSES:
         raise Refused(f"status is {record.status}: it is a number from 100 to 599")
     if len(record.body_base64) > max_body_bytes:

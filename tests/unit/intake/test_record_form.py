@@ -107,6 +107,16 @@ def test_what_is_optional_may_be_left_out_or_empty() -> None:
     assert (0, -1.0, 0) == (by_line(LINE).attempt, by_line(LINE).duration_ms, by_line(LINE).body_bytes)
 
 
+@pytest.mark.parametrize(("method", "path"), [("OPTIONS", "*"), ("M-SEARCH", "/"), ("GET", "//a?b=/c")])
+def test_any_method_and_any_request_target_of_an_origin_are_taken(method: str, path: str) -> None:
+    """A method is a token, known or not; `*` asks about the whole server."""
+    for seen in (
+        by_headers({**FIELDS, "method": method, "path": path}),
+        by_line({**LINE, "method": method, "path": path}),
+    ):
+        assert (method, path) == (seen.method, seen.path)
+
+
 def test_an_attempt_beyond_reason_is_capped() -> None:
     """A forged count must not outrank every later answer without bound."""
     assert 100 == by_headers({**FIELDS, "attempt": "99999"}).attempt
@@ -126,6 +136,9 @@ def test_a_missing_header_is_named(name: str) -> None:
         ("status", "abc", "x-shadowdiff-status is 'abc': it is a number from 100 to 599"),
         ("status", "99", "x-shadowdiff-status is '99'"),
         ("status", "0200", "x-shadowdiff-status is '0200'"),
+        ("method", "G T", "x-shadowdiff-method is 'G T': it is one word, such as GET"),
+        ("path", "nopath", "x-shadowdiff-path is 'nopath': it begins with /"),
+        ("path", "**", "x-shadowdiff-path is '**': it begins with /"),
         ("side", "v2", "x-shadowdiff-side is 'v2': it is one of primary, candidate, control"),
         ("size", "-1", "x-shadowdiff-size is '-1': it is a whole number"),
         ("size", "1", "x-shadowdiff-size is 1: the body alone has 2 bytes"),
@@ -152,6 +165,9 @@ def test_a_wrong_header_is_named_with_its_value(name: str, value: str, says: str
     [
         ({"status": "200"}, "Expected `int`, got `str` - at `$.status`"),
         ({"status": 1000}, "status is 1000: it is a number from 100 to 599"),
+        ({"method": "G T"}, "method is 'G T': it is one word, such as GET"),
+        ({"method": "caf\u00e9"}, "method is 'caf\u00e9': it is one word"),
+        ({"path": "nopath"}, "path is 'nopath': it begins with /"),
         ({"side": "v2"}, "Invalid enum value 'v2' - at `$.side`"),
         ({"id": ""}, "id is empty"),
         ({"id": "x" * 257}, "id has more than 256 characters"),
