@@ -34,8 +34,8 @@ _ASIDE: Final = {
 }
 
 
-class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate allows."""
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the gate allows; the increase of the p99 only where one is configured."""
 
     max_mismatch_ratio: float
     min_coverage: float
