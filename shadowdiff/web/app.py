@@ -20,6 +20,7 @@ from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.openapi import document
 from shadowdiff.web.operation import PREFIX, Refusal, answer
 from shadowdiff.web.pages import Pages
+from shadowdiff.web.rules_page import RulePages
 from shadowdiff.web.security import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def create_web(state: WebState) -> Starlette:
     return Starlette(
         routes=[
             *pages.routes(),
+            *RulePages(state, pages.html).routes(),
             *(operation.route(state) for operation in OPERATIONS),
             Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
         ],

@@ -78,7 +78,7 @@ class Pages:
         """Answer the first page."""
         base_url = str(request.base_url)
         pages = [await self._page(target, base_url) for target in self._state.targets()]
-        return await self._html("index.html", pages=pages, live=_live(request))
+        return await self.html("index.html", pages=pages, live=_live(request))
 
     async def target(self, request: Request) -> Response:
         """Answer the page of a target; `route`, `path` and `result` choose its samples."""
@@ -90,14 +90,14 @@ class Pages:
         route, path = asked.get("route"), asked.get("path")
         wanted = partial(_wanted, route, path) if route or path else None
         page = await self._page(found, str(request.base_url), result=result, wanted=wanted)
-        return await self._html("target.html", page=page, asked=asked, result=result.value, live=_live(request))
+        return await self.html("target.html", page=page, asked=asked, result=result.value, live=_live(request))
 
     async def sample(self, request: Request) -> Response:
         """Answer the page of a sample."""
         found = await sample(self._state.reader, request.path_params["id"], since_ms=self._state.since_ms)
         if found is None:
             raise HTTPException(404, "This sample expired, or newer ones took its place.")
-        return await self._html("sample.html", make=lambda: {"view": view(found)})
+        return await self.html("sample.html", make=lambda: {"view": view(found)})
 
     async def doctor(self, request: Request) -> Response:
         """Answer what is wrong, with every target or with one."""
@@ -106,7 +106,7 @@ class Pages:
             found = await diagnosis_of(self._state, target)
         except ApiError as refusal:
             raise HTTPException(refusal.status, refusal.message) from refusal
-        return await self._html("doctor.html", diagnosis=found, target=target, live=_live(request))
+        return await self.html("doctor.html", diagnosis=found, target=target, live=_live(request))
 
     async def static(self, request: Request) -> Response:
         """Answer a file of the pages."""
@@ -118,7 +118,7 @@ class Pages:
 
     async def error(self, status: int, line: str) -> Response:
         """Answer an error as a page."""
-        return await self._html("error.html", status=status, code=status, line=line)
+        return await self.html("error.html", status=status, code=status, line=line)
 
     async def _page(
         self,
@@ -137,9 +137,10 @@ class Pages:
         known, ledger = await report(state, target, base_url), await state.ledger(name)
         return TargetPage(known, ledger, advice(known, ledger), listed[:_LISTED], shown)
 
-    async def _html(
+    async def html(
         self, template: str, status: int = 200, make: Callable[[], dict[str, Any]] = dict, **values: Any
     ) -> Response:
+        """Answer a template, laid out in a thread."""
         now_ms = self._state.now_ms()
         render = self._templates.get_template(template).render
         text = await asyncio.to_thread(lambda: render(now_ms=now_ms, **values, **make()))

@@ -2,7 +2,8 @@
 
 In: a request.  Out: nothing, or a refusal.
 Holds: a browser's request counts only from these pages themselves (no other site can make it write), and one without a
-browser only from this machine. A page of another name that was bent to this address (DNS rebinding) is another site.
+browser only from this machine under its own name: a sidecar makes every caller look like this machine. A name that was
+bent to this address (DNS rebinding) is kept out before, where the port is bound to loopback (`WebState.hosts`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ _OWN: Final = frozenset({"same-origin", "none"})
 
 def check_write(request: Request) -> None:
     """Let a write through. Raises: ApiError 403, saying why not."""
-    headers, local = request.headers, _is_loopback(request.client.host if request.client else "")
-    host = headers.get("host", "")
-    if local and not _is_local_name(host):
-        raise ApiError(403, f"host is {host!r}: from this machine, write to 127.0.0.1 or localhost")
+    headers, host = request.headers, request.headers.get("host", "")
+    local = _is_loopback(request.client.host if request.client else "") and _is_local_name(host)
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in _OWN:
         raise ApiError(403, f"sec-fetch-site is {site!r}: another site may not write here")

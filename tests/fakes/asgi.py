@@ -34,10 +34,16 @@ class Answer:
 
 
 async def get(
-    app: ASGIApp, target: str, method: str = "GET", body: bytes = b"", content_type: str | None = None
+    app: ASGIApp,
+    target: str,
+    method: str = "GET",
+    body: bytes = b"",
+    content_type: str | None = None,
+    **headers: str,
 ) -> Answer:
     """Return the application's answer to a request."""
     kind = [] if content_type is None else [(b"content-type", content_type.encode())]
+    kind += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     path, _, query = target.partition("?")
     scope = {
         "type": "http",

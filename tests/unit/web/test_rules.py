@@ -1,0 +1,180 @@
+"""Rules on the web port: who may write, the page with its forms, and what a preview tells."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import fakeredis
+import pytest
+from starlette.requests import Request
+
+from shadowdiff.store import Store
+from shadowdiff.web import create_web, rule_book
+from shadowdiff.web.operation import ApiError
+from shadowdiff.web.rule_book import RuleBook
+from shadowdiff.web.rules_page import FORM
+from shadowdiff.web.writes import check_write
+from tests.fakes.asgi import Answer, get
+from tests.fakes.shop import NOW_MS, open_shop, web_state
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shadowdiff.web.state import WebState
+
+HOST = "127.0.0.1:8082"
+
+
+def request(client: str = "127.0.0.1", host: str = HOST, **headers: str) -> Request:
+    """Return a request as the port sees it."""
+    given = {"host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
+    fields = [(name.encode(), value.encode()) for name, value in given.items()]
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": fields, "client": (client, 50_000)})
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        request(),
+        request("::1", "[::1]:8082"),
+        request("::ffff:127.0.0.1", "localhost:8082"),
+        request(origin=f"http://{HOST}", sec_fetch_site="same-origin"),
+        request("10.0.0.9", "shadowdiff.example", origin="https://shadowdiff.example", sec_fetch_site="same-origin"),
+    ],
+)
+def test_this_machine_and_these_pages_may_write(allowed: Request) -> None:
+    """A terminal here, and a browser that shows these very pages."""
+    check_write(allowed)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        request("10.0.0.9"),
+        request(origin="http://elsewhere.example"),
+        request(origin="null"),
+        request(sec_fetch_site="cross-site"),
+        request(sec_fetch_site="same-site", origin="http://other.example"),
+        request(host="shadowdiff.example"),
+        request("10.0.0.9", "shadowdiff.example", origin="https://elsewhere.example"),
+    ],
+)
+def test_nobody_else_may(refused: Request) -> None:
+    """Not another machine, nor one that a sidecar makes look like this one, and not another site."""
+    with pytest.raises(ApiError) as told:
+        check_write(refused)
+    assert told.value.status == 403
+
+
+def kept(state: WebState) -> RuleBook:
+    """Return the book of a state that has one."""
+    assert state.rule_book is not None
+    return state.rule_book
+
+
+@pytest.fixture
+async def state() -> AsyncIterator[WebState]:
+    """Yield a shop with faults, and a book of rules in memory."""
+    store = Store(fakeredis.FakeAsyncRedis())
+    book = RuleBook(store, lambda: NOW_MS, lambda: None)
+    yield replace(web_state(open_shop()), rule_book=book)
+    await store.close()
+
+
+async def post(state: WebState, origin: str = "http://shadowdiff.example", **fields: str) -> Answer:
+    """Post the page's form as a browser does."""
+    body = urlencode(fields).encode()
+    return await get(create_web(state), "/rules", "POST", body, FORM, origin=origin)
+
+
+async def test_a_rule_tried_on_the_page_shows_both_counts_and_changes_nothing(state: WebState) -> None:
+    """As counted and as the rules would count, and what else is hidden."""
+    shown = await post(state, do="try", target="shop", rule="[{ignore: $.price}, {ignore: $.served_at}]")
+    assert shown.status == 200
+    rows = dict(re.findall(r'<th scope="row">(as [^<]+)</th><td class="number">([0-9,]+)</td>', shown.text))
+    assert rows == {"as counted": "34", "as the rules would count": "14"}
+    assert "ignore $.price" in shown.text
+    assert "vanishes" in shown.text
+    assert kept(state).made == ()
+
+
+async def test_a_rule_is_made_and_taken_back_on_the_page(state: WebState) -> None:
+    """With a name and a reason, which stand beside it."""
+    made = await post(state, do="make", target="shop", rule="{ignore: $.price}", author="ada", reason="<b>sale</b>")
+    assert (made.status, made.headers["location"]) == (303, "/rules?target=shop")
+    page = (await get(create_web(state), "/rules")).text
+    assert "{ignore: $.price, reason:" in page
+    assert "ada" in page
+    assert "<b>sale" not in page
+    (rule,) = kept(state).made
+    gone = await post(state, do="remove", id=rule.id, target="shop", author="bob")
+    assert gone.status == 303
+    assert kept(state).made == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"do": "make", "rule": "{ignore: $.a}", "author": "a"}, 400, "an author and a reason"),
+        ({"do": "make", "rule": "{ignore: $[}", "author": "a", "reason": "b"}, 400, "$["),
+        ({"do": "make", "rule": "{", "author": "a", "reason": "b"}, 400, "expected"),
+        ({"do": "make", "rule": "", "author": "a", "reason": "b"}, 400, "mapping"),
+        ({"do": "remove", "id": "x", "author": "a"}, 404, "no rule made here"),
+        ({"do": "remove", "id": "x"}, 400, "who takes the rule back"),
+        ({"do": "dance"}, 400, "dance"),
+    ],
+)
+async def test_the_page_says_what_is_wrong_and_keeps_what_was_written(
+    state: WebState, fields: dict[str, str], status: int, said: str
+) -> None:
+    """Nobody writes a rule twice."""
+    shown = await post(state, **{"target": "shop"} | fields)
+    assert shown.status == status
+    assert said in unescape(shown.text)
+    assert not fields.get("rule") or f">{fields['rule']}</textarea>" in shown.text
+    assert kept(state).made == ()
+
+
+async def test_a_form_of_another_site_makes_no_rule(state: WebState) -> None:
+    """Nor one that says it is no form."""
+    fields = {"do": "make", "target": "shop", "rule": "{ignore: $.a}", "author": "a", "reason": "b"}
+    assert (await post(state, "http://elsewhere.example", **fields)).status == 403
+    body = urlencode(fields).encode()
+    plain = await get(create_web(state), "/rules", "POST", body, "text/plain", origin="http://shadowdiff.example")
+    assert plain.status == 415
+    assert kept(state).made == ()
+
+
+async def test_the_page_alone_may_post_to_itself_and_names_its_origin(state: WebState) -> None:
+    """Without a referrer a browser would post from `null`."""
+    page, other = (await get(create_web(state), "/rules")).headers, (await get(create_web(state), "/")).headers
+    assert "form-action 'self'" in page["content-security-policy"]
+    assert page["referrer-policy"] == "same-origin"
+    assert "form-action 'none'" in other["content-security-policy"]
+
+
+async def test_made_rules_are_bounded(state: WebState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More belong into the configuration."""
+    monkeypatch.setattr(rule_book, "MOST", 1)
+    await kept(state).add("shop", {"ignore": "$.a"}, "ada", "why")
+    with pytest.raises(rule_book.BookFullError, match="configuration"):
+        await kept(state).add("shop", {"ignore": "$.b"}, "ada", "why")
+
+
+async def test_a_rule_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """What a later version wrote stops no process; the log names it."""
+    store, changes = Store(fakeredis.FakeAsyncRedis()), list[None]()
+    book = RuleBook(store, lambda: NOW_MS, lambda: changes.append(None))
+    await book.add("shop", {"ignore": "$.a"}, "ada", "why")
+    await store.command("HSET", store.keys.name(0, "rules:made"), "odd", b"{}")
+    await book.look()
+    assert [str(rule.label) for rule in book.rules("shop")] == ["ignore $.a"]
+    assert "a rule in the store cannot be read" in caplog.text
+    assert len(changes) == 2
+    await book.look()
+    assert len(changes) == 2
+    await store.close()
