@@ -103,15 +103,11 @@ def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings
 
 def compare_values(parsed: Parsed, rules: RouteRules, findings: Findings) -> None:
     """Note where two values differ; what was left as equal is proved by the tier, or all is done again strictly."""
-    one, other, tier = parsed
+    one, other, tier, dump = parsed
     mark = findings.mark()
-    for attempt in dict.fromkeys((tier, STRICT)):
-        walker = Walker(findings, attempt)
-        if not walker.equal(one, other):
-            walker.node(one, other, None, rules.root)
-        if walker.proved():
-            return
+    if not Walker(findings, tier).explain(one, other, rules.root, dump):
         findings.rewind(mark)
+        Walker(findings, STRICT).explain(one, other, rules.root)
 
 
 def _unmarked(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> tuple[bytes, bytes]:

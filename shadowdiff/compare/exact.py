@@ -37,11 +37,12 @@ class NotJsonError(ValueError):
 
 
 class Parsed(NamedTuple):
-    """Both values, and the tier that read them."""
+    """Both values, the tier that read them, and the primary's text as orjson writes it where that is at hand."""
 
     primary: Value
     candidate: Value
     tier: int
+    dump: bytes = b""
 
 
 def parse_both(primary: bytes, candidate: bytes) -> Parsed:
@@ -51,9 +52,10 @@ def parse_both(primary: bytes, candidate: bytes) -> Parsed:
     """
     try:
         one, other = orjson.loads(primary), orjson.loads(candidate)
-        doubt = _doubt(primary, one) | _doubt(candidate, other)
+        dump = orjson.dumps(one)
+        doubt = _doubt(primary, dump) | _doubt(candidate, orjson.dumps(other))
         if not doubt:
-            return Parsed(one, other, 1)
+            return Parsed(one, other, 1, dump)
         if doubt == _DIGITS:
             return Parsed(_decimals(primary), _decimals(candidate), 2)
     except (ValueError, ArithmeticError, RecursionError, orjson.JSONEncodeError):
@@ -66,12 +68,8 @@ _DIGITS: Final = 1
 _MEMBERS: Final = 2
 
 
-def _doubt(text: bytes, value: Value) -> int:
-    """Return what orjson may have lost: digits, members, both or nothing.
-
-    Raises: orjson.JSONEncodeError, where the value is too deep.
-    """
-    dump = orjson.dumps(value)
+def _doubt(text: bytes, dump: bytes) -> int:
+    """Return what orjson may have lost between a text and its own dump of it: digits, members or nothing."""
     if dump == text:
         return _SURE
     if text.count(b":") != dump.count(b":") or b"\\u003a" in text or b"\\u003A" in text:
