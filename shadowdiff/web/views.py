@@ -98,10 +98,16 @@ async def verdict_of(
         Thresholds.of(view.target.gate, max_mismatch_ratio=max_mismatch_ratio, min_coverage=min_coverage),
         epoch=epoch,
         now_ms=state.now_ms(),
-        known_routes=await known_routes(state.reader, name),
+        known_routes=_with_declared(await known_routes(state.reader, name), view.target.routes),
         report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}",
     )
     return of_rollout(verdict, epoch, asked) if epoch and asked else verdict
+
+
+def _with_declared(known: set[str], declared: tuple[str, ...]) -> set[str]:
+    """Return the routes that were seen, and of the declared ones those that never were, as they are written."""
+    bare = {route.partition(" ")[2] for route in known}
+    return known | {route for route in declared if route not in known and route not in bare}
 
 
 def _configured(view: TargetView) -> Configured:

@@ -83,14 +83,14 @@ class Process:
         """Let the ledger say that so many of v1's answers came, and all were compared."""
         self.ledger["coverage"] = {"eligible": n, "compared": n, "ratio": 1.0}
 
-    def app(self, **changes: Any) -> Starlette:
+    def app(self, routes: tuple[str, ...] = (), **changes: Any) -> Starlette:
         """Return the API over this process's epochs."""
 
         async def read(_target: str) -> dict[str, Any]:
             return self.ledger
 
         gate = Gate(max_mismatch_ratio=0.05, min_coverage=0.9)
-        target = Target(name=TARGET, hosts=(TARGET,), candidate=Candidate(url="http://v2"), gate=gate)
+        target = Target(name=TARGET, hosts=(TARGET,), candidate=Candidate(url="http://v2"), gate=gate, routes=routes)
         parts: dict[str, Any] = {
             "targets": lambda: (TargetView(target),),
             "reader": self.store,

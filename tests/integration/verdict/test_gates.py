@@ -177,6 +177,15 @@ async def test_argos_web_provider_is_answered_200_and_reads_the_verdict(
     assert ("rollout", "7d4f9c") == (answer.json["epoch"]["by"], answer.json["epoch"]["revision"])
 
 
+async def test_a_declared_route_that_never_had_a_pair_is_named_as_untested(process: Process) -> None:
+    """A pass does not speak for it."""
+    app = process.app(routes=("/cart", "GET /"))
+    process.covered(200)
+    await process.judge(200)
+    verdict = (await get(app, f"/api/v1/verdict?target={TARGET}")).json
+    assert ("pass", ["/cart"]) == (verdict["verdict"], [r for r in verdict["routes_untested"] if r != "GET /"])
+
+
 async def test_an_epoch_opened_by_hand_is_answered_and_shown(process: Process) -> None:
     """And the verdict counts from there."""
     app = process.app()
