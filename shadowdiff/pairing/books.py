@@ -75,8 +75,9 @@ class BookKeeper:
             await asyncio.sleep(EVERY_S)
 
     async def tell(self, *, leaving: bool = False) -> None:
-        """Add what grew since the last call, exactly once; `leaving` says that this process ends cleanly.
+        """Add what grew since the last call, exactly once.
 
+        leaving: this process ends; cleanly, where nothing of it is in flight.
         Raises: redis.exceptions.RedisError; the same growth is then sent again, under the same number.
         """
         async with self._lock:
@@ -100,7 +101,8 @@ class BookKeeper:
                     grown.setdefault(target, {})[name] = count - told.get(name, 0)
                     told[name] = count
         self._number += 1
-        return _Entry(self._number, "" if leaving else json.dumps(levels, separators=(",", ":")), grown)
+        left_nothing = leaving and not any(level for fields in levels.values() for level in fields.values())
+        return _Entry(self._number, "" if left_nothing else json.dumps(levels, separators=(",", ":")), grown)
 
     async def _send(self, entry: _Entry) -> None:
         keys: list[str | bytes] = [names.last_entry(self.process), names.PROCESSES]

@@ -139,7 +139,10 @@ async def _read_shard(store: Store, shard: int, target: str, *, prove: bool) -> 
 
 
 def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dict[str, int]) -> int:
-    """Add what each process holds in flight, or held when it was last heard of; return how many are dead."""
+    """Add what each process holds in flight, or held when it was last heard of; return how many are dead.
+
+    A row's `received` in the store is of what has a disposition; what has none yet is received and in flight.
+    """
     dead = 0
     for state in states:
         at, _, text = state.partition(b" ")
@@ -148,6 +151,7 @@ def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dic
         if not alive:
             dead += levels.get("_exits", {"n": 1})["n"]  # one entry stands for many that ended long ago
         for name, level in levels.get(target, {}).items():
-            field = name if alive else name.replace("in_flight", "crashed")
-            counts[field] = counts.get(field, 0) + int(level)
+            row = name.partition(".")[0]
+            for field in (f"{row}.received", name if alive else f"{row}.crashed"):
+                counts[field] = counts.get(field, 0) + int(level)
     return dead

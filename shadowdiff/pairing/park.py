@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 Settled = Callable[[bool], None]
 
 SHARED, RETRIABLE, CONTROLLED = 1, 2, 4
+ROWS = {"mirrored": 8, "recorded": 16}
+"""Which row of the books an observation came by; the script books it there in the call that parks it."""
 RETRIABLE_STATUSES = frozenset({0, 409, 429})
 SERVER_ERROR = 500
 MAX_ATTEMPT = 0xFFFF
@@ -101,9 +103,9 @@ def is_retriable(observation: Observation) -> bool:
     return any(name == b"grpc-status" and value != b"0" for name, value in fields)
 
 
-def head_of(observation: Observation, target_index: int, control_wait_s: float) -> bytes:
-    """Return the 26-byte head that state.lua reads."""
-    flags = SHARED if is_shared(observation.id_source) else 0
+def head_of(observation: Observation, control_wait_s: float, row: int = 0) -> bytes:
+    """Return the 26-byte head that state.lua reads, with the target's index left at 0."""
+    flags = row | (SHARED if is_shared(observation.id_source) else 0)
     if observation.side is Side.PRIMARY and is_retriable(observation):
         flags |= RETRIABLE
     if control_wait_s > 0:
@@ -116,7 +118,7 @@ def head_of(observation: Observation, target_index: int, control_wait_s: float) 
     )
     return (
         names.SIDE_LETTERS[observation.side]
-        + target_index.to_bytes(2)
+        + b"\0\0"
         + bytes((flags,))
         + min(observation.attempt, MAX_ATTEMPT).to_bytes(2)
         + min(int(control_wait_s * 1000), MAX_WAIT_MS).to_bytes(4)
@@ -147,7 +149,20 @@ class Parker:
         """State the queue, so that logs and tests read it."""
         return f"<Parker queued={self.queued} bytes={self.queued_bytes} store_depth={self.store_depth}>"
 
-    def offer(self, observation: Observation, settled: Settled, control_wait_s: float = 0.0) -> bool:
+    def sink(self, row: str) -> Callable[[Observation, Settled, float], bool]:
+        """Return `offer` for what comes by one row of the books: `mirrored` or `recorded`.
+
+        A control's answer is no request of its own, and stands in neither.
+        """
+        flag = ROWS[row]
+
+        def offer(observation: Observation, settled: Settled, control_wait_s: float) -> bool:
+            booked = 0 if row == "mirrored" and observation.side is Side.CONTROL else flag
+            return self.offer(observation, settled, control_wait_s, booked)
+
+        return offer
+
+    def offer(self, observation: Observation, settled: Settled, control_wait_s: float = 0.0, row: int = 0) -> bool:
         """Queue `observation`; `settled` is called once with whether it was parked.
 
         Returns False at once, and calls nothing, where a bound turns it away.
@@ -161,7 +176,7 @@ class Parker:
             return False
         key = key_of(observation.target, observation.id, observation.id_source, observation.method, observation.path)
         payload = self._codec.encode(key, observation)
-        head = head_of(observation, 0, control_wait_s)
+        head = head_of(observation, control_wait_s, row)
         shard = self._store.keys.shard_of(key)
         self._queues[shard].append(Item(key, observation.target, head, payload, settled))
         self.queued += 1
@@ -182,9 +197,10 @@ class Parker:
         What is left is told as lost. A flush that was sent and never answered is among it, and may be parked.
         """
         self._draining = True
-        if self.queued:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), deadline_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                while self.queued:
+                    await self._emptied.wait()
         left = self.queued
         for shard, queue in enumerate(self._queues):
             flush, self._sent[shard] = self._sent[shard], None

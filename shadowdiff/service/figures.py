@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shadowdiff.intake.books import MirrorRow
 from shadowdiff.model import Result, Side
 from shadowdiff.telemetry.metrics import LedgerFigures, ReloadState, Sources, StoreState
 
@@ -18,14 +19,22 @@ if TYPE_CHECKING:
 
 
 def snapshot(books: Books) -> dict[str, dict[str, int]]:
-    """Return the intake's cumulative counts by target and the ledger's dotted fields."""
-    counts: dict[str, dict[str, int]] = {target: {} for target in books.targets()}
-    for target, fields in counts.items():
-        mirrored = books.mirrored.get(target)
-        if mirrored is not None:
-            fields |= {f"mirrored.{name}": count for name, count in mirrored.counts().items()}
-        fields |= {f"recorded.{name}": count for name, count in books.records(target).counts().items()}
-    return counts
+    """Return what the store does not know yet of the intake: cumulative counts by target and dotted field.
+
+    What was parked is booked where it is parked, and what is in flight is a level: neither is in `received` here.
+    """
+    return {
+        target: _untold("mirrored", mirrored.counts(), mirrored.forwarded)
+        | _untold("recorded", recorded.counts(), recorded.accepted)
+        for target in books.targets()
+        for mirrored, recorded in ((books.mirrored.get(target, MirrorRow()), books.records(target)),)
+    }
+
+
+def _untold(row: str, counts: Mapping[str, int], parked: int) -> dict[str, int]:
+    told = {f"{row}.{name}": count for name, count in counts.items() if name not in {"forwarded", "accepted"}}
+    told[f"{row}.received"] -= parked + counts["in_flight"]
+    return told
 
 
 def _dispositions(counts: Mapping[str, int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ data goes, and what was accepted stays in the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -40,6 +41,7 @@ from shadowdiff.pairing import (
     read_ledger,
 )
 from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.ports import Port
@@ -242,22 +244,32 @@ class Service:
         try:
             async with (
                 Upstream(now_ms, self.config.limits.body_bytes) as upstream,
+                cutting_off() as cut_off,
                 asyncio.TaskGroup() as forwarding,
-                asyncio.TaskGroup() as serving,
             ):
                 dispatcher = self._dispatcher(forwarding, upstream)
-                self._serve(serving, dispatcher)
-                workers = [serving.create_task(self._work(worker), name="worker") for worker in self._workers]
-                tasks = self._start(serving)
-                await self._ready()
-                await stop.wait()
-                await self._drain(dispatcher, workers)
-                for task in tasks:
-                    task.cancel()
-                self._ports.web.stop()
-                self._ports.metrics.stop()
+                await self._serve_until(stop, dispatcher)
+                if dispatcher.held_items:
+                    log.warning("requests to v2 are cut off", extra={"requests": dispatcher.held_items})
+                    dispatcher.stop()
+                    cut_off()
+                    await asyncio.sleep(0)
         finally:
             self._pool.close()
+
+    async def _serve_until(self, stop: asyncio.Event, dispatcher: Dispatcher) -> None:
+        """Serve every port until `stop`, then drain."""
+        async with asyncio.TaskGroup() as serving:
+            ports = self._serve(serving, dispatcher)
+            workers = [serving.create_task(self._work(worker), name="worker") for worker in self._workers]
+            tasks = self._start(serving)
+            await self._ready()
+            await stop.wait()
+            await self._drain(dispatcher, ports[:2], workers)
+            for task in tasks:
+                task.cancel()
+            self._ports.web.stop()
+            self._ports.metrics.stop()
 
     async def _keep_epochs(self) -> None:
         """Keep the epochs once all rules are known: a start with the configuration's alone would open one."""
@@ -275,12 +287,12 @@ class Service:
             group=group,
             upstream=upstream,
             books=self._books,
-            sink=self._parker.offer,
+            sink=self._parker.sink("mirrored"),
             keeps=keeps,
             bounds=Bounds(items=limits.in_flight, body_bytes=limits.in_flight_bytes),
         )
 
-    def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> None:
+    def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> list[asyncio.Task[None]]:
         targets = [target.target for target in self.config.targets]
         self._mirror = MirrorApp(
             dispatcher=dispatcher,
@@ -290,7 +302,7 @@ class Service:
             targets=targets,
         )
         self._records = RecordsApp(
-            sink=self._parker.offer, books=self._books, keeps=keeps, targets=targets, now_ms=now_ms
+            sink=self._parker.sink("recorded"), books=self._books, keeps=keeps, targets=targets, now_ms=now_ms
         )
         exposition = Exposition(
             sources(
@@ -309,8 +321,10 @@ class Service:
             create_web(self._web_state()),
             monitor_app(exposition, lambda: self._state.phase),
         )
-        for port, app in zip(self._ports.all(), apps, strict=True):
+        return [
             group.create_task(port.serve(app), name=f"port-{port.name}")
+            for port, app in zip(self._ports.all(), apps, strict=True)
+        ]
 
     def _web_state(self) -> WebState:
         backing = self._backing
@@ -415,22 +429,22 @@ class Service:
             },
         )
 
-    async def _drain(self, dispatcher: Dispatcher, workers: Sequence[asyncio.Task[None]]) -> None:
+    async def _drain(
+        self, dispatcher: Dispatcher, intakes: Sequence[asyncio.Task[None]], workers: Sequence[asyncio.Task[None]]
+    ) -> None:
         """Finish what was taken in, in the order of the data, for at most `drain_s`."""
         deadline = asyncio.get_running_loop().time() + self.config.drain_s
         self._state.phase = "draining"
         log.info("draining", extra={"within_s": self.config.drain_s})
-        self._ports.mirror.stop()
-        self._ports.records.stop()
 
         def left() -> float:
             return max(0.0, deadline - asyncio.get_running_loop().time())
 
-        try:
-            async with asyncio.timeout(left()):
-                await dispatcher.drained()
-        except TimeoutError:
-            log.warning("requests to a candidate are cut off", extra={"requests": dispatcher.held_items})
+        self._ports.mirror.stop()
+        self._ports.records.stop()
+        await asyncio.wait(intakes, timeout=left())  # until then, more comes in over connections that stand
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(dispatcher.drained(), left())
         lost = await self._parker.drain(left())
         if lost:
             log.error("observations are lost: the store did not take them in time", extra={"observations": lost})

@@ -33,6 +33,9 @@ for i = 0, #KEYS - first_item do
     tally[field] = (tally[field] or 0) + (by or 1)
   end
   count(frame.side, 'parked')
+  -- What is accepted enters its row here and nowhere else, so that no process takes it away when it dies.
+  if frame.mirrored then count('mirrored', 'received'); count('mirrored', 'forwarded') end
+  if frame.recorded then count('recorded', 'received'); count('recorded', 'accepted') end
 
   local value = redis.call('GET', key)
   local state = value and string.sub(value, 1, 1)

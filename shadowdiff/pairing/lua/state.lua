@@ -5,7 +5,8 @@
 -- A frame: head (26 bytes), arrival (13 decimal digits, Unix ms), payload length (10 digits), payload.
 -- A head:  side ('p','c','x'), target index (2 bytes), flags (1), attempt (2), control wait in ms (4),
 --          digest of the response (16).   Big-endian; the target index means nothing once stored.
--- Flags: 1 the id is shared, 2 a proxy may retry this answer, 4 a control's answer is to be waited for.
+-- Flags: 1 the id is shared, 2 a proxy may retry this answer, 4 a control's answer is to be waited for,
+--        8 it came as a mirrored request, 16 as a record.
 local HEAD, META = 26, 49
 
 local function now_ms()
@@ -18,6 +19,7 @@ local function parse_head(head)
   return {
     head = head, side = string.sub(head, 1, 1), target = t1 * 256 + t2,
     shared = flags % 2 == 1, retriable = math.floor(flags / 2) % 2 == 1, controlled = math.floor(flags / 4) % 2 == 1,
+    mirrored = math.floor(flags / 8) % 2 == 1, recorded = math.floor(flags / 16) % 2 == 1,
     attempt = a1 * 256 + a2, wait = ((c1 * 256 + c2) * 256 + c3) * 256 + c4, digest = string.sub(head, 11, HEAD),
   }
 end

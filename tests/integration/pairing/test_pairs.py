@@ -253,9 +253,7 @@ async def test_a_store_that_holds_too_much_turns_observations_away_until_it_hold
 async def test_a_flush_that_is_sent_twice_parks_once(bench: Bench) -> None:
     """The store knows a sender's last flush by its number, and refuses to run it again."""
     await bench.park(observed(PRIMARY))
-    flush = Flush(
-        0, 99, [Item(b"k" * 16, TARGET, head_of(observed(PRIMARY), 0, 0.0), b"payload", bench.settled.append)]
-    )
+    flush = Flush(0, 99, [Item(b"k" * 16, TARGET, head_of(observed(PRIMARY), 0.0), b"payload", bench.settled.append)])
     for _ in range(2):
         await bench.parker.send(flush)
     ledger = await bench.ledger()

@@ -6,8 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from shadowdiff.model import Side
 from shadowdiff.pairing import BookKeeper, names
-from tests.integration.pairing.conftest import TARGET, Bench
+from tests.integration.pairing.conftest import TARGET, Bench, observed, until
 
 if TYPE_CHECKING:
     from shadowdiff.store import Store
@@ -17,7 +18,6 @@ async def ended(store: Store, name: str, ago_s: int) -> None:
     """Leave the entry of a process that was last heard of `ago_s` ago, with two requests in flight."""
     state = f"{int(time.time()) - ago_s} {json.dumps({TARGET: {'mirrored.in_flight': 2}})}"
     await store.command("HSET", store.keys.name(0, names.PROCESSES), name, state)
-    await store.command("HINCRBY", store.keys.name(0, names.ledger(TARGET)), "mirrored.received", 2)
 
 
 async def test_processes_that_ended_long_ago_are_folded_and_stay_in_the_books(bench: Bench) -> None:
@@ -39,7 +39,7 @@ async def test_processes_that_ended_long_ago_are_folded_and_stay_in_the_books(be
 
 async def test_a_process_that_is_heard_of_again_is_no_longer_dead(bench: Bench) -> None:
     """One that was only stopped takes back what it seemed to have lost."""
-    keeper = BookKeeper(bench.store, "stopped", lambda: {TARGET: {"mirrored.received": 2, "mirrored.in_flight": 2}})
+    keeper = BookKeeper(bench.store, "stopped", lambda: {TARGET: {"mirrored.in_flight": 2}})
     await keeper.tell()
     name = bench.store.keys.name(0, names.PROCESSES)
     stale = f"{int(time.time()) - 60} {json.dumps({TARGET: {'mirrored.in_flight': 2}})}"
@@ -49,4 +49,32 @@ async def test_a_process_that_is_heard_of_again_is_no_longer_dead(bench: Bench) 
     back = await bench.ledger()
     assert (1, 2, 0) == (away["unclean_exits"], away["mirrored"]["crashed"], away["mirrored"]["in_flight"])
     assert (0, 0, 2) == (back["unclean_exits"], back["mirrored"]["crashed"], back["mirrored"]["in_flight"])
-    await keeper.tell(leaving=True)
+    assert 2 == back["mirrored"]["received"]
+
+
+async def test_a_process_that_leaves_with_requests_in_flight_does_not_leave_cleanly(bench: Bench) -> None:
+    """They stay in the books as crashed; one that leaves with nothing leaves no trace."""
+    for process, levels in (("busy", {"mirrored.in_flight": 2}), ("idle", {"mirrored.in_flight": 0})):
+        await BookKeeper(bench.store, process, lambda levels=levels: {TARGET: levels}).tell(leaving=True)
+    await bench.store.command(
+        "HSET",
+        bench.store.keys.name(0, names.PROCESSES),
+        "busy",
+        f"0 {json.dumps({TARGET: {'mirrored.in_flight': 2}})}",
+    )
+    ledger = await bench.ledger()
+    assert (1, 2) == (ledger["unclean_exits"], ledger["mirrored"]["crashed"])
+    assert ledger["balanced"]
+
+
+async def test_what_is_accepted_enters_its_row_in_the_call_that_parks_it(bench: Bench) -> None:
+    """No process need live on for it; a control's answer is no request of its own."""
+    observations = [observed(Side.CANDIDATE), observed(Side.CONTROL), observed(Side.PRIMARY)]
+    sinks = [bench.parker.sink("mirrored"), bench.parker.sink("mirrored"), bench.parker.sink("recorded")]
+    for sink, observation in zip(sinks, observations, strict=True):
+        assert sink(observation, bench.settled.append, 0.0)
+    await until(lambda: len(bench.settled) == 3)
+    ledger = await bench.ledger()
+    assert (1, 1) == (ledger["mirrored"]["received"], ledger["mirrored"]["forwarded"])
+    assert (1, 1) == (ledger["recorded"]["received"], ledger["recorded"]["accepted"])
+    assert ledger["balanced"]
