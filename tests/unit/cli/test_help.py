@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -45,6 +47,16 @@ def test_each_command_loads_and_explains_itself(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert (result.exit_code, result.exception) == (0, None)
     assert f"Usage: main {name}" in result.output
+
+
+def test_the_module_without_an_installation_is_one_line_with_the_remedy() -> None:
+    """`python -m shadowdiff` in a clone, with a Python that has none of its packages: what to run, and exit 2."""
+    root = Path(__file__).parents[3]
+    argv = [sys.executable, "-S", "-m", "shadowdiff", "--version"]  # -S: the standard library alone
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(argv, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert (2, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
+    assert "run ./scripts/demo once and use .venv/bin/shadowdiff, or `pip install .`" in done.stderr
 
 
 def test_a_typo_is_answered_with_the_nearest_command() -> None:
