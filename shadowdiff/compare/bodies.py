@@ -42,7 +42,8 @@ def compare_bodies(
     one, other = _undone(primary.body, heads[0], limits), _undone(candidate.body, heads[1], limits)
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
-            _by_form(one, other, (_media(heads[0]), _media(heads[1])), rules, findings)
+            media = _media(heads[0])
+            _by_form(one, other, (media, media if heads[0] is heads[1] else _media(heads[1])), rules, findings)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"

@@ -37,14 +37,14 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits) -> Comparison:
     alike = alike and not truncated
     if alike and primary.headers == candidate.headers:
         return MATCH
-    heads = relevant(primary.headers, limits), relevant(candidate.headers, limits)
-    if alike and heads[0] == heads[1]:
+    heads = relevant(primary.headers, candidate.headers, limits)
+    if alike and heads[0] is heads[1]:
         return MATCH
     findings = Findings(limits)
     reason = ""
     if primary.status != candidate.status:
         findings.add(status_difference(primary, candidate, route.status))
-    if heads[0] != heads[1]:
+    if heads[0] is not heads[1]:
         compare_headers(heads, hosts_of(pair), route, findings)
     if not truncated:
         reason = compare_bodies(pair, heads, route, limits, findings)

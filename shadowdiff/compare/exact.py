@@ -72,7 +72,7 @@ def _doubt(text: bytes, dump: bytes) -> int:
     """Return what orjson may have lost between a text and its own dump of it: digits, members or nothing."""
     if dump == text:
         return _SURE
-    if text.count(b":") != dump.count(b":") or b"\\u003a" in text or b"\\u003A" in text:
+    if text.count(b":") != dump.count(b":") or (b"\\" in text and (b"\\u003a" in text or b"\\u003A" in text)):
         return _MEMBERS
     shape = text.translate(_SHAPES)
     if _LONG_RUN in shape or b"e000" in shape or b"e-000" in shape:

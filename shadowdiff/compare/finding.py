@@ -25,16 +25,18 @@ Path = tuple["Path", "str | int"] | None
 _USUAL_CHARS: Final = 64
 _MAX_STEPS: Final = 8192
 _VALUE: Final = Kind.VALUE
-_ADDED: Final = Kind.ADDED
-_BREAKING: Final = (Kind.TYPE, Kind.REMOVED, Kind.STATUS)
+_SEVERITIES: Final = {
+    Kind.TYPE: Severity.BREAKING,
+    Kind.REMOVED: Severity.BREAKING,
+    Kind.STATUS: Severity.BREAKING,
+    Kind.ADDED: Severity.ADDITIVE,
+}
 _OF_VALUE: Final = Severity.VALUE
 
 
 def severity_of(kind: Kind) -> Severity:
     """Return what a difference of this kind means to a client of v1."""
-    if kind in _BREAKING:
-        return Severity.BREAKING
-    return Severity.ADDITIVE if kind is _ADDED else _OF_VALUE
+    return _SEVERITIES.get(kind, _OF_VALUE)
 
 
 class Findings:
@@ -50,14 +52,15 @@ class Findings:
 
     def body(self, path: Path, kind: Kind, one: Value | Missing, other: Value | Missing, rule: str | None) -> None:
         """Note a difference inside a structured body."""
-        into, bound = (self.covered, self._limits.covered) if rule else (self.counted, self._limits.differences)
+        limits = self._limits
+        into, bound = (self.covered, limits.covered) if rule else (self.counted, limits.differences)
         if len(into) >= bound:
             self.unlisted += 1
             return
         exact, pattern = spell(path)
-        if len(exact) > self._limits.path_chars:
-            exact, pattern = bounded(exact, self._limits.path_chars), bounded(pattern, self._limits.path_chars)
-        chars = self._limits.value_chars
+        if len(exact) > limits.path_chars:
+            exact, pattern = bounded(exact, limits.path_chars), bounded(pattern, limits.path_chars)
+        chars = limits.value_chars
         into.append(
             Difference(
                 path=exact,

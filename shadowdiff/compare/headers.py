@@ -32,10 +32,12 @@ def compared_names(names: tuple[str, ...]) -> frozenset[bytes]:
     return frozenset(name.encode() for name in names) | {b"content-encoding", b"content-type"}
 
 
-def relevant(headers: Headers, limits: Limits) -> Fields:
-    """Return the fields that a comparison rests on, in order."""
+def relevant(primary: Headers, candidate: Headers, limits: Limits) -> tuple[Fields, Fields]:
+    """Return the fields that a comparison rests on, in order: one list for both sides where they say the same."""
     names = compared_names(limits.headers)
-    return [field for field in headers if field[0] in names]
+    one = [field for field in primary if field[0] in names]
+    other = [field for field in candidate if field[0] in names]
+    return (one, one) if one == other else (one, other)
 
 
 def value_of(headers: Fields | Headers, name: bytes) -> bytes:

@@ -365,10 +365,10 @@ def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[int]
         value = one[index]
         if index - before == 1 or (ruled and not _akin(value, other[index])):
             return []
-        for against in differing:
-            if value == other[against]:
-                return []
         before = index
+        for against in differing:
+            if against != index and value == other[against]:
+                return []
     return differing
 
 
