@@ -65,11 +65,17 @@ def _adds_up(row: Mapping[str, int]) -> bool:
     return first == sum(rest)
 
 
-def _coverage(recorded: Mapping[str, int], primary: Mapping[str, int], pairs: Mapping[str, int]) -> Coverage:
-    """Return the coverage: eligible is every primary whose fate is known, those lost on the way in included."""
+def _coverage(
+    recorded: Mapping[str, int], observations: Mapping[str, Mapping[str, int]], pairs: Mapping[str, int]
+) -> Coverage:
+    """Return the coverage: eligible is every answer of v1 whose fate is known, and every one that never arrived.
+
+    An answer that was lost on its way in leaves its candidate an orphan as well: it is one loss, not two.
+    """
+    primary = observations[Side.PRIMARY]
     decided = sum(primary[name] for name in ("paired", "orphaned", "ambiguous", "late")) - pairs["pending"]
     lost = sum(recorded[name] for name in ("shed", "store_lost", "crashed"))
-    eligible = decided + lost
+    eligible = decided + max(lost, observations[Side.CANDIDATE]["orphaned"])
     compared = pairs[Result.MATCH] + pairs[Result.IGNORED] + pairs[Result.MISMATCH]
     return Coverage(eligible=eligible, compared=compared, ratio=round(compared / eligible, 6) if eligible else 0.0)
 
@@ -99,7 +105,7 @@ def balance(target: str, counts: Mapping[str, int], unclean_exits: int) -> Ledge
         observations=observations,
         pairs=pairs,
         unclean_exits=unclean_exits,
-        coverage=_coverage(recorded, observations[Side.PRIMARY], pairs),
+        coverage=_coverage(recorded, observations, pairs),
     )
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Pairs compared, over v1's requests that should have been.
 
-    eligible: answers of v1 that were recorded and whose fate is known.  unrecorded: requests that were mirrored and
-    whose answer by v1 never came.  ratio: compared over both.
+    eligible: answers of v1 whose fate is known, those that were never recorded included.  unrecorded: how many of
+    them were mirrored and never recorded.  ratio: compared over eligible.
     """
 
     eligible: int
@@ -42,11 +42,10 @@ def coverage_since(ledger: Mapping[str, Any], opened: Mapping[str, int] | None =
 
     eligible, compared = grown("coverage.eligible"), grown("coverage.compared")
     unrecorded = grown("observations.candidate.orphaned")
-    whole = eligible + unrecorded
     return Coverage(
         eligible=eligible,
         compared=compared,
-        ratio=round(min(1.0, compared / whole), 6) if whole else 0.0,
+        ratio=round(min(1.0, compared / eligible), 6) if eligible else 0.0,
         unrecorded=unrecorded,
         mirrored=grown("mirrored.forwarded"),
     )
@@ -54,18 +53,18 @@ def coverage_since(ledger: Mapping[str, Any], opened: Mapping[str, int] | None =
 
 def lack_of_coverage(coverage: Coverage, wanted: float) -> str | None:
     """Return why the coverage is too low for a pass; None where it is enough, or nothing has happened yet."""
-    whole = coverage.eligible + coverage.unrecorded
-    if not coverage.eligible and coverage.mirrored:
+    recorded = coverage.eligible - coverage.unrecorded
+    if recorded <= 0 and coverage.mirrored:
         return (
             f"coverage is 0%: none of v1's answers to {coverage.mirrored:,} mirrored "
             f"{'request' if coverage.mirrored == 1 else 'requests'} has been recorded"
         )
-    if not whole or coverage.ratio >= wanted:
+    if not coverage.eligible or coverage.ratio >= wanted:
         return None
     lost = [
         f"{count:,} {what}"
         for count, what in (
-            (coverage.eligible - coverage.compared, "of v1's answers were not compared"),
+            (recorded - coverage.compared, "of v1's answers were not compared"),
             (coverage.unrecorded, "were not recorded"),
         )
         if count > 0

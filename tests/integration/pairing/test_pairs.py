@@ -275,3 +275,11 @@ async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_roo
         await bench.store.command("CONFIG", "SET", "maxmemory", "0")
     await until(lambda: len(bench.settled) == 3)
     assert 2 == (await bench.ledger())["observations"]["primary"]["parked"]
+
+
+async def test_answers_that_were_never_recorded_lower_the_coverage(brief: Bench) -> None:
+    """A candidate without its primary is v1's traffic of which the numbers say nothing."""
+    await brief.park(observed(PRIMARY), observed(CANDIDATE), observed(CANDIDATE, "b"))
+    await brief.commit(await brief.claims())
+    ledger = await brief.sweep_until(lambda books: books["observations"]["candidate"]["orphaned"] == 1)
+    assert {"eligible": 2, "compared": 1, "ratio": 0.5} == ledger["coverage"]

@@ -15,7 +15,7 @@ def _ledger(eligible: int, compared: int, unrecorded: int = 0, forwarded: int | 
         "balanced": True,
         "mirrored": {"forwarded": eligible + unrecorded if forwarded is None else forwarded},
         "observations": {"candidate": {"orphaned": unrecorded}},
-        "coverage": {"eligible": eligible, "compared": compared, "ratio": 0.5},
+        "coverage": {"eligible": eligible + unrecorded, "compared": compared, "ratio": 0.5},
     }
 
 
