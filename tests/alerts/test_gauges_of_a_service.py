@@ -34,7 +34,7 @@ async def test_the_verdict_and_the_thresholds_are_there_from_the_start(
     config = settings(redis_server.url, target(gate=gate), store={"prefix": f"gauges{time.monotonic_ns()}"})
     async with serving(tmp_path, config) as world, asyncio.timeout(WITHIN_S):
         found: Metrics = {}
-        while not of_shop(found, "shadowdiff_verdict", "verdict"):  # noqa: ASYNC110 - tests wait on conditions
+        while not of_shop(found, "shadowdiff_verdict", "verdict"):
             await asyncio.sleep(0.1)
             found = await metrics_of(world.service)
         verdicts = of_shop(found, "shadowdiff_verdict", "verdict")
