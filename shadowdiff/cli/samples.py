@@ -18,7 +18,7 @@ from shadowdiff.web.words import age, headline
 @click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
 @click.option("--limit", type=click.IntRange(1, MAX_SAMPLES), default=20, show_default=True, help="How many.")
 @click.option("--route", metavar="ROUTE", help="Only this route, such as 'GET /products/{id}'.")
-@click.option("--path", metavar="PATH", help="Only pairs that differ here, such as \"$['price']\".")
+@click.option("--path", metavar="PATH", help="Only pairs that differ here or below, such as price.amount.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only differences of this kind.")
 @click.option("--incomparable", is_flag=True, help="Pairs that could not be compared, instead.")
 @url_option
@@ -40,6 +40,7 @@ def command(
     Examples:
       shadowdiff samples --target recommendation
       shadowdiff samples --kind removed --limit 5
+      shadowdiff samples --path price.amount
     """  # noqa: D301 - click wants the backspace itself
     name = target or _only_target(url)
     result = "incomparable" if incomparable else "mismatch"
@@ -47,9 +48,11 @@ def command(
     if as_json:
         click.echo(answer)
         return
-    samples = read(answer, Samples, url).samples
+    found = read(answer, Samples, url)
+    samples = found.samples
     if not samples:
-        console().print(text(f"No sample of {name} answers to this: nothing differs, or it is too long ago."))
+        why = found.note or "nothing differs, or it is too long ago"
+        console().print(text(f"No sample of {name} answers to this: {why}."))
         return
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("what differs", ratio=3)

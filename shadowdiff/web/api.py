@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
-from shadowdiff.verdict import Verdict, unheard, unknown_target
+from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
@@ -22,6 +22,7 @@ from shadowdiff.web.history import HISTORY
 from shadowdiff.web.latency import LATENCY
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import RULE_OPERATIONS
+from shadowdiff.web.sample_filter import nothing_found, sample_filter
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class Targets(msgspec.Struct, frozen=True):
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """The newest samples, newest first."""
+    """The newest samples, newest first; where a route or path that is not known chose none, `note` says so."""
 
     samples: list[Summary]
+    note: str = ""
 
 
 def known(state: WebState, name: str) -> TargetView:
@@ -89,24 +91,19 @@ async def get_verdict(state: WebState, arguments: Arguments, request: Request) -
 async def get_samples(state: WebState, arguments: Arguments, _request: Request) -> Samples:
     """Answer the newest samples of one target."""
     name = known(state, arguments["target"]).target.name
-    route, kind, path = arguments["route"], arguments["kind"], arguments["path"]
-
-    def wanted(line: Summary) -> bool:
-        return (
-            (route is None or line.route == route)
-            and (kind is None or kind in line.kinds)
-            and (path is None or any(path in (d.pattern, d.path) for d in line.differences))
-        )
-
+    route, path = arguments["route"], arguments["path"]
     found = await newest_samples(
         state.reader,
         name,
         arguments["limit"],
         result=Result(arguments["result"]),
-        wanted=wanted if route or kind or path else None,
+        wanted=sample_filter(route, arguments["kind"], path),
         since_ms=state.since_ms,
     )
-    return Samples(found)
+    if found or not (route or path):
+        return Samples(found)
+    counts = await read_counts(state.reader, name)
+    return Samples(found, nothing_found(route, path, counts.routes))
 
 
 async def get_sample(state: WebState, arguments: Arguments, _request: Request) -> Sample:
@@ -189,7 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
             _TARGET,
             Parameter(name="limit", description="how many", type="integer", default=50, minimum=1, maximum=MAX_SAMPLES),
             Parameter(name="route", description="only this route, such as `GET /products/{id}`"),
-            Parameter(name="path", description="only pairs that differ at this path or pattern"),
+            Parameter(name="path", description="only pairs that differ at or below this path, such as `price.amount`"),
             Parameter(
                 name="kind",
                 description="only pairs with a difference of this kind",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,6 +23,7 @@ from shadowdiff.web import words
 from shadowdiff.web.advice import Advice, advice
 from shadowdiff.web.doctor import diagnosis_of
 from shadowdiff.web.operation import ApiError
+from shadowdiff.web.sample_filter import sample_filter
 from shadowdiff.web.sample_view import SampleView, answered, view
 from shadowdiff.web.views import TargetReport, report
 
@@ -88,7 +88,7 @@ class Pages:
         asked = request.query_params
         result = Result.INCOMPARABLE if asked.get("result") == Result.INCOMPARABLE else Result.MISMATCH
         route, path = asked.get("route"), asked.get("path")
-        wanted = partial(_wanted, route, path) if route or path else None
+        wanted = sample_filter(route, None, path)
         page = await self._page(found, str(request.base_url), result=result, wanted=wanted)
         return await self.html("target.html", page=page, asked=asked, result=result.value, live=_live(request))
 
@@ -145,11 +145,6 @@ class Pages:
         render = self._templates.get_template(template).render
         text = await asyncio.to_thread(lambda: render(now_ms=now_ms, **values, **make()))
         return HTMLResponse(text, status)
-
-
-def _wanted(route: str | None, path: str | None, line: Summary) -> bool:
-    on_path = not path or any(path in (found.pattern, found.path) for found in line.differences)
-    return on_path and (not route or line.route == route)
 
 
 def _various(listed: list[Summary]) -> list[Summary]:

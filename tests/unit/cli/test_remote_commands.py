@@ -188,6 +188,13 @@ def test_the_address_comes_from_the_environment_too(url: str) -> None:
     assert (0, True) == (result.exit_code, "shop" in result.output)
 
 
+def test_samples_take_a_path_as_it_is_printed_and_say_when_it_is_not_known(url: str) -> None:
+    """Every view prints `price`; what nobody knows is no silence."""
+    assert 20 == len(json.loads(_run(url, "samples", "--path", "price", "--limit", "99", "--json").output)["samples"])
+    said = " ".join(_run(url, "samples", "--path", "cost").output.split())
+    assert said.startswith("No sample of shop answers to this: nothing differs at 'cost': v2 differs at price, ")
+
+
 def test_samples_ask_for_the_target_where_there_are_several() -> None:
     """And name them."""
     with served(create_web(web_state(MemoryStore(), targets=(shop_target(), shop_target("basket"))))) as url:

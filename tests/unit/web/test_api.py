@@ -102,6 +102,19 @@ async def test_a_verdict_links_to_the_page_that_explains_it() -> None:
     ]
 
 
+async def test_a_route_or_path_that_nobody_knows_is_said(shop: Starlette) -> None:
+    """An empty list alone would read as `all is well`."""
+    for query, says in {
+        "route=GET%20/nope": "no route is called 'GET /nope': there are GET /products/{id}, GET /",
+        "path=cost": "nothing differs at 'cost': v2 differs at price, stock",
+        "path=price&kind=order": "",
+    }.items():
+        answer = await _json(shop, f"samples?target=shop&{query}")
+        assert [] == answer["samples"]
+        assert answer["note"].startswith(says)
+        assert bool(says) == bool(answer["note"])
+
+
 async def test_samples_can_be_narrowed(shop: Starlette) -> None:
     """By route, path, kind and result, newest first."""
     everything = (await _json(shop, "samples?target=shop&limit=1000"))["samples"]
@@ -110,6 +123,8 @@ async def test_samples_can_be_narrowed(shop: Starlette) -> None:
     for query, expected in {
         "kind=removed": 9,
         "path=%24%5B'price'%5D": 20,
+        "path=price": 20,
+        "path=%24.price": 20,
         "route=GET%20/": 0,
         "kind=type&path=%24%5B'price'%5D": 0,
         "result=incomparable": 1,
