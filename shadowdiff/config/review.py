@@ -6,7 +6,8 @@ Pure but for the place of each line: opens nothing and resolves no name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from shadowdiff.config.units import duration_text
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from shadowdiff.config.values import Config
     from shadowdiff.model import Target
 
+_WHO: Final = {"candidate": "v2", "control": "the second v1"}
+
 
 def review(config: Config, place: Place) -> Iterator[Problem]:
     """Yield what cannot work."""
@@ -30,6 +33,7 @@ def review(config: Config, place: Place) -> Iterator[Problem]:
     for number, each in enumerate(config.targets):
         at = ("targets", number)
         yield from _times(each.target, at, config, place)
+        yield from _loops(each.target, at, config, place)
         yield from _shares(each.target, at, place)
         yield from _hosts(each.target, at, index, place)
         yield from _routes(each.target, at, place)
@@ -51,14 +55,42 @@ def _times(target: Target, at: tuple[str | int, ...], config: Config, place: Pla
     window_s = config.pairing.window_s
     longest_s = target.candidate.timeout_s + target.candidate.queue_timeout_s
     if longest_s >= window_s:
+        timeout_s, queue_timeout_s = (round(window_s * share, 3) for share in (0.6, 0.3))
         message = (
-            f"may take {duration_text(longest_s)} with candidate.queue_timeout, and pairing.window ends after "
-            f"{duration_text(window_s)}: late answers find no partner; shorten it or lengthen the window"
+            f"is {duration_text(target.candidate.timeout_s)}, candidate.queue_timeout "
+            f"{duration_text(target.candidate.queue_timeout_s)}: together they must be less than pairing.window, "
+            f"{duration_text(window_s)}, or late answers find no partner; write, for example, "
+            f"timeout: {duration_text(timeout_s)} and queue_timeout: {duration_text(queue_timeout_s)}"
         )
         yield place.problem((*at, "candidate", "timeout"), message)
     if target.control and target.control.timeout_s >= window_s:
         message = f"is not shorter than pairing.window, {duration_text(window_s)}; shorten it or lengthen the window"
         yield place.problem((*at, "control", "timeout"), message)
+
+
+def _loops(target: Target, at: tuple[str | int, ...], config: Config, place: Place) -> Iterator[Problem]:
+    """Yield a candidate or control that is this very service: each copy would come back as a request."""
+    listen = config.listen
+    own = {getattr(listen, name): name for name in ("metrics", "web", "records", "mirror") if getattr(listen, name)}
+    for key, side in (("candidate", target.candidate), ("control", target.control)):
+        parts = urlsplit(side.url) if side else None
+        if side is None or parts is None or not _is_local(parts.hostname or "", listen.host):
+            continue
+        name = own.get(parts.port or (443 if parts.scheme == "https" else 80))
+        if name is not None:
+            message = f"is this service's own {name} port (listen.{name}); name the address of {_WHO[key]}"
+            yield place.problem((*at, key, "url"), message, side.url)
+
+
+def _is_local(host: str, listening: str) -> bool:
+    """Return whether a host is this machine as far as its name tells; nothing is resolved."""
+    if host == "localhost" or host.endswith(".localhost") or host == listening.lower():
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def _shares(target: Target, at: tuple[str | int, ...], place: Place) -> Iterator[Problem]:

@@ -33,6 +33,15 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ("targets: [{A!}, {name: b, hosts: ['a:81'], candidate: {url: 'http://b2'}}]", []),
         ("limits: {in_flight_bytes: 1KiB}\ntargets: [{A!}]", ["limits.in_flight_bytes"]),
         ("limits: {compare_ms: 20000}\ntargets: [{A!}]", ["pairing.claim_idle"]),
+        ("targets: [{name: a, hosts: [a], candidate: {url: 'http://127.0.0.1:8080'}}]", ["targets[0].candidate.url"]),
+        ("targets: [{name: a, hosts: [a], candidate: {url: 'http://[::1]:8081/x'}}]", ["targets[0].candidate.url"]),
+        ("targets: [{name: a, hosts: [a], candidate: {url: 'http://127.0.0.1:8083'}}]", []),
+        ("targets: [{name: a, hosts: [a], candidate: {url: 'http://v2:8080'}}]", []),
+        (
+            "listen: {mirror: 80}\ntargets: [{name: a, hosts: [a], candidate: {url: 'http://localhost'}}]",
+            ["targets[0].candidate.url"],
+        ),
+        ("targets: [{A!, control: {url: 'http://0.0.0.0:8080'}}]", ["targets[0].control.url"]),
         ("store: {shards: 4}\ntargets: [{A!}]", ["store.shards"]),
     ],
 )
@@ -42,3 +51,15 @@ def test_a_warning_names_the_key_that_cannot_work(tmp_path: Path, text: str, exp
     path.write_text(text.replace("A!", _A))
     warnings = load_config(path, {}).warnings
     assert expected == [warning.split(": ")[1] for warning in warnings]
+
+
+def test_a_window_shorter_than_the_default_timeouts_is_answered_with_what_to_write(tmp_path: Path) -> None:
+    """Whoever set the window alone reads both settings, and values that work."""
+    path = tmp_path / "s.yaml"
+    path.write_text(f"pairing: {{window: 10s}}\ntargets: [{{{_A}}}]")
+    (warning,) = load_config(path, {}).warnings
+    assert "is 10s, candidate.queue_timeout 5s: together they must be less than pairing.window, 10s" in warning
+    assert warning.endswith("write, for example, timeout: 6s and queue_timeout: 3s")
+    candidate = "candidate: {url: 'http://v2', timeout: 6s, queue_timeout: 3s}"
+    path.write_text(f"pairing: {{window: 10s}}\ntargets: [{{name: a, hosts: [a], {candidate}}}]")
+    assert () == load_config(path, {}).warnings
