@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from uvicorn._types import ASGIApplication
+
+    from shadowdiff.config import Config
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -95,3 +98,37 @@ class Port:
     def close(self) -> None:
         """Free the address of a port that was never served."""
         self._socket.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The four listening addresses."""
+
+    mirror: Port
+    records: Port
+    web: Port
+    metrics: Port
+
+    @classmethod
+    def bind(cls, config: Config) -> Ports:
+        """Bind all four, or none; raises PortTakenError."""
+        listen = config.listen
+        bound: list[Port] = []
+        try:
+            for name, number in (
+                ("mirror", listen.mirror),
+                ("records", listen.records),
+                ("web", listen.web),
+                ("metrics", listen.metrics),
+            ):
+                host = listen.web_host if name == "web" else listen.host
+                bound.append(Port(name, host, number, f"listen.{name}"))
+        except BaseException:
+            for port in bound:
+                port.close()
+            raise
+        return cls(*bound)
+
+    def all(self) -> tuple[Port, Port, Port, Port]:
+        """Return them in the order of the data."""
+        return (self.mirror, self.records, self.web, self.metrics)

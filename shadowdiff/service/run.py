@@ -12,8 +12,8 @@ import uvloop
 
 from shadowdiff.config import Config, ConfigError
 from shadowdiff.service.backing import backing
-from shadowdiff.service.ports import PortTakenError
-from shadowdiff.service.service import Ports, Service
+from shadowdiff.service.ports import Ports, PortTakenError
+from shadowdiff.service.service import Service
 from shadowdiff.store import StoreMisfitError
 from shadowdiff.store.embedded_folder import EmbeddedStoreError
 from shadowdiff.telemetry.logs import configure_logs

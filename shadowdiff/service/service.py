@@ -44,10 +44,10 @@ from shadowdiff.report import Redactor, SampleSettings, sample_writes
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
-from shadowdiff.service.ports import Port
+from shadowdiff.service.ports import Ports
 from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
-from shadowdiff.store import Store, StoreMisfitError, said
+from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import CountCaps, Epochs, bucket_writes, count_writes
@@ -81,40 +81,6 @@ FIXED = ("store", "pairing", "listen", "limits", "samples", "drain_s")
 def now_ms() -> int:
     """Return the wall clock in Unix milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The four listening addresses."""
-
-    mirror: Port
-    records: Port
-    web: Port
-    metrics: Port
-
-    @classmethod
-    def bind(cls, config: Config) -> Ports:
-        """Bind all four, or none; raises PortTakenError."""
-        listen = config.listen
-        bound: list[Port] = []
-        try:
-            for name, number in (
-                ("mirror", listen.mirror),
-                ("records", listen.records),
-                ("web", listen.web),
-                ("metrics", listen.metrics),
-            ):
-                host = listen.web_host if name == "web" else listen.host
-                bound.append(Port(name, host, number, f"listen.{name}"))
-        except BaseException:
-            for port in bound:
-                port.close()
-            raise
-        return cls(*bound)
-
-    def all(self) -> tuple[Port, Port, Port, Port]:
-        """Return them in the order of the data."""
-        return (self.mirror, self.records, self.web, self.metrics)
 
 
 @dataclass(slots=True)
@@ -483,6 +449,3 @@ class Service:
 def _line(rule: Rule) -> str:
     """Return a rule as pages show it."""
     return f"{rule.label} ({rule.reason})" if rule.reason else rule.label
-
-
-__all__ = ["Ports", "Service", "StoreMisfitError"]
