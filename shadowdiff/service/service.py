@@ -44,7 +44,6 @@ from shadowdiff.report import Redactor, SampleSettings, sample_writes
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
-from shadowdiff.service.ports import Ports
 from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from shadowdiff.model import Comparison, Pair, Write
     from shadowdiff.rules import Router, Rule
     from shadowdiff.service.backing import Backing
+    from shadowdiff.service.ports import Ports
     from shadowdiff.verdict import Verdict
     from shadowdiff.worker import Stage
 
