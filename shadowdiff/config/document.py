@@ -36,6 +36,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     def where(self, path: Path_) -> str:
         """Return `FILE:LINE` of the key at `path`, or of the nearest one above it."""
+        if not self.lines:
+            return self.name
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.name}:{self.lines.get(path, 1)}"
@@ -81,7 +83,9 @@ def read_document(name: str, content: bytes) -> Document:
     except yaml.MarkedYAMLError as error:
         raise ConfigError((_syntax(name, error),)) from error
     except (yaml.reader.ReaderError, UnicodeDecodeError) as error:
-        raise ConfigError((Problem(where=f"{name}:1", key="", message=f"is not UTF-8 text: {error}"),)) from error
+        at = error.start if isinstance(error, UnicodeDecodeError) else error.position
+        message = f"is not UTF-8 text (at character {at + 1}); write YAML, such as `targets: […]`"
+        raise ConfigError((Problem(where=f"{name}:1", key="", message=message),)) from error
     return Document(name=name, data=data, lines=lines)
 
 

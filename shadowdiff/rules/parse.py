@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, cast
 
 from shadowdiff.rules.jsonpath import Name, PathError, Query, parse_query
@@ -93,9 +94,17 @@ class _Item:
     def _kind(self) -> RuleKind:
         kinds = [key for key in self._item if key in _KINDS]
         if len(kinds) != 1:
-            found = "none" if not kinds else " and ".join(kinds)
-            raise RuleError(f"{self._at}: one of {', '.join(_KINDS)} must be named; found {found} in {self._item!r}")
+            raise self._kinds_error(kinds)
         return RuleKind(kinds[0])
+
+    def _kinds_error(self, kinds: list[str]) -> RuleError:
+        others = [key for key in self._item if key not in (*_KINDS, *COMMON_KEYS)]
+        near = [(key, found) for key in others for found in get_close_matches(key.lower(), _KINDS, n=1)]
+        if near and not kinds:
+            return RuleError(f"{self._at}.{near[0][0]}: is no rule; did you mean {near[0][1]}?")
+        found = " and ".join(kinds) or "none"
+        among = f" among {', '.join(self._item)}" if self._item and not kinds else ""
+        return RuleError(f"{self._at}: one of {', '.join(_KINDS)} must be named; found {found}{among}")
 
     def _options(self, kind: RuleKind) -> dict[str, object]:
         """Return the kind's own mapping; a bare path stands for {path: …}."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,32 @@ def test_openapi_gives_the_routes(tmp_path: Path) -> None:
     )
     config = loaded(tmp_path, TARGET % ", openapi: api.yaml, methods: [get, post]")
     assert ("GET /shop/v1/products/{id}", "POST /shop/v1/carts") == config.targets[0].target.routes
+
+
+def test_a_file_that_is_no_text_is_told_in_words(tmp_path: Path) -> None:
+    """A binary file by mistake: one line, without a library's own text."""
+    for content in (b"\x00\x01targets", b"a: \xff\xfe"):
+        path = tmp_path / "s.yaml"
+        path.write_bytes(content)
+        with pytest.raises(ConfigError) as refused:
+            load_config(path, {})
+        assert re.fullmatch(
+            r"\S+/s\.yaml:1: is not UTF-8 text \(at character \d+\); write YAML, .*", str(refused.value)
+        )
+
+
+def test_what_no_file_says_has_no_line() -> None:
+    """An empty environment is not line 1 of anything."""
+    (warning,) = load_config(None, {}).warnings
+    assert warning.startswith("environment: targets: is empty")
+
+
+def test_a_rule_with_a_typo_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    """At its own line, and without the mapping itself."""
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "targets:\n  - name: a\n    hosts: [a]\n    candidate: {url: http://v2}\n    rules:\n      - {ignroe: x}\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, {})
+    assert f"{path}:6: targets[0].rules[0].ignroe: is no rule; did you mean ignore?" == str(refused.value)

@@ -50,6 +50,8 @@ def test_every_kind_of_rule_is_read() -> None:
     [
         ("ignore: $.a", "rules[0]: 'ignore: $.a' is not a mapping"),
         ({}, "found none"),
+        ({"ignroe": "$.a"}, "rules[0].ignroe: is no rule; did you mean ignore?"),
+        ({"reason": "why", "xyz": 1}, "must be named; found none among reason, xyz"),
         ({"ignore": "$.a", "subset": "$"}, "found ignore and subset"),
         ({"ignore": "$.a", "reasons": "x"}, "rules[0].reasons: 'x': unknown key"),
         ({"ignore": 5}, "rules[0].ignore: 5: a path, or a mapping with path, was expected"),
