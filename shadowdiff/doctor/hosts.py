@@ -29,12 +29,13 @@ def unknown_hosts(evidence: Evidence) -> Iterator[Finding]:
         ("recorded", gathered(process.unknown_recorded for process in evidence.processes)),
     )
     seen = {side: [misfit for misfit in misfits if misfit.what not in known] for side, misfits in sides}
-    seen = {side: misfits for side, misfits in seen.items() if misfits and evidence.unknown.get(f"{side}.received", 0)}
+    came = {side: _came(evidence, side) for side in seen}
+    seen = {side: misfits for side, misfits in seen.items() if misfits and came[side] > 0}
     if not seen:
         return
     hosts = list(dict.fromkeys(misfit.what for misfits in seen.values() for misfit in misfits))
     patient = next((one for host in hosts for one in evidence.patients if resembles(host, one)), None)
-    said = " and ".join(f"{plural(evidence.unknown[f'{side}.received'], 'request')} {side}" for side in seen)
+    said = " and ".join(f"{plural(came[side], 'request')} {side}" for side in seen)
     yield Finding(
         code="unknown_host",
         gravity=Gravity.ERROR if patient is None or not (patient.mirrored and patient.recorded) else Gravity.WARNING,
@@ -46,8 +47,13 @@ def unknown_hosts(evidence: Evidence) -> Iterator[Finding]:
         ),
         way_out="If it is the service you mean, name this host too, and reload. If not, mirror fewer routes.",
         lines=_hosts_yaml(patient, hosts),
-        examples=tuple(_host_example(seen, known, at) for at in range(min(_SHOWN, len(hosts)))),
+        examples=tuple(_host_example(seen, at) for at in range(min(_SHOWN, len(hosts)))),
     )
+
+
+def _came(evidence: Evidence, side: str) -> int:
+    """Return how many came for an unknown host; a malformed record, whose host may be unreadable, is none of them."""
+    return evidence.unknown.get(f"{side}.received", 0) - evidence.unknown.get(f"{side}.refused", 0)
 
 
 def resembles(host: str, patient: Patient) -> bool:
@@ -81,13 +87,13 @@ def _hosts_yaml(patient: Patient | None, hosts: Sequence[str]) -> tuple[str, ...
     return ("targets:", f"  - name: {patient.target.name}", f"    hosts: [{', '.join(every)}]")
 
 
-def _host_example(seen: dict[str, list[Misfit]], known: Sequence[str], at: int) -> Example:
-    """Return what each half bears, beside what is configured."""
+def _host_example(seen: dict[str, list[Misfit]], at: int) -> Example:
+    """Return what each half bears; a half that did not come bears nothing."""
     recorded_one = seen.get("recorded", [])[at : at + 1]
     mirrored_one = seen.get("mirrored", [])[at : at + 1]
 
     def half(misfits: Sequence[Misfit]) -> tuple[str, str]:
-        return (misfits[0].what, misfits[0].last_path) if misfits else (listed(known) or "–", "–")
+        return (misfits[0].what, misfits[0].last_path) if misfits else ("–", "–")
 
     (ours, our_path), (theirs, their_path) = half(recorded_one), half(mirrored_one)
     return Example(rows=(Row("host", ours, theirs), Row("path", our_path, their_path)))

@@ -195,7 +195,17 @@ def test_an_unknown_host_explains_the_half_that_is_missing() -> None:
     found = diagnose(evidence(patient, unknown={"recorded.received": 5}, processes=processes)).findings
     assert [("unknown_host", "error")] == [(finding.code, finding.gravity) for finding in found]
     host = found[0].examples[0].rows[0]
-    assert ("shop.tutorial:8080", "shop") == (host.primary, host.candidate)
+    assert ("shop.tutorial:8080", "–") == (host.primary, host.candidate)
+
+
+def test_malformed_records_are_not_counted_as_hosts_that_nobody_configured() -> None:
+    """They were refused, and lie under `_unknown` because their host could not be told."""
+    processes = (_process(unknown_recorded=(Misfit("billing.example", 1, "/"),)),)
+    unknown = {"recorded.received": 7, "recorded.refused": 6}
+    (found,) = diagnose(evidence(unknown=unknown, processes=processes)).findings
+    assert ": 1 request recorded under hosts that nobody configured." in found.title
+    unknown = {"recorded.received": 6, "recorded.refused": 6}
+    assert "unknown_host" not in codes(evidence(unknown=unknown, processes=processes))
 
 
 def test_unknown_hosts_of_long_ago_are_forgotten() -> None:
