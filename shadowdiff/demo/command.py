@@ -39,7 +39,7 @@ INTERRUPTED = 130
 @click.option(
     "--requests",
     type=click.IntRange(1, REQUESTS_AT_MOST),
-    help=f"How many requests. Left out: {ONCE_REQUESTS} with --once, else without end.",
+    help=f"How many requests, {REQUESTS_AT_MOST:,} at most. Left out: {ONCE_REQUESTS:,} with --once, else without end.",
 )
 @click.option("--rate", type=click.FloatRange(1, 2000), default=RATE, show_default=True, help="Requests a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same requests.")

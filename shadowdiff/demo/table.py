@@ -12,6 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from shadowdiff.web.words import short_path
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -26,7 +28,7 @@ COLOURS = {"pass": "green", "fail": "red", "insufficient": "yellow"}
 def progress(tally: Tally, count: int | None) -> str:
     """Return one line on the traffic."""
     of = f" of {count:,}" if count else ""
-    errors = f"{tally.errors:,} errors" if tally.errors else "no errors"
+    errors = f"{tally.errors:,} error{'s' * (tally.errors != 1)}" if tally.errors else "no errors"
     return f"{tally.sent:,}{of} requests sent, {tally.answered:,} answered by v1, {errors} seen by users"
 
 
@@ -93,7 +95,7 @@ def _paths(target: Target) -> Table:
     table.add_column("route", no_wrap=True)
     found = [(path.count, path.path, path.kind, route.route) for route in target.routes for path in route.paths]
     for count, path, kind, route in sorted(found, reverse=True)[:TOP_PATHS]:
-        table.add_row(Text(path, style="red"), kind, f"{count:,}", route)
+        table.add_row(Text(short_path(path), style="red"), kind, f"{count:,}", route)
     if not found:
         table.add_row(Text("nowhere so far", style="dim"), "", "", "")
     return table
