@@ -177,7 +177,8 @@ def _decoded(side: Observation) -> bytes:
 def _print(comparison: Comparison) -> None:
     counted = sum(difference.rule is None for difference in comparison.differences)
     covered = len(comparison.differences) - counted
-    said = comparison.reason or f"{counted} differences, {covered} covered by rules"
+    differences = "1 difference" if counted == 1 else f"{counted} differences"
+    said = comparison.reason or f"{differences}, {covered} covered by rules"
     click.secho(f"{comparison.result}: {said}", bold=True)
     for difference in comparison.differences:
         _print_one(difference)

@@ -74,6 +74,8 @@ def _call(
     method: str | None = None,
 ) -> bytes:
     given = {name: value for name, value in arguments.items() if value is not None}
+    if "://" not in url:
+        url = f"http://{url}"
     address = f"{url.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
     if given:
         address += f"?{urlencode(given)}"

@@ -40,6 +40,8 @@ def command(sample_id: str, url: str, *, whole: bool, as_json: bool) -> None:
       shadowdiff samples
       shadowdiff sample recommendation-3f2a9c0d1e2f4a5b
     """  # noqa: D301 - click wants the backspace itself
+    if not sample_id.strip():
+        raise click.UsageError("ID is empty: give one that `shadowdiff samples` lists")
     answer = ask(url, "samples", sample_id)
     if as_json:
         click.echo(answer)

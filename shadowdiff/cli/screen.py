@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -24,8 +24,19 @@ _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2
 
 def console() -> Console:
     """Return the standard output: a terminal's width, or a fixed one for a pipe."""
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return _Piped(width=PIPED_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+class _Piped(Console):
+    """A console whose lines end where their text does."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print without the blanks that fill a line."""
+        with self.capture() as held:
+            super().print(*objects, **options)
+        self.file.write("".join(f"{line.rstrip()}\n" for line in held.get().splitlines()))
 
 
 def inert(text: str) -> str:

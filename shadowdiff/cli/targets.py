@@ -70,7 +70,7 @@ def _show_report(report: TargetReport) -> None:
     if not report.routes:
         out.print(text("Nothing has been compared yet; the web page says what is missing.", "dim"))
         return
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(1, 2, 0, 0))
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("route", "compared", "differ", "where they differ", "v1 p50/p99", "v2 p50/p99"):
         table.add_column(column, justify="left" if column in {"route", "where they differ"} else "right")
     for route in report.routes:

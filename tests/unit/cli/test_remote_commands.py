@@ -58,6 +58,25 @@ def test_one_target_shows_routes_and_where_they_differ(url: str) -> None:
     assert "and 2 more" in lines
 
 
+def test_in_a_pipe_no_line_ends_in_blanks_and_no_row_is_empty(url: str) -> None:
+    """Made to be read by programs as well."""
+    for arguments in (("targets",), ("targets", "shop"), ("samples",), ("verdict", "--target", "shop")):
+        lines = _run(url, *arguments).output.splitlines()
+        assert [line.rstrip() for line in lines] == lines
+    assert "" not in _run(url, "targets", "shop").output.splitlines()
+
+
+def test_an_address_without_a_scheme_is_of_http(url: str) -> None:
+    """`--url 127.0.0.1:8082` says enough."""
+    assert 0 == _run(url.removeprefix("http://"), "targets").exit_code
+
+
+def test_an_empty_id_is_named(url: str) -> None:
+    """The shell may have had nothing in its variable."""
+    result = _run(url, "sample", "")
+    assert (2, True) == (result.exit_code, "ID is empty: give one that `shadowdiff samples` lists" in result.stderr)
+
+
 def test_samples_are_a_line_each(url: str) -> None:
     """What differs, of which request, and the id to look it up."""
     lines = _lines(_run(url, "samples", "--limit", "2", "--kind", "removed"))
