@@ -3,8 +3,8 @@
 In: two values, the automaton's state at the root, the findings to fill.
 Holds: equal parts are left at C speed by `==`; since Python calls `1`, `1.0` and `True` equal, what was left is
 proved alike in kind afterwards: v1's value is put in each place that was found to differ, and then the two dumps
-must agree (one dump of 1.4 kB takes 2 µs, a copy of all that is equal took 15). Only where that fails the walk is
-done again with kinds checked at every step. A rule covers differences and never makes any.
+must agree (over copies of what is equal, that saved a tenth of a comparison at 1.4 kB). Only where that fails the
+walk is done again with kinds checked at every step. A rule covers differences and never makes any.
 """
 
 from __future__ import annotations

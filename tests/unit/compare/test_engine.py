@@ -117,3 +117,13 @@ def test_rules_and_results_ship_between_processes() -> None:
     assert pickle.loads(pickle.dumps(rules)) is shipped  # noqa: S301
     comparison = judged(b'{"a":1}', b'{"a":2}')
     assert pickle.loads(pickle.dumps(comparison)) == comparison  # noqa: S301
+
+
+@pytest.mark.parametrize("long", ["1.5", "0.12345678901234567890"])
+def test_a_kind_that_changed_beside_a_value_leaves_both_as_they_were(long: str) -> None:
+    """The proof of kinds puts v1's values in v2's places; the strict walk that follows sees v2's own again."""
+    one = f'{{"a":{{"v":"old","n":[1,{{"k":1}}]}},"long":{long},"same":2,"list":[1,2,3,4]}}'
+    other = f'{{"a":{{"v":"new","n":[1,{{"k":1.0}}]}},"long":{long},"same":2,"list":[1,2,9,4]}}'
+    found = {(d.path, d.primary, d.candidate) for d in judged(one.encode(), other.encode()).differences}
+    expected = {("$['a']['v']", '"old"', '"new"'), ("$['a']['n'][1]['k']", "1", "1.0"), ("$['list'][2]", "3", "9")}
+    assert expected == found
