@@ -10,6 +10,7 @@ import base64
 import binascii
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +20,7 @@ import yaml
 
 from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, deep_diff, json_patch, parse_exact
 from shadowdiff.compare.coding import CodingError, undo
-from shadowdiff.model import Comparison, Observation, Pair, Result, Side
+from shadowdiff.model import Comparison, Kind, Observation, Pair, Result, Side
 from shadowdiff.rules import CompiledRules, Router, RuleError, compile_rules, parse_rules
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ TYPES: Final = {
 }
 EXIT: Final = {Result.MATCH: 0, Result.IGNORED: 0, Result.MISMATCH: 1, Result.INCOMPARABLE: 2}
 _COLOURS: Final = {"breaking": "red", "value": "yellow", "additive": "cyan"}
+_CHANGED: Final = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
 
 
 @click.command("compare")
@@ -193,4 +195,10 @@ def _print_one(difference: Difference) -> None:
         click.secho(f"  ({difference.rule})", fg="bright_black")
     for mark, value, shade in (("-", difference.primary, "red"), ("+", difference.candidate, "green")):
         if value is not None:
-            click.secho("\n".join(f"  {mark} {line}" for line in value.splitlines() or [""]), fg=shade)
+            shown = _ends_shown(value) if difference.kind is Kind.TEXT else value
+            click.secho("\n".join(f"  {mark} {line}" for line in shown.splitlines() or [""]), fg=shade)
+
+
+def _ends_shown(text: str) -> str:
+    """Return a text's difference with the line ends that changed written out: as such they would break the marks."""
+    return _CHANGED.sub(lambda found: found[0].replace("\r", "\\r").replace("\n", "\\n"), text)

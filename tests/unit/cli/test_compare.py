@@ -38,6 +38,27 @@ def test_covered_differences_exit_with_zero(tmp_path: Path) -> None:
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "ignored: 0 differences, 1 covered by rules")
 
 
+def test_one_difference_is_one_difference(tmp_path: Path) -> None:
+    """The grammar holds for one and for many."""
+    assert "mismatch: 1 difference, 0 covered by rules" == run(tmp_path, "1", "2").output.splitlines()[0]
+    assert "mismatch: 2 differences, 0 covered by rules" == run(tmp_path, "[1,2]", "[3,4]").output.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("v1", "v2", "shown"),
+    [
+        (b"one\ntwo\n", b"one\ntwo", ["  - two[-\\n-]", "  + two"]),
+        (b"one\r\n", b"one\n", ["  - one[-\\r\\n-]", "  + one{+\\n+}"]),
+    ],
+)
+def test_a_line_end_that_changed_is_written_out(tmp_path: Path, v1: bytes, v2: bytes, shown: list[str]) -> None:
+    """A mark around a real line end would break over two lines."""
+    (tmp_path / "v1.txt").write_bytes(v1)
+    (tmp_path / "v2.txt").write_bytes(v2)
+    result = CliRunner().invoke(command, [str(tmp_path / "v1.txt"), str(tmp_path / "v2.txt")])
+    assert shown == result.output.splitlines()[2:]
+
+
 def test_a_broken_rule_is_a_usage_error_that_names_it(tmp_path: Path) -> None:
     """The message names the file, the rule and what would be right."""
     rules = tmp_path / "rules.yaml"
