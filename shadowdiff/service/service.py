@@ -268,7 +268,12 @@ class Service:
             targets=targets,
         )
         self._records = RecordsApp(
-            sink=self._parker.sink("recorded"), books=self._books, keeps=keeps, targets=targets, now_ms=now_ms
+            sink=self._parker.sink("recorded"),
+            books=self._books,
+            keeps=keeps,
+            targets=targets,
+            now_ms=now_ms,
+            max_record_bytes=self.config.limits.body_bytes,
         )
         exposition = Exposition(
             sources(
