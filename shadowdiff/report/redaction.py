@@ -3,7 +3,8 @@
 In: text as a side wrote it.  Out: the same text with each secret as `‹redacted:…›`.
 Holds: equal secrets become equal placeholders and different ones different (a keyed hash, so that a short
 secret cannot be found by trying); everything else keeps every character; redacting twice is redacting once.
-JSON is read as tokens, not parsed, so that truncated or malformed text is redacted as well.
+Nothing is parsed, so that truncated or malformed text is redacted as well: `shapes` says what is looked for, `marks`
+how a difference of two texts, with its marks and cut at its ends, is redacted as the body is that it was taken from.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from shadowdiff.report.marks import NO_SIDES, Sides, SideText, redact_marked
+from shadowdiff.report.shapes import Stretch, find_secrets, merged, unquoted
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from shadowdiff.model import Difference
 
 HeaderTexts = tuple[tuple[str, str], ...]
 
+FORM: Final = "application/x-www-form-urlencoded"
 _HASH_BYTES: Final = 6
 _PLACEHOLDER: Final = re.compile(r"‹redacted:[0-9a-f]{12}›")
 
@@ -38,12 +43,12 @@ _COOKIES: Final = frozenset({"cookie", "set-cookie"})
 _SCHEMES: Final = frozenset({"basic", "bearer", "digest", "negotiate", "dpop", "hmac", "apikey", "aws4-hmac-sha256"})
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-_JSON_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_JSON_TOKEN: Final = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"?)(\s*:\s*)?', re.DOTALL)
-_JSON_SCALAR: Final = re.compile(r'[^\s,\]}"\[{]*')
-_JSON_NESTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
-_PARAMETER: Final = re.compile(r"([?&;])([^=&;#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
+_PARAMETER: Final = re.compile(r"([?&;])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
+_FORM_PARAMETER: Final = re.compile(r"(^|[?&;\s])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
 _TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}|(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}")
+_USER_INFO: Final = re.compile(r"""(?<=://)[^\s/@:"'<>‹]{0,64}:([^\s/@"'<>]{1,256})(?=@)""")
+_TELLING: Final = frozenset('=:"<')
+"""Without any of these a path is made of plain names."""
 _PATH_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
 _PUNCTUATION: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
 
@@ -90,53 +95,90 @@ class Redactor:
 
     def path(self, path: str) -> str:
         """Return a request target with the secrets of its query redacted."""
-        return self.text(path)
+        return self.replaced(path, merged(path, [*self._in_urls(path, form=False)]))
 
     def body(self, text: str, media_type: str) -> str:
         """Return a body's text with secrets redacted by the names that they stand under."""
-        if media_type == "application/x-www-form-urlencoded":
-            return self.text("&" + text)[1:]
-        if media_type.endswith(("json", "+json")) or text.lstrip()[:1] in ("{", "["):
-            return self.json(text)
-        return self.text(text)
+        return self.replaced(text, self.secrets(text, media_type))
 
     def text(self, text: str) -> str:
-        """Return text with the secrets in the queries of its URLs, and its tokens, redacted."""
-        if "=" in text:
-            text = _PARAMETER.sub(self._parameter, text)
-        if "eyJ" in text or "earer " in text:
-            text = _TOKEN.sub(lambda token: self.secret(token[0]), text)
-        return text
+        """Return text of no known kind with its secrets redacted."""
+        return self.body(text, "")
 
-    def json(self, text: str) -> str:
-        """Return JSON text with each value under a secret's name as a string that holds a placeholder."""
-        text = self.text(text)
-        if not self._may_name_secrets(text):
-            return text
+    def secrets(self, text: str, media_type: str) -> list[Stretch]:
+        """Return where in a body secrets stand."""
+        found = [*self._in_urls(text, form=media_type == FORM)]
+        if self._may_name_secrets(text):
+            found += find_secrets(text, self._is_secret, yaml=media_type.endswith("yaml"))
+        return merged(text, found)
+
+    def replaced(self, text: str, secrets: Iterable[Stretch]) -> str:
+        """Return text with placeholders for secrets."""
         parts: list[str] = []
-        kept = at = 0
-        while token := _JSON_TOKEN.search(text, at):
-            at = token.end()
-            if token[2] is not None and self._is_secret(_unquoted(token[1])):
-                parts.append(text[kept:at])
-                kept = at = _end_of_value(text, start := at)
-                parts.append(self._json_secret(text[start:at]))
+        kept = 0
+        for one in secrets:
+            parts += text[kept : one.start], self.placeholder(one)
+            kept = one.end
         return "".join([*parts, text[kept:]])
 
-    def difference(self, difference: Difference) -> Difference:
-        """Return a difference whose values are redacted, by the names on its path and inside its values."""
-        primary = self._value(difference, difference.primary)
-        candidate = self._value(difference, difference.candidate)
-        return msgspec.structs.replace(difference, primary=primary, candidate=candidate)
+    def placeholder(self, one: Stretch) -> str:
+        """Return what stands for a secret, in its quotation marks."""
+        return f"{one.quote}{self.secret(one.says)}{one.quote}"
 
-    def _value(self, difference: Difference, value: str | None) -> str | None:
+    def _in_urls(self, text: str, *, form: bool) -> Iterator[Stretch]:
+        """Yield the secrets in the queries of URLs, and tokens that their look gives away."""
+        if "=" in text:
+            for found in (_FORM_PARAMETER if form else _PARAMETER).finditer(text):
+                plain = unquote_plus(found[2])
+                if self._is_secret(plain) or _NOT_IN_NAMES.sub("", plain.lower()) in _QUERY_NAMES:
+                    yield Stretch(*found.span(3), found[3])
+        if "eyJ" in text or "earer " in text:
+            yield from (Stretch(*found.span(), found[0]) for found in _TOKEN.finditer(text))
+        if "://" in text and "@" in text:
+            yield from (Stretch(*found.span(1), found[1]) for found in _USER_INFO.finditer(text))
+
+    def difference(self, difference: Difference, sides: Sides = NO_SIDES) -> Difference:
+        """Return a difference whose values are redacted, by the names on its path, in its values and in both bodies."""
+        primary = self._value(difference, difference.primary, sides[0], sides)
+        candidate = self._value(difference, difference.candidate, sides[1], sides)
+        path, pattern = self._place(difference.path), self._place(difference.pattern)
+        return msgspec.structs.replace(difference, path=path, pattern=pattern, primary=primary, candidate=candidate)
+
+    def _place(self, path: str) -> str:
+        """Return a path whose names hold no secrets, as they do where text was read as a form."""
+        return self.text(path) if path.startswith("$") and not _TELLING.isdisjoint(path) else path
+
+    def _value(self, difference: Difference, value: str | None, side: SideText | None, sides: Sides) -> str | None:
+        path = difference.path
         if value is None:
             return None
-        if difference.path.startswith("header."):
-            return self.header(difference.path.removeprefix("header."), value)
-        if any(self._is_secret(name[1]) for name in _PATH_NAME.finditer(difference.path)):
+        if path.startswith("header."):
+            return self.header(path.removeprefix("header."), value)
+        if path.startswith("text"):
+            return redact_marked(value, side, self)
+        if path.startswith("bytes["):
+            return self._bytes(value, sides)
+        if self._hides_all(path, sides):
             return self._json_secret(value)
-        return self.json(value) if difference.path.startswith("$") else self.text(value)
+        return self.body(value, FORM if path == "$" and _are_forms(sides) else "")
+
+    def _hides_all(self, path: str, sides: Sides) -> bool:
+        """Whether all that stands at a path is secret, by a name on it or, in multipart, beside it."""
+        if any(self._is_secret_at(name[1], sides) for name in _PATH_NAME.finditer(path)):
+            return True
+        return any(one is not None and one.media_type.startswith("multipart/") and one.secrets for one in sides)
+
+    def _is_secret_at(self, name: str, sides: Sides) -> bool:
+        return self._is_secret(name) or (
+            _are_forms(sides) and _NOT_IN_NAMES.sub("", name.rpartition("?")[2].lower()) in _QUERY_NAMES
+        )
+
+    def _bytes(self, value: str, sides: Sides) -> str:
+        """Return how many bytes differ, and which, but where a body names secrets: they may be a part of one."""
+        count, colon, shown = value.partition(": ")
+        if not colon or not any(one and one.secrets for one in sides):
+            return value
+        return f"{count}: {self.secret(shown)}"
 
     def _may_name_secrets(self, text: str) -> bool:
         """Return whether any secret's name can occur: a quick look that spares most bodies the slow one."""
@@ -154,7 +196,7 @@ class Redactor:
     def _json_secret(self, value: str) -> str:
         if value in ("", "null", "true", "false", '""'):
             return value
-        return f'"{self.secret(_unquoted(value))}"'
+        return f'"{self.secret(unquoted(value))}"'
 
     def _cookie(self, name: str, value: str) -> str:
         """Return cookies by name with their values redacted; of `set-cookie` the attributes stay."""
@@ -166,41 +208,6 @@ class Redactor:
         name, equals, value = cookie.partition("=")
         return name + equals + self.secret(value) if equals else self.secret(cookie)
 
-    def _parameter(self, found: re.Match[str]) -> str:
-        mark, name, value = found.groups()
-        plain = unquote_plus(name)
-        if self._is_secret(plain) or _NOT_IN_NAMES.sub("", plain.lower()) in _QUERY_NAMES:
-            return f"{mark}{name}={self.secret(value)}"
-        return found[0]
 
-
-def _unquoted(token: str) -> str:
-    """Return what a JSON string says, or the text itself where it is none."""
-    if not token.startswith('"'):
-        return token
-    inner = token[1:-1] if len(token) > 1 and token.endswith('"') else token[1:]
-    if "\\" not in inner:
-        return inner
-    try:
-        return msgspec.json.decode(token, type=str)
-    except msgspec.DecodeError:
-        return inner
-
-
-def _end_of_value(text: str, at: int) -> int:
-    """Return where the JSON value that begins at `at` ends; a value cut short ends with the text."""
-    if text[at : at + 1] == '"':
-        string = _JSON_STRING.match(text, at)
-        return string.end() if string else len(text)
-    if text[at : at + 1] not in ("{", "["):
-        scalar = _JSON_SCALAR.match(text, at)
-        return scalar.end() if scalar else at
-    depth = 0
-    for token in _JSON_NESTED.finditer(text, at):
-        if token[0] in "[{":
-            depth += 1
-        elif token[0] in "]}":
-            depth -= 1
-        if depth == 0:
-            return token.end()
-    return len(text)
+def _are_forms(sides: Sides) -> bool:
+    return all(one is not None and one.media_type == FORM for one in sides)

@@ -9,6 +9,7 @@ so a v2 that fails every request cannot fill the store however fast it does so.
 from __future__ import annotations
 
 import asyncio
+import base64
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +17,9 @@ import msgspec
 import zstandard
 
 from shadowdiff.model import Comparison, Difference, Expire, Failure, Observation, Pair, Push, Result, Write
+from shadowdiff.report.marks import SideText
 from shadowdiff.report.redaction import HeaderTexts, Redactor
-from shadowdiff.report.unpacking import header, media_type, unpack
+from shadowdiff.report.unpacking import Unpacked, header, media_type, of_latin, text_of, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,8 @@ _TEXT_CHARS: Final = 2048
 _ALL: Final = 1_000_000
 _READ_AT_ONCE: Final = 500
 """Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
+_SEARCHED_BYTES: Final = 256 * 1024
+"""So much of a body is searched for the secrets that a difference of texts may show a part of."""
 _TIME_DIGITS: Final = 13
 _MAX_PLAIN: Final = 64 * 1024 * 1024
 
@@ -169,6 +173,7 @@ async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> S
 
 def _sample(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int) -> Sample:
     redactor, asked = settings.redactor, pair.candidate
+    sides = _searched(pair.primary, settings), _searched(asked, settings)
     return Sample(
         id=f"{pair.target}-{pair.key.hex()[:_ID_CHARS]}",
         request_id=(header(asked.request_headers, b"x-request-id") or asked.id)[:_TEXT_CHARS],
@@ -177,9 +182,9 @@ def _sample(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms:
         method=asked.method,
         path=redactor.path(asked.path)[:_TEXT_CHARS],
         result=comparison.result,
-        reason=comparison.reason,
+        reason=redactor.path(comparison.reason),
         at_ms=at_ms,
-        differences=tuple(_bounded(redactor.difference(found)) for found in comparison.differences),
+        differences=tuple(_bounded(redactor.difference(found, sides)) for found in comparison.differences),
         unlisted=comparison.unlisted,
         primary=_side(pair.primary, settings),
         candidate=_side(asked, settings),
@@ -219,6 +224,13 @@ def _side(observation: Observation, settings: SampleSettings) -> SideSample:
     )
 
 
+def _searched(observation: Observation, settings: SampleSettings) -> SideText:
+    def read() -> tuple[str, bool]:
+        return text_of(observation.body, observation.headers, _SEARCHED_BYTES)
+
+    return SideText(read, media_type(observation.headers), settings.redactor)
+
+
 def _headers(headers: Headers, redactor: Redactor) -> HeaderTexts:
     fields = ((name.decode("latin-1"), value.decode("latin-1")[:_TEXT_CHARS]) for name, value in headers)
     return redactor.headers(tuple(fields))
@@ -228,12 +240,20 @@ def _body(body: bytes, bytes_sent: int, headers: Headers, settings: SampleSettin
     unpacked = unpack(body, headers, settings.body_bytes)
     kind = media_type(headers)
     return Body(
-        text=unpacked.text if unpacked.base64 else settings.redactor.body(unpacked.text, kind),
+        text=_redacted(unpacked, kind, settings.redactor),
         base64=unpacked.base64,
         truncated=unpacked.truncated or bytes_sent > len(body),
         bytes_sent=bytes_sent,
         media_type=kind,
     )
+
+
+def _redacted(unpacked: Unpacked, kind: str, redactor: Redactor) -> str:
+    """Return a body's text redacted; of binary data, the names and secrets in plain letters."""
+    if not unpacked.base64:
+        return redactor.body(unpacked.text, kind)
+    latin = base64.b64decode(unpacked.text).decode("latin-1")
+    return base64.b64encode(of_latin(redactor.body(latin, kind))).decode()
 
 
 def _bounded(found: Difference) -> Difference:

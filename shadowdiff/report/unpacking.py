@@ -53,6 +53,18 @@ def unpack(body: bytes, headers: Headers, limit: int) -> Unpacked:
     return Unpacked(base64.b64encode(plain).decode(), base64=True, truncated=more)
 
 
+def text_of(body: bytes, headers: Headers, limit: int) -> tuple[str, bool]:
+    """Return at most `limit` bytes of a body as text, binary data as Latin-1; and whether more followed."""
+    plain, more = _decompress(body, header(headers, b"content-encoding").strip().lower(), limit)
+    text = _decode(plain[:limit], headers)
+    return plain[:limit].decode("latin-1") if text is None else text, more or len(plain) > limit
+
+
+def of_latin(text: str) -> bytes:
+    """Return the bytes of Latin-1, and UTF-8 for what is none: the brackets of placeholders."""
+    return b"".join(part.encode("utf-8" if part in "‹›" else "latin-1") for part in re.split("([‹›])", text) if part)
+
+
 def _decompress(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     try:
         match coding:
