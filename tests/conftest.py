@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+with suppress(ImportError):
+    # Before any other Lua: the one that is loaded first lends its libraries to all, and only LuaJIT has `bit`.
+    import lupa.luajit21  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingImports]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
