@@ -7,7 +7,7 @@ import datetime as dt
 import gzip
 import json
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pytest
@@ -20,6 +20,9 @@ from shadowdiff.model import Comparison, Push, Result, Side
 from shadowdiff.report import Redactor, Sample, SampleSettings, sample_writes
 from shadowdiff.rules import compile_rules
 from tests.fakes.traffic import observation, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 R: Final = Redactor(b"a key")
 SETTINGS: Final = SampleSettings(redactor=R)
@@ -34,7 +37,7 @@ def _multipart(secret: str) -> str:
     return f'--xx\r\nContent-Disposition: form-data; name="password"\r\n\r\n{secret}\r\n--xx--\r\n'
 
 
-SHAPES: Final[dict[str, Any]] = {
+SHAPES: Final[dict[str, Callable[[str], str]]] = {
     "json": _json,
     "pretty json": lambda secret: json.dumps({"a": 1, "api-key": secret, "list": [{"pin": secret}]}, indent=2),
     "json, an object": lambda secret: json.dumps({"credentials": {"user": [secret], "x": {"y": secret}}, "z": 1}),
@@ -132,7 +135,7 @@ def _body(shape: str, secret: str, media: str) -> tuple[str, bytes]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=2)
+@settings(max_examples=10)
 @given(
     one=SECRETS,
     other=SECRETS,
@@ -151,7 +154,7 @@ def test_no_trace_of_a_secret_is_stored(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=2)
+@settings(max_examples=10)
 @given(
     start=st.text("abcdefgh", min_size=6, max_size=8),
     ends=st.lists(st.text("GHIJKLMN", min_size=5, max_size=5), min_size=2, max_size=2),
@@ -166,7 +169,7 @@ def test_secrets_that_differ_in_a_part_are_not_told_by_it(shape: str, start: str
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=2)
+@settings(max_examples=10)
 @given(secret=SECRETS)
 def test_every_shape_is_redacted_once_and_for_all(shape: str, secret: str) -> None:
     """Redacting twice is redacting once, and equal secrets leave equal texts."""
