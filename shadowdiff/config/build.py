@@ -60,6 +60,7 @@ def build(
             compare_ms=limits.compare_ms,
             routes=limits.routes,
             paths=limits.paths,
+            fingerprints=limits.fingerprints,
         ),
         samples=SamplesConfig(keep=root.samples.keep, max_age_s=root.samples.max_age, body_bytes=root.samples.body),
         log=LogConfig(format=root.log.format, level=root.log.level),

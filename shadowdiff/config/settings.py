@@ -185,6 +185,9 @@ class Limits(Settings):
     paths: int = Field(
         default=1000, ge=1, description="Differing paths counted apart per target; more count as _other."
     )
+    fingerprints: int = Field(
+        default=1000, ge=1, description="Fingerprints kept apart per target; more count as _other."
+    )
 
 
 class Samples(Settings):

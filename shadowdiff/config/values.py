@@ -76,6 +76,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     compare_ms: float
     routes: int
     paths: int
+    fingerprints: int
 
 
 class SamplesConfig(msgspec.Struct, frozen=True, kw_only=True):

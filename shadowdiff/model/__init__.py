@@ -3,13 +3,14 @@
 from shadowdiff.model.comparison import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.model.observation import Failure, Headers, Observation, Pair, Side
 from shadowdiff.model.target import UNKNOWN_TARGET, Candidate, Control, Gate, HostPolicy, Target
-from shadowdiff.model.write import Expire, Incr, Push, Put, Write
+from shadowdiff.model.write import Describe, Expire, Incr, Push, Put, Score, Write
 
 __all__ = [
     "UNKNOWN_TARGET",
     "Candidate",
     "Comparison",
     "Control",
+    "Describe",
     "Difference",
     "Expire",
     "Failure",
@@ -23,6 +24,7 @@ __all__ = [
     "Push",
     "Put",
     "Result",
+    "Score",
     "Severity",
     "Side",
     "Target",

@@ -1,19 +1,61 @@
 """How the stages read back what their writes left in the store.
 
-In: keys relative to the stage, as in `model.write`.  Out: values merged over all shards.
+In: keys relative to the stage, as in `model.write`; reads as data, many in one call.  Out: values merged over all
+shards, or (`read`) those of each shard, for whoever knows how to merge them.
 Holds: reading changes nothing.  The store implements it; stages receive it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import msgspec
+
+
+class Top(msgspec.Struct, frozen=True, gc=False):
+    """Up to `n` members of a sorted set with their scores, greatest first, none above `most` or below `least`.
+
+    Answers: list[tuple[str, float]].
+    """
+
+    key: str
+    n: int
+    least: int | None = None
+    most: int | None = None
+
+
+class Scores(msgspec.Struct, frozen=True, gc=False):
+    """The scores of some members of a sorted set. Answers: list[float | None]."""
+
+    key: str
+    members: Sequence[str]
+
+
+class Card(msgspec.Struct, frozen=True, gc=False):
+    """How many members a sorted set has. Answers: int."""
+
+    key: str
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """Some fields of a hash. Answers: list[bytes | None]."""
+
+    key: str
+    names: Sequence[str]
+
+
+class Whole(msgspec.Struct, frozen=True, gc=False):
+    """A whole hash. Answers: dict[str, bytes]."""
+
+    key: str
+
+
+Read = Top | Scores | Card | Fields | Whole
 
 
 class StoreReader(Protocol):
-    """Reads what `Incr`, `Push` and `Put` wrote."""
+    """Reads what the writes of `model.write` wrote."""
 
     async def counts(self, key: str) -> dict[str, int]:
         """Return a hash of counts, summed over shards; empty where there is none."""
@@ -29,4 +71,8 @@ class StoreReader(Protocol):
 
     async def value(self, key: str) -> bytes | None:
         """Return a string from whichever shard holds it."""
+        ...
+
+    async def read(self, reads: Sequence[Read]) -> list[list[Any]]:
+        """Return for each shard the answers to `reads`, in their order; one call a shard, however many there are."""
         ...

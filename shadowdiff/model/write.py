@@ -7,6 +7,8 @@ another, and nothing is written twice. Keys are relative: the store adds its pre
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -42,4 +44,26 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
     ttl_s: int
 
 
-Write = Incr | Push | Put | Expire
+class Score(msgspec.Struct, frozen=True, gc=False):
+    """Score `member` in the sorted set `key`: keep the `greatest` or the `first` score, or `add` to it.
+
+    A new member past `cap` members is left out; what it adds counts for `_other` instead (0: no cap).
+    """
+
+    key: str
+    member: str
+    score: int
+    how: Literal["greatest", "first", "add"]
+    cap: int = 0
+
+
+class Describe(msgspec.Struct, frozen=True, gc=False):
+    """Set `field` of the hash `key` to `value` where it is not set yet and fewer than `cap` are (0: no cap)."""
+
+    key: str
+    field: str
+    value: bytes
+    cap: int = 0
+
+
+Write = Incr | Push | Put | Expire | Score | Describe

@@ -7,9 +7,9 @@ Writes shared by many pairs of a batch travel once and are applied with their co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from shadowdiff.model import Expire, Incr, Push, Put, Result, Write
+from shadowdiff.model import Describe, Expire, Incr, Push, Put, Result, Score, Write
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def ledger_write(target: str, result: Result) -> Incr:
     return Incr(names.ledger(target), f"pairs.{result}")
 
 
-def _operands(write: Write) -> tuple[bytes, str, bytes | str | int, int, int]:
+_SCORED: Final = {"greatest": b"m", "first": b"n", "add": b"a"}
+
+
+def _operands(write: Write) -> tuple[bytes, str, bytes | str | int, bytes | int, int]:
     match write:
         case Incr(key, field, by, cap):
             return b"i", key, field, by, cap
@@ -42,6 +45,10 @@ def _operands(write: Write) -> tuple[bytes, str, bytes | str | int, int, int]:
             return b"s", key, value, ttl_s, 0
         case Expire(key, ttl_s):
             return b"e", key, ttl_s, 0, 0
+        case Score(key, member, score, how, cap):
+            return _SCORED[how], key, member, score, cap
+        case Describe(key, field, value, cap):
+            return b"d", key, field, value, cap
         case _:
             assert_never(write)
 

@@ -1,10 +1,13 @@
-"""Samples of what differed, redacted before they come to rest.
+"""Mismatches grouped into fingerprints, and samples of them, redacted before they come to rest.
 
-In: pairs and their comparisons.  Out: writes that keep the newest, and readers for the pages.
+In: pairs and their comparisons.  Out: writes that count and keep, and readers for the pages.
 Holds: bounded in number, size and age; only redacted text goes in.
 """
 
+from shadowdiff.report.fingerprint import FingerprintSettings, Place, Print, print_of
+from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Order, Page, Span, Trend, Wanted
 from shadowdiff.report.redaction import Redactor
+from shadowdiff.report.remarks import Note, Remarks, State, Stated
 from shadowdiff.report.samples import (
     Body,
     Sample,
@@ -15,15 +18,32 @@ from shadowdiff.report.samples import (
     sample,
     sample_writes,
 )
+from shadowdiff.report.stage import ReportStage
 
 __all__ = [
     "Body",
+    "Fingerprint",
+    "FingerprintSettings",
+    "Fingerprints",
+    "Note",
+    "Order",
+    "Page",
+    "Place",
+    "Print",
     "Redactor",
+    "Remarks",
+    "ReportStage",
     "Sample",
     "SampleSettings",
     "SideSample",
+    "Span",
+    "State",
+    "Stated",
     "Summary",
+    "Trend",
+    "Wanted",
     "newest_samples",
+    "print_of",
     "sample",
     "sample_writes",
 ]

@@ -94,6 +94,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     differences: tuple[Difference, ...]
     unlisted: int
+    fingerprint: str | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,17 +116,20 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     control: SideSample | None
     request_headers: HeaderTexts
     request_body: Body
+    fingerprint: str | None = None
 
 
 _compress = zstandard.ZstdCompressor(level=3).compress
 _decompress = zstandard.ZstdDecompressor().decompress
 
 
-def sample_writes(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int) -> tuple[Write, ...]:
+def sample_writes(
+    pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int, fingerprint: str | None = None
+) -> tuple[Write, ...]:
     """Return the writes that keep a pair which differs, or could not be compared; none for others."""
     if comparison.result not in (Result.MISMATCH, Result.INCOMPARABLE):
         return ()
-    kept = _sample(pair, comparison, settings, at_ms)
+    kept = _sample(pair, comparison, settings, at_ms, fingerprint)
     number = settings.keep if comparison.result is Result.MISMATCH else settings.incomparable
     index, item = _index_key(pair.target, comparison.result), _item_key(kept.id)
     return (
@@ -171,7 +175,9 @@ async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> S
     return None
 
 
-def _sample(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int) -> Sample:
+def _sample(
+    pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int, fingerprint: str | None
+) -> Sample:
     redactor, asked = settings.redactor, pair.candidate
     sides = _searched(pair.primary, settings), _searched(asked, settings)
     return Sample(
@@ -191,6 +197,7 @@ def _sample(pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms:
         control=_side(pair.control, settings) if pair.control else None,
         request_headers=_headers(asked.request_headers, redactor),
         request_body=_body(asked.request_body, len(asked.request_body), asked.request_headers, settings),
+        fingerprint=fingerprint,
     )
 
 
@@ -210,6 +217,7 @@ def _summary(kept: Sample) -> Summary:
         kinds=tuple(sorted({found.kind.value for found in counted})),
         differences=counted[:_LISTED_DIFFERENCES],
         unlisted=len(counted[_LISTED_DIFFERENCES:]) + kept.unlisted,
+        fingerprint=kept.fingerprint,
     )
 
 

@@ -40,7 +40,7 @@ from shadowdiff.pairing import (
     keeps,
     read_ledger,
 )
-from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.report import FingerprintSettings, Redactor, Remarks, ReportStage, SampleSettings
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.figures import snapshot, sources
@@ -119,6 +119,7 @@ class Service:
         )
         self._parker = Parker(self._store, self._codec, self._parking, self._process)
         redactor = self._redactor()
+        self._remarks = Remarks(self._store, now_ms, redactor.text)
         self._doctor = Doctor(
             store=self._store,
             process=self._process,
@@ -132,7 +133,7 @@ class Service:
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
         self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger)
         counting = (self._counts(), bucket_writes, self._epochs.writes)
-        stages = (*counting, self._samples(redactor), self._doctor.notes.writes)
+        stages = (*counting, self._report(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages)
         self._judge.lenses = self._lenses()
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
@@ -172,19 +173,15 @@ class Service:
     def _routers(self) -> dict[str, Router]:
         return {name: lens.router for name, lens in self._judge.lenses.items()}
 
-    def _samples(self, redactor: Redactor) -> Any:
+    def _report(self, redactor: Redactor) -> Stage:
         samples = self.config.samples
-        settings = SampleSettings(
+        kept = SampleSettings(
             redactor=redactor,
             keep=samples.keep,
             body_bytes=samples.body_bytes,
             ttl_s=int(samples.max_age_s),
         )
-
-        def writes(pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
-            return sample_writes(pair, comparison, settings, at_ms)
-
-        return writes
+        return ReportStage(FingerprintSettings(most=self.config.limits.fingerprints), kept)
 
     def _worker(self, shard: int) -> Worker:
         claimer = Claimer(self._store, shard, self._process, self._target_names())
@@ -308,6 +305,7 @@ class Service:
             ledger=self._ledger,
             epochs=self._epochs,
             rule_book=self._rule_book,
+            remarks=self._remarks,
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
             sample_ttl_s=int(self.config.samples.max_age_s),

@@ -18,11 +18,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.store.keys import Keys
+from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from shadowdiff.model.reader import Read
     from shadowdiff.store.scripts import Execute
 
 log = logging.getLogger(__name__)
@@ -166,6 +168,15 @@ class Store:
         """Return a string from whichever shard holds it."""
         found = cast("list[bytes | None]", await self._everywhere("GET", key))
         return next((value for value in found if value is not None), None)
+
+    async def read(self, reads: Sequence[Read]) -> list[list[Any]]:
+        """Return for each shard the answers to `reads`, each shard asked once. Raises: redis.exceptions.RedisError."""
+        keys, args = operands(reads)
+
+        async def of_shard(shard: int) -> list[Any]:
+            return answers(reads, await self.run(READS, shard, keys, args)) if keys else [[] for _ in reads]
+
+        return list(await asyncio.gather(*(of_shard(shard) for shard in range(self.shards))))
 
     async def _everywhere(self, command: str, key: str, *args: int) -> list[Any]:
         calls = (self.command(command, self.keys.name(shard, key), *args) for shard in range(self.shards))

@@ -189,6 +189,13 @@ async def read_counts(reader: StoreReader, target: str) -> TargetCounts:
     return TargetCounts(target=target, results=totals, routes=tuple(routes))
 
 
+async def compared_pairs(reader: StoreReader, target: str) -> int:
+    """Return how many pairs of a target were compared."""
+    compared = [result for result in Result if result is not Result.INCOMPARABLE]
+    counted = await reader.counts_of([_key(result, target) for result in compared])
+    return sum(sum(routes.values()) for routes in counted)
+
+
 async def read_durations(reader: StoreReader, target: str) -> dict[str, dict[str, dict[int, int]]]:
     """Return every route's durations, by side and bucket."""
     found: dict[str, dict[str, dict[int, int]]] = {}

@@ -16,6 +16,7 @@ from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
+from shadowdiff.web.fingerprints import FINGERPRINTS
 from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
 from shadowdiff.web.history import HISTORY
@@ -97,7 +98,7 @@ async def get_samples(state: WebState, arguments: Arguments, _request: Request) 
         name,
         arguments["limit"],
         result=Result(arguments["result"]),
-        wanted=sample_filter(route, arguments["kind"], path),
+        wanted=sample_filter(route, arguments["kind"], path, arguments["fingerprint"]),
         since_ms=state.since_ms,
     )
     if found or not (route or path):
@@ -176,6 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
     HISTORY,
     LATENCY,
     FUNNEL,
+    *FINGERPRINTS,
     Operation(
         path="/samples",
         name="samples",
@@ -192,6 +194,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 description="only pairs with a difference of this kind",
                 choices=tuple(kind.value for kind in Kind),
             ),
+            Parameter(name="fingerprint", description="only of this fingerprint, by its id"),
             Parameter(
                 name="result",
                 description="pairs that differ, or pairs that could not be compared",

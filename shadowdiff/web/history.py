@@ -39,14 +39,14 @@ async def get_history(state: WebState, arguments: Arguments, _request: Request) 
         names = ", ".join(state.names) or "none"
         raise ApiError(404, f"no target is called {arguments['target']!r}: configured are {names}")
     now_ms = state.now_ms()
-    start_ms, end_ms = _moment("since", arguments["since"], now_ms), _moment("until", arguments["until"], now_ms)
+    start_ms, end_ms = moment("since", arguments["since"], now_ms), moment("until", arguments["until"], now_ms)
     if not now_ms - MOST_MS <= start_ms < end_ms <= now_ms + _UNIT_MS["m"]:
         raise ApiError(400, "give a `since` within the last 35 days, and an `until` after it and not in the future")
     history = await read_history(state.reader, view.target.name, start_ms, end_ms, now_ms)
     return Described(descriptive=True, history=history)
 
 
-def _moment(name: str, text: str, now_ms: int) -> int:
+def moment(name: str, text: str, now_ms: int) -> int:
     """Return a moment in Unix milliseconds. Raises: ApiError, naming the parameter."""
     ago = _AGO.fullmatch(text)
     if ago:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shadowdiff.report import Fingerprints
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from shadowdiff.doctor import Diagnosis
     from shadowdiff.model import Target
     from shadowdiff.model.reader import StoreReader
+    from shadowdiff.report import Remarks
     from shadowdiff.rules import Rule
     from shadowdiff.verdict import Epochs
     from shadowdiff.web.rule_book import RuleBook
+
+
+log = logging.getLogger(__name__)
+
+
+def logged(what: str, details: Mapping[str, Any]) -> None:
+    """Leave a line of a change in the log."""
+    log.info("audit: %s", what, extra=dict(details))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,8 @@ class WebState:
     diagnosis: why nothing pairs, of one target or of all; None where nobody gathers evidence.
     epochs: what a verdict rests on; None where none are kept: then on everything ever counted.
     rule_book: the rules that people make here; None where none are kept.
+    remarks: what people say of fingerprints; None where nobody may.
+    audit: takes each change that somebody makes, and who made it.
     previews: how many changed sets of rules are tried at a time, since each may compare a thousand pairs.
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
@@ -55,6 +69,8 @@ class WebState:
     now_ms: Callable[[], int]
     epochs: Epochs | None = None
     rule_book: RuleBook | None = None
+    remarks: Remarks | None = None
+    audit: Callable[[str, Mapping[str, Any]], None] = logged
     previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
@@ -63,6 +79,10 @@ class WebState:
     hosts: tuple[str, ...] = ()
     version: str = ""
     store: str = ""
+    fingerprints: Fingerprints = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprints", Fingerprints(self.reader, self.now_ms))
 
     def target(self, name: str) -> TargetView | None:
         """Return a target by name."""

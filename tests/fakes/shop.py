@@ -22,7 +22,7 @@ from shadowdiff.model import (
     Side,
     Target,
 )
-from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.report import FingerprintSettings, Redactor, ReportStage, SampleSettings
 from shadowdiff.verdict import count_writes
 from shadowdiff.web import TargetView, WebState
 from tests.fakes.store_reader import MemoryStore
@@ -157,7 +157,7 @@ def truncated(number: int) -> tuple[Pair, Comparison]:
 def open_shop() -> MemoryStore:
     """Return a store that saw 1,000 products, a few of them wrong, and 400 greetings."""
     store = MemoryStore(lambda: NOW_MS / 1000)
-    settings = SampleSettings(redactor=Redactor(b"key of the shop"))
+    report = ReportStage(FingerprintSettings(), SampleSettings(redactor=Redactor(b"key of the shop")))
     faults = {7: wrong_price, 13: missing_field, 29: changed_type}
     for number in range(1, 1001):
         fault = next((fault for every, fault in faults.items() if number % (every * 7) == 0), None)
@@ -167,7 +167,7 @@ def open_shop() -> MemoryStore:
             fault = truncated
         made, said = fault(number) if fault else _answered(number, lambda _: None)
         store.commit(count_writes(made, said))
-        store.commit(sample_writes(made, said, settings, NOW_MS - (1001 - number) * 500))
+        store.commit(report(made, said, NOW_MS - (1001 - number) * 500))
     for number in range(2001, 2401):
         store.commit(count_writes(*greeting(number)))
     return store

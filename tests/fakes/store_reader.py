@@ -7,9 +7,10 @@ Holds: the caps, the bounds of lists and the times to live mean what they mean i
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from shadowdiff.model import Expire, Incr, Push, Put, Write
+from shadowdiff.model import Describe, Expire, Incr, Push, Put, Score, Write
+from shadowdiff.model.reader import Card, Fields, Read, Scores, Top, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,8 @@ class MemoryStore:
         self._hashes: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._lists: defaultdict[str, list[bytes]] = defaultdict(list)
         self._strings: dict[str, bytes] = {}
+        self._scores: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._fields: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         self._until_s: dict[str, float] = {}
 
     def commit(self, writes: Iterable[Write]) -> None:
@@ -35,11 +38,16 @@ class MemoryStore:
     def names(self) -> set[str]:
         """Return every key that holds something now."""
         self._expire()
-        return {*self._hashes, *self._lists, *self._strings}
+        return {*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields}
 
     def texts(self) -> list[bytes]:
         """Return every stored byte string, for tests of what must not come to rest."""
-        return [*self._strings.values(), *(value for values in self._lists.values() for value in values)]
+        named = [*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields]
+        members = [name for held in (*self._hashes.values(), *self._scores.values()) for name in held]
+        fields = [part for held in self._fields.values() for name, value in held.items() for part in (name, value)]
+        listed = [value for values in self._lists.values() for value in values]
+        texts = [*named, *members, *fields, *listed, *self._strings.values()]
+        return [text.encode() if isinstance(text, str) else text for text in texts]
 
     async def counts(self, key: str) -> dict[str, int]:
         """Return a hash of counts."""
@@ -60,6 +68,45 @@ class MemoryStore:
         self._expire()
         return self._strings.get(key)
 
+    async def read(self, reads: Sequence[Read]) -> list[list[Any]]:
+        """Return the answers of the one shard."""
+        self._expire()
+        return [[self._answer(read) for read in reads]]
+
+    def _answer(self, read: Read) -> Any:
+        match read:
+            case Top(key, n, least, most):
+                low, high = -float("inf") if least is None else least, float("inf") if most is None else most
+                held = ((score, name) for name, score in self._scores.get(key, {}).items() if low <= score <= high)
+                return [(name, score) for score, name in sorted(held, reverse=True)[:n]]
+            case Scores(key, members):
+                return [self._scores.get(key, {}).get(name) for name in members]
+            case Card(key):
+                return len(self._scores.get(key, {}))
+            case Fields(key, names):
+                counts = {name: b"%d" % count for name, count in self._hashes.get(key, {}).items()}
+                return [(self._fields.get(key, {}) | counts).get(name) for name in names]
+            case Whole(key):
+                return dict(self._fields.get(key, {}))
+            case _:
+                assert_never(read)
+
+    def _score(self, write: Score) -> None:
+        held, member, score = self._scores[write.key], write.member, write.score
+        fits = not write.cap or member in held or len(held) < write.cap
+        match write.how:
+            case "add":
+                name = member if fits else OTHER
+                held[name] = held.get(name, 0) + score
+            case "first":
+                if fits:
+                    held.setdefault(member, score)
+            case "greatest":
+                if fits:
+                    held[member] = max(score, held.get(member, score))
+            case _:
+                assert_never(write.how)
+
     def _apply(self, write: Write) -> None:
         match write:
             case Incr(key, field, by, cap):
@@ -75,6 +122,11 @@ class MemoryStore:
             case Expire(key, ttl_s):
                 if key in self.names():
                     self._until_s[key] = self._now_s() + ttl_s
+            case Score():
+                self._score(write)
+            case Describe(key, field, value, cap):
+                if not cap or len(self._fields[key]) < cap:
+                    self._fields[key].setdefault(field, value)
             case _:
                 assert_never(write)
 
@@ -85,3 +137,5 @@ class MemoryStore:
             self._hashes.pop(key, None)
             self._lists.pop(key, None)
             self._strings.pop(key, None)
+            self._scores.pop(key, None)
+            self._fields.pop(key, None)

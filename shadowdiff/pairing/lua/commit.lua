@@ -3,11 +3,16 @@
 -- KEYS: any; ARGV and KEYS are tied by index.
 -- ARGV: group, number of distinct writes W, number of entries E; then per write: op, index of its key, a, b, c;
 --       then per entry: index of its stream's key, its id, its writes as indexes with blanks between.
--- Ops: i (incr: a field, b by, c cap), l (list: a value, b keep), s (string: a value, b ttl in s), e (expire: a ttl in s).
+-- Ops: i (incr: a field, b by, c cap), l (list: a value, b keep), s (string: a value, b ttl in s), e (expire: a ttl in s),
+--      m, n, a (score of a member, the greatest, the first, or added to: a member, b score, c cap),
+--      d (describe: a field, b value, c cap; what is described stays so).
 -- Answers: per entry 1 where this call acknowledged it, 0 where another did.
 -- The acknowledgement comes first: under memory pressure a script that writes first is refused whole, one
 -- that acknowledges first goes through; an entry's writes are applied only where it answered 1.
 local group, writes, entries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local function fits(key, member, cap)
+  return cap == 0 or redis.call('ZSCORE', key, member) or redis.call('ZCARD', key) < cap
+end
 local base = 3 + writes * 5
 local times, answer, done = {}, {}, {}
 for e = 1, entries do
@@ -42,6 +47,16 @@ for w = 1, writes do  -- in the order in which they were made, so that a time to
     redis.call('SET', key, a, 'EX', tonumber(b))
   elseif op == 'e' then
     redis.call('EXPIRE', key, tonumber(a))
+  elseif op == 'm' then
+    if fits(key, a, tonumber(c)) then redis.call('ZADD', key, 'GT', b, a) end
+  elseif op == 'n' then
+    if fits(key, a, tonumber(c)) then redis.call('ZADD', key, 'NX', b, a) end
+  elseif op == 'a' then
+    local member = fits(key, a, tonumber(c)) and a or '_other'
+    redis.call('ZINCRBY', key, tonumber(b) * n, member)
+  elseif op == 'd' then
+    local cap = tonumber(c)
+    if cap == 0 or redis.call('HLEN', key) < cap then redis.call('HSETNX', key, a, b) end
   end
 end
 return answer

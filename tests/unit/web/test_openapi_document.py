@@ -51,7 +51,8 @@ async def test_what_is_answered_is_what_is_described(shop: Starlette) -> None:
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue
-        asked = path.replace("{target}", "shop").replace("{id}", quote(samples[0]["id"])) + "?target=shop"
+        name = samples[0]["fingerprint" if "fingerprints" in path else "id"]
+        asked = path.replace("{target}", "shop").replace("{id}", quote(name)) + "?target=shop"
         answer = await get(shop, asked)
         schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         _fits(answer.json, {**schema, "components": document["components"]})

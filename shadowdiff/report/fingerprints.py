@@ -1,0 +1,411 @@
+"""Read a target's fingerprints: a page in any order, or one of them.
+
+In: a reader and what is asked.  Out: `Fingerprint` values.
+Holds: a page costs a few round trips, and its time does not grow with the pairs ever seen, nor, where nothing but
+order, time and severity is asked for, with the fingerprints stored: sorted sets are the indexes. What is searched for
+by route, kind or place is chosen in a catalogue that each process keeps of what never changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shadowdiff.model import Severity
+from shadowdiff.model.reader import Card, Fields, Scores, Top, Whole
+from shadowdiff.report.fingerprint import (
+    HOUR_MS,
+    MINUTE_MS,
+    RANK,
+    RANKS,
+    Described,
+    Place,
+    hour_key,
+    key_of,
+    minute_key,
+)
+from shadowdiff.report.ranking import OTHER, How, bound, names_of, together
+from shadowdiff.report.remarks import SILENT, Note, Remark, State, Stated, notes_key, remarks_of, states_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from shadowdiff.model.reader import StoreReader
+
+FEW: Final = 5_000
+"""So many chosen names are scored and sorted; of more, an index is walked until the page is full."""
+FIRST_STEP: Final = 500
+MOST_OFFSET: Final = 10_000
+_ALL: Final = 10_000_000
+_SEVERITIES: Final = {rank: severity for severity, rank in RANKS.items()}
+
+
+class Order(StrEnum):
+    """What a page is sorted by, the greatest first."""
+
+    LAST_SEEN = "last_seen"
+    COUNT = "count"
+    FIRST_SEEN = "first_seen"
+    SEVERITY = "severity"
+
+
+class Span(StrEnum):
+    """What a trend covers: an hour by minutes, a day or a week by hours."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
+_INDEX: Final[dict[Order, tuple[str, How]]] = {
+    Order.LAST_SEEN: ("last", "greatest"),
+    Order.COUNT: ("count", "sum"),
+    Order.FIRST_SEEN: ("first", "least"),
+    Order.SEVERITY: ("worst", "greatest"),
+}
+_PARTS: Final[tuple[tuple[str, How], ...]] = (
+    ("last", "greatest"), ("first", "least"), ("count", "sum"), ("worst", "greatest"), ("since", "least"),
+)  # fmt: skip
+_BUCKETS: Final = {Span.HOUR: (MINUTE_MS, 60), Span.DAY: (HOUR_MS, 24), Span.WEEK: (HOUR_MS, 168)}
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """How often in each of the last steps of time; the last one has not ended yet."""
+
+    step_ms: int
+    start_ms: int
+    counts: tuple[int, ...]
+
+
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of mismatches that differ in the same places.
+
+    share: of all pairs of the target that were compared.  places: the first of them, `more_places` not told.
+    example: the id of a sample, where one is kept.
+    state: what holds now; stated: what somebody said last. reopened_ms: when it came back after it was called fixed.
+    """
+
+    id: str
+    target: str
+    route: str
+    places: tuple[Place, ...]
+    more_places: int
+    severity: Severity
+    count: int
+    share: float | None
+    first_seen_ms: int
+    last_seen_ms: int
+    state: State
+    reopened_ms: int | None
+    stated: Stated | None
+    note: Note | None
+    trend: Trend
+    example: str | None
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. `path` chooses by a predicate over a place's pattern; times are of the last mismatch."""
+
+    order: Order = Order.LAST_SEEN
+    limit: int = 50
+    offset: int = 0
+    route: str | None = None
+    kind: str | None = None
+    severity: Severity | None = None
+    state: State | None = None
+    path: Callable[[str], bool] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    span: Span = Span.DAY
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of fingerprints.
+
+    total: how many were chosen; None where that was not counted.  stored: how many there are.
+    other: mismatches whose fingerprints came after the bound was reached.
+    """
+
+    fingerprints: tuple[Fingerprint, ...]
+    total: int | None
+    more: bool
+    stored: int
+    other: int
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """The scores of a name, over all shards."""
+
+    last: int
+    first: int
+    count: int
+    worst: int
+    since: int | None
+
+    @property
+    def severity(self) -> Severity:
+        return _SEVERITIES.get(self.worst // RANK, Severity.BREAKING)
+
+
+class Catalogue:
+    """What never changes of a target's fingerprints, as of the last look."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._first_ms = 0
+        self.known: dict[str, Described] = {}
+
+    async def look(self, reader: StoreReader) -> None:
+        """Take what is new; take everything where much is gone."""
+        first, what = key_of("first", self._target), key_of("what", self._target)
+        shards = await reader.read([Card(first), Top(first, _ALL, least=self._first_ms)])
+        if len(self.known) > 2 * sum(int(found[0]) for found in shards) + FIRST_STEP:
+            self.known.clear()
+            self._first_ms = 0
+            shards = await reader.read([Card(first), Top(first, _ALL)])
+        tops = [found[1] for found in shards]
+        fresh = [name for name in names_of(tops) if name not in self.known]
+        told = await reader.read([Fields(what, fresh)])
+        await asyncio.to_thread(self._take, fresh, [found[0] for found in told])
+        self._first_ms = max([self._first_ms, *(int(top[0][1]) for top in tops if top)])
+
+    def _take(self, fresh: Sequence[str], told: Sequence[Sequence[bytes | None]]) -> None:
+        for name, *values in zip(fresh, *told, strict=True):
+            value = next((value for value in values if value is not None), None)
+            if value is not None:
+                self.known[name] = msgspec.msgpack.decode(value, type=Described)
+
+    def chosen(self, wanted: Wanted) -> set[str]:
+        """Return the names that route, kind and path choose."""
+        return {name for name, what in self.known.items() if _fits(what, wanted)}
+
+
+def _fits(what: Described, wanted: Wanted) -> bool:
+    if wanted.route and what.route != wanted.route:
+        return False
+    on_path, kind = wanted.path, wanted.kind
+    if kind is None and on_path is None:
+        return True
+    return any((not kind or one.kind == kind) and (on_path is None or on_path(one.path)) for one in what.places)
+
+
+class Fingerprints:
+    """Reads the fingerprints of all targets."""
+
+    def __init__(self, reader: StoreReader, now_ms: Callable[[], int]) -> None:
+        self._reader = reader
+        self._now_ms = now_ms
+        self._catalogues: dict[str, Catalogue] = {}
+
+    async def page(self, target: str, wanted: Wanted, compared: int = 0) -> Page:
+        """Return a page. compared: the target's pairs that were compared, for the shares."""
+        ground = await self._ground(target)
+        chosen = await self._chosen(target, wanted, ground.remarks)
+        if chosen is not None and len(chosen) <= FEW:
+            names = await self._of_few(target, chosen, wanted, ground.remarks)
+            total = len(names)
+        else:
+            names = await self._walked(target, chosen, wanted, ground.remarks)
+            total = ground.stored if chosen is None and not _has_predicate(wanted) else None
+        end = wanted.offset + wanted.limit
+        return Page(
+            fingerprints=await self._told(target, names[wanted.offset : end], ground.remarks, wanted.span, compared),
+            total=total,
+            more=len(names) > end,
+            stored=ground.stored,
+            other=ground.other,
+        )
+
+    async def target_of(self, targets: Sequence[str], name: str) -> str | None:
+        """Return which of the targets has a fingerprint of this id; None where none has."""
+        shards = await self._reader.read([Scores(key_of("last", target), [name]) for target in targets])
+        held = (target for at, target in enumerate(targets) if any(found[at][0] is not None for found in shards))
+        return next(held, None)
+
+    async def one(self, target: str, name: str, span: Span = Span.DAY, compared: int = 0) -> Fingerprint | None:
+        """Return a fingerprint of a target; None where it was forgotten."""
+        ground = await self._ground(target)
+        return next(iter(await self._told(target, [name], ground.remarks, span, compared)), None)
+
+    async def _ground(self, target: str) -> _Ground:
+        """Return what every page needs: what people said, and how many fingerprints there are."""
+        shards = await self._reader.read(
+            [
+                Whole(states_key(target)),
+                Whole(notes_key(target)),
+                Card(key_of("last", target)),
+                Scores(key_of("count", target), [OTHER]),
+            ]
+        )
+        return _Ground(
+            remarks=remarks_of(shards[0][0], shards[0][1]),
+            stored=max(int(found[2]) for found in shards),
+            other=int(sum(found[3][0] or 0 for found in shards)),
+        )
+
+    async def _chosen(self, target: str, wanted: Wanted, remarks: Mapping[str, Remark]) -> set[str] | None:
+        """Return the names of which all that are wanted are some; None where that may be any."""
+        sets: list[set[str]] = []
+        if wanted.route or wanted.kind or wanted.path:
+            catalogue = self._catalogues.setdefault(target, Catalogue(target))
+            await catalogue.look(self._reader)
+            sets.append(await asyncio.to_thread(catalogue.chosen, wanted))
+        if wanted.state not in {None, State.OPEN}:
+            sets.append({name for name, remark in remarks.items() if remark.stated})
+        for index in _narrow(target, wanted):
+            names = names_of([found[0] for found in await self._reader.read([index])])
+            if len(names) <= FEW:
+                sets.append(set(names))
+        return set[str].intersection(*sets) if sets else None
+
+    async def _of_few(self, target: str, chosen: set[str], wanted: Wanted, remarks: Mapping[str, Remark]) -> list[str]:
+        known = await self._scores(target, list(chosen))
+        fitting = [name for name, scores in known.items() if _is_wanted(scores, remarks.get(name, SILENT), wanted)]
+        return sorted(fitting, key=lambda name: (_value(known[name], wanted.order), name), reverse=True)
+
+    async def _walked(
+        self, target: str, chosen: set[str] | None, wanted: Wanted, remarks: Mapping[str, Remark]
+    ) -> list[str]:
+        """Return names in order until the page is full and one more, or there are no more."""
+        enough = wanted.offset + wanted.limit + 1
+        part, how = _INDEX[wanted.order]
+        plain = chosen is None and not _has_predicate(wanted)
+        step = enough + 1 if plain else max(FIRST_STEP, enough + 1)  # one more, since the overflow may stand among them
+        least, most = _range(wanted)
+        while True:
+            shards = await self._reader.read([Top(key_of(part, target), step, least, most)])
+            tops = [found[0] for found in shards]
+            names = [name for name in names_of(tops) if chosen is None or name in chosen]
+            if not plain or len(tops) > 1:
+                known = await self._scores(target, names)
+                edge = bound(tops, step, how)
+                certain = {name for name, scores in known.items() if _value(scores, wanted.order) >= edge}
+                names = [name for name in certain if _is_wanted(known[name], remarks.get(name, SILENT), wanted)]
+                names.sort(key=lambda name: (_value(known[name], wanted.order), name), reverse=True)
+            if len(names) >= enough or all(len(top) < step for top in tops):
+                return names
+            step *= 4
+
+    async def _scores(self, target: str, names: Sequence[str]) -> dict[str, _Known]:
+        """Return what is known of names, without those that the store forgot."""
+        shards = await self._reader.read([Scores(key_of(part, target), names) for part, _ in _PARTS])
+        found: dict[str, _Known] = {}
+        for at, name in enumerate(names):
+            last, first, count, worst, since = (
+                together([shard[part][at] for shard in shards], how) for part, (_, how) in enumerate(_PARTS)
+            )
+            if last is not None:
+                found[name] = _Known(int(last), int(first or last), int(count or 0), int(worst or 0), _whole(since))
+        return found
+
+    async def _told(
+        self, target: str, names: Sequence[str], remarks: Mapping[str, Remark], span: Span, compared: int
+    ) -> tuple[Fingerprint, ...]:
+        """Return fingerprints whole, in the order of their names."""
+        step_ms, steps = _BUCKETS[span]
+        start_ms = (self._now_ms() // step_ms - steps + 1) * step_ms
+        key = minute_key if span is Span.HOUR else hour_key
+        buckets = [Fields(key(target, start_ms + number * step_ms), names) for number in range(steps)]
+        shards = await self._reader.read([Fields(key_of("what", target), names), *buckets])
+        known = await self._scores(target, names)
+        told: list[Fingerprint] = []
+        for at, name in enumerate(names):
+            what = next((found[0][at] for found in shards if found[0][at] is not None), None)
+            if what is None or name not in known:
+                continue
+            counts = tuple(sum(int(found[1 + number][at] or 0) for found in shards) for number in range(steps))
+            trend = Trend(step_ms=step_ms, start_ms=start_ms, counts=counts)
+            described = msgspec.msgpack.decode(what, type=Described)
+            remark = remarks.get(name, SILENT)
+            told.append(_fingerprint(target, name, described, known[name], remark=remark, trend=trend, of=compared))
+        return tuple(told)
+
+
+class _Ground(msgspec.Struct, frozen=True):
+    """What every page needs."""
+
+    remarks: dict[str, Remark]
+    stored: int
+    other: int
+
+
+def _fingerprint(
+    target: str, name: str, what: Described, known: _Known, *, remark: Remark, trend: Trend, of: int
+) -> Fingerprint:
+    state, reopened_ms = remark.state(known.since)
+    return Fingerprint(
+        id=name,
+        target=target,
+        route=what.route,
+        places=what.places,
+        more_places=what.more,
+        severity=known.severity,
+        count=known.count,
+        share=min(1.0, known.count / of) if of else None,
+        first_seen_ms=known.first,
+        last_seen_ms=known.last,
+        state=state,
+        reopened_ms=reopened_ms,
+        stated=remark.stated,
+        note=remark.note,
+        trend=trend,
+        example=None,
+    )
+
+
+def _whole(score: float | None) -> int | None:
+    return None if score is None else int(score)
+
+
+def _value(known: _Known, order: Order) -> int:
+    match order:
+        case Order.LAST_SEEN:
+            return known.last
+        case Order.COUNT:
+            return known.count
+        case Order.FIRST_SEEN:
+            return known.first
+        case Order.SEVERITY:
+            return known.worst
+
+
+def _has_predicate(wanted: Wanted) -> bool:
+    return not (
+        wanted.severity is None and wanted.state is None and wanted.since_ms is None and wanted.until_ms is None
+    )
+
+
+def _is_wanted(known: _Known, remark: Remark, wanted: Wanted) -> bool:
+    """Whether severity, time and state are as asked for."""
+    return (
+        (wanted.severity is None or known.severity is wanted.severity)
+        and (wanted.since_ms is None or known.last >= wanted.since_ms)
+        and (wanted.until_ms is None or known.last <= wanted.until_ms)
+        and (wanted.state is None or remark.state(known.since)[0] is wanted.state)
+    )
+
+
+def _range(wanted: Wanted) -> tuple[int | None, int | None]:
+    """Return the bounds of an index's scores outside of which nothing is wanted."""
+    if wanted.order is Order.LAST_SEEN:
+        return wanted.since_ms, wanted.until_ms
+    if wanted.order is Order.SEVERITY and wanted.severity is not None:
+        return _of_severity(wanted.severity)
+    return None, None
+
+
+def _of_severity(severity: Severity) -> tuple[int, int]:
+    rank = RANKS[severity]
+    return rank * RANK, (rank + 1) * RANK - 1
+
+
+def _narrow(target: str, wanted: Wanted) -> Iterable[Top]:
+    """Yield the reads that may show how few can be wanted, of what the order's own index does not bound."""
+    if wanted.severity is not None and wanted.order is not Order.SEVERITY:
+        yield Top(key_of("worst", target), FEW + 1, *_of_severity(wanted.severity))
+    if wanted.since_ms is not None and wanted.order is not Order.LAST_SEEN:
+        yield Top(key_of("last", target), FEW + 1, wanted.since_ms, wanted.until_ms)
