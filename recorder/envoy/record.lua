@@ -12,6 +12,9 @@ local SAMPLE = 1.0                    -- share of requests recorded, drawn by id
 local MAX = 1048576                   -- bytes of a body that are sent on; its full size is always told
 local TIMEOUT_MS = 2000               -- how long one post may take; nobody waits for it
 local ID_HEADERS = { "x-diff-id", "x-request-id", "traceparent" }   -- the first one present is the id
+local TRACE_HEADERS = {               -- of the request, so that v1's part of its trace is found; {} sends none
+  "traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags",
+}
 local SKIP_AGENTS = { "kube-probe/" } -- starts of user agents that are not users
 local SKIP_PATHS = {                  -- paths (without query) that only probes ask for
   ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
@@ -85,6 +88,10 @@ local function note_request(handle)
   facts:set(SPACE, "host", headers:get(":authority") or "")
   facts:set(SPACE, "attempt", headers:get("x-envoy-attempt-count") or "0")
   facts:set(SPACE, "started", now_ms(handle))
+  for _, name in ipairs(TRACE_HEADERS) do
+    local value = headers:get(name)
+    if value and #value <= MAX_ID then facts:set(SPACE, "q-" .. name, value) end
+  end
 end
 
 -- Copy fields under a prefix; a name that comes twice keeps both values, in their order.
@@ -134,6 +141,9 @@ local function record_response(handle)
     ["x-shadowdiff-host"] = facts["host"], ["x-shadowdiff-attempt"] = facts["attempt"],
     ["x-shadowdiff-status"] = status, ["x-shadowdiff-side"] = SIDE,
   }
+  for _, name in ipairs(TRACE_HEADERS) do
+    record["x-shadowdiff-q-" .. name] = facts["q-" .. name]
+  end
   copy(headers, "x-shadowdiff-h-", record)
   local body, size = read_body(handle)
   local trailers = handle:trailers()

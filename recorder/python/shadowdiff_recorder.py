@@ -67,6 +67,7 @@ _HOP_BY_HOP = frozenset(
     b" upgrade expect content-length host".split(),
 )
 _ID_HEADERS = ("x-diff-id", "x-request-id", "traceparent")
+_TRACE_HEADERS = frozenset(b"traceparent b3 x-b3-traceid x-b3-spanid x-b3-sampled x-b3-flags".split())
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _PROBE_AGENTS = ("kube-probe/",)
 _PROBE_PATHS = ("/healthz", "/livez", "/readyz")
@@ -821,6 +822,13 @@ class _Exchange:
             "attempt": int(attempt) if attempt.isdigit() else 0,
             "duration_ms": round(self._duration_ms, 3),
         }
+        traced = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in self._request_headers
+            if name in _TRACE_HEADERS
+        ]
+        if traced:
+            facts["request_headers"] = traced
         body_bytes = sum(map(len, self._chunks))
         self._reserved -= body_bytes
         return _Record(facts, self._headers, b"".join(self._chunks), cost + body_bytes, time.monotonic())

@@ -11,6 +11,8 @@
                               .compare_ms .routes .paths
     config.samples            .keep .max_age_s .body_bytes
     config.log                .format (json | text | auto) .level (debug | info | warning | error)
+    config.telemetry          .otlp (None: nothing is pushed) .traces .metrics .sample (share | "parent")
+                              .queue .every_s
     config.drain_s            float
     config.targets            tuple of .target (model.Target) and .rules (tuple[rules.Rule, ...])
     config.warnings           tuple[str, ...], what is allowed and cannot work, one line each
@@ -30,6 +32,7 @@ from shadowdiff.config.values import (
     Secret,
     StoreConfig,
     TargetConfig,
+    TelemetryConfig,
 )
 
 __all__ = [
@@ -44,5 +47,6 @@ __all__ = [
     "Secret",
     "StoreConfig",
     "TargetConfig",
+    "TelemetryConfig",
     "load_config",
 ]

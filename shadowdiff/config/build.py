@@ -15,6 +15,7 @@ from shadowdiff.config.values import (
     Secret,
     StoreConfig,
     TargetConfig,
+    TelemetryConfig,
 )
 from shadowdiff.model import Candidate, Control, Gate, Target
 
@@ -64,11 +65,23 @@ def build(
         ),
         samples=SamplesConfig(keep=root.samples.keep, max_age_s=root.samples.max_age, body_bytes=root.samples.body),
         log=LogConfig(format=root.log.format, level=root.log.level),
+        telemetry=_telemetry(root.telemetry),
         drain_s=root.drain,
         targets=tuple(
             TargetConfig(target=_target(target, declared), rules=own)
             for target, own, declared in zip(root.targets, rules, routes, strict=True)
         ),
+    )
+
+
+def _telemetry(telemetry: settings.Telemetry) -> TelemetryConfig:
+    return TelemetryConfig(
+        otlp=telemetry.otlp,
+        traces=telemetry.traces,
+        metrics=telemetry.metrics,
+        sample=telemetry.sample,
+        queue=telemetry.queue,
+        every_s=telemetry.every,
     )
 
 

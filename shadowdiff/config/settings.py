@@ -209,6 +209,21 @@ class Log(Settings):
     )
 
 
+class Telemetry(Settings):
+    """What is pushed to an OpenTelemetry collector. Without `otlp` nothing is, and nothing of it is loaded."""
+
+    otlp: Url | None = Field(
+        default=None, description="Where the collector takes OTLP over HTTP, such as http://collector:4318."
+    )
+    traces: bool = Field(default=True, description="Push a span for each comparison, linked to v1's and v2's.")
+    metrics: bool = Field(default=True, description="Push what /metrics shows.")
+    sample: Literal["parent"] | Share = Field(
+        default="parent", description="Comparisons that get a span: parent (whose request was sampled), or a share."
+    )
+    queue: int = Field(default=2048, ge=1, description="Spans held for the collector; more are dropped and counted.")
+    every: Period = Field(default=60.0, description="How often metrics are pushed.")
+
+
 class CandidateSettings(Settings):
     """v2."""
 
@@ -275,5 +290,6 @@ class Root(Settings):
     limits: Limits = Field(default=Limits(), description="The bounds.")
     samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
     log: Log = Field(default=Log(), description="What is written to standard error.")
+    telemetry: Telemetry = Field(default=Telemetry(), description="What is pushed to an OpenTelemetry collector.")
     drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")
     targets: tuple[TargetSettings, ...] = Field(default=(), description="The services under comparison.")

@@ -94,6 +94,17 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"]
 
 
+class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What is pushed by OTLP; `otlp` is None where nothing is. `sample`: a share, or `parent`."""
+
+    otlp: str | None = None
+    traces: bool = True
+    metrics: bool = True
+    sample: float | Literal["parent"] = "parent"
+    queue: int = 2048
+    every_s: float = 60.0
+
+
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A target and its compiled declarations."""
 
@@ -114,6 +125,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsConfig
     samples: SamplesConfig
     log: LogConfig
+    telemetry: TelemetryConfig
     drain_s: float
     targets: tuple[TargetConfig, ...]
     warnings: tuple[str, ...] = ()

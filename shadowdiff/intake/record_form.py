@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 PREFIX = b"x-shadowdiff-"
 HEADER_PREFIX = b"x-shadowdiff-h-"
 TRAILER_PREFIX = b"x-shadowdiff-trailer-"
+REQUEST_PREFIX = b"x-shadowdiff-q-"
+ASKED = frozenset({b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-sampled", b"x-b3-flags"})
+"""The request headers that are kept of a record: those that a trace context is read from, and none with a secret."""
+MAX_ASKED_BYTES = 256
 MAX_ID_CHARS = 256
 MAX_ATTEMPT = 100
-_H, _T = len(HEADER_PREFIX), len(TRAILER_PREFIX)
+_H, _T, _Q = len(HEADER_PREFIX), len(TRAILER_PREFIX), len(REQUEST_PREFIX)
 _SIDES = {side.value.encode(): side for side in Side}
 _STATUSES = {str(status).encode(): status for status in range(100, 600)}
 _REQUIRED = (b"id", b"id-source", b"method", b"path", b"host", b"status")
@@ -44,6 +48,7 @@ class Form(NamedTuple):
     fields: dict[bytes, bytes]
     headers: list[tuple[bytes, bytes]]
     trailers: list[tuple[bytes, bytes]]
+    asked: list[tuple[bytes, bytes]]
 
 
 _FIELDS = frozenset(PREFIX + name for name in (*_REQUIRED, b"side", b"size", b"attempt", b"duration-ms"))
@@ -57,6 +62,7 @@ def read_form(headers: Iterable[tuple[bytes, bytes]]) -> Form:
     fields: dict[bytes, bytes] = {}
     answered: list[tuple[bytes, bytes]] = []
     trailers: list[tuple[bytes, bytes]] = []
+    asked: list[tuple[bytes, bytes]] = []
     known = _answered_names.get
     for name, value in headers:
         short = known(name)
@@ -68,7 +74,9 @@ def read_form(headers: Iterable[tuple[bytes, bytes]]) -> Form:
             answered.append((_learn(name), value))
         elif name[:_T] == TRAILER_PREFIX:
             trailers.append((name[_T:], value))
-    return Form(fields, answered, trailers)
+        elif name[:_Q] == REQUEST_PREFIX:
+            asked.append((name[_Q:], value))
+    return Form(fields, answered, trailers, asked)
 
 
 def _learn(name: bytes) -> bytes:
@@ -88,7 +96,7 @@ def observe(form: Form, body: bytes, target: str, at_ms: int) -> Observation:
 
     Raises: Refused, naming the first header that is wrong.
     """
-    fields, headers, trailers = form
+    fields, headers, trailers, asked = form
     get = fields.get
     record_id = get(b"x-shadowdiff-id")
     source = get(b"x-shadowdiff-id-source")
@@ -123,6 +131,7 @@ def observe(form: Form, body: bytes, target: str, at_ms: int) -> Observation:
         attempt=min(_number(b"attempt", raw_attempt), MAX_ATTEMPT) if raw_attempt else 0,
         duration_ms=_duration(raw_duration) if raw_duration else -1.0,
         at_ms=at_ms,
+        request_headers=_kept(asked) if asked else (),
     )
 
 
@@ -181,6 +190,7 @@ class Line(msgspec.Struct, gc=False, kw_only=True):
     duration_ms: float = -1.0
     headers: list[tuple[str, str]] = []
     trailers: list[tuple[str, str]] = []
+    request_headers: list[tuple[str, str]] = []
     body_base64: bytes = b""
 
 
@@ -229,6 +239,7 @@ def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
         attempt=min(record.attempt, MAX_ATTEMPT),
         duration_ms=record.duration_ms if record.duration_ms >= 0 else -1.0,
         at_ms=at_ms,
+        request_headers=_kept(_fields(record.request_headers)),
     )
 
 
@@ -250,6 +261,11 @@ def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
         raise Refused(f"size is {size}: the body alone has {len(record.body_base64)} bytes")
     if record.attempt < 0:
         raise Refused(f"attempt is {record.attempt}: it is a whole number, 0 or more")
+
+
+def _kept(asked: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return what is kept of a request's headers."""
+    return tuple([(name, value) for name, value in asked if name in ASKED and len(value) <= MAX_ASKED_BYTES])
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> Headers:

@@ -44,7 +44,8 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     attempt: from 1; a proxy's retries count up, 0 where nobody said.
     duration_ms: as measured by whoever recorded it; negative where unknown.
     at_ms: the service's wall clock when it took the observation in, Unix milliseconds.
-    request_headers, request_body: what was asked; only the candidate's observation carries them.
+    request_headers, request_body: what was asked; only the candidate's observation carries them whole. Of a
+        recorded request there are the headers that name its trace, where its recorder sends them.
     """
 
     side: Side

@@ -144,7 +144,7 @@ class Doctor:
     def _orphan(self, found: Found) -> Orphan:
         """Return what is kept of an orphan: neither body nor header but the ids."""
         seen = found.observation
-        ids = dict(self._ids(seen.request_headers)) or {seen.id_source: seen.id}
+        ids = {seen.id_source: seen.id} | dict(self._ids(seen.request_headers))
         return Orphan(
             side=seen.side,
             key=found.key.hex(),

@@ -82,6 +82,7 @@ def sources(
     verdicts: Mapping[str, Verdict],
     targets: Callable[[], Iterable[TargetConfig]],
     reload: Callable[[], ReloadState],
+    spans: Callable[[], Mapping[str, int]],
 ) -> Sources:
     """Return what a scrape reads."""
     return Sources(
@@ -99,4 +100,5 @@ def sources(
         ledgers=lambda: {target: ledger_figures(ledger, verdicts.get(target)) for target, ledger in ledgers.items()},
         thresholds=lambda: thresholds(targets()),
         config_reload=reload,
+        spans=spans,
     )

@@ -43,6 +43,7 @@ from shadowdiff.pairing import (
 from shadowdiff.report import FingerprintSettings, Redactor, Remarks, ReportStage, SampleSettings
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
+from shadowdiff.service.exporting import Exporting
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
@@ -74,7 +75,7 @@ CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-FIXED = ("store", "pairing", "listen", "limits", "samples", "drain_s")
+FIXED = ("store", "pairing", "listen", "limits", "samples", "telemetry", "drain_s")
 """Settings that a reload cannot change while the service runs."""
 
 
@@ -139,6 +140,7 @@ class Service:
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
+        self._exporting = Exporting(config.telemetry, self._process)
         self._workers = [self._worker(shard) for shard in range(self._store.shards)]
 
     def _redactor(self) -> Redactor:
@@ -194,6 +196,7 @@ class Service:
             limits=self._limits,
             tally=self._tally,
             claim_idle_s=self.config.pairing.claim_idle_s,
+            trace=self._exporting.trace,
         )
 
     def _target_names(self) -> list[str]:
@@ -219,6 +222,7 @@ class Service:
                     await asyncio.sleep(0)
         finally:
             self._pool.close()
+            await self._exporting.stop()
 
     async def _serve_until(self, stop: asyncio.Event, dispatcher: Dispatcher) -> None:
         """Serve every port until `stop`, then drain."""
@@ -272,7 +276,7 @@ class Service:
             now_ms=now_ms,
             max_record_bytes=self.config.limits.body_bytes,
         )
-        exposition = Exposition(
+        self._exposition = Exposition(
             sources(
                 self._books,
                 self._tally,
@@ -281,13 +285,14 @@ class Service:
                 verdicts=self._verdicts,
                 targets=lambda: self.config.targets,
                 reload=lambda: self._state.reload,
+                spans=self._exporting.outcomes,
             )
         )
         apps: tuple[Any, ...] = (
             self._mirror,
             self._records,
             create_web(self._web_state()),
-            monitor_app(exposition, lambda: self._state.phase),
+            monitor_app(self._exposition, lambda: self._state.phase),
         )
         return [
             group.create_task(port.serve(app), name=f"port-{port.name}")
@@ -340,7 +345,10 @@ class Service:
             on_orphans=self._doctor.keep,
             on_depth=self._note_depth,
         )
+        pushing = self._exporting.pushing(self._exposition.take)
+        pushed = [] if pushing is None else [group.create_task(pushing, name="push-metrics")]
         return [
+            *pushed,
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),

@@ -143,6 +143,12 @@ METRICS: Final = {
             "What the store is, and whether it outlives its process.",
         ),
         Spec(
+            "shadowdiff_otlp_spans_total",
+            "counter",
+            ("outcome",),
+            "Spans of comparisons, by what became of them on the way to the collector.",
+        ),
+        Spec(
             "shadowdiff_config_last_reload_successful",
             "gauge",
             (),
@@ -202,8 +208,9 @@ class Sources:
     mirrored: target → disposition → n. recorded: (target, side) → disposition → n. comparisons: (target, route,
     result) → n. differences: (target, route, kind) → n. candidate_failures: (target, reason) → n. shed: (target,
     reason) → n. response_seconds: (target, route, side). pairing_delay_seconds: target. ledgers: target.
-    thresholds: (target, threshold). A ledger's `received` and `in_flight` may stand
-    in a row of dispositions: they are left out, being a sum and a gauge.
+    thresholds: (target, threshold). spans: outcome → n, empty where none are made.
+    A ledger's `received` and `in_flight` may stand in a row of dispositions: they are left out, being a sum and a
+    gauge.
     """
 
     mirrored: Callable[[], Mapping[str, Mapping[str, int]]]
@@ -218,6 +225,7 @@ class Sources:
     ledgers: Callable[[], Mapping[str, LedgerFigures]]
     thresholds: Callable[[], Mapping[tuple[str, str], float]]
     config_reload: Callable[[], ReloadState]
+    spans: Callable[[], Mapping[str, int]] = dict
 
 
 Series = tuple[tuple[str, ...], float]
@@ -282,6 +290,7 @@ class StageCollector(Collector):
                 ],
                 "shadowdiff_store_up": [((), float(store.up))],
                 "shadowdiff_store_info": [((store.backend, store.version, str(store.durable).lower()), 1)],
+                "shadowdiff_otlp_spans_total": [((outcome,), n) for outcome, n in s.spans().items()],
                 "shadowdiff_config_last_reload_successful": [((), float(reload.successful))],
                 "shadowdiff_config_last_reload_timestamp_seconds": [((), reload.at_s)],
                 "shadowdiff_build_info": [((__version__, platform.python_version()), 1)],
@@ -303,11 +312,15 @@ class Exposition:
         self.registry.register(self._stages)
         self.registry.register(self._process)
 
+    def take(self) -> Collector:
+        """Copy all figures of this moment; call it on the event loop, and read it anywhere."""
+        return _Together((self._stages.take(), self._process))
+
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return the text of one scrape and its content type: OpenMetrics where `accept` asks for it."""
-        taken = self._stages.take()
+        taken = self.take()
         encode, content_type = _encoder(accept)
-        return await asyncio.to_thread(encode, _Together((taken, self._process))), content_type
+        return await asyncio.to_thread(encode, taken), content_type
 
 
 class _Together(Collector):

@@ -15,6 +15,7 @@ from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Comparison, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing import Claim, Codec, Judged, UndecodableError, ledger_write
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
+from shadowdiff.telemetry.context import log_fields
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,12 @@ class Judgement:
 def incomparable(reason: str) -> Comparison:
     """Return a result that says nothing but why nothing can be said."""
     return Comparison(result=Result.INCOMPARABLE, reason=reason)
+
+
+def said_of(pair: Pair) -> dict[str, str]:
+    """Return what a log line about one pair says of it: where it belongs, and the trace that it is found by."""
+    found = log_fields(pair.candidate.request_headers, pair.primary.request_headers)
+    return {"target": pair.target, "route": pair.route, **found}
 
 
 def _unread(claim: Claim) -> Pair:
@@ -112,7 +119,7 @@ class Judge:
         try:
             comparison = compare(pair, lens.compiled(now_s), self._limits)
         except Exception:  # the worker's outer edge: one pair must not stop the others
-            log.exception("comparing a pair failed", extra={"target": pair.target, "route": pair.route})
+            log.exception("comparing a pair failed", extra=said_of(pair))
             comparison = incomparable("comparison_failed")
         return Judgement(claim, pair, comparison)
 

@@ -20,14 +20,17 @@ from shadowdiff.worker.judge import Judgement
 from shadowdiff.worker.pool import is_large
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shadowdiff.compare import Limits
+    from shadowdiff.model import Comparison, Pair
     from shadowdiff.pairing import Claim, Claimer
     from shadowdiff.store import Store
     from shadowdiff.worker.judge import Judge
     from shadowdiff.worker.pool import ComparisonPool
     from shadowdiff.worker.tally import Tally
+
+    Trace = Callable[[Pair, Comparison, int], None]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,9 @@ class Worker:
         limits: Limits,
         tally: Tally,
         claim_idle_s: float,
+        trace: Trace | None = None,
     ) -> None:
+        self._trace = trace
         self._store = store
         self._shard = shard
         self._claimer = claimer
@@ -203,3 +208,5 @@ class Worker:
         for judgement, acknowledged in zip(judgements, mine, strict=True):
             if acknowledged:
                 self._tally.add(judgement.pair, judgement.comparison, judgement.claim.delay_s)
+                if self._trace is not None:
+                    self._trace(judgement.pair, judgement.comparison, time.time_ns())

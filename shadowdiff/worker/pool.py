@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from shadowdiff.compare import Limits, compare
 from shadowdiff.rules import compile_rules
 from shadowdiff.store import said
-from shadowdiff.worker.judge import incomparable
+from shadowdiff.worker.judge import incomparable, said_of
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -69,10 +69,10 @@ class _Comparer:
             if link.poll(time_s):
                 return cast("Comparison", link.recv())
         except (EOFError, OSError) as error:
-            log.warning("a comparing process ended", extra={"error": said(error), "route": job[0].route})
+            log.warning("a comparing process ended", extra={"error": said(error), **said_of(job[0])})
             self.kill()
             return incomparable("comparison_crashed")
-        log.warning("a comparison took too long", extra={"limit_s": time_s, "route": job[0].route})
+        log.warning("a comparison took too long", extra={"limit_s": time_s, **said_of(job[0])})
         self.kill()
         return incomparable("comparison_timed_out")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shadowdiff.model import Failure, Result, Side
+from shadowdiff.telemetry.context import trace_of
 from shadowdiff.telemetry.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class Tally:
                 self.differences[place] = self.differences.get(place, 0) + 1
         if pair.candidate.failure is not None or pair.candidate.status >= SERVER_ERROR:
             self.candidate_failures[target, pair.candidate.failure or STATUS_5XX] += 1
-        self._time(target, route, pair.primary)
-        self._time(target, route, pair.candidate)
+        trace = trace_of(pair.candidate.request_headers, pair.primary.request_headers)
+        trace_id = "" if trace is None or trace.sampled is False else trace.trace_id
+        self._time(target, route, pair.primary, trace_id)
+        self._time(target, route, pair.candidate, trace_id)
         self.pairing_delay_seconds[target].observe(delay_s)
 
     def _route(self, target: str, route: str) -> str:
@@ -70,6 +73,7 @@ class Tally:
             self.response_seconds.setdefault((target, route, side), Histogram())
         return route
 
-    def _time(self, target: str, route: str, observation: Observation) -> None:
+    def _time(self, target: str, route: str, observation: Observation, trace_id: str) -> None:
         if observation.duration_ms >= 0:
-            self.response_seconds[target, route, observation.side].observe(observation.duration_ms / 1000)
+            histogram = self.response_seconds[target, route, observation.side]
+            histogram.observe(observation.duration_ms / 1000, trace_id)

@@ -82,6 +82,16 @@ def test_what_is_observed_is_what_v1_answered(port: RealPort, keep: Any) -> None
     assert seen.duration_ms >= 0
 
 
+def test_the_requests_trace_is_told_and_no_other_header_of_it(port: RealPort, keep: Any) -> None:
+    """From these v1's part of the trace is found; a cookie never leaves."""
+    wrapped = keep(WsgiMiddleware(app, url=port.url))
+    b3 = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"
+    serve_wsgi(wrapped, environ(HTTP_B3=b3, HTTP_COOKIE="session=1", HTTP_AUTHORIZATION="Bearer x"))
+    assert wrapped.recorder.flush(10)
+    (seen,) = port.observed
+    assert ((b"b3", b3.encode()),) == seen.request_headers
+
+
 def test_a_cut_body_is_observed_as_truncated(port: RealPort, keep: Any) -> None:
     """The service learns the true size, and so never compares a part."""
     wrapped = keep(WsgiMiddleware(app, url=port.url, max_body_bytes=100))

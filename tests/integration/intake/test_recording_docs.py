@@ -66,7 +66,7 @@ def test_the_page_names_every_header_and_field() -> None:
     """Nothing is read that the table does not hold, and it holds nothing that is not read."""
     rows = re.findall(r"^\| `x-shadowdiff-([a-z-]+?)(?:-NAME)?` \| `([a-z_]+)` \|", DOCUMENT, re.MULTILINE)
     read = {name.removeprefix(record_form.PREFIX).decode() for name in record_form._FIELDS}  # pyright: ignore[reportPrivateUsage]
-    assert read | {"h", "trailer"} == {header for header, _ in rows}
+    assert read | {"h", "q", "trailer"} == {header for header, _ in rows}
     fields = {field.name for field in msgspec.structs.fields(record_form.Line)}
     assert fields == {field for _, field in rows} | {"body_base64"}
 

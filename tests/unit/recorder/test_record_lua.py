@@ -138,6 +138,18 @@ def test_ids_are_found_as_the_service_finds_them() -> None:
             assert expected == note(name, value, b"/x", b"x-other")[:2]
 
 
+def test_the_trace_of_a_request_is_noted_and_nothing_else_of_its_headers() -> None:
+    """As they came, for the service to read; one that is too long is none."""
+    give = b'notes["id"], notes["id-source"]'
+    told = REQUEST.replace(give, b'notes["q-" .. name], notes["q-" .. other]').replace(
+        b"[name]", b'["x-diff-id"] = "i", [name]'
+    )
+    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + told)
+    assert (b"t", None, None) == note(b"traceparent", b"t", b"/x", b"cookie")
+    assert (b"s", b"z", None) == note(b"x-b3-spanid", b"s", b"/x", b"b3")
+    assert (None, b"z", None) == note(b"traceparent", b"t" * 257, b"/x", b"x-b3-flags")
+
+
 def test_an_error_in_the_filter_is_a_line_in_the_log() -> None:
     """What fails inside is caught there."""
     script = (

@@ -48,5 +48,6 @@ class Stages:
             store=lambda: StoreState(up=self.store_up, backend="redis", version="7.0.15", durable=True),
             ledgers=lambda: self.ledgers,
             thresholds=lambda: {("shop", "max_mismatch_ratio"): 0.001},
+            spans=lambda: {"exported": 3, "failed": 0, "dropped": 0},
             config_reload=lambda: ReloadState(successful=True, at_s=1_790_000_000.0),
         )
