@@ -810,7 +810,7 @@ class _Exchange:
             self._no_room = True
             return None
         attempt = _first(self._request_headers, b"x-envoy-attempt-count")
-        facts = {
+        facts: dict[str, Any] = {
             "id": self._id,
             "id_source": self._id_source,
             "method": self._method,

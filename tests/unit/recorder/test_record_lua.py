@@ -142,7 +142,7 @@ def test_the_trace_of_a_request_is_noted_and_nothing_else_of_its_headers() -> No
     """As they came, for the service to read; one that is too long is none."""
     give = b'notes["id"], notes["id-source"]'
     told = REQUEST.replace(give, b'notes["q-" .. name], notes["q-" .. other]').replace(
-        b"[name]", b'["x-diff-id"] = "i", [name]'
+        b"[name] = value", b'["x-diff-id"] = "i", [name] = value'
     )
     note = lua.LuaRuntime(encoding=None).execute(SCRIPT + told)
     assert (b"t", None, None) == note(b"traceparent", b"t", b"/x", b"cookie")
