@@ -16,6 +16,7 @@ from shadowdiff.config.values import (
     StoreConfig,
     TargetConfig,
     TelemetryConfig,
+    WebConfig,
 )
 from shadowdiff.model import Candidate, Control, Gate, Target
 
@@ -64,6 +65,7 @@ def build(
             fingerprints=limits.fingerprints,
         ),
         samples=SamplesConfig(keep=root.samples.keep, max_age_s=root.samples.max_age, body_bytes=root.samples.body),
+        web=WebConfig(trace_url=root.web.trace_url),
         log=LogConfig(format=root.log.format, level=root.log.level),
         telemetry=_telemetry(root.telemetry),
         drain_s=root.drain,

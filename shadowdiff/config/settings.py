@@ -198,6 +198,22 @@ class Samples(Settings):
     body: Size = Field(default=64 << 10, description="Bytes kept of each body in a sample.")
 
 
+def _trace_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s{}]+\{trace_id\}[^\s{}]*", value):
+        raise ValueError("write http:// or https://, and {trace_id} once where the id belongs")
+    return value
+
+
+class Web(Settings):
+    """The pages."""
+
+    trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(
+        default=None,
+        description="Where traces are shown, with {trace_id} in the place of the id, such as "
+        "https://jaeger.example/trace/{trace_id}.",
+    )
+
+
 class Log(Settings):
     """What is written to standard error."""
 
@@ -289,6 +305,7 @@ class Root(Settings):
     listen: Listen = Field(default=Listen(), description="Addresses and ports.")
     limits: Limits = Field(default=Limits(), description="The bounds.")
     samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
+    web: Web = Field(default=Web(), description="The pages.")
     log: Log = Field(default=Log(), description="What is written to standard error.")
     telemetry: Telemetry = Field(default=Telemetry(), description="What is pushed to an OpenTelemetry collector.")
     drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")

@@ -87,6 +87,12 @@ class SamplesConfig(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int
 
 
+class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where traces are shown, with `{trace_id}` in the place of the id."""
+
+    trace_url: str | None = None
+
+
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -124,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: ListenConfig
     limits: LimitsConfig
     samples: SamplesConfig
+    web: WebConfig = WebConfig()
     log: LogConfig
     telemetry: TelemetryConfig
     drain_s: float

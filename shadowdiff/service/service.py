@@ -313,6 +313,7 @@ class Service:
             remarks=self._remarks,
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
+            trace_url=self.config.web.trace_url,
             sample_ttl_s=int(self.config.samples.max_age_s),
             hosts=LOOPBACK_NAMES if self._ports.web.is_loopback else (),
             version=__version__,

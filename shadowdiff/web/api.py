@@ -16,6 +16,7 @@ from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
 from shadowdiff.web.doctor import OPERATION as DOCTOR
+from shadowdiff.web.export import EXPORT
 from shadowdiff.web.fingerprints import FINGERPRINTS
 from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
@@ -213,5 +214,6 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter(name="id", description="the sample's id", where="path", required=True),),
         refuses={404: "No such sample, or no longer"},
     ),
+    EXPORT,
     DOCTOR,
 )

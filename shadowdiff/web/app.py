@@ -17,10 +17,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from shadowdiff.web.api import OPERATIONS
+from shadowdiff.web.layout import Layout
 from shadowdiff.web.openapi import document
 from shadowdiff.web.operation import PREFIX, Refusal, answer
 from shadowdiff.web.pages import Pages
 from shadowdiff.web.rules_page import RulePages
+from shadowdiff.web.sample_page import SamplePage
 from shadowdiff.web.security import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ NOT_FOUND: Final = 404
 
 def create_web(state: WebState) -> Starlette:
     """Return the application of the web port."""
-    pages = Pages(state)
+    layout = Layout(state)
 
     async def openapi(_request: Request) -> Response:
         return answer(document(OPERATIONS, state.version))
@@ -43,12 +45,13 @@ def create_web(state: WebState) -> Starlette:
         status, line = _told(request, error)
         if request.url.path.startswith(PREFIX):
             return answer(Refusal(line), status)
-        return await pages.error(status, line)
+        return await layout.error(status, line)
 
     return Starlette(
         routes=[
-            *pages.routes(),
-            *RulePages(state, pages.html).routes(),
+            *Pages(state, layout).routes(),
+            *SamplePage(state, layout).routes(),
+            *RulePages(state, layout.html).routes(),
             *(operation.route(state) for operation in OPERATIONS),
             Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
         ],

@@ -2,16 +2,22 @@
 
 In: JSON text, whole or cut short.  Out: lines, each with its depth, text and normalized path; None where it is no JSON.
 Holds: every scalar as the side wrote it (`1.0` stays `1.0`); duplicate keys stay; depth and lines are bounded.
-A second text can be written in the first one's order of keys, so that a new order alone changes no line.
+A second text can be written in the first one's order of keys, and its unordered arrays in the first one's order of
+elements (what is left over beside what is most like it), so that a new order alone changes no line.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+
+from shadowdiff.compare import by_likeness
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAX_DEPTH: Final = 100
 _TOKEN: Final = re.compile(r'\s*("[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]:,]|[^\s{}\[\]:,"]+)', re.DOTALL)
@@ -51,10 +57,13 @@ def read(text: str) -> Node | None:
         return None
 
 
-def lines(node: Node, like: Node | None = None) -> list[Line]:
-    """Return a value's lines, its objects in the order of keys of `like` where that has them."""
+def lines(node: Node, like: Node | None = None, unordered: Collection[str] = ()) -> list[Line]:
+    """Return a value's lines, its objects in the order of keys of `like` where that has them.
+
+    unordered: the paths of arrays whose elements stand in the order of `like` as well.
+    """
     written: list[Line] = []
-    _write(written, node, like, _Place("", "$", 0))
+    _Writer(written, frozenset(unordered)).write(node, like, _Place("", "$", 0))
     return written
 
 
@@ -65,9 +74,9 @@ class _Place(NamedTuple):
     path: str
     depth: int
 
-    def below(self, node: Node, at: int) -> _Place:
+    def below(self, node: Node, at: int, said: int) -> _Place:
         key = node.keys[at] if node.opens == "{" else ""
-        step = f"['{_name(key)}']" if key else f"[{at}]"
+        step = f"['{_name(key)}']" if key else f"[{said}]"
         return _Place(f"{key}: " if key else "", self.path + step, self.depth + 1)
 
     def line(self, text: str) -> Line:
@@ -120,20 +129,81 @@ def _finished(root: Node, unclosed: list[Node]) -> Node:
     return root.values[0]
 
 
-def _write(written: list[Line], node: Node, like: Node | None, place: _Place) -> None:
+class _Member(NamedTuple):
+    """A member to write: where it stands, which number its path says, and what it is written like."""
+
+    at: int
+    said: int
+    like: Node | None
+
+
+class _Writer:
+    """Writes values as lines; `unordered` are the paths of arrays whose order means nothing."""
+
+    def __init__(self, written: list[Line], unordered: frozenset[str]) -> None:
+        self._written = written
+        self._unordered = unordered
+
+    def write(self, node: Node, like: Node | None, place: _Place) -> None:
+        """Write a value and all below it."""
+        written = self._written
+        if not node.opens:
+            written.append(place.line(place.before + node.scalar))
+            return
+        closes = _CLOSES[node.opens]
+        if not node.values and not node.cut:
+            written.append(place.line(place.before + node.opens + closes))
+            return
+        written.append(place.line(place.before + node.opens))
+        for at, said, alike in self._members(node, like, place.path):
+            self.write(node.values[at], alike, place.below(node, at, said))
+            written[-1] = written[-1]._replace(comma=True)
+        written[-1] = written[-1]._replace(comma=False)
+        written.append(place.line("…" if node.cut else closes))
+
+    def _members(self, node: Node, like: Node | None, path: str) -> list[_Member]:
+        if path in self._unordered and node.opens == "[" and like is not None and like.opens == "[":
+            return _nearest(node, like)
+        return [_Member(at, at, _member(node, like, at)) for at in _order(node, like)]
+
+
+def _nearest(node: Node, like: Node) -> list[_Member]:
+    """Return an array's elements in the order of those that they equal, or are most like; the others last.
+
+    Each says the number of its partner, as comparisons do; one without a partner its own.
+    """
+    there: dict[str, list[int]] = {}
+    for at, value in enumerate(like.values):
+        there.setdefault(_text(value), []).append(at)
+    partner: dict[int, int] = {}
+    for at, value in enumerate(node.values):
+        places = there.get(_text(value))
+        if places:
+            partner[at] = places.pop(0)
+    ours = [at for at in range(len(node.values)) if at not in partner]
+    theirs = sorted(at for places in there.values() for at in places)
+    alike = by_likeness([_plain(like.values[at]) for at in theirs], [_plain(node.values[at]) for at in ours])
+    partner |= {ours[at]: theirs[their] for their, at in alike}
+    paired = sorted(partner, key=lambda at: partner[at])
+    alone = [_Member(at, at, None) for at in ours if at not in partner]
+    return [*(_Member(at, partner[at], like.values[partner[at]]) for at in paired), *alone]
+
+
+def _text(node: Node) -> str:
+    """Return a value as text that two values share where they are equal, whatever the order of their keys."""
     if not node.opens:
-        written.append(place.line(place.before + node.scalar))
-        return
-    closes = _CLOSES[node.opens]
-    if not node.values and not node.cut:
-        written.append(place.line(place.before + node.opens + closes))
-        return
-    written.append(place.line(place.before + node.opens))
-    for at in _order(node, like):
-        _write(written, node.values[at], _member(node, like, at), place.below(node, at))
-        written[-1] = written[-1]._replace(comma=True)
-    written[-1] = written[-1]._replace(comma=False)
-    written.append(place.line("…" if node.cut else closes))
+        return node.scalar
+    inner = [_text(value) for value in node.values]
+    if node.opens == "{":
+        inner = sorted(f"{key}:{value}" for key, value in zip(node.keys, inner, strict=True))
+    return node.opens + ",".join(inner) + ("…" if node.cut else "")
+
+
+def _plain(node: Node) -> Any:
+    """Return a value for a comparison of likeness: scalars as they are written."""
+    if node.opens == "{":
+        return {key: _text(value) for key, value in zip(node.keys, node.values, strict=True)}
+    return [_text(value) for value in node.values] if node.opens else node.scalar
 
 
 def _order(node: Node, like: Node | None) -> list[int]:

@@ -97,4 +97,4 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _name(kind: Any) -> str:
-    return kind.__name__
+    return getattr(kind, "__name__", str(kind))

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from shadowdiff.model import Kind
 from shadowdiff.web import json_lines
 from shadowdiff.web.json_lines import Line
 
@@ -29,6 +30,12 @@ _FOLD_FROM: Final = 4
 ONE_SIDED: Final = 8
 """Rows shown of a stretch that only one side has, before the rest is folded."""
 _INDEX: Final = re.compile(r"\[\d+\]")
+_LEAST_WORDS: Final = 5
+_MOST_WORK: Final = 200_000
+"""Products of words of one page. What goes beyond is marked from its first change to its last, since telling each
+change apart takes quadratic time."""
+_ALIKE: Final = 0.5
+"""Texts that share less are marked as a whole: a patchwork of chance words says nothing."""
 _WORD: Final = re.compile(r"-?\d+(?:\.\d+)?|\w+|\s+|.", re.DOTALL)
 
 
@@ -90,17 +97,21 @@ NOTHING: Final = Cell(0, 0, ())
 
 def side_by_side(primary: Body, candidate: Body, differences: Sequence[Difference]) -> SideBySide:
     """Return two bodies as rows."""
-    left, right, reordered = _lines(primary, candidate)
+    unordered = [found.path for found in differences if found.kind is Kind.ORDER and found.rule is not None]
+    left, right, reordered = _lines(primary, candidate, unordered)
     cut = max(len(left), len(right)) > MAX_LINES
-    rows = _rows(left[:MAX_LINES], right[:MAX_LINES], _Rules(differences))
+    rows = _rows(left[:MAX_LINES], right[:MAX_LINES], _Ink(differences))
     return SideBySide(_fold(rows), cut=cut, reordered=reordered)
 
 
-def _lines(primary: Body, candidate: Body) -> tuple[list[Line], list[Line], bool]:
-    """Return both bodies' lines: JSON over lines in the primary's order of keys, other text as it is."""
+def _lines(primary: Body, candidate: Body, unordered: Sequence[str]) -> tuple[list[Line], list[Line], bool]:
+    """Return both bodies' lines: JSON over lines in the primary's order of keys, other text as it is.
+
+    unordered: arrays whose elements are written in the primary's order, too.
+    """
     left, right = _value(primary), _value(candidate)
     own = _plain(candidate.text) if right is None else json_lines.lines(right)
-    ordered = own if right is None else json_lines.lines(right, like=left)
+    ordered = own if right is None else json_lines.lines(right, left, unordered)
     return _plain(primary.text) if left is None else json_lines.lines(left), ordered, ordered != own
 
 
@@ -114,10 +125,14 @@ def _plain(text: str) -> list[Line]:
     return [Line(0, line, "text") for line in text.splitlines()]
 
 
-class _Rules:
-    """Which paths rules cover, and which count: a line is dimmed where only the former apply."""
+class _Ink:
+    """How lines that differ are drawn: which paths rules cover, and which count; what is marked within them.
+
+    A line is dimmed where only covered paths apply.
+    """
 
     def __init__(self, differences: Sequence[Difference]) -> None:
+        self.marker = _Marker()
         self._covered = [found.path for found in differences if found.rule is not None]
         self._counted = [found.path for found in differences if found.rule is None]
 
@@ -130,7 +145,7 @@ def _under(path: str, roots: list[str]) -> bool:
     return any(path == root or (path.startswith(root) and path[len(root)] == "[") for root in roots)
 
 
-def _rows(left: list[Line], right: list[Line], rules: _Rules) -> list[Row]:
+def _rows(left: list[Line], right: list[Line], ink: _Ink) -> list[Row]:
     # With autojunk, lines that repeat often anchor nothing: it keeps hostile bodies from taking quadratic time.
     left_keys, right_keys = [_alike(line) for line in left], [_alike(line) for line in right]
     rows: list[Row] = []
@@ -138,7 +153,7 @@ def _rows(left: list[Line], right: list[Line], rules: _Rules) -> list[Row]:
         if tag == "equal":
             rows.extend(_equal(left[a], a, right[b], b) for a, b in zip(range(a0, a1), range(b0, b1), strict=True))
         else:
-            rows.extend(_differing(left, range(a0, a1), right, range(b0, b1), rules))
+            rows.extend(_differing(left, range(a0, a1), right, range(b0, b1), ink))
     return rows
 
 
@@ -151,15 +166,15 @@ def _equal(left: Line, a: int, right: Line, b: int) -> Row:
     return Row("equal", _alone(left, a), _alone(right, b))
 
 
-def _differing(left: list[Line], a: range, right: list[Line], b: range, rules: _Rules) -> list[Row]:
+def _differing(left: list[Line], a: range, right: list[Line], b: range, ink: _Ink) -> list[Row]:
     """Return the rows of a stretch that differs: lines of one path beside each other, the rest in between."""
     rows: list[Row] = []
     ours, theirs = a.start, b.start
     for at, partner in [*_partners(left, a, right, b), (a.stop, b.stop)]:
         between = zip_longest(range(ours, at), range(theirs, partner))
-        rows.extend(_row(left, x, right, y, rules) for x, y in between)
+        rows.extend(_row(left, x, right, y, ink) for x, y in between)
         if at < a.stop:
-            rows.append(_row(left, at, right, partner, rules))
+            rows.append(_row(left, at, right, partner, ink))
         ours, theirs = at + 1, partner + 1
     return rows
 
@@ -179,16 +194,16 @@ def _partners(left: list[Line], a: range, right: list[Line], b: range) -> list[t
     return partners
 
 
-def _row(left: list[Line], a: int | None, right: list[Line], b: int | None, rules: _Rules) -> Row:
+def _row(left: list[Line], a: int | None, right: list[Line], b: int | None, ink: _Ink) -> Row:
     ours, theirs = None if a is None else left[a], None if b is None else right[b]
-    state = "ignored" if rules.cover(*(line.path for line in (ours, theirs) if line)) else "changed"
+    state = "ignored" if ink.cover(*(line.path for line in (ours, theirs) if line)) else "changed"
     if ours is None or a is None:
         return Row(state, NOTHING, NOTHING if theirs is None or b is None else _alone(theirs, b))
     if theirs is None or b is None:
         return Row(state, _alone(ours, a), NOTHING)
     if ours.path != theirs.path:
         return Row(state, _alone(ours, a), _alone(theirs, b))
-    old, new = _marked(ours.text, theirs.text)
+    old, new = ink.marker.marked(ours.text, theirs.text)
     return Row(state, _cell(ours, a, old), _cell(theirs, b, new))
 
 
@@ -200,19 +215,43 @@ def _cell(line: Line, at: int, pieces: tuple[Piece, ...]) -> Cell:
     return Cell(at + 1, line.depth, (*pieces, Piece(",")) if line.comma else pieces)
 
 
-def _marked(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-    """Return both lines with what lies between their common start and end marked, by whole words and numbers."""
-    a, b = _WORD.findall(old), _WORD.findall(new)
-    start = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    room = min(len(a), len(b)) - start
-    end = next((n for n, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y or n >= room), room)
-    return _pieces(a, start, end), _pieces(b, start, end)
+class _Marker:
+    """Marks what differs within lines: by whole words and numbers, and within a bound on the work of one page."""
+
+    def __init__(self) -> None:
+        self._work = _MOST_WORK
+
+    def marked(self, old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+        """Return both lines in pieces."""
+        a, b = _WORD.findall(old), _WORD.findall(new)
+        start = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        room = min(len(a), len(b)) - start
+        backwards = enumerate(zip(reversed(a), reversed(b), strict=False))
+        end = next((n for n, (x, y) in backwards if x != y or n >= room), room)
+        middle = self._middle(a[start : len(a) - end], b[start : len(b) - end])
+        head, tail = Piece("".join(a[:start])), Piece("".join(a[len(a) - end :]))
+        ours, theirs = (tuple(piece for piece in (head, *pieces, tail) if piece.text) for pieces in middle)
+        return ours, theirs
+
+    def _middle(self, a: list[str], b: list[str]) -> tuple[list[Piece], list[Piece]]:
+        """Return what lies between the first and the last change; within long texts, each change apart."""
+        whole = [Piece("".join(a), changed=True)], [Piece("".join(b), changed=True)]
+        work = len(a) * len(b)
+        if min(len(a), len(b)) < _LEAST_WORDS or work > self._work:
+            return whole
+        self._work -= work
+        matcher = SequenceMatcher(None, a, b, autojunk=False)
+        return _apart(matcher, a, b) if matcher.ratio() >= _ALIKE else whole
 
 
-def _pieces(words: list[str], start: int, end: int) -> tuple[Piece, ...]:
-    stretches = (words[:start], words[start : len(words) - end], words[len(words) - end :])
-    pieces = (Piece("".join(words), changed=at == 1) for at, words in enumerate(stretches))
-    return tuple(piece for piece in pieces if piece.text)
+def _apart(matcher: SequenceMatcher[str], a: list[str], b: list[str]) -> tuple[list[Piece], list[Piece]]:
+    """Return each change apart."""
+    ours: list[Piece] = []
+    theirs: list[Piece] = []
+    for tag, a0, a1, b0, b1 in matcher.get_opcodes():
+        ours.append(Piece("".join(a[a0:a1]), changed=tag != "equal"))
+        theirs.append(Piece("".join(b[b0:b1]), changed=tag != "equal"))
+    return ours, theirs
 
 
 def _fold(rows: list[Row]) -> list[Block]:

@@ -57,6 +57,7 @@ class WebState:
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
+    trace_url: where traces are shown, with `{trace_id}` in the place of the id; None where nothing was said.
     gate_token: what a rollout's hook must bring, where one is configured.
     hosts: names that a request may ask for, () for any; a port bound to loopback is asked under loopback's names
         alone, so that no web page elsewhere can read it by pointing its own name here.
@@ -75,6 +76,7 @@ class WebState:
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
+    trace_url: str | None = None
     gate_token: str | None = None
     hosts: tuple[str, ...] = ()
     version: str = ""

@@ -114,8 +114,8 @@ def _configured(view: TargetView) -> Configured:
     target = view.target
     return Configured(
         hosts=target.hosts,
-        candidate=_without_credentials(target.candidate.url),
-        control=_without_credentials(target.control.url) if target.control else None,
+        candidate=without_credentials(target.candidate.url),
+        control=without_credentials(target.control.url) if target.control else None,
         sample=target.sample,
         methods=target.methods,
         routes=target.routes,
@@ -123,6 +123,7 @@ def _configured(view: TargetView) -> Configured:
     )
 
 
-def _without_credentials(url: str) -> str:
+def without_credentials(url: str) -> str:
+    """Return an address without the user and password that it may hold."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

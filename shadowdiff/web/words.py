@@ -155,6 +155,11 @@ def moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def iso(at_ms: int) -> str:
+    """Return a time as a machine reads it: `2026-03-01T10:00:00Z`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _quoted(value: str | None) -> str:
     """Return a value as a sentence quotes it: of an object or array only the start, since bodies show the rest."""
     return cut(value, NESTED_CHARS if (value or "").startswith(("{", "[")) else VALUE_CHARS)
