@@ -7,10 +7,10 @@ Holds: without `telemetry.otlp` nothing of OpenTelemetry is imported, and a pair
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import TYPE_CHECKING
 
 from shadowdiff import __version__
+from shadowdiff.report import print_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 STOP_S = 2.0
 """How long a stop waits for the collector to take what is held."""
-_FINGERPRINT_BYTES = 8
 
 
 class Exporting:
@@ -42,7 +41,7 @@ class Exporting:
                 resource=_resource(process),
                 sample=settings.sample,
                 queue=settings.queue,
-                fingerprint=fingerprint,
+                fingerprint=_fingerprint,
             )
 
     @property
@@ -72,10 +71,10 @@ class Exporting:
             await asyncio.to_thread(self._traces.stop, STOP_S)
 
 
-def fingerprint(pair: Pair, comparison: Comparison) -> str:
-    """Return a name of the fault, equal for equal faults: a digest of the route and of every path and kind."""
-    places = sorted({(one.pattern, str(one.kind)) for one in comparison.differences if one.rule is None})
-    return hashlib.blake2b(repr((pair.route, places)).encode(), digest_size=_FINGERPRINT_BYTES).hexdigest()
+def _fingerprint(pair: Pair, comparison: Comparison) -> str:
+    """Return the id under which pages and API tell of the fault; empty where nothing differs."""
+    found = print_of(pair, comparison)
+    return "" if found is None else found.id
 
 
 def _resource(process: str) -> Resource:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from shadowdiff.worker import Tally
 
 
+TOP = 10
+"""Paths that a target shows as series of their own."""
+
+
 def snapshot(books: Books) -> dict[str, dict[str, int]]:
     """Return what the store does not know yet of the intake: cumulative counts by target and dotted field.
 
@@ -70,6 +74,7 @@ def ledger_figures(ledger: Ledger, verdict: Verdict | None = None) -> LedgerFigu
         coverage_ratio=ledger["coverage"]["ratio"] if ledger["coverage"]["eligible"] else None,
         mismatch_ratio=ratio,
         verdict=None if verdict is None else str(verdict.verdict),
+        top={(one.route, one.path, str(one.kind)): one.count for one in verdict.top[:TOP]} if verdict else {},
     )
 
 

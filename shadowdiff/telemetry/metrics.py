@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -118,6 +118,12 @@ METRICS: Final = {
             "1 for the verdict of now, as the API gives it, and 0 for the other two." + _EVERY_POD,
         ),
         Spec(
+            "shadowdiff_top_differences",
+            "gauge",
+            ("target", "route", "path", "kind"),
+            "The paths that differ most in the current epoch, at most 10 a target, with their counts." + _EVERY_POD,
+        ),
+        Spec(
             "shadowdiff_gate_threshold",
             "gauge",
             ("target", "threshold"),
@@ -183,7 +189,7 @@ class LedgerFigures:
     orphans: by the side that was missing. buffered: by the side that waits.
     coverage_ratio: None where nothing was eligible yet. mismatch_ratio: by bound (`point`, `lower`, `upper`),
     empty where nothing was compared yet: a ratio of nothing is no sample, and never 0.
-    verdict: of now; None where it was not read yet.
+    verdict: of now; None where it was not read yet. top: (route, path, kind) → n.
     """
 
     orphans: Mapping[str, int]
@@ -191,6 +197,7 @@ class LedgerFigures:
     coverage_ratio: float | None
     mismatch_ratio: Mapping[str, float]
     verdict: str | None = None
+    top: Mapping[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +289,9 @@ class StageCollector(Collector):
                     for t, f in ledgers.items()
                     if f.verdict is not None
                     for verdict in VERDICTS
+                ],
+                "shadowdiff_top_differences": [
+                    ((t, *place), n) for t, f in ledgers.items() for place, n in f.top.items()
                 ],
                 "shadowdiff_gate_threshold": list(s.thresholds().items()),
                 "shadowdiff_candidate_failures_total": list(s.candidate_failures.items()),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import urllib.request
 from typing import TYPE_CHECKING
 
+from tests.conftest import needs_tool
 from tests.integration.service.conftest import Metrics, World, metrics_of, serving, settings, target
 from tests.integration.service.scripts import echoes_the_path, v2
 
@@ -36,6 +40,15 @@ async def _run(world: World) -> None:
     assert await world.mesh.mirror("looped", headers={"x-shadowdiff": "1"}) == 202
 
 
+def promtool_says(world: World) -> str:
+    """Return what Prometheus' own linter finds in a scrape."""
+    promtool = needs_tool("promtool")
+    with urllib.request.urlopen(world.service.url("metrics", "/metrics"), timeout=10) as answer:
+        text = answer.read()
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    return (checked.stdout + checked.stderr).decode() or ("" if checked.returncode == 0 else "failed")
+
+
 async def test_metrics_equal_the_ledger(redis_server: RedisServer, tmp_path: Path) -> None:
     """Comparisons by result, mirrored requests and records by disposition are the ledger's figures."""
     config = settings(redis_server.url, store={"prefix": "metrics"})
@@ -45,6 +58,8 @@ async def test_metrics_equal_the_ledger(redis_server: RedisServer, tmp_path: Pat
             await _run(world)
             books = await world.until(pairs__ready=34, mirrored__received=37, recorded__received=36)
             metrics = await metrics_of(world.service)
+            complaints = await asyncio.to_thread(promtool_says, world)
+    assert complaints == ""
     assert {name: books["pairs"][name] for name in RESULTS} == {
         name: total(metrics, "shadowdiff_comparisons_total", target="shop", result=name) for name in RESULTS
     }

@@ -26,6 +26,7 @@ class Stages:
                 coverage_ratio=0.97,
                 mismatch_ratio={"point": 0.01, "lower": 0.005, "upper": 0.02},
                 verdict="fail",
+                top={(ROUTE, "$['price']", "value"): 7},
             ),
             "quiet": LedgerFigures(orphans={}, buffered={}, coverage_ratio=None, mismatch_ratio={}),
         }
