@@ -15,19 +15,15 @@ RawHeaders = list[tuple[bytes, bytes]]
 MARK = b"x-shadowdiff"
 BAGGAGE = b"baggage"
 BAGGAGE_KEY = b"shadowdiff"
-BAGGAGE_MEMBER = "shadowdiff=1"
+BAGGAGE_MEMBER = b"shadowdiff=1"
 
 _WITHHELD = frozenset({
-    "connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding",
-    "upgrade", "http2-settings", "expect", "content-length", "host",
-    "x-diff-id", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "x-shadowdiff", "baggage",
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding",
+    b"upgrade", b"http2-settings", b"expect", b"content-length", b"host",
+    b"x-diff-id", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-attempt-count", b"x-shadowdiff", b"baggage",
 })  # fmt: skip
 _DECIDING = frozenset({b"host", MARK, BAGGAGE, b"upgrade"})
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
-
-_REMEMBERED_NAMES = 2048
-_names: dict[bytes, str] = {}
-"""Raw name to its text; empty where the field is withheld. Only a cache: bounded, and derived from its key."""
 
 
 class Marks(NamedTuple):
@@ -60,41 +56,22 @@ def has_member(baggage: bytes) -> bool:
     return any(member.partition(b"=")[0].strip() == BAGGAGE_KEY for member in baggage.split(b","))
 
 
-def forwarded(headers: RawHeaders) -> list[tuple[str, str]]:
+def forwarded(headers: RawHeaders) -> RawHeaders:
     """Return the fields to send on, with the mark and the baggage member added; Host is the caller's."""
-    sent: list[tuple[str, str]] = []
+    sent: RawHeaders = []
     baggage = listed = b""
-    for name, value in headers:
-        text = _names.get(name)
-        if text is None:
-            text = _learn(name)
-        if text:
-            sent.append((text, _decoded(value)))
+    for field in headers:
+        name, value = field
+        if name not in _WITHHELD:
+            sent.append(field)
         elif name == b"connection":
             if value not in _USUAL_CONNECTION:
                 listed = listed + b"," + value if listed else value
         elif name == BAGGAGE:
             baggage = baggage + b"," + value if baggage else value
     if listed:
-        hop_by_hop = {token.strip().lower() for token in listed.decode("latin-1").split(",")}
+        hop_by_hop = {token.strip().lower() for token in listed.split(b",")}
         sent = [field for field in sent if field[0] not in hop_by_hop]
-    sent.append(("x-shadowdiff", "1"))
-    sent.append(("baggage", f"{_decoded(baggage)},{BAGGAGE_MEMBER}" if baggage else BAGGAGE_MEMBER))
+    sent.append((MARK, b"1"))
+    sent.append((BAGGAGE, b"%b,%b" % (baggage, BAGGAGE_MEMBER) if baggage else BAGGAGE_MEMBER))
     return sent
-
-
-def _decoded(value: bytes) -> str:
-    # The client encodes as UTF-8: what is UTF-8 arrives unchanged, and Latin-1 arrives as the same characters.
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _learn(name: bytes) -> str:
-    text = name.decode("latin-1")
-    if text in _WITHHELD:
-        text = ""
-    if len(_names) < _REMEMBERED_NAMES:
-        _names[name] = text
-    return text

@@ -3,26 +3,27 @@
 In: a mirrored request and a destination.  Out: always an observation, with its failure where there is one.
 Holds: the raw path and query are sent as received; no redirect is followed, nothing decompressed; the whole
 exchange has one deadline and the body a bound. The destination is named by configuration alone.
-A GET that meets a connection which v2 closed in that instant is sent once more, as RFC 9110, section 9.2.2 allows.
+A safe request that meets a connection which v2 closed in that instant is sent once more, as RFC 9110, section 9.2.2
+allows; one that met a new connection is not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
+import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import aiohttp
-from aiohttp import hdrs
-from multidict import CIMultiDict
 from yarl import URL
 
+from shadowdiff.intake.connection import Answer
 from shadowdiff.intake.headers import forwarded
-from shadowdiff.model import Candidate, Control, Failure, Headers, HostPolicy, Observation, Side, Target
+from shadowdiff.intake.pool import ConnectError, Pool
+from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from types import TracebackType
 
     from shadowdiff.intake.mirrored import Mirrored
@@ -30,22 +31,25 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1 << 20
 MAX_REQUEST_BODY_KEPT = 1 << 16
 """A longer request body is sent on, but not kept with the observation."""
-MAX_HEADER_LINE_BYTES = 1 << 16
-IDLE_CONNECTION_S = 1.5
-"""Shorter than what servers commonly allow (2 s and up), so that v2 seldom closes a connection under a POST."""
-DNS_CACHE_S = 10
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+"""A request by these methods says its length even where it is 0. Source: RFC 9110, section 8.6."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one side of a target is asked, with everything that does not change between requests."""
+    """Where one side of a target is asked, with everything that does not change between requests.
+
+    prefix: of the path.  authority: as Host names it.
+    """
 
     target: str
     side: Side
-    base: str
-    authority: str
+    origin: tuple[str, str, int]
+    prefix: bytes
+    authority: bytes
     preserves_host: bool
-    timeout: aiohttp.ClientTimeout
+    timeout_s: float
 
     @classmethod
     def of(cls, target: Target, named: Candidate | Control) -> Self:
@@ -54,80 +58,70 @@ class Destination:
         return cls(
             target=target.name,
             side=Side.CANDIDATE if isinstance(named, Candidate) else Side.CONTROL,
-            base=str(url).rstrip("/"),
-            authority=url.host_port_subcomponent or "",
+            origin=(url.scheme, url.host or "", url.port or 80),
+            prefix=url.raw_path.rstrip("/").encode("ascii"),
+            authority=(url.host_port_subcomponent or "").encode("ascii"),
             preserves_host=target.candidate.host is HostPolicy.PRESERVE,
-            timeout=aiohttp.ClientTimeout(total=named.timeout_s),
+            timeout_s=named.timeout_s,
         )
-
-
-class _PlainRequest(aiohttp.ClientRequest):
-    """Adds no Accept, Accept-Encoding, User-Agent or Content-Type that the user did not send."""
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002
-        self._skip_auto_headers = _NO_AUTOMATIC_HEADERS
-
-    def update_headers(self, headers: object) -> None:
-        # The session made this CIMultiDict for this request alone, and Host is always in it.
-        assert isinstance(headers, CIMultiDict)  # noqa: S101 - what the session promises
-        self.headers = headers
-
-
-_NO_AUTOMATIC_HEADERS: CIMultiDict[None] = CIMultiDict({hdrs.CONTENT_TYPE: None})
 
 
 class Upstream:
     """A pooled client for every candidate and control. Open it with `async with`, on the running loop."""
 
-    __slots__ = ("_loop", "_max_body_bytes", "_now_ms", "_session")
+    __slots__ = ("_context", "_loop", "_max_body_bytes", "_now_ms", "_pools")
 
     def __init__(self, now_ms: Callable[[], int], max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._now_ms = now_ms
         self._max_body_bytes = max_body_bytes
-        self._session: aiohttp.ClientSession
+        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._context: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S, ttl_dns_cache=DNS_CACHE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_PlainRequest,
-            auto_decompress=False,
-            max_line_size=MAX_HEADER_LINE_BYTES,
-            max_field_size=MAX_HEADER_LINE_BYTES,
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        for pool in self._pools.values():
+            pool.close()
 
     async def ask(self, destination: Destination, request: Mirrored) -> Observation:
         """Send the request and return what came of it. Only cancellation raises."""
-        started_s = self._loop.time()
-        answer = _Answer()
+        started_s = time.monotonic()  # uvloop's own clock counts whole milliseconds
+        answer = await self._exchange(destination, request, self._loop.time() + destination.timeout_s)
+        return self._observation(destination, request, answer, (time.monotonic() - started_s) * 1000)
+
+    async def _exchange(self, destination: Destination, request: Mirrored, until_s: float) -> Answer:
+        pool = self._pools.get(destination.origin) or self._pool(destination.origin)
+        head, is_head = head_of(destination, request), request.method == "HEAD"
+        connection = pool.take()
+        if connection is not None:
+            answer = await connection.exchange(head, request.body, until_s, is_head=is_head)
+            if not answer.is_unheard or request.method not in _SAFE:
+                return answer
         try:
-            response = await self._session.request(
-                request.method,
-                URL(destination.base + request.path, encoded=True),
-                headers=_sent_headers(destination, request),
-                data=request.body or None,
-                allow_redirects=False,
-                timeout=destination.timeout,
-            )
-            await answer.read(response, self._max_body_bytes)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            answer.failure = failure_of(error)
-        return self._observation(destination, request, answer, (self._loop.time() - started_s) * 1000)
+            connection = await pool.connect(until_s)
+        except ConnectError as error:
+            return Answer(failure=error.failure)
+        return await connection.exchange(head, request.body, until_s, is_head=is_head)
+
+    def _pool(self, origin: tuple[str, str, int]) -> Pool:
+        scheme, host, port = origin
+        if scheme == "https" and self._context is None:
+            self._context = ssl.create_default_context()
+        context = self._context if scheme == "https" else None
+        pool = self._pools[origin] = Pool(host, port, context, self._max_body_bytes)
+        return pool
 
     def failed(self, destination: Destination, request: Mirrored, failure: Failure) -> Observation:
         """Return the observation of a request that was never sent, and why."""
-        return self._observation(destination, request, _Answer(failure=failure), -1.0)
+        return self._observation(destination, request, Answer(failure=failure), -1.0)
 
     def _observation(
-        self, destination: Destination, request: Mirrored, answer: _Answer, duration_ms: float
+        self, destination: Destination, request: Mirrored, answer: Answer, duration_ms: float
     ) -> Observation:
         body = answer.body
         asked = destination.side is Side.CANDIDATE
@@ -144,6 +138,7 @@ class Upstream:
             headers=answer.headers,
             body=body,
             body_bytes=answer.body_bytes,
+            trailers=answer.trailers,
             duration_ms=duration_ms,
             at_ms=self._now_ms(),
             request_headers=tuple(request.headers) if asked else (),
@@ -151,75 +146,18 @@ class Upstream:
         )
 
 
-@dataclass(slots=True)
-class _Answer:
-    """A response as far as it came. Written while it arrives, so that a failure leaves what was there."""
-
-    status: int = 0
-    headers: Headers = ()
-    body: bytes = b""
-    body_bytes: int = 0
-    failure: Failure | None = None
-
-    async def read(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
-        """Read the body up to the bound; beyond it, drop the connection and note that more was sent."""
-        self.status = response.status
-        self.headers = tuple([(name.lower(), value) for name, value in response.raw_headers])
-        content = response.content
-        try:
-            self.body = content.read_nowait() if content.is_eof() else await content.readany()
-            if not content.at_eof():
-                await self._read_on(response, max_body_bytes)
-        except BaseException:
-            response.close()
-            self.body_bytes = max(response.content_length or 0, len(self.body) + 1)
-            raise
-        self.body_bytes = len(self.body)
-        if self.body_bytes > max_body_bytes:
-            self.body_bytes = max(response.content_length or 0, self.body_bytes)
-            self.body = self.body[:max_body_bytes]
-
-    async def _read_on(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
-        parts, size, content = [self.body], len(self.body), response.content
-        try:
-            while size <= max_body_bytes and not content.at_eof():
-                part = await content.readany()
-                parts.append(part)
-                size += len(part)
-        finally:
-            self.body = b"".join(parts)
-        if size > max_body_bytes:
-            response.close()
-
-
-def _sent_headers(destination: Destination, request: Mirrored) -> CIMultiDict[str]:
-    headers = CIMultiDict(forwarded(request.headers))
+def head_of(destination: Destination, request: Mirrored) -> bytes:
+    """Return the request line and the fields that v2 is to see, as they go on the wire."""
+    fields = forwarded(request.headers)
+    host = request.host.encode("latin-1", "replace")
     if destination.preserves_host:
-        headers["host"] = request.host
+        fields.append((b"host", host))
     else:
-        headers["host"] = destination.authority
-        if "x-forwarded-host" not in headers:  # else v1 saw the outer gateway's, and so shall v2
-            headers["x-forwarded-host"] = request.host
-    return headers
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Name what went wrong in one exchange."""
-    match error:
-        case TimeoutError():
-            return Failure.TIMEOUT
-        case aiohttp.ClientConnectorDNSError():
-            return Failure.UNRESOLVED
-        case aiohttp.ClientConnectorError():
-            return Failure.TIMEOUT if error.os_error.errno == errno.ETIMEDOUT else Failure.REFUSED
-        case aiohttp.ClientPayloadError():
-            return Failure.RESET if _ended_early(error) else Failure.MALFORMED
-        case aiohttp.ServerDisconnectedError() | OSError():
-            return Failure.RESET
-        case _:
-            return Failure.MALFORMED
-
-
-def _ended_early(error: aiohttp.ClientPayloadError) -> bool:
-    cause = error.__cause__
-    return cause is None or isinstance(cause, OSError) or "Not enough data" in str(cause)
+        fields.append((b"host", destination.authority))
+        if all(name != b"x-forwarded-host" for name, _ in fields):  # else v1 saw the outer gateway's, and so shall v2
+            fields.append((b"x-forwarded-host", host))
+    if request.body or request.method in _WITH_CONTENT:
+        fields.append((b"content-length", b"%d" % len(request.body)))
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    line = f"{request.method} {destination.prefix.decode()}{request.path} HTTP/1.1\r\n"
+    return b"".join((line.encode("latin-1"), *lines, b"\r\n"))

@@ -287,6 +287,68 @@ async def test_a_closed_idle_connection_is_not_held_against_v2() -> None:
     assert 3 == len(heard)
 
 
+async def test_a_new_connection_that_ends_unheard_is_no_reason_to_ask_twice() -> None:
+    """v2 took the request and closed: it may have worked on it, so that it is a failure and not sent again."""
+    heard: list[bytes] = []
+    seen = await observed(answering(b"", heard))
+    assert (Failure.RESET, 1) == (seen.failure, len(heard))
+
+
+async def test_connections_are_used_again_after_every_answer_whose_end_is_clear() -> None:
+    """Also after HEAD, whose length speaks of a body that never comes, after chunks, and after an interim answer."""
+    answers = [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", "HEAD", b""),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-sum: 7\r\n\r\n", "GET", b"a"),
+        (b"HTTP/1.1 102 Wait\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\n" + OK, "GET", b"ok"),
+        (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", "GET", b""),
+        (OK, "GET", b"ok"),
+    ]
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for response, _, _ in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(response)
+
+    async with v2(script) as port, intake(target(port)) as running:
+        for _, method, _ in answers:
+            await running.mirrored(get(method=method))
+        seen = running.store.seen
+    assert [body for *_, body in answers] == [observation.body for observation in seen]
+    assert [None] * len(answers) == [observation.failure for observation in seen]
+    assert ((b"x-sum", b"7"),) == seen[1].trailers
+    assert 1 == connections
+
+
+@pytest.mark.parametrize("surplus", [b"junk", OK], ids=["junk", "a second answer"])
+async def test_what_comes_after_an_answer_never_becomes_part_of_the_next(surplus: bytes) -> None:
+    """A connection that says more than it was asked is closed, and the next request goes out on a new one."""
+    async with v2(answering(OK + surplus, close=False)) as port, intake(target(port)) as running:
+        await running.mirrored(get())
+        await running.mirrored(get())
+        seen = running.store.seen
+    assert [200, 200] == [observation.status for observation in seen]
+    assert b"ok" == seen[1].body
+    assert [None] == [seen[1].failure]
+
+
+async def test_an_answer_before_the_whole_request_was_read_is_taken() -> None:
+    """v2 may refuse a large body from its head; its connection is not used again."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        await reader.read(1)
+
+    request = get("/", method="POST", body=b"x" * (4 << 20))
+    async with v2(script) as port, intake(target(port, methods=("POST",)), max_request_bytes=8 << 20) as running:
+        (observation,) = await _posted(running, request)
+    assert (413, None) == (observation.status, observation.failure)
+
+
 async def test_the_control_is_asked_the_same_and_its_pair_waits_for_it() -> None:
     """The control sees the marks and no pairing id; only the candidate's observation carries the request."""
     heard: list[bytes] = []
