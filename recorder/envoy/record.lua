@@ -15,6 +15,7 @@ local ID_HEADERS = { "x-diff-id", "x-request-id", "traceparent" }   -- the first
 local TRACE_HEADERS = {               -- of the request, so that v1's part of its trace is found; {} sends none
   "traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags",
 }
+local HOSTS = {}                      -- record requests for these alone, as a gateway that serves others must; empty: all
 local SKIP_AGENTS = { "kube-probe/" } -- starts of user agents that are not users
 local SKIP_PATHS = {                  -- paths (without query) that only probes ask for
   ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
@@ -41,8 +42,19 @@ local function kept(id)
   return SAMPLE >= 1 or fnv1a32(id) < SAMPLE * 4294967296
 end
 
+local NAMED = {}
+for _, host in ipairs(HOSTS) do NAMED[string.lower(host)] = true end
+
+-- As the service finds a target: by the whole host, else without its port.
+local function of_another(host)
+  if #HOSTS == 0 then return false end
+  local name = string.lower(host)
+  return not (NAMED[name] or NAMED[string.match(name, "^(.*):%d+$") or name])
+end
+
 local function skipped(headers, path)
   if headers:get("x-shadowdiff") then return true end
+  if of_another(headers:get(":authority") or "") then return true end
   if SKIP_PATHS[string.match(path, "^[^?#]*")] then return true end
   local agent = headers:get("user-agent") or ""
   for _, start in ipairs(SKIP_AGENTS) do

@@ -1,0 +1,1 @@
+../../../recorder/envoy/record.lua

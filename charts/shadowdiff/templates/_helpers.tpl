@@ -1,0 +1,182 @@
+{{- define "shadowdiff.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "shadowdiff.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "shadowdiff.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "shadowdiff.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "shadowdiff.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "shadowdiff.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: shadowdiff
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The service's own pods: those of the trial Redis and of `helm test` bear another component. */}}
+{{- define "shadowdiff.podSelector" -}}
+{{ include "shadowdiff.selectorLabels" . }}
+app.kubernetes.io/component: service
+{{- end -}}
+
+{{- define "shadowdiff.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "shadowdiff.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "shadowdiff.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The service's name as other namespaces call it. */}}
+{{- define "shadowdiff.host" -}}
+{{- printf "%s.%s.svc.%s" (include "shadowdiff.fullname" .) .Release.Namespace .Values.istio.clusterDomain -}}
+{{- end -}}
+
+{{/* "true" where each pod runs a Redis of its own. */}}
+{{- define "shadowdiff.embedded" -}}
+{{- if not (or .Values.store.url .Values.store.existingSecret.name .Values.redis.enabled) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "shadowdiff.storeUrl" -}}
+{{- if .Values.store.url -}}
+{{- .Values.store.url -}}
+{{- else if .Values.redis.enabled -}}
+{{- printf "redis://%s-redis:6379/0" (include "shadowdiff.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration file: `config`, `targets` without their `mesh`, and where the store is. */}}
+{{- define "shadowdiff.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $host := dig "listen" "host" "0.0.0.0" $config -}}
+{{- $_ := set $config "listen" (dict "host" $host "web_host" $host "mirror" 8080 "records" 8081 "web" 8082 "metrics" 9090) -}}
+{{- $store := default dict $config.store -}}
+{{- if include "shadowdiff.embedded" . -}}
+{{- $_ := set $store "data_dir" "/var/lib/shadowdiff" -}}
+{{- else if not .Values.store.existingSecret.name -}}
+{{- $_ := set $store "url" (include "shadowdiff.storeUrl" .) -}}
+{{- end -}}
+{{- if .Values.store.encryptionKeySecret.name -}}
+{{- $_ := set $store "key" "SHADOWDIFF_STORE_KEY" -}}
+{{- end -}}
+{{- $_ := set $config "store" $store -}}
+{{- $targets := list -}}
+{{- range .Values.targets -}}
+{{- $targets = append $targets (omit . "mesh") -}}
+{{- end -}}
+{{- $_ := set $config "targets" $targets -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* What cannot work is refused here, by name and with the way out. */}}
+{{- define "shadowdiff.check" -}}
+{{- if and .Values.store.url .Values.store.existingSecret.name -}}
+{{- fail "store.url and store.existingSecret.name are both given: leave one of them out" -}}
+{{- end -}}
+{{- if and .Values.redis.enabled (or .Values.store.url .Values.store.existingSecret.name) -}}
+{{- fail "redis.enabled is only for trying out, and store names another Redis: set redis.enabled=false" -}}
+{{- end -}}
+{{- if include "shadowdiff.embedded" . -}}
+{{- if or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
+{{- fail "several pods need one Redis: give its URL by store.existingSecret (or store.url), or set replicaCount=1 and autoscaling.enabled=false" -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.targets -}}
+{{- $mesh := default dict .mesh -}}
+{{- $recorder := default dict $mesh.recorder -}}
+{{- $both := default dict $mesh.candidateRecorder -}}
+{{- $uses := list -}}
+{{- range $kind := list "recorder" "candidateRecorder" "virtualService" "candidateLimits" "authorizationPolicy" -}}
+{{- if (default dict (get $mesh $kind)).enabled -}}{{- $uses = append $uses $kind -}}{{- end -}}
+{{- end -}}
+{{- if and $uses (not $.Values.istio.enabled) -}}
+{{- fail (printf "target %s: mesh.%s renders Istio's kinds: set istio.enabled=true" .name (join ", mesh." $uses)) -}}
+{{- end -}}
+{{- if and $recorder.enabled (not $recorder.selector) -}}
+{{- fail (printf "target %s: mesh.recorder.selector is empty, so every workload of the namespace would record: name v1's labels" .name) -}}
+{{- end -}}
+{{- if and $both.enabled (not $both.selector) -}}
+{{- fail (printf "target %s: mesh.candidateRecorder.selector is empty: name v2's labels" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "shadowdiff.containerSecurity" -}}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}
+
+{{/* A name for a target's object: at most 63 characters, no dots or underscores. */}}
+{{- define "shadowdiff.targetName" -}}
+{{- printf "%s-%s" (include "shadowdiff.fullname" .root) (regexReplaceAll "[._]" .target.name "-") | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Set one of the Lua filter's settings; a filter that has no such setting is not rendered wrongly in silence. */}}
+{{- define "shadowdiff.luaSetting" -}}
+{{- $pattern := printf "(?m)^local %s = .*$" .name -}}
+{{- if .block -}}{{- $pattern = printf "(?ms)^local %s = \\{.*?^\\}$" .name -}}{{- end -}}
+{{- if not (regexMatch $pattern .lua) -}}{{- fail (printf "files/record.lua has no setting %s" .name) -}}{{- end -}}
+{{- regexReplaceAllLiteral $pattern .lua (printf "local %s = %s" .name .value) -}}
+{{- end -}}
+
+{{/* A list of texts as a Lua table. JSON's escapes are Lua's for what a header or path may hold. */}}
+{{- define "shadowdiff.luaList" -}}
+{ {{ range $index, $text := . }}{{ if $index }}, {{ end }}{{ toRawJson $text }}{{ end }} }
+{{- end -}}
+
+{{/* The recorder with this target's settings. In: root, target, side. */}}
+{{- define "shadowdiff.lua" -}}
+{{- $own := default dict .own -}}
+{{- $all := .root.Values.recorder -}}
+{{- $lua := .root.Files.Get "files/record.lua" -}}
+{{- $cluster := printf "outbound|8081||%s" (include "shadowdiff.host" .root) -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "CLUSTER" "value" (toRawJson $cluster)) -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "SIDE" "value" (toRawJson .side)) -}}
+{{- $share := 1.0 -}}
+{{- if hasKey .target "sample" -}}{{- $share = .target.sample -}}{{- end -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "SAMPLE" "value" (toRawJson $share)) -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "MAX" "value" (printf "%d" (int64 (default $all.maxBodyBytes $own.maxBodyBytes)))) -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "TIMEOUT_MS" "value" (printf "%d" (int64 (default $all.timeoutMs $own.timeoutMs)))) -}}
+{{- with dig "pairing" "id_headers" list .root.Values.config -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "ID_HEADERS" "value" (include "shadowdiff.luaList" .)) -}}
+{{- end -}}
+{{- $agents := $all.skipAgents -}}
+{{- if hasKey $own "skipAgents" -}}{{- $agents = $own.skipAgents -}}{{- end -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "SKIP_AGENTS" "value" (include "shadowdiff.luaList" $agents)) -}}
+{{- $paths := $all.skipPaths -}}
+{{- if hasKey $own "skipPaths" -}}{{- $paths = $own.skipPaths -}}{{- end -}}
+{{- $lines := list -}}
+{{- range $paths -}}{{- $lines = append $lines (printf "  [%s] = true," (toRawJson .)) -}}{{- end -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "SKIP_PATHS" "value" (printf "{\n%s\n}" (join "\n" $lines)) "block" true) -}}
+{{- if eq (default "sidecar" $own.at) "gateway" -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "HOSTS" "value" (include "shadowdiff.luaList" .target.hosts)) -}}
+{{- end -}}
+{{- $lua -}}
+{{- end -}}

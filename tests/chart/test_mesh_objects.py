@@ -1,0 +1,180 @@
+"""What is rendered for a target's mesh: the filter with its settings, the mirror, the bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import Object, of_kind, one, rendered
+from tests.conftest import ROOT
+
+lua = pytest.importorskip("lupa.luajit21")
+
+SOURCE = (ROOT / "recorder/envoy/record.lua").read_text()
+HOST = "shadowdiff.shadowdiff.svc.cluster.local"
+SETTINGS = ("CLUSTER", "SIDE", "SAMPLE", "MAX", "TIMEOUT_MS", "ID_HEADERS", "HOSTS", "SKIP_AGENTS", "SKIP_PATHS")
+
+
+def filter_of(objects: list[Object], name: str) -> str:
+    """Return the Lua of an EnvoyFilter."""
+    patch = one(objects, "EnvoyFilter", name)["spec"]["configPatches"][-1]["patch"]
+    return str(patch["value"]["typed_config"]["default_source_code"]["inline_string"])
+
+
+def _plain(value: Any) -> Any:
+    if lua.lua_type(value) != "table":
+        return value
+    items = dict(value.items())
+    return [items[key] for key in sorted(items)] if all(isinstance(key, int) for key in items) else items
+
+
+def _settings(script: str) -> dict[str, Any]:
+    """Return the filter's settings as its own Lua reads them."""
+    names = ", ".join(SETTINGS)
+    values = lua.LuaRuntime().execute(f"{script}\nreturn {names}")
+    return dict(zip(SETTINGS, map(_plain, values), strict=True))
+
+
+AS_IT_STANDS = _settings(SOURCE)
+
+
+def _code(script: str) -> str:
+    """Return what follows the settings."""
+    return script.partition("local MAX_ID")[2].strip()
+
+
+def test_the_filter_is_the_repositorys_but_for_its_settings() -> None:
+    """In every proxy the same code as in the demo."""
+    for case, name in (("istio", "shadowdiff-recommendation"), ("istio-gateway", "shadowdiff-shop")):
+        assert _code(SOURCE) == _code(filter_of(rendered(case), name))
+
+
+def test_every_setting_of_the_filter_comes_from_the_values() -> None:
+    """A sidecar's, with the defaults of `recorder` and what the case says."""
+    expected = AS_IT_STANDS | {
+        "CLUSTER": f"outbound|8081||{HOST}",
+        "SKIP_PATHS": {"/healthz": True, "/status/live": True},
+    }
+    assert expected == _settings(filter_of(rendered("istio"), "shadowdiff-recommendation"))
+
+
+def test_a_target_can_say_otherwise() -> None:
+    """At a gateway: its own exclusions, its share, its size, and its hosts alone."""
+    expected = AS_IT_STANDS | {
+        "CLUSTER": f"outbound|8081||{HOST}",
+        "SAMPLE": 0.25,
+        "MAX": 65536,
+        "HOSTS": ["shop.example.org"],
+        "SKIP_AGENTS": ["kube-probe/", "GoogleHC/"],
+        "SKIP_PATHS": {"/ping": True},
+    }
+    assert expected == _settings(filter_of(rendered("istio-gateway"), "shadowdiff-shop"))
+
+
+def test_the_ids_are_looked_for_where_the_service_looks() -> None:
+    """`config.pairing.id_headers` is the filter's too."""
+    objects = rendered("istio", config__pairing__id_headers=["x-own-id", "x-diff-id"])
+    assert ["x-own-id", "x-diff-id"] == _settings(filter_of(objects, "shadowdiff-recommendation"))["ID_HEADERS"]
+
+
+def test_no_exclusions_are_none() -> None:
+    """Empty lists leave nothing out, and text with every awkward character stays what it is."""
+    objects = rendered("istio", recorder__skipPaths=[], recorder__skipAgents=['<&> "quoted" \\ %s'])
+    settings = _settings(filter_of(objects, "shadowdiff-recommendation"))
+    assert ([], ['<&> "quoted" \\ %s']) == (settings["SKIP_PATHS"], settings["SKIP_AGENTS"])
+
+
+def test_both_sides_are_recorded_each_as_what_it_is() -> None:
+    """v1's proxies say primary, v2's say candidate, and each filter stands in its own pods alone."""
+    objects = rendered("both-sides")
+    sides = {
+        each["spec"]["workloadSelector"]["labels"]["app"]: _settings(filter_of(objects, each["metadata"]["name"]))
+        for each in of_kind(objects, "EnvoyFilter")
+    }
+    assert {"orders-primary": "primary", "orders": "candidate"} == {app: own["SIDE"] for app, own in sides.items()}
+    assert {"shop"} == {each["metadata"]["namespace"] for each in of_kind(objects, "EnvoyFilter")}
+
+
+def test_at_a_gateway_the_id_is_set_before_the_recorder() -> None:
+    """By a header_mutation filter that overwrites a forged one; the route then sets none, which would be another."""
+    objects = rendered("istio-gateway")
+    patches = one(objects, "EnvoyFilter", "shadowdiff-shop")["spec"]["configPatches"]
+    assert ["envoy.filters.http.header_mutation", "shadowdiff"] == [each["patch"]["value"]["name"] for each in patches]
+    assert {"GATEWAY"} == {each["match"]["context"] for each in patches}
+    (mutation,) = patches[0]["patch"]["value"]["typed_config"]["mutations"]["request_mutations"]
+    assert {
+        "header": {"key": "x-diff-id", "value": "%UNIQUE_ID%"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    } == mutation["append"]
+    (route,) = one(objects, "VirtualService", "shadowdiff-shop")["spec"]["http"]
+    assert "headers" not in route
+
+
+def test_the_sidecars_filter_stands_before_the_router_on_v1s_port() -> None:
+    """Last before the router, inbound, so that it sees what v1 answered."""
+    (patch,) = one(rendered("istio"), "EnvoyFilter", "shadowdiff-recommendation")["spec"]["configPatches"]
+    assert ("SIDECAR_INBOUND", 8080) == (patch["match"]["context"], patch["match"]["listener"]["portNumber"])
+    assert "INSERT_BEFORE" == patch["patch"]["operation"]
+    inner = patch["match"]["listener"]["filterChain"]["filter"]["subFilter"]
+    assert {"name": "envoy.filters.http.router"} == inner
+
+
+def test_the_mirror_takes_all_with_an_id_and_a_deadline() -> None:
+    """No percentage, which would leave v1's halves alone."""
+    (route,) = one(rendered("istio"), "VirtualService", "shadowdiff-recommendation")["spec"]["http"]
+    assert [{"destination": {"host": HOST, "port": {"number": 8080}}}] == route["mirrors"]
+    assert {"x-diff-id": "%UNIQUE_ID%"} == route["headers"]["request"]["set"]
+    assert ("15s", False) == (route["timeout"], "mirrorPercentage" in route)
+    (rule,) = one(rendered("gateway-api"), "HTTPRoute", "shadowdiff-orders")["spec"]["rules"]
+    assert ["RequestHeaderModifier", "RequestMirror"] == [each["type"] for each in rule["filters"]]
+    assert {"name": "shadowdiff", "namespace": "shadowdiff", "port": 8080} == rule["filters"][1]["requestMirror"][
+        "backendRef"
+    ]
+
+
+def test_every_proxy_is_bounded_toward_shadowdiff() -> None:
+    """Connections and waiting requests of both ports; Istio's own are endless."""
+    spec = one(rendered("istio"), "DestinationRule")["spec"]
+    bounds = {each["port"]["number"]: each["connectionPool"] for each in spec["trafficPolicy"]["portLevelSettings"]}
+    assert (HOST, {8080, 8081}) == (spec["host"], set(bounds))
+    assert (32, 32) == (bounds[8081]["tcp"]["maxConnections"], bounds[8081]["http"]["http1MaxPendingRequests"])
+
+
+def test_v2_is_asked_within_bounds_and_never_twice() -> None:
+    """As many at once as the configuration says; no retries, which only a route can say; for this namespace alone."""
+    objects = rendered("istio")
+    rule = one(objects, "DestinationRule", "shadowdiff-recommendation-candidate")["spec"]
+    assert ("recommendation-v2.tutorial", ["."]) == (rule["host"], rule["exportTo"])
+    assert 64 == rule["trafficPolicy"]["connectionPool"]["tcp"]["maxConnections"]
+    route = one(objects, "VirtualService", "shadowdiff-recommendation-candidate")["spec"]
+    assert (["."], {"attempts": 0}) == (route["exportTo"], route["http"][0]["retries"])
+
+
+def test_each_port_is_open_to_its_own_callers() -> None:
+    """Copies and records from the target's namespace, pages and gates from who is named, metrics from monitoring."""
+    policies = {
+        each["metadata"]["name"]: each["spec"]["rules"][0] for each in of_kind(rendered("istio"), "AuthorizationPolicy")
+    }
+    told = {
+        name: (rule["to"][0]["operation"]["ports"], [each["source"] for each in rule["from"]])
+        for name, rule in policies.items()
+    }
+    assert {
+        "shadowdiff-recommendation": (["8080", "8081"], [{"namespaces": ["tutorial"]}]),
+        "shadowdiff-web": (
+            ["8082"],
+            [
+                {"namespaces": ["shadowdiff", "flagger-system"]},
+                {"principals": ["cluster.local/ns/istio-system/sa/ingress"]},
+            ],
+        ),
+        "shadowdiff-metrics": (["9090"], [{"namespaces": ["monitoring"]}]),
+    } == told
+
+
+def test_a_filter_that_lost_a_setting_is_not_rendered_in_silence() -> None:
+    """The chart looks for each setting by a pattern, which the file must hold once."""
+    for name in SETTINGS:
+        assert 1 == len(re.findall(rf"(?m)^local {name} = ", SOURCE))

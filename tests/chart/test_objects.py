@@ -1,0 +1,298 @@
+"""What the rendered objects say: the configuration, secrets, pod security, reachability, notes."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from shadowdiff.config import load_config
+from tests.chart.rendering import (
+    CASES,
+    CHART,
+    Object,
+    configuration,
+    helm,
+    of_kind,
+    one,
+    rendered,
+    values_file,
+)
+from tests.conftest import ROOT, needs_tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PORTS = {"http-mirror": 8080, "http-records": 8081, "http-web": 8082, "http-metrics": 9090}
+
+
+def _pod(thing: Object) -> Object | None:
+    """Return the pod of an object that makes any."""
+    if thing["kind"] == "Pod":
+        return dict(thing["spec"])
+    template = thing.get("spec", {}).get("template")
+    return None if template is None else dict(template["spec"])
+
+
+def _pods(case: str) -> list[Object]:
+    return [pod for thing in rendered(case) if (pod := _pod(thing)) is not None]
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def _restricted(pod: Object) -> list[str]:
+    """Return what Kubernetes' restricted profile would refuse.
+
+    Source: Kubernetes, Pod Security Standards, restricted; each line is one of its controls.
+    """
+    told: list[str] = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    whole = pod.get("securityContext", {})
+    for volume in pod.get("volumes", []):
+        kinds = set(volume) - {"name"}
+        allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"}
+        told += [f"volume {kind}" for kind in kinds - allowed - {"secret"}]
+    for container in _containers(pod):
+        own = container.get("securityContext", {})
+        name = container["name"]
+        told += [f"{name} is privileged"] if own.get("privileged") else []
+        told += [f"{name} may escalate"] if own.get("allowPrivilegeEscalation") is not False else []
+        told += [f"{name} keeps capabilities"] if own.get("capabilities") != {"drop": ["ALL"]} else []
+        told += [] if own.get("runAsNonRoot", whole.get("runAsNonRoot")) is True else [f"{name} may be root"]
+        profile = own.get("seccompProfile", whole.get("seccompProfile", {})).get("type")
+        told += [] if profile in {"RuntimeDefault", "Localhost"} else [f"{name} has no seccomp profile"]
+        told += [f"{name} is root"] if 0 in {own.get("runAsUser"), whole.get("runAsUser")} else []
+        told += [f"{name} has a host port" for port in container.get("ports", []) if "hostPort" in port]
+    return told
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_pod_keeps_to_the_restricted_profile(case: str) -> None:
+    """The service's, the trial Redis's and the one of `helm test`."""
+    assert [] == [fault for pod in _pods(case) for fault in _restricted(pod)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_pod_can_write_its_root_or_ask_the_api_server(case: str) -> None:
+    """Read-only, without a token, with limits, and without the variables that a Service's name makes."""
+    for pod in _pods(case):
+        assert (False, False) == (pod["automountServiceAccountToken"], pod["enableServiceLinks"])
+        own = [each for each in _containers(pod) if each["name"] in {"shadowdiff", "redis", "test"}]
+        assert own
+        for container in own:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert {"requests", "limits"} == set(container["resources"])
+
+
+def test_the_check_of_pods_sees_what_is_wrong() -> None:
+    """A pod without any of it breaks five rules."""
+    bare = {"containers": [{"name": "x"}], "hostNetwork": True}
+    assert 5 == len(_restricted(bare))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_service_runs_under_any_user_that_openshift_gives(case: str) -> None:
+    """restricted-v2: no runAsUser and no fsGroup, a HOME that can be written to, and nothing written elsewhere."""
+    pod = next(each for each in _pods(case) if each["containers"][0]["name"] == "shadowdiff")
+    container = pod["containers"][0]
+    for context in (pod["securityContext"], container["securityContext"]):
+        assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} & set(context)
+    assert {"name": "HOME", "value": "/tmp"} in container["env"]  # noqa: S108 - a volume of the pod's own
+    places = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert places - {"/more"} <= {"/tmp", "/var/lib/shadowdiff"}  # noqa: S108
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_configuration_is_one_that_the_service_takes(case: str, tmp_path: Path) -> None:
+    """Loaded by the service's own code, with the files and variables that the pod has; without a warning."""
+    objects = rendered(case)
+    (held,) = [each["data"] for each in of_kind(objects, "ConfigMap") if "shadowdiff.yaml" in each.get("data", {})]
+    for name, content in held.items():
+        (tmp_path / name).write_text(content)
+    secrets = {
+        "SHADOWDIFF_STORE__URL": "rediss://shadowdiff:secret@redis:6379/0",
+        "SHADOWDIFF_STORE_KEY": base64.b64encode(bytes(32)).decode(),
+    }
+    pods = [each["spec"]["template"]["spec"] for each in of_kind(objects, "Deployment")]
+    (container,) = [pod["containers"][0] for pod in pods if pod["containers"][0]["name"] == "shadowdiff"]
+    env = {each["name"]: secrets.get(each["name"]) or each.get("value", "") for each in container["env"]}
+    config = load_config(tmp_path / "shadowdiff.yaml", env)
+    values: Object = yaml.safe_load(values_file(case).read_text()) or {}
+    assert [each["name"] for each in values.get("targets", [])] == [each.target.name for each in config.targets]
+    assert [] == [warning for warning in config.warnings if "nothing is compared" not in warning]
+    assert (8080, 8081, 8082, 9090) == (
+        config.listen.mirror,
+        config.listen.records,
+        config.listen.web,
+        config.listen.metrics,
+    )
+
+
+def test_targets_and_settings_become_the_configuration() -> None:
+    """What is in values is in the file, word by word; `mesh` is the chart's alone."""
+    values = yaml.safe_load(values_file("targets").read_text())
+    made = configuration(rendered("targets"))
+    assert values["targets"] == made["targets"]
+    assert values["config"]["pairing"] == made["pairing"]
+    assert not any("mesh" in target for target in configuration(rendered("istio"))["targets"])
+
+
+def _checksum(**over: Any) -> str:
+    annotations = one(rendered("targets", **over), "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations["checksum/config"])
+
+
+def test_pods_are_renewed_when_the_configuration_changes_and_only_then() -> None:
+    """By its checksum in their annotations."""
+    assert _checksum() == _checksum(replicaCount=1, podAnnotations={"note": "other"})
+    assert _checksum() != _checksum(config__log__level="error")
+    assert _checksum() != _checksum(configFiles={"orders.yaml": "openapi: 3.1.0"})
+
+
+def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
+    """URL, encryption key and authority from existing Secrets; the configuration has no URL."""
+    objects = rendered("external-redis")
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    by_name = {each["name"]: each.get("valueFrom", {}).get("secretKeyRef") for each in container["env"]}
+    assert {"name": "shadowdiff-store", "key": "url"} == by_name["SHADOWDIFF_STORE__URL"]
+    assert {"name": "shadowdiff-store", "key": "encryption-key"} == by_name["SHADOWDIFF_STORE_KEY"]
+    assert {"prefix": "shop", "shards": 64, "key": "SHADOWDIFF_STORE_KEY"} == configuration(objects)["store"]
+    assert [] == of_kind(objects, "Secret")
+    volumes = {each["name"]: each for each in one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]}
+    assert "redis-ca" == volumes["store-ca"]["secret"]["secretName"]
+
+
+def test_the_trial_redis_is_marked_and_nobody_elses() -> None:
+    """Its own policy lets the service's pods alone in, and nothing out."""
+    objects = rendered("redis-for-trying-out")
+    policy = one(objects, "NetworkPolicy", "shadowdiff-redis")["spec"]
+    assert [{"podSelector": {"matchLabels": _service_labels(objects)}}] == policy["ingress"][0]["from"]
+    assert (["Ingress", "Egress"], False) == (policy["policyTypes"], "egress" in policy)
+    labels = one(objects, "Deployment", "shadowdiff-redis")["metadata"]["labels"]
+    assert "redis-for-trying-out" == labels["app.kubernetes.io/component"]
+    assert "redis://shadowdiff-redis:6379/0" == configuration(objects)["store"]["url"]
+
+
+def _service_labels(objects: list[Object]) -> Object:
+    return dict(one(objects, "Service")["spec"]["selector"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_everything_that_selects_the_pods_selects_them(case: str) -> None:
+    """Service, budget, policy and monitor: the same labels, which the pods bear and the other pods do not."""
+    objects = rendered(case)
+    service = next(each for each in of_kind(objects, "Service") if not each["metadata"]["name"].endswith("-redis"))
+    selector = service["spec"]["selector"]
+    pods = one(objects, "Deployment", service["metadata"]["name"])["spec"]["template"]["metadata"]["labels"]
+    assert selector.items() <= pods.items()
+    assert {"app.kubernetes.io/component": "service"}.items() <= selector.items()
+    for kind, where in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        for each in [
+            each for each in of_kind(objects, kind) if each["metadata"]["name"] == service["metadata"]["name"]
+        ]:
+            assert selector == each["spec"][where]["matchLabels"]
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        assert selector.items() <= service["metadata"]["labels"].items()
+        assert selector == monitor["spec"]["selector"]["matchLabels"]
+
+
+def test_each_port_has_a_rule_of_its_own() -> None:
+    """Mirror, records, web and metrics are let in apart: web from this namespace, where nothing else is said."""
+    rules = one(rendered(), "NetworkPolicy")["spec"]["ingress"]
+    assert [[name] for name in PORTS] == [[port["port"] for port in rule["ports"]] for rule in rules]
+    everywhere: list[Object] = [{"namespaceSelector": {}}]
+    assert [everywhere, everywhere, [{"podSelector": {}}], everywhere] == [rule["from"] for rule in rules]
+    named = one(rendered("network-policy"), "NetworkPolicy")["spec"]
+    assert ["shop", "shop", "flagger-system", "monitoring"] == [
+        rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for rule in named["ingress"]
+    ]
+    assert (["Ingress", "Egress"], 2) == (named["policyTypes"], len(named["egress"]))
+
+
+def test_the_service_and_the_pods_have_the_four_ports() -> None:
+    """By the names that policies and monitors use."""
+    objects = rendered()
+    assert PORTS == {port["name"]: port["port"] for port in one(objects, "Service")["spec"]["ports"]}
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert PORTS == {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert {"/healthz", "/readyz"} == {
+        container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+
+
+def test_pods_are_spread_over_nodes_and_zones() -> None:
+    """By default over nodes where that can be; with the pods' own labels where an entry has none."""
+    (by_default,) = one(rendered(), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert ("kubernetes.io/hostname", "ScheduleAnyway") == (by_default["topologyKey"], by_default["whenUnsatisfiable"])
+    objects = rendered("extras")
+    (own,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert "topology.kubernetes.io/zone" == own["topologyKey"]
+    assert of_kind(objects, "Service")[0]["spec"]["selector"] == own["labelSelector"]["matchLabels"]
+
+
+def test_extra_objects_are_templates() -> None:
+    """As maps and as text."""
+    objects = rendered("extras")
+    assert {"release": "shadowdiff"} == one(objects, "ConfigMap", "shadow-extra")["data"]
+    assert "as-text" == one(objects, "ConfigMap", "as-text")["metadata"]["name"]
+
+
+def test_the_alerts_are_those_of_the_repository(tmp_path: Path) -> None:
+    """The same groups, one of one's own added, each runbook with the address before it; promtool reads them."""
+    spec = one(rendered("monitoring"), "PrometheusRule")["spec"]
+    own = yaml.safe_load((ROOT / "deploy/prometheus/shadowdiff.rules.yaml").read_text())["groups"]
+    plain = one(rendered("openshift"), "PrometheusRule")["spec"]["groups"]
+    assert own == plain
+    assert [*[group["name"] for group in own], "own"] == [group["name"] for group in spec["groups"]]
+    urls = [rule["annotations"]["runbook_url"] for group in spec["groups"][:-1] for rule in group["rules"]]
+    assert all(url.startswith("https://wiki.example.org/shadowdiff/docs/runbooks/Shadowdiff") for url in urls)
+    assert all((ROOT / url.removeprefix("https://wiki.example.org/shadowdiff/")).is_file() for url in urls)
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec))
+    command = [needs_tool("promtool"), "check", "rules", str(tmp_path / "rules.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("record.lua", "recorder/envoy/record.lua"),
+        ("shadowdiff.rules.yaml", "deploy/prometheus/shadowdiff.rules.yaml"),
+    ],
+)
+def test_the_chart_has_one_source_for_each_file(name: str, source: str) -> None:
+    """Links, so that there is nothing to keep equal."""
+    assert (ROOT / source).resolve() == (CHART / "files" / name).resolve()
+
+
+def _notes(tmp_path: Path, case: str) -> str:
+    """Return NOTES.txt as an installation would show it: helm prints it to a cluster's owner alone."""
+    chart = tmp_path / "chart"
+    if not chart.exists():
+        shutil.copytree(CHART, chart)
+        text = (chart / "templates" / "NOTES.txt").read_text()
+        wrapped = '{{- define "notes" -}}' + text + '{{- end -}}\nkind: Notes\ntext: {{ include "notes" . | toJson }}\n'
+        (chart / "templates" / "notes.yaml").write_text(wrapped)
+    said = helm("template", "sd", chart, "-n", "x", "-f", values_file(case), "--show-only", "templates/notes.yaml")
+    assert said.code == 0, said.err
+    return str(yaml.safe_load(said.out)["text"])
+
+
+def test_the_notes_say_what_is_missing_and_what_is_next(tmp_path: Path) -> None:
+    """No target, a store that ends with its pod, one that is for trying out; and the way on."""
+    first = _notes(tmp_path, "default")
+    assert "NOTHING IS COMPARED YET" in first
+    assert "ONE POD ONLY" in first
+    assert "kubectl -n x rollout status deployment/sd-shadowdiff" in first
+    assert "ONLY FOR TRYING OUT" in _notes(tmp_path, "redis-for-trying-out")
+    mesh = _notes(tmp_path, "istio")
+    assert "recommendation: mirrored by a VirtualService; recorded by an EnvoyFilter." in mesh
+    assert "sd-shadowdiff.x.svc.cluster.local:8080" in mesh
+    assert "https://shadowdiff.example.org/" in _notes(tmp_path, "ingress")
+    assert "`shadowdiff istio snippets --target orders`" in _notes(tmp_path, "targets")
+    assert "ONE POD ONLY" not in _notes(tmp_path, "external-redis")
