@@ -258,11 +258,23 @@ def test_the_alerts_are_those_of_the_repository(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
 
 
+def test_the_dashboard_is_that_of_the_repository() -> None:
+    """Byte by byte, where Grafana's sidecar looks for it, and named to the Grafana operator."""
+    objects = rendered("monitoring")
+    held = one(objects, "ConfigMap", "shadowdiff-dashboard")
+    own = (ROOT / "deploy/grafana/shadowdiff.json").read_text()
+    assert own.strip() == held["data"]["shadowdiff.json"].strip()
+    assert ("grafana", "1") == (held["metadata"]["namespace"], held["metadata"]["labels"]["grafana_dashboard"])
+    named = one(objects, "GrafanaDashboard", "shadowdiff-dashboard")["spec"]["configMapRef"]
+    assert {"name": "shadowdiff-dashboard", "key": "shadowdiff.json"} == named
+
+
 @pytest.mark.parametrize(
     ("name", "source"),
     [
         ("record.lua", "recorder/envoy/record.lua"),
         ("shadowdiff.rules.yaml", "deploy/prometheus/shadowdiff.rules.yaml"),
+        ("shadowdiff.json", "deploy/grafana/shadowdiff.json"),
     ],
 )
 def test_the_chart_has_one_source_for_each_file(name: str, source: str) -> None:
