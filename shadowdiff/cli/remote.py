@@ -7,10 +7,11 @@ Holds: every failure is one line that names the address and the way out, and end
 from __future__ import annotations
 
 import http.client
+import os
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import click
 import msgspec
@@ -22,6 +23,18 @@ DEFAULT_URL: Final = "http://127.0.0.1:8082"
 TIMEOUT_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
 
+TOKEN_VARIABLE: Final = "SHADOWDIFF_TOKEN"  # noqa: S105 - the name of a variable
+"""Not an option: what is written on a command line shows in the list of processes."""
+
+
+class _StayHere(HTTPRedirectHandler):
+    """Follows nothing: a token is for the service that was named."""
+
+    def redirect_request(self, req: Request, fp: object, code: int, msg: str, headers: object, newurl: str) -> None:  # noqa: PLR0917 - as the library calls it
+        """Leave the answer as it is."""
+
+
+_OPENER: Final = build_opener(_StayHere)
 _HEADERS: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 Shape = TypeVar("Shape")
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -81,8 +94,10 @@ def _call(
         address += f"?{urlencode(given)}"
     if not address.startswith(("http://", "https://")):
         raise RemoteError(f"--url {url!r} is no address: give one such as {DEFAULT_URL}")
+    token = os.environ.get(TOKEN_VARIABLE)
+    headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
     try:
-        with urlopen(Request(address, body, headers=_HEADERS, method=method), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
+        with _OPENER.open(Request(address, body, headers=headers, method=method), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
             return answer.read(MAX_ANSWER_BYTES)
     except HTTPError as refusal:
         raise RemoteError(_refusal(url, refusal)) from refusal

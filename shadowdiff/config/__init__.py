@@ -5,14 +5,18 @@
     config.source             Path | None
     config.store              .url (None: embedded) .prefix .shards .data_dir (Path | None)
                               .key (Secret | None) .flush_ms .queue
+                              .username .password (Secret | None) .ca .cert .cert_key
     config.pairing            .window_s .settle_s .id_headers .claim_idle_s
     config.listen             .host .mirror .records .web .web_host .metrics (port 0: any free port)
     config.limits             .body_bytes .in_flight .in_flight_bytes .decoded_bytes .differences
-                              .compare_ms .routes .paths
+                              .compare_ms .routes .paths .records_per_source
     config.samples            .keep .max_age_s .body_bytes
     config.log                .format (json | text | auto) .level (debug | info | warning | error)
     config.telemetry          .otlp (None: nothing is pushed) .traces .metrics .sample (share | "parent")
                               .queue .every_s
+    config.access             .tokens (.name .role .secret) .proxy (.peers .user_header .groups_header .read .write)
+                              .anonymous (None: loopback decides) .session_s .attempts .records (secrets)
+    config.records_tls        .cert .key .client_ca (None: plain HTTP); so is config.web_tls
     config.drain_s            float
     config.targets            tuple of .target (model.Target) and .rules (tuple[rules.Rule, ...])
     config.warnings           tuple[str, ...], what is allowed and cannot work, one line each
@@ -23,19 +27,24 @@ Holds: every value was checked, its unit stands in its name, and no `repr` shows
 from shadowdiff.config.load import load_config
 from shadowdiff.config.problem import ConfigError, Problem
 from shadowdiff.config.values import (
+    AccessConfig,
     Config,
     LimitsConfig,
     ListenConfig,
     LogConfig,
     PairingConfig,
+    ProxyConfig,
     SamplesConfig,
     Secret,
     StoreConfig,
     TargetConfig,
     TelemetryConfig,
+    TlsConfig,
+    TokenConfig,
 )
 
 __all__ = [
+    "AccessConfig",
     "Config",
     "ConfigError",
     "LimitsConfig",
@@ -43,10 +52,13 @@ __all__ = [
     "LogConfig",
     "PairingConfig",
     "Problem",
+    "ProxyConfig",
     "SamplesConfig",
     "Secret",
     "StoreConfig",
     "TargetConfig",
     "TelemetryConfig",
+    "TlsConfig",
+    "TokenConfig",
     "load_config",
 ]

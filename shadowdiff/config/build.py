@@ -6,29 +6,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shadowdiff.config.values import (
+    AccessConfig,
     Config,
     LimitsConfig,
     ListenConfig,
     LogConfig,
     PairingConfig,
+    ProxyConfig,
     SamplesConfig,
-    Secret,
     StoreConfig,
     TargetConfig,
     TelemetryConfig,
+    TlsConfig,
+    TokenConfig,
     WebConfig,
 )
 from shadowdiff.model import Candidate, Control, Gate, Target
 
 if TYPE_CHECKING:
     from shadowdiff.config import settings
+    from shadowdiff.config.secrets import Secrets
     from shadowdiff.rules import Rule
 
 
 def build(
     root: settings.Root,
     source: Path | None,
-    key: Secret | None,
+    secrets: Secrets,
     rules: list[tuple[Rule, ...]],
     routes: list[tuple[str, ...]],
 ) -> Config:
@@ -39,9 +43,14 @@ def build(
         prefix=store.prefix,
         shards=store.shards,
         data_dir=Path(store.data_dir) if store.data_dir else None,
-        key=key,
+        key=secrets.store_key,
         flush_ms=store.flush_ms,
         queue=store.queue,
+        username=store.username,
+        password=secrets.store_password,
+        ca=store.ca,
+        cert=store.cert,
+        cert_key=store.cert_key,
     )
     return Config(
         source=source,
@@ -63,12 +72,16 @@ def build(
             routes=limits.routes,
             paths=limits.paths,
             fingerprints=limits.fingerprints,
+            records_per_source=limits.records_per_source,
         ),
         samples=SamplesConfig(keep=root.samples.keep, max_age_s=root.samples.max_age, body_bytes=root.samples.body),
         web=WebConfig(trace_url=root.web.trace_url),
         log=LogConfig(format=root.log.format, level=root.log.level),
         telemetry=_telemetry(root.telemetry),
         drain_s=root.drain,
+        access=_access(root.access, secrets),
+        records_tls=_tls(root.tls.records),
+        web_tls=_tls(root.tls.web),
         targets=tuple(
             TargetConfig(target=_target(target, declared), rules=own)
             for target, own, declared in zip(root.targets, rules, routes, strict=True)
@@ -85,6 +98,24 @@ def _telemetry(telemetry: settings.Telemetry) -> TelemetryConfig:
         queue=telemetry.queue,
         every_s=telemetry.every,
     )
+
+
+def _access(access: settings.Access, secrets: Secrets) -> AccessConfig:
+    return AccessConfig(
+        tokens=tuple(
+            TokenConfig(name=token.name, role=token.role, secret=secret)
+            for token, secret in zip(access.tokens, secrets.tokens, strict=True)
+        ),
+        proxy=ProxyConfig(**access.proxy.model_dump()) if access.proxy else None,
+        anonymous=access.anonymous,
+        session_s=access.session,
+        attempts=access.attempts,
+        records=secrets.records,
+    )
+
+
+def _tls(port: settings.TlsSettings | None) -> TlsConfig | None:
+    return TlsConfig(**port.model_dump()) if port else None
 
 
 def _target(target: settings.TargetSettings, declared: tuple[str, ...]) -> Target:

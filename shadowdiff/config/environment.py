@@ -67,14 +67,22 @@ def _parts(name: str) -> tuple[str | int, ...]:
 
 
 def _stray(name: str, known: Collection[str], data: dict[str, Any]) -> list[Problem]:
-    """Return a fault for a variable that was meant for a setting; others, and the one that holds the key, pass."""
-    store = data.get("store")
-    if isinstance(store, dict) and cast("dict[str, Any]", store).get("key") == name:
+    """Return a fault for a variable that was meant for a setting; others, and those that hold a secret, pass."""
+    if _mentions(data, name):
         return []
     bare = {each.removeprefix(PREFIX): each for each in known}
     near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.8)
     message = f"is no setting; did you mean {bare[near[0]]}?" if near else ""
     return [Problem(where=f"environment {name}", key="", message=message)] if near else []
+
+
+def _mentions(data: object, name: str) -> bool:
+    """Return whether some setting's value is the name of this variable."""
+    if isinstance(data, dict):
+        return any(_mentions(value, name) for value in cast("dict[str, Any]", data).values())
+    if isinstance(data, list):
+        return any(_mentions(value, name) for value in cast("list[Any]", data))
+    return data == name
 
 
 def _value(text: str) -> object:

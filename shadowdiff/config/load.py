@@ -15,17 +15,18 @@ from shadowdiff.config import settings
 from shadowdiff.config.build import build
 from shadowdiff.config.document import Document, read_document
 from shadowdiff.config.environment import FILE_VARIABLE, overlay
-from shadowdiff.config.key import read_key
+from shadowdiff.config.exposure import exposed
 from shadowdiff.config.openapi import read_routes
 from shadowdiff.config.problem import ConfigError, Problem
 from shadowdiff.config.refusal import Place, check, known_variables
 from shadowdiff.config.review import review
+from shadowdiff.config.secrets import SecretReader
 from shadowdiff.rules import Rule, RuleError, parse_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shadowdiff.config.values import Config, Secret
+    from shadowdiff.config.values import Config
 
 
 class Loaded(NamedTuple):
@@ -55,15 +56,16 @@ def load(path: Path | None, env: Mapping[str, str]) -> Loaded:
     data = _without_empty(data)
     place = Place(document, origins)
     root = check(data, place, problems)
-    key = _key(data, env, place, problems)
+    secrets = SecretReader(data, env, place, problems).all()
     rules = [_rules(target, index, place, problems) for index, target in enumerate(_targets(data))]
     routes = [_routes(target, index, source, place, problems) for index, target in enumerate(_targets(data))]
     problems += _clashes(data, place)
+    problems += exposed(root, place) if root else ()
     if root is not None and root.pairing.settle >= root.pairing.window:
         problems.append(place.problem(("pairing", "settle"), "write less than pairing.window"))
     if root is None or problems:
         raise ConfigError(tuple(problems))
-    config = build(root, source, key, rules, routes)
+    config = build(root, source, secrets, rules, routes)
     return Loaded(root, msgspec.structs.replace(config, warnings=tuple(map(str, review(config, place)))))
 
 
@@ -89,19 +91,6 @@ def _without_empty(data: dict[str, Any]) -> dict[str, Any]:
         elif value is not None:
             kept[key] = value
     return kept
-
-
-def _key(data: dict[str, Any], env: Mapping[str, str], place: Place, problems: list[Problem]) -> Secret | None:
-    """Return the buffer's key from the variable or file that `store.key` names, if it names one."""
-    store = data.get("store")
-    name = cast("dict[str, Any]", store).get("key") if isinstance(store, dict) else None
-    if not isinstance(name, str) or not name:
-        return None
-    try:
-        return read_key(name, env)
-    except ValueError as error:
-        problems.append(place.problem(("store", "key"), str(error)))
-        return None
 
 
 def _rules(target: dict[str, Any], index: int, place: Place, problems: list[Problem]) -> tuple[Rule, ...]:

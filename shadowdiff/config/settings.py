@@ -8,6 +8,7 @@ reference in docs/configuration.md are held against this module.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ROUTE = re.compile(r"(?:[A-Z]+ )?/[^\s?#]*")
+_WHERE = re.compile(r"[A-Z_][A-Z0-9_]*|.*/.*")
 _STORE = re.compile(r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|unix://\S+)")
 
 
@@ -114,6 +116,20 @@ Prefix = Annotated[
 ]
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise ValueError("write a network, such as 10.0.0.0/8 or fd00::/8, or one address") from error
+
+
+SecretName = Annotated[
+    str, _matches(_WHERE, "name where the secret is, an environment variable or a file with a / in its path")
+]
+Network = Annotated[str, AfterValidator(_network)]
+Role = Literal["read", "write"]
+
+
 class Settings(BaseModel):
     """What all parts of the file hold to: no unknown key, no later change."""
 
@@ -124,6 +140,13 @@ class Store(Settings):
     """Where observations wait for their partners, and where the counts are kept."""
 
     url: StoreUrl | None = Field(default=None, description="Redis. Left out: an embedded one serves this machine.")
+    username: str | None = Field(default=None, min_length=1, description="The user of Redis' access list.")
+    password: SecretName | None = Field(
+        default=None, description="Where the password is: an environment variable, or a file (with a / in it)."
+    )
+    ca: str | None = Field(default=None, min_length=1, description="The file of the CAs of Redis' certificate.")
+    cert: str | None = Field(default=None, min_length=1, description="The file of the certificate shown to Redis.")
+    cert_key: str | None = Field(default=None, min_length=1, description="The file of that certificate's key.")
     prefix: Prefix = Field(default="sd", description="Begins every key, so that several services can share one Redis.")
     shards: int = Field(
         default=1,
@@ -168,6 +191,66 @@ class Listen(Settings):
     metrics: Port = Field(default=9090, description="Metrics and health.")
 
 
+class TlsSettings(Settings):
+    """A port's certificate. Files are read at the start."""
+
+    cert: str = Field(min_length=1, description="The file of the certificate chain, PEM.")
+    key: str = Field(min_length=1, description="The file of its key, PEM.")
+    client_ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file of CAs, PEM: only clients with a certificate of theirs may connect.",
+    )
+
+
+class Tls(Settings):
+    """Ports that speak TLS. Left out: plain HTTP, for a mesh or a proxy to wrap."""
+
+    records: TlsSettings | None = Field(default=None, description="The records port.")
+    web: TlsSettings | None = Field(default=None, description="The port of pages, API and gates.")
+
+
+class AccessToken(Settings):
+    """A bearer token."""
+
+    name: TargetName = Field(description="Who bears it, for the audit log.")
+    role: Role = Field(default="read", description="read, or write: may also change rules, epochs and the like.")
+    secret: SecretName = Field(
+        description="Where the token is (16 characters or more): an environment variable, or a file (with a / in it)."
+    )
+
+
+class ProxySettings(Settings):
+    """A proxy in front that has asked people who they are."""
+
+    peers: Annotated[tuple[Network, ...], AfterValidator(_distinct)] = Field(
+        min_length=1, description="The networks that it asks from; from elsewhere its headers count for nothing."
+    )
+    user_header: HeaderName = Field(default="x-forwarded-user", description="The header that names the user.")
+    groups_header: HeaderName = Field(
+        default="x-forwarded-groups", description="The header that lists the user's groups, between commas."
+    )
+    read: tuple[str, ...] = Field(default=("*",), description="Groups that may read; * is everyone.")
+    write: tuple[str, ...] = Field(default=(), description="Groups that may write as well; * is everyone.")
+
+
+class Access(Settings):
+    """Who may read and change what the web port shows, and who may record; see docs/access.md."""
+
+    tokens: tuple[AccessToken, ...] = Field(default=(), description="Bearer tokens, each with a name and a role.")
+    proxy: ProxySettings | None = Field(default=None, description="A proxy that names the user in a header.")
+    anonymous: Literal["none", "read", "write"] | None = Field(
+        default=None,
+        description="What callers without credentials may do. Left out: all on a loopback port without tokens and "
+        "proxy, else nothing.",
+    )
+    session: Period = Field(default=43200.0, description="How long a login by the pages lasts.")
+    attempts: int = Field(default=10, ge=1, description="Wrong tokens a minute that one source may bring.")
+    records: Annotated[tuple[SecretName, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="Where the tokens are of which recorders must bring one. Left out: none is needed."
+    )
+
+
 class Limits(Settings):
     """The bounds. What goes past them is shed, or cut short, and counted."""
 
@@ -181,6 +264,9 @@ class Limits(Settings):
         default=100, ge=1, le=10_000, description="Differences listed of one pair; more are counted."
     )
     compare_ms: float = Field(default=2000.0, gt=0, description="Time for one comparison.")
+    records_per_source: int = Field(
+        default=0, ge=0, description="Records a second that one address may send; more are shed. 0: any number."
+    )
     routes: int = Field(default=200, ge=1, description="Routes counted apart per target; more count as _other.")
     paths: int = Field(
         default=1000, ge=1, description="Differing paths counted apart per target; more count as _other."
@@ -303,6 +389,8 @@ class Root(Settings):
     store: Store = Field(default=Store(), description="Where observations wait.")
     pairing: Pairing = Field(default=Pairing(), description="How answers find each other.")
     listen: Listen = Field(default=Listen(), description="Addresses and ports.")
+    tls: Tls = Field(default=Tls(), description="Ports that speak TLS.")
+    access: Access = Field(default=Access(), description="Who may read, change and record.")
     limits: Limits = Field(default=Limits(), description="The bounds.")
     samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
     web: Web = Field(default=Web(), description="The pages.")

@@ -29,11 +29,17 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(…)"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other.reveal()
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """url: None means the embedded store, in `data_dir` (None: its own default).
 
-    key: 32 bytes that encrypt the buffer, or None.
+    key: 32 bytes that encrypt the buffer, or None.  ca, cert, cert_key: PEM files of a rediss:// connection.
     """
 
     url: str | None
@@ -43,6 +49,11 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     key: Secret | None
     flush_ms: float
     queue: int
+    username: str | None = None
+    password: Secret | None = None
+    ca: str | None = None
+    cert: str | None = None
+    cert_key: str | None = None
 
 
 class PairingConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +76,43 @@ class ListenConfig(msgspec.Struct, frozen=True, kw_only=True):
     metrics: int
 
 
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A port's certificate, its key, and the CAs of clients that may connect: PEM files."""
+
+    cert: str
+    key: str
+    client_ca: str | None
+
+
+class TokenConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A bearer token."""
+
+    name: str
+    role: Literal["read", "write"]
+    secret: Secret
+
+
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy that names the user in a header, and from where it asks."""
+
+    peers: tuple[str, ...]
+    user_header: str
+    groups_header: str
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+
+
+class AccessConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may come in. `anonymous` is None where nothing was said: then loopback decides."""
+
+    tokens: tuple[TokenConfig, ...] = ()
+    proxy: ProxyConfig | None = None
+    anonymous: Literal["none", "read", "write"] | None = None
+    session_s: float = 43200.0
+    attempts: int = 10
+    records: tuple[Secret, ...] = ()
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds."""
 
@@ -77,6 +125,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     routes: int
     paths: int
     fingerprints: int
+    records_per_source: int = 0
 
 
 class SamplesConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,4 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: TelemetryConfig
     drain_s: float
     targets: tuple[TargetConfig, ...]
+    access: AccessConfig = AccessConfig()
+    records_tls: TlsConfig | None = None
+    web_tls: TlsConfig | None = None
     warnings: tuple[str, ...] = ()

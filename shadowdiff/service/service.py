@@ -52,6 +52,8 @@ from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import CountCaps, Epochs, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
+from shadowdiff.web.access import Access
+from shadowdiff.web.audit import AuditLog
 from shadowdiff.web.rule_book import RuleBook
 from shadowdiff.web.views import verdict_of
 from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
@@ -75,7 +77,7 @@ CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-FIXED = ("store", "pairing", "listen", "limits", "samples", "telemetry", "drain_s")
+FIXED = ("store", "pairing", "listen", "limits", "samples", "telemetry", "drain_s", "records_tls", "web_tls")
 """Settings that a reload cannot change while the service runs."""
 
 
@@ -131,6 +133,8 @@ class Service:
             backend=backing.backend,
             durable=backing.durable,
         )
+        self._access = self._access_of(config)
+        self._audit = AuditLog(self._store, now_ms)
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
         self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger)
         counting = (self._counts(), bucket_writes, self._epochs.writes)
@@ -146,6 +150,10 @@ class Service:
     def _redactor(self) -> Redactor:
         secret = self._backing.key or os.urandom(32)
         return Redactor(hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest())
+
+    def _access_of(self, config: Config) -> Access:
+        guarded = config.web_tls is not None and config.web_tls.client_ca is not None
+        return Access(config.access, is_loopback=self._ports.web.is_loopback, has_client_ca=guarded)
 
     def _counts(self) -> Stage:
         caps = CountCaps(routes=self.config.limits.routes, paths=self.config.limits.paths)
@@ -315,7 +323,9 @@ class Service:
             now_ms=now_ms,
             trace_url=self.config.web.trace_url,
             sample_ttl_s=int(self.config.samples.max_age_s),
-            hosts=LOOPBACK_NAMES if self._ports.web.is_loopback else (),
+            access=lambda: self._access,
+            audit=self._audit,
+            hosts=LOOPBACK_NAMES if self._ports.web.is_loopback and not self._access.asks else (),
             version=__version__,
             store=f"{backing.backend} {self._version()} ({'durable' if backing.durable else 'not durable'})",
         )
@@ -446,6 +456,7 @@ class Service:
         targets = [target.target for target in config.targets]
         self._mirror.replace(targets)
         self._records.replace(targets)
+        self._access = self._access_of(config)
         self._take_rules()
         self._doctor.serve(config)
         for worker in self._workers:

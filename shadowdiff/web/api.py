@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
+from shadowdiff.web.audit import AUDIT
 from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.export import EXPORT
 from shadowdiff.web.fingerprints import FINGERPRINTS
@@ -172,6 +173,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
         ),
         refuses={400: "An argument is missing or wrong"},
+        changes_by=("revision",),
     ),
     *GATES,
     *RULE_OPERATIONS,
@@ -216,4 +218,5 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     EXPORT,
     DOCTOR,
+    AUDIT,
 )

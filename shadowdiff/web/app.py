@@ -1,7 +1,7 @@
 """The Starlette application of the web port.
 
 In: `WebState`.  Out: an ASGI application: the API under `/api/v1`, the pages beside it.
-Holds: an error is one line, as JSON under `/api/` and as a page elsewhere.
+Holds: an error is one line, as JSON under `/api/` and as a page elsewhere; nothing is served past the `Entry`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from shadowdiff.web.api import OPERATIONS
+from shadowdiff.web.entry import Entry
 from shadowdiff.web.layout import Layout
+from shadowdiff.web.login import LoginPage
 from shadowdiff.web.openapi import document
 from shadowdiff.web.operation import PREFIX, Refusal, answer
 from shadowdiff.web.pages import Pages
@@ -52,12 +54,14 @@ def create_web(state: WebState) -> Starlette:
             *Pages(state, layout).routes(),
             *SamplePage(state, layout).routes(),
             *RulePages(state, layout.html).routes(),
+            *LoginPage(state, layout.html).routes(),
             *(operation.route(state) for operation in OPERATIONS),
             Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
         ],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=state.hosts or ("*",)),
+            Middleware(Entry, state=state, operations=OPERATIONS, page=layout.error),
         ],
         exception_handlers={HTTPException: failed, RedisError: failed, OSError: failed},
     )

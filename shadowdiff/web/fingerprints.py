@@ -1,7 +1,7 @@
 """The API of fingerprints: pages of them, one with the values seen on each side, and what people say of them.
 
 In: what is asked for; a state or a note with its author.  Out: fingerprints.
-Holds: reads change nothing; a write is checked by `writes.py`, and told to the audit.
+Holds: reads change nothing; a write is noted for the audit log.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from shadowdiff.model import Kind, Severity
 from shadowdiff.report import Fingerprint, Order, Page, Remarks, Span, State, Wanted, newest_samples
 from shadowdiff.report.fingerprints import MOST_OFFSET
 from shadowdiff.verdict import compared_pairs
+from shadowdiff.web import visit
 from shadowdiff.web.history import moment
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import decoded, known, payload
 from shadowdiff.web.sample_filter import on_path
 from shadowdiff.web.seen_values import Seen, seen_values
-from shadowdiff.web.writes import check_write
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -80,8 +80,8 @@ async def set_state(state: WebState, fingerprint_id: str, said: NewState) -> Fin
     author, remarks = _author(said.author), _remarks(state)
     target = await _target_of(state, fingerprint_id)
     await remarks.set_state(target, fingerprint_id, said.state, author)
-    told = {"target": target, "fingerprint": fingerprint_id, "state": said.state.value, "author": author}
-    state.audit("a fingerprint's state was set", told)
+    told = {"fingerprint": fingerprint_id, "state": said.state.value, "author": author}
+    visit.note("a fingerprint's state was set", target, **told)
     return await _again(state, target, fingerprint_id)
 
 
@@ -90,8 +90,8 @@ async def set_note(state: WebState, fingerprint_id: str, said: NewNote) -> Finge
     author, remarks = _author(said.author), _remarks(state)
     target = await _target_of(state, fingerprint_id)
     note = await remarks.set_note(target, fingerprint_id, said.text, author)
-    told = {"target": target, "fingerprint": fingerprint_id, "note": note.text if note else "", "author": author}
-    state.audit("a fingerprint's note was set", told)
+    told = {"fingerprint": fingerprint_id, "note": note.text if note else "", "author": author}
+    visit.note("a fingerprint's note was set", target, **told)
     return await _again(state, target, fingerprint_id)
 
 
@@ -129,12 +129,10 @@ async def _get_one(state: WebState, arguments: Arguments, _request: Request) -> 
 
 
 async def _post_state(state: WebState, arguments: Arguments, request: Request) -> Fingerprint:
-    check_write(request)
     return await set_state(state, arguments["id"], decoded(await payload(request), NewState))
 
 
 async def _post_note(state: WebState, arguments: Arguments, request: Request) -> Fingerprint:
-    check_write(request)
     return await set_note(state, arguments["id"], decoded(await payload(request), NewNote))
 
 

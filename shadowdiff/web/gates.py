@@ -19,6 +19,7 @@ from starlette.responses import Response
 from shadowdiff.verdict import Decision, EpochTold, Verdict, told
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import verdict_of
+from shadowdiff.web.visit import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,12 +86,7 @@ async def post_epoch(state: WebState, arguments: Arguments, request: Request) ->
     """Open an epoch by hand."""
     asked = _decoded(await _payload(request), OpenEpoch)
     epoch = await _epochs(state).open(_known(state, arguments["target"]).target.name)
-    client = request.client.host if request.client else ""
-    log.info(
-        "audit: an epoch was opened by hand",
-        extra={"target": arguments["target"], "epoch": epoch.id, "client": client}
-        | {"author": asked.author, "why": asked.reason},
-    )
+    note("an epoch was opened by hand", arguments["target"], epoch=epoch.id, author=asked.author, why=asked.reason)
     return Opened(told(epoch))
 
 
@@ -172,6 +168,8 @@ def _epochs(state: WebState) -> Epochs:
 def _check_token(state: WebState, hook: FlaggerHook) -> None:
     """Refuse a hook without the token, where one is configured."""
     wanted = state.gate_token
+    if wanted is None and state.access().asks:
+        raise ApiError(403, "this service asks for credentials, and no token of hooks is configured: set one")
     if wanted is not None and not hmac.compare_digest(wanted.encode(), hook.metadata.get("token", "").encode()):
         raise ApiError(403, "metadata.token is not the one that this service is configured with")
 
@@ -202,6 +200,7 @@ def _hook(name: str) -> Operation:
         handler=flagger(name),
         answer=str,
         method="POST",
+        role="own",
         body=FlaggerHook,
         refuses={
             status: "Nothing to roll back, or no such target" if (name, status) == ("rollback", 404) else why

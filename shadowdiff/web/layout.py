@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from shadowdiff.web import words
+from shadowdiff.web import visit, words
 from shadowdiff.web.sample_view import answered
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Layout:
         self._templates = _environment()
         digest = hashlib.blake2b(b"".join(self._static.values()), digest_size=4).hexdigest()
         shared: dict[str, Any] = {"version": state.version, "store": state.store, "static_version": digest}
-        cast("dict[str, Any]", self._templates.globals).update(shared)
+        cast("dict[str, Any]", self._templates.globals).update(shared | visit.shared())
 
     async def html(
         self, template: str, status: int = 200, make: Callable[[], dict[str, Any]] = dict, **values: Any

@@ -88,7 +88,9 @@ class Operation:
         text. A handler that answers with another status than 200 returns the response itself.
     body: the type of the JSON that a POST brings. It must say that it is JSON: what a page of another site can
         make a browser send without asking does not.
-    refuses: the statuses other than 200, each with its reason.
+    refuses: the statuses other than 200, each with its reason; 401 and 403 of every operation are told apart.
+    role: what a caller needs, where the method does not tell: `own` asks for credentials of its own.
+    changes_by: parameters that make a GET a write.
     """
 
     path: str
@@ -100,6 +102,13 @@ class Operation:
     body: Any = None
     parameters: tuple[Parameter, ...] = ()
     refuses: Mapping[int, str]
+    role: Literal["read", "write", "own"] | None = None
+    changes_by: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> Literal["read", "write", "own"]:
+        """What a caller needs to be let through."""
+        return self.role or ("read" if self.method == "GET" else "write")
 
     def route(self, state: WebState) -> Route:
         """Return the route that serves this operation."""

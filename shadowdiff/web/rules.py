@@ -2,8 +2,7 @@
 
 In: declarations as in the configuration.  Out: rules with their origin, as JSON or as the configuration's YAML; and
 previews.
-Holds: a preview changes nothing; a write is checked by `writes.py`, names its author and reason, and leaves a line in
-the log.
+Holds: a preview changes nothing; a write names its author and reason, and is noted for the audit log.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_r
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.preview import Preview, preview
 from shadowdiff.web.rule_book import BookFullError, MadeRule, RuleBook
-from shadowdiff.web.writes import check_write
+from shadowdiff.web.visit import note
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -107,7 +106,6 @@ async def get_rules(state: WebState, arguments: Arguments, _request: Request) ->
 
 async def post_rule(state: WebState, _arguments: Arguments, request: Request) -> RuleInForce:
     """Make a rule."""
-    check_write(request)
     asked = decoded(await payload(request), NewRule)
     return await make(state, asked)
 
@@ -124,20 +122,21 @@ async def make(state: WebState, asked: NewRule) -> RuleInForce:
         raise ApiError(400, str(error).removeprefix("rules[0]").lstrip(".: ")) from error
     except BookFullError as error:
         raise ApiError(409, str(error)) from error
+    note("a rule was made", name, **_facts(made))
     return _made(made, datetime.fromtimestamp(state.now_ms() / 1000, UTC))
 
 
-async def delete_rule(state: WebState, arguments: Arguments, request: Request) -> RuleInForce:
+async def delete_rule(state: WebState, arguments: Arguments, _request: Request) -> RuleInForce:
     """Take a made rule back."""
-    check_write(request)
     return await remove(state, arguments["id"], arguments["author"], arguments["reason"] or "")
 
 
 async def remove(state: WebState, rule_id: str, author: str, reason: str) -> RuleInForce:
     """Take a made rule back. Raises: ApiError where there is none of that id."""
-    gone = await book(state).remove(rule_id, author[:200], reason[:1000])
+    gone = await book(state).remove(rule_id)
     if gone is None:
         raise ApiError(404, f"no rule made here is called {rule_id!r}; those of the configuration are changed there")
+    note("a rule was removed", gone.target, **_facts(gone), by=author[:200], why=reason[:1000])
     return _made(gone, datetime.fromtimestamp(state.now_ms() / 1000, UTC))
 
 
@@ -223,6 +222,11 @@ def _made(one: MadeRule, now: datetime) -> RuleInForce:
     )
 
 
+def _facts(one: MadeRule) -> dict[str, str]:
+    rule = msgspec.json.encode(one.rule).decode()
+    return {"rule_id": one.id, "rule": rule, "author": one.author, "reason": one.reason}
+
+
 _WRITES: Final = {403: "Not from here", 501: "This service keeps no rules"}
 
 RULE_OPERATIONS: tuple[Operation, ...] = (
@@ -273,6 +277,7 @@ RULE_OPERATIONS: tuple[Operation, ...] = (
         summary="Try rules on the stored samples: as counted, and as the rules would count",
         method="POST",
         handler=post_preview,
+        role="read",
         body=RulesToTry,
         answer=Preview,
         parameters=(

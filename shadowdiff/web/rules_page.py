@@ -1,8 +1,7 @@
 """The page of rules: those in force, a place to try and to make one, and a way to take one back.
 
 In: plain forms, since nothing runs on these pages.  Out: HTML, or a way back to the page after a change.
-Holds: every write passes `writes.py`. The page names its own origin when it posts (other pages name none), so that a
-form of another site is told from this one.
+Holds: every form passed the `Entry` before it comes here.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from starlette.routing import Route
 from shadowdiff.rules import RuleError, parse_rules
 from shadowdiff.web.operation import ApiError
 from shadowdiff.web.rules import NewRule, RulesToTry, in_force, make, payload, remove, tried
-from shadowdiff.web.security import HEADERS
-from shadowdiff.web.writes import check_write
+from shadowdiff.web.visit import visit
+from shadowdiff.web.writes import FORM, content_kind
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from shadowdiff.web.preview import Preview
     from shadowdiff.web.state import WebState
 
-FORM: Final = "application/x-www-form-urlencoded"
-_HEADERS: Final = {
-    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'"),
-    "Referrer-Policy": "same-origin",
-}
 _SEE_OTHER: Final = 303
 
 
@@ -67,10 +61,10 @@ class RulePages:
         """Try a rule, make it, or take one back, as the form says."""
         given: dict[str, str] = {}
         try:
-            given = await _form(request)
+            given = await form_fields(request)
             if given.get("do") == "try":
+                visit().changed_nothing = True
                 return await self._page(given, tried=await self._try(given))
-            check_write(request)
             await self._write(given)
         except ApiError as refusal:
             return await self._page(given, refusal.status, refusal=refusal.message)
@@ -97,7 +91,7 @@ class RulePages:
         self, given: dict[str, str], status: int = 200, *, tried: Preview | None = None, refusal: str = ""
     ) -> Response:
         views = self._state.targets()
-        response = await self._render(
+        return await self._render(
             "rules.html",
             status,
             names=[view.target.name for view in views],
@@ -107,13 +101,11 @@ class RulePages:
             refusal=refusal,
             writable=self._state.rule_book is not None,
         )
-        response.headers.update(_HEADERS)
-        return response
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises: ApiError where it is none."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_kind(request)
     if kind != FORM:
         raise ApiError(415, f"content-type is {kind or 'missing'!r}: send a form, or JSON to the API")
     try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from shadowdiff.config import AccessConfig
 from shadowdiff.report import Fingerprints
+from shadowdiff.web.access import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from shadowdiff.doctor import Diagnosis
     from shadowdiff.model import Target
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
     from shadowdiff.report import Remarks
     from shadowdiff.rules import Rule
     from shadowdiff.verdict import Epochs
+    from shadowdiff.web.audit import Audit
     from shadowdiff.web.rule_book import RuleBook
 
 
-log = logging.getLogger(__name__)
-
-
-def logged(what: str, details: Mapping[str, Any]) -> None:
-    """Leave a line of a change in the log."""
-    log.info("audit: %s", what, extra=dict(details))
+LOCAL: Final = Access(AccessConfig(), is_loopback=True)
+"""What holds on a loopback port of which nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,6 @@ class WebState:
     epochs: what a verdict rests on; None where none are kept: then on everything ever counted.
     rule_book: the rules that people make here; None where none are kept.
     remarks: what people say of fingerprints; None where nobody may.
-    audit: takes each change that somebody makes, and who made it.
     previews: how many changed sets of rules are tried at a time, since each may compare a thousand pairs.
     now_ms: the wall clock, Unix milliseconds.
     sample_ttl_s: older samples are not shown.
@@ -61,6 +58,8 @@ class WebState:
     gate_token: what a rollout's hook must bring, where one is configured.
     hosts: names that a request may ask for, () for any; a port bound to loopback is asked under loopback's names
         alone, so that no web page elsewhere can read it by pointing its own name here.
+    access: who may come in, as configured now.
+    audit: where changes are noted; None where nowhere.
     store: one line on the store in use, such as "embedded redis 7.0.15 (durable)".
     """
 
@@ -71,7 +70,6 @@ class WebState:
     epochs: Epochs | None = None
     rule_book: RuleBook | None = None
     remarks: Remarks | None = None
-    audit: Callable[[str, Mapping[str, Any]], None] = logged
     previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
     sample_ttl_s: int = 24 * 3600
@@ -79,6 +77,8 @@ class WebState:
     trace_url: str | None = None
     gate_token: str | None = None
     hosts: tuple[str, ...] = ()
+    access: Callable[[], Access] = lambda: LOCAL
+    audit: Audit | None = None
     version: str = ""
     store: str = ""
     fingerprints: Fingerprints = field(init=False)

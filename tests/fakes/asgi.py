@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Message
 
 
@@ -33,6 +35,13 @@ class Answer:
         return json.loads(self.body)
 
 
+async def post_form(app: ASGIApp, target: str, fields: Mapping[str, str], **headers: str) -> Answer:
+    """Return the answer to a form of these pages, as a browser sends it: with its token, cookie and origin."""
+    body = urlencode({"csrf": "token-of-this-form", **fields}).encode()
+    given = {"origin": "http://shadowdiff.example", "cookie": "shadowdiff_csrf=token-of-this-form"} | headers
+    return await get(app, target, "POST", body, "application/x-www-form-urlencoded", **given)
+
+
 async def get(
     app: ASGIApp,
     target: str,
@@ -43,7 +52,8 @@ async def get(
 ) -> Answer:
     """Return the application's answer to a request."""
     kind = [] if content_type is None else [(b"content-type", content_type.encode())]
-    kind += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    named = headers.pop("host", "shadowdiff.example")
+    kind += [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     path, _, query = target.partition("?")
     scope = {
         "type": "http",
@@ -55,7 +65,7 @@ async def get(
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"shadowdiff.example"), *kind],
+        "headers": [(b"host", named.encode()), *kind],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8082),
     }

@@ -104,7 +104,7 @@ class Process:
 async def post(app: Starlette, path: str, payload: Any) -> Answer:
     """Return the answer to JSON that is posted."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return await get(app, f"/api/v1/{path}", "POST", body, "application/json")
+    return await get(app, f"/api/v1/{path}", "POST", body, "application/json", host="localhost")
 
 
 @pytest.fixture

@@ -117,7 +117,9 @@ async def test_a_refusal_is_a_4xx_that_says_what_to_do(process: Process, status:
 async def test_a_form_that_a_page_of_another_site_sends_is_refused(process: Process) -> None:
     """A browser sends text/plain and forms without asking; JSON it does not."""
     for path in (f"epochs?target={TARGET}", "gates/flagger/open"):
-        assert 415 == (await get(process.app(), f"/api/v1/{path}", "POST", b"{}", "text/plain")).status
+        assert (
+            415 == (await get(process.app(), f"/api/v1/{path}", "POST", b"{}", "text/plain", host="localhost")).status
+        )
 
 
 async def test_a_configured_token_is_asked_for(process: Process) -> None:

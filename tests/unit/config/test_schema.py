@@ -17,7 +17,13 @@ from shadowdiff.rules import RuleKind
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "configuration.md").read_text()
 _SECTIONS = [(), *((name,) for name in keys_at(()) if name != "drain")]
-_PLACES = [*_SECTIONS, *(("targets", 0, name) for name in ("candidate", "control", "gate"))]
+_INNER = [("access", "proxy"), ("tls", "records"), ("tls", "web")]
+_PLACES = [
+    *_SECTIONS,
+    *(("targets", 0, name) for name in ("candidate", "control", "gate")),
+    ("access", "tokens", 0),
+    *_INNER,
+]
 
 
 def example() -> dict[str, Any]:
@@ -75,4 +81,9 @@ def test_every_setting_is_documented(path: tuple[str | int, ...]) -> None:
 
 def _nested() -> set[tuple[str | int, ...]]:
     """Return the keys that hold further settings, and are documented by those."""
-    return {*_SECTIONS, *(("targets", name) for name in ("candidate", "control", "gate"))}
+    return {
+        *_SECTIONS,
+        *(("targets", name) for name in ("candidate", "control", "gate")),
+        *_INNER,
+        ("access", "tokens"),
+    }

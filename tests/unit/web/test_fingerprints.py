@@ -92,6 +92,6 @@ async def test_a_state_needs_an_author_and_a_place_to_be_kept(shop: Starlette) -
             "POST",
             json.dumps(said).encode(),
             "application/json",
-            origin="http://shadowdiff.example",
+            host="localhost",
         )
         assert (status, ["error"]) == (answer.status, list(answer.json))

@@ -1,0 +1,321 @@
+"""Who may come in by the web port, as what, and by which proof."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import fakeredis
+import pytest
+
+from shadowdiff.config import AccessConfig, ProxyConfig, Secret, TokenConfig
+from shadowdiff.store import Store
+from shadowdiff.web import create_web
+from shadowdiff.web.access import Access
+from shadowdiff.web.audit import KEPT, AuditLog
+from shadowdiff.web.rule_book import RuleBook
+from tests.fakes.asgi import Answer, get, post_form
+from tests.fakes.shop import NOW_MS, open_shop, web_state
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+READER, WRITER = "reader-token-0123456789", "writer-token-0123456789"
+TOKENS = (
+    TokenConfig(name="ci", role="read", secret=Secret(READER.encode())),
+    TokenConfig(name="release", role="write", secret=Secret(WRITER.encode())),
+)
+PROXY = ProxyConfig(
+    peers=("127.0.0.0/8",), user_header="x-user", groups_header="x-groups", read=("dev",), write=("sre",)
+)
+RULE = b'{"target": "shop", "rule": {"ignore": "$.price"}, "author": "ada", "reason": "sale"}'
+ORIGIN = "http://shadowdiff.example"
+
+
+class Door:
+    """A web port with access control, its store, and a clock that the test moves."""
+
+    def __init__(self, config: AccessConfig, *, is_loopback: bool = False) -> None:
+        self.now_ms = NOW_MS
+        self.store = Store(fakeredis.FakeAsyncRedis())
+        access = Access(config, is_loopback=is_loopback)
+        book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
+        self.audit = AuditLog(self.store, lambda: self.now_ms)
+        state = replace(
+            web_state(open_shop()),
+            rule_book=book,
+            audit=self.audit,
+            access=lambda: access,
+            now_ms=lambda: self.now_ms,
+        )
+        self.app: Starlette = create_web(state)
+
+    async def ask(self, path: str, **headers: str) -> Answer:
+        """Ask for a path."""
+        return await get(self.app, path, "GET", b"", None, **headers)
+
+    async def make_rule(self, **headers: str) -> Answer:
+        """Ask for a rule to be made."""
+        return await get(self.app, "/api/v1/rules", "POST", RULE, "application/json", **headers)
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    """Yield a port with two tokens and a proxy."""
+    made = Door(AccessConfig(tokens=TOKENS, proxy=PROXY))
+    yield made
+    await made.store.close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_without_credentials_nothing_is_read_or_changed(door: Door) -> None:
+    """The API says what is missing; a page leads to the form; the form's own style is served."""
+    refused = await get(door.app, "/api/v1/targets")
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Bearer realm="shadowdiff"')
+    page = await get(door.app, "/targets/shop?route=GET%20/")
+    assert (page.status, page.headers["location"]) == (303, "/login?next=%2Ftargets%2Fshop%3Froute%3DGET%2520%2F")
+    assert [(await door.ask(path)).status for path in ("/login", "/static/style.css")] == [200, 200]
+    assert (await door.make_rule()).status == 401
+    assert (await get(door.app, "/nothing", "PUT")).status == 401
+
+
+async def test_a_token_reads_or_writes_by_its_role(door: Door) -> None:
+    """Reading and trying for both, changing for one."""
+    assert (await door.ask("/api/v1/targets", **bearer(READER))).status == 200
+    tried = b'{"target": "shop", "rules": [{"ignore": "$.price"}]}'
+    preview = await get(door.app, "/api/v1/rules/preview", "POST", tried, "application/json", **bearer(READER))
+    assert preview.status == 200
+    refused = await door.make_rule(**bearer(READER))
+    assert (refused.status, refused.json["error"]) == (403, "ci may not write here: the role write is needed")
+    assert (await door.make_rule(**bearer(WRITER))).status == 200
+
+
+async def test_asking_for_a_revision_is_a_write(door: Door) -> None:
+    """It opens an epoch for one that was not seen before, and so throws evidence away."""
+    asked = "/api/v1/verdict?target=shop"
+    assert (await door.ask(asked, **bearer(READER))).status == 200
+    assert (await door.ask(f"{asked}&revision=", **bearer(READER))).status == 200
+    assert (await door.ask(f"{asked}&revision=v9", **bearer(READER))).status == 403
+    assert (await door.ask(f"{asked}&revision=v9", **bearer(WRITER))).status == 200
+
+
+@pytest.mark.parametrize("token", ["", "x", READER[:-1], READER + "x", READER.upper(), "\x00", "é" * 30])
+async def test_a_wrong_token_is_refused(door: Door, token: str) -> None:
+    """However near it is, and whatever it is made of."""
+    assert (await door.ask("/api/v1/targets", **bearer(token))).status == 401
+
+
+async def test_after_too_many_wrong_tokens_an_address_waits(door: Door) -> None:
+    """A minute of rest gives all tries back; who has logged in is not kept out."""
+    login = await log_in(door, READER)
+    statuses = [(await door.ask("/api/v1/targets", **bearer("wrong"))).status for _ in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert (await door.ask("/api/v1/targets", **bearer(READER))).status == 429
+    assert (await door.ask("/api/v1/targets", cookie=login)).status == 200
+    assert (await post_form(door.app, "/login", {"token": READER})).status == 429
+    door.now_ms += 60_000
+    assert (await door.ask("/api/v1/targets", **bearer(READER))).status == 200
+
+
+async def log_in(door: Door, token: str) -> str:
+    """Return the cookie of a login."""
+    answer = await post_form(door.app, "/login", {"token": token, "next": "/rules"})
+    assert (answer.status, answer.headers["location"]) == (303, "/rules")
+    cookie, *marks = answer.headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"} == set(marks)
+    assert token not in cookie
+    return cookie
+
+
+async def test_a_browser_logs_in_and_writes_with_the_token_of_the_page(door: Door) -> None:
+    """And is known by the token's name."""
+    cookie = await log_in(door, WRITER)
+    page = await get(door.app, "/rules", cookie=cookie)
+    assert "log out release" in page.text
+    (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', page.text))
+    fields = {"do": "make", "target": "shop", "rule": "{ignore: $.price}", "author": "ada", "reason": "sale"}
+    made = await post_form(door.app, "/rules", fields | {"csrf": csrf}, cookie=cookie)
+    assert made.status == 303
+    (entry,) = (await door.ask("/api/v1/audit", cookie=cookie)).json["entries"]
+    assert (entry["who"], entry["by"], entry["from"], entry["what"]) == (
+        "release", "login", "127.0.0.1", "a rule was made",
+    )  # fmt: skip
+    assert entry["facts"]["author"] == "ada"
+    assert "a rule was made" in (await door.ask("/audit", cookie=cookie)).text
+
+
+async def test_a_login_writes_only_from_these_pages(door: Door) -> None:
+    """The cookie alone is never enough: what a browser sends along by itself proves nothing."""
+    cookie = await log_in(door, WRITER)
+    page = (await door.ask("/rules", cookie=cookie)).text
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+    own = {"cookie": cookie, "origin": ORIGIN, "sec_fetch_site": "same-origin"}
+    refused: list[dict[str, str]] = [
+        {"cookie": cookie},
+        {"cookie": cookie, "x_csrf_token": csrf},
+        own,
+        own | {"x_csrf_token": csrf[:-1]},
+        own | {"x_csrf_token": ""},
+        own | {"x_csrf_token": csrf, "origin": "https://elsewhere.example"},
+        own | {"x_csrf_token": csrf, "origin": "null"},
+        own | {"x_csrf_token": csrf, "sec_fetch_site": "same-site"},
+        own | {"x_csrf_token": csrf, "sec_fetch_site": "cross-site"},
+    ]
+    assert [(await door.make_rule(**headers)).status for headers in refused] == [403] * len(refused)
+    assert (await door.make_rule(**own, x_csrf_token=csrf)).status == 200
+    asked = "/api/v1/verdict?target=shop&revision=v9"
+    assert (await door.ask(asked, cookie=cookie, sec_fetch_site="cross-site")).status == 403
+
+
+async def test_logging_in_needs_the_form_of_these_pages_too(door: Door) -> None:
+    """Else another site could log a browser in as somebody else."""
+    given = {"token": READER}
+    assert (await post_form(door.app, "/login", given, origin="https://elsewhere.example")).status == 403
+    assert (await post_form(door.app, "/login", given, cookie="a=b")).status == 403
+    assert (await post_form(door.app, "/login", given | {"csrf": "other"})).status == 403
+    page = await get(door.app, "/login")
+    cookie, *marks = page.headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} == set(marks)
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', page.text)[0]
+    assert (await post_form(door.app, "/login", given | {"csrf": csrf}, cookie=cookie)).status == 303
+
+
+@pytest.mark.parametrize("back", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere", "", "x\r\ny"])
+async def test_the_way_back_after_a_login_stays_here(door: Door, back: str) -> None:
+    """No link to the form leads to another site."""
+    answer = await post_form(door.app, "/login", {"token": READER, "next": back})
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+
+
+async def test_a_login_ends_with_its_time_its_token_or_a_click(door: Door) -> None:
+    """And no part of the cookie can be changed."""
+    cookie = await log_in(door, READER)
+    name, _, value = cookie.partition("=")
+    forged = [value.replace("ci~", "release~"), value[:-2] + "AA", value + "x", "ci~", "~", ""]
+    assert [(await door.ask("/api/v1/targets", cookie=f"{name}={one}")).status for one in forged] == [401] * 6
+    changed = (TokenConfig(name="ci", role="read", secret=Secret(b"another-token-0123456789")), TOKENS[1])
+    later = Door(AccessConfig(tokens=changed))
+    assert (await later.ask("/api/v1/targets", cookie=cookie)).status == 401
+    replica = Door(AccessConfig(tokens=TOKENS))
+    assert (await replica.ask("/api/v1/targets", cookie=cookie)).status == 200
+    short = Access(AccessConfig(tokens=TOKENS, session_s=-1), is_loopback=False)
+    assert short.of_login(value) is None
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', (await door.ask("/", cookie=cookie)).text)[0]
+    gone = await post_form(door.app, "/logout", {"csrf": csrf}, cookie=cookie)
+    assert (gone.status, gone.headers["set-cookie"].split("; ")[0]) == (303, f"{name}=")
+    for one in (later, replica):
+        await one.store.close()
+
+
+async def test_a_trusted_proxy_names_the_user_and_the_groups(door: Door) -> None:
+    """Its groups say what they may do; a script brings a token instead."""
+    named = {"x_user": "ada", "x_groups": "dev, ops"}
+    assert (await door.ask("/api/v1/targets", **named)).status == 200
+    assert (await door.ask("/api/v1/targets", x_user="ada", x_groups="ops")).status == 403
+    assert (await door.ask("/api/v1/targets", x_user=" ", x_groups="dev")).status == 401
+    assert (await door.make_rule(x_user="ada", x_groups="sre")).status == 403
+    page = await get(door.app, "/rules", x_user="ada", x_groups="sre")
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', page.text)[0]
+    cookie = page.headers["set-cookie"].split("; ")[0]
+    sent = {"cookie": cookie, "origin": "https://diff.example", "x_forwarded_host": "diff.example"}
+    made = await door.make_rule(
+        x_user="ada", x_groups="sre", x_csrf_token=csrf, x_forwarded_for="9.9.9.9, 1.2.3.4", **sent
+    )
+    assert made.status == 200
+    (entry,) = await door.audit.newest(5)
+    assert (entry.who, entry.by, entry.source) == ("ada", "proxy", "1.2.3.4")
+
+
+async def test_nobody_else_is_believed_to_be_the_proxy() -> None:
+    """From elsewhere its headers count for nothing, and one that comes twice was added by somebody else."""
+    named = {"x_user": "ada", "x_groups": "sre"}
+    elsewhere = Door(AccessConfig(proxy=replace_peers(("10.0.0.0/8",))))
+    assert (await elsewhere.ask("/api/v1/targets", **named)).status == 401
+    assert (await elsewhere.ask("/", **named)).status == 401
+    door = Door(AccessConfig(proxy=PROXY))
+    doubled = {"X_user": "root", "x_user": "ada", "x_groups": "sre"}
+    assert (await door.ask("/api/v1/targets", **doubled)).status == 401
+    assert (await door.ask("/api/v1/targets", X_groups="sre", **named)).status == 401
+    for one in (elsewhere, door):
+        await one.store.close()
+
+
+def replace_peers(peers: tuple[str, ...]) -> ProxyConfig:
+    return ProxyConfig(
+        peers=peers,
+        user_header=PROXY.user_header,
+        groups_header=PROXY.groups_header,
+        read=PROXY.read,
+        write=PROXY.write,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "is_loopback", "expected"),
+    [
+        (AccessConfig(), True, (200, 403, 200)),
+        (AccessConfig(), False, (401, 401, 401)),
+        (AccessConfig(anonymous="none"), True, (401, 401, 401)),
+        (AccessConfig(anonymous="read"), False, (200, 401, 401)),
+        (AccessConfig(anonymous="write"), False, (200, 200, 200)),
+        (AccessConfig(tokens=TOKENS), True, (401, 401, 401)),
+        (AccessConfig(tokens=TOKENS, anonymous="read"), False, (200, 401, 401)),
+    ],
+)
+async def test_what_callers_without_credentials_may_do(
+    config: AccessConfig, is_loopback: bool, expected: tuple[int, int, int]
+) -> None:
+    """Read, write from elsewhere, write from this machine under its own name."""
+    door = Door(config, is_loopback=is_loopback)
+    answers = (
+        await get(door.app, "/api/v1/targets"),
+        await door.make_rule(),
+        await door.make_rule(host="localhost"),
+    )
+    assert tuple(answer.status for answer in answers) == expected
+    await door.store.close()
+
+
+async def test_a_browser_on_this_machine_needs_the_token_of_a_form_too() -> None:
+    """Being on this machine is nothing that a user did."""
+    door = Door(AccessConfig(), is_loopback=True)
+    local = {"host": "localhost", "origin": "http://localhost", "sec_fetch_site": "same-origin"}
+    assert (await door.make_rule(**local)).status == 403
+    given = {"cookie": "shadowdiff_csrf=t0ken", "x_csrf_token": "t0ken"}
+    assert (await door.make_rule(**local, **given)).status == 200
+    await door.store.close()
+
+
+async def test_the_audit_is_bounded_and_so_is_each_entry(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of changes costs neither memory nor the newest of them."""
+    long = RULE.replace(b"sale", b"s" * 900)
+    with caplog.at_level("INFO"):
+        made = await get(door.app, "/api/v1/rules", "POST", long, "application/json", **bearer(WRITER))
+    assert made.status == 200
+    (line,) = [record for record in caplog.records if record.getMessage() == "audit: a rule was made"]
+    said: dict[str, Any] = vars(line)
+    assert (said["who"], said["by"], said["from"], said["author"]) == ("release", "token", "127.0.0.1", "ada")
+    name = door.store.keys.name(0, "audit")
+    (entry,) = await door.audit.newest(5)
+    assert len(entry.facts["reason"]) == 501
+    await door.store.command("RPUSH", name, *[b"{}"] * (KEPT + 5))
+    gone = await get(door.app, f"/api/v1/rules/{made.json['id']}?author=bob", "DELETE", b"", None, **bearer(WRITER))
+    assert gone.status == 200
+    assert int(await door.store.command("LLEN", name)) == KEPT
+    assert [one.what for one in await door.audit.newest(10)] == ["a rule was removed", "a rule was made"]
+
+
+async def test_what_was_refused_or_only_tried_is_no_change(door: Door) -> None:
+    """The audit holds changes alone."""
+    await door.make_rule(**bearer(READER))
+    await get(door.app, "/api/v1/rules", "POST", b"{}", "application/json", **bearer(WRITER))
+    tried = {"do": "try", "target": "shop", "rule": "{ignore: $.price}"}
+    shown = await post_form(door.app, "/rules", tried, **bearer(WRITER))
+    assert shown.status == 200
+    assert await door.audit.newest(10) == []
