@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import yaml
 from aiohttp import ClientSession, web
 
 from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
@@ -137,7 +138,7 @@ class Plan:
     """What may differ from the files as they stand.
 
     lua: replacements in record.lua, as a user edits its settings.  ports: a mirror and a recorder of the test's own.
-    v1: the port of one that no handler can play.
+    v1: the port of one that no handler can play.  change: what becomes of Envoy's configuration as a whole.
     """
 
     template: str = "envoy.yaml"
@@ -145,6 +146,7 @@ class Plan:
     config: Mapping[str, str] = field(default_factory=dict[str, str])
     ports: tuple[int, int] | None = None
     v1: int | None = None
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
 @asynccontextmanager
@@ -167,6 +169,8 @@ async def mesh(v1: Handler, folder: Path, plan: Plan | None = None) -> AsyncGene
             "MIRROR_PORT": mirror, "RECORDS_PORT": records, "RECORD_LUA": str(lua),
         }  # fmt: skip
         configuration = edited(render(files() / plan.template, values), plan.config)
+        if plan.change is not None:
+            configuration = yaml.safe_dump(plan.change(yaml.safe_load(configuration)))
         envoy = await run_envoy(program, configuration, f"{HOST}:{admin}", folder)
         _ = stack.push_async_callback(stop, envoy)
         user = await stack.enter_async_context(ClientSession(auto_decompress=False))

@@ -1,0 +1,138 @@
+"""What istiod would make of the chart's objects, for an Envoy on this machine.
+
+In: Envoy's configuration as the repository has it, and objects as helm renders them.  Out: that configuration with
+their filters, routes and bounds in the place of its own.
+Holds: it stands in for istiod alone, which cannot run here; Envoy is real, and each field is carried over as Istio's
+own sources do: a filter before the router of the listeners that its context names, a connection pool as a circuit
+breaker, `headers.request.set` as an overwriting header of the route.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Object = dict[str, Any]
+LISTENERS = {"SIDECAR_INBOUND": "inbound", "GATEWAY": "gateway"}
+ROUTER = "envoy.filters.http.router"
+OWN_CLUSTERS = {"shadowdiff": 8081, "shadowdiff_mirror": 8080}
+
+
+def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
+    """Return the specs of one kind."""
+    return [each["spec"] for each in objects if each["kind"] == kind]
+
+
+def manager(listener: Object) -> Object:
+    """Return a listener's HTTP connection manager."""
+    return dict(listener)["filter_chains"][0]["filters"][0]["typed_config"]  # pyright: ignore[reportAny]
+
+
+def apply(config: Object, objects: Sequence[Object]) -> Object:
+    """Return the configuration with everything of its own about shadowdiff replaced by the objects'."""
+    made = copy.deepcopy(config)
+    listeners = made["static_resources"]["listeners"]
+    for listener in listeners:
+        _strip(manager(listener))
+    for listener in listeners:
+        for spec in of_kind(objects, "EnvoyFilter"):
+            insert(manager(listener), spec, listener["name"])
+    for spec in of_kind(objects, "VirtualService"):
+        for route in spec["http"]:
+            if "mirrors" in route:
+                _carry(route, next(routes(manager(listeners[0]))))
+    for spec in of_kind(objects, "HTTPRoute"):
+        _carry_gateway_api(spec["rules"][0], next(routes(manager(listeners[0]))))
+    bounds = of_kind(objects, "DestinationRule")[0]
+    for cluster in made["static_resources"]["clusters"]:
+        if cluster["name"] in OWN_CLUSTERS:
+            _bound(cluster, bounds, OWN_CLUSTERS[cluster["name"]])
+    return made
+
+
+def _strip(own: Object) -> None:
+    own["http_filters"] = [each for each in own["http_filters"] if each["name"] == ROUTER]
+    for route in routes(own):
+        _ = route.pop("request_headers_to_add", None)
+        _ = route["route"].pop("request_mirror_policies", None)
+
+
+def routes(own: Object) -> Iterator[Object]:
+    """Yield the routes of a connection manager."""
+    for host in own["route_config"]["virtual_hosts"]:
+        yield from host["routes"]
+
+
+def insert(own: Object, spec: Object, listener: str) -> None:
+    """Insert an EnvoyFilter's filters before the router, where its context is that of the listener."""
+    for patch in spec["configPatches"]:
+        assert "INSERT_BEFORE" == patch["patch"]["operation"]
+        if LISTENERS[patch["match"]["context"]] == listener:
+            own["http_filters"].insert(-1, patch["patch"]["value"])
+
+
+def _cluster(host: str, port: int) -> str:
+    return f"outbound|{port}||{host}"
+
+
+def _headers(named: dict[str, str]) -> list[Object]:
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in named.items()
+    ]
+
+
+def _carry(spec: Object, route: Object) -> None:
+    """Carry a VirtualService's route over."""
+    route["request_headers_to_add"] = _headers(spec.get("headers", {}).get("request", {}).get("set", {}))
+    route["route"]["timeout"] = spec["timeout"]
+    mirrors = [each["destination"] for each in spec["mirrors"]]
+    route["route"]["request_mirror_policies"] = [
+        {"cluster": _cluster(each["host"], each["port"]["number"])} for each in mirrors
+    ]
+    if "retries" in spec:
+        words = spec["retries"]["retryOn"].split(",")
+        codes = [int(word) for word in words if word.isdigit()]
+        route["route"]["retry_policy"] = {
+            "retry_on": ",".join([*(word for word in words if not word.isdigit()), "retriable-status-codes"]),
+            "retriable_status_codes": codes,
+            "num_retries": spec["retries"]["attempts"],
+        }
+
+
+def _carry_gateway_api(rule: Object, route: Object) -> None:
+    """Carry an HTTPRoute's rule over, as Istio's own translation into a VirtualService does."""
+    kinds = {each["type"]: each for each in rule["filters"]}
+    named = {each["name"]: each["value"] for each in kinds["RequestHeaderModifier"]["requestHeaderModifier"]["set"]}
+    mirror = kinds["RequestMirror"]["requestMirror"]["backendRef"]
+    host = f"{mirror['name']}.{mirror['namespace']}.svc.cluster.local"
+    spec = {
+        "headers": {"request": {"set": named}},
+        "timeout": rule["timeouts"]["request"],
+        "mirrors": [{"destination": {"host": host, "port": {"number": mirror["port"]}}}],
+    }
+    _carry(spec, route)
+
+
+def _bound(cluster: Object, spec: Object, port: int) -> None:
+    """Name a cluster as Istio does, and bound it by a connection pool."""
+    (pool,) = [
+        each["connectionPool"]
+        for each in spec["trafficPolicy"]["portLevelSettings"]
+        if each["port"] == {"number": port}
+    ]
+    cluster["name"] = cluster["load_assignment"]["cluster_name"] = _cluster(spec["host"], port)
+    timeout_ms = int(pool["tcp"]["connectTimeout"].removesuffix("ms"))
+    cluster["connect_timeout"] = f"{timeout_ms / 1000}s"
+    cluster["circuit_breakers"] = {
+        "thresholds": [
+            {
+                "max_connections": pool["tcp"]["maxConnections"],
+                "max_pending_requests": pool["http"]["http1MaxPendingRequests"],
+                "max_requests": pool["http"]["http2MaxRequests"],
+            }
+        ]
+    }

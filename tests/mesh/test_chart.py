@@ -1,0 +1,216 @@
+"""What the chart renders, in a real Envoy: pairs complete, and a service that hangs costs nobody anything.
+
+The filter, the mirror, the id and the bounds are those of `helm template`; `istio.py` puts them into Envoy's own
+configuration, as istiod would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from aiohttp import web
+from istio import apply, insert, manager
+from mesh_service import whole
+from mesh_world import Plan, World, mesh, serving
+
+from shadowdiff.demo.envoy import files, render
+from shadowdiff.demo.port import HOST, free_ports
+from tests.chart.rendering import rendered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+BODY = b'{"sku":"SD-1","price":"10.00"}'
+RECORDS = "cluster.outbound.8081..shadowdiff.shadowdiff.svc.cluster.local"
+MIRROR = "cluster.outbound.8080..shadowdiff.shadowdiff.svc.cluster.local"
+MIB = 1 << 20
+
+
+async def _answer(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"path": request.path})
+
+
+async def _ask(world: World, count: int, at_once: int, path: str = "/orders") -> list[int]:
+    """Ask v1 through Envoy, and return the statuses of what was not as it should be."""
+    wrong: list[int] = []
+
+    async def one(number: int) -> None:
+        for step in range(count // at_once):
+            async with world.user.get(f"{world.client}{path}/{number}-{step}") as answer:
+                if answer.status != 200 or f"{number}-{step}" not in await answer.text():
+                    wrong.append(answer.status)
+
+    _ = await asyncio.gather(*(one(number) for number in range(at_once)))
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("case", "template"),
+    [("istio", "envoy.yaml"), ("gateway-api", "envoy.yaml"), ("istio-gateway", "gateway.yaml")],
+)
+async def test_what_the_chart_renders_pairs_every_request(case: str, template: str, tmp_path: Path) -> None:
+    """300 requests, each recorded and mirrored, by a VirtualService, an HTTPRoute and at a gateway: 300 matches."""
+    over: dict[str, Any] = {"recorder__skipPaths": ["/status/live"]}
+    if case == "istio-gateway":
+        shop = {"name": "shop", "hosts": [HOST, "recommendation"], "candidate": {"url": "http://shop-v2"}}
+        own = {"enabled": True, "at": "gateway", "selector": {"istio": "ingressgateway"}}
+        way = {"enabled": True, "destination": {"host": "shop"}}
+        over |= {"targets": [shop | {"mesh": {"recorder": own, "virtualService": way}}]}
+    plan = Plan(template=template, change=partial(apply, objects=rendered(case, **over)))
+    async with whole(_answer, _answer, tmp_path, plan) as here:
+        wrong = await _ask(here.world, 300, 10)
+        forged = {"x-diff-id": "forged"}
+        for number in range(3):
+            async with here.world.user.get(f"{here.world.client}/forged/{number}", headers=forged) as answer:
+                assert 200 == answer.status
+        if template == "envoy.yaml":  # the kubelet's probes come to v1's side, past every mirror
+            async with here.world.user.get(f"{here.world.inbound}/x", headers={"user-agent": "kube-probe/1.33"}):
+                pass
+            async with here.world.user.get(f"{here.world.inbound}/status/live?deep=1", headers={"x-diff-id": "1"}):
+                pass
+        ledger = await here.when(lambda now: now.pairs["ready"] >= 303)
+
+    assert ([], 303, 303) == (wrong, ledger.pairs["ready"], ledger.pairs["match"])
+    assert 303 == ledger.recorded["received"]
+    assert ledger.balanced
+
+
+def _both_sides(config: dict[str, Any], v2: int, port: int) -> dict[str, Any]:
+    """Put v2 behind a proxy of its own, let the mirror go there, and let both proxies record."""
+    objects = rendered("both-sides")
+    primary, candidate = [next(each for each in objects if each["metadata"]["name"] == name) for name in (
+        "shadowdiff-orders", "shadowdiff-orders-candidate")]  # fmt: skip
+    made = apply(config, [primary, *[each for each in objects if each["kind"] == "DestinationRule"]])
+    resources = made["static_resources"]
+    plain = apply(config, [each for each in objects if each["kind"] == "DestinationRule"])["static_resources"]
+    (beside,) = [each for each in plain["listeners"] if each["name"] == "inbound"]
+    insert(manager(beside), candidate["spec"], "inbound")
+    beside["name"], beside["address"]["socket_address"]["port_value"] = "inbound-v2", port
+    for route in manager(beside)["route_config"]["virtual_hosts"][0]["routes"]:
+        route["route"]["cluster"] = "v2"
+    resources["listeners"].append(beside)
+    (own,) = [each for each in plain["clusters"] if each["name"] == "v1"]
+    for name, number in (("v2", v2), ("v2_inbound", port)):
+        resources["clusters"].append(_cluster(own, name, number))
+    (route,) = manager(resources["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]
+    route["request_headers_to_add"] = [
+        {"header": {"key": "x-diff-id", "value": "%UNIQUE_ID%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    ]
+    route["route"]["request_mirror_policies"] = [{"cluster": "v2_inbound"}]
+    return made
+
+
+def _cluster(like: dict[str, Any], name: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": HOST, "port_value": port}}}}
+    return {
+        **like,
+        "name": name,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path) -> None:
+    """The copy goes to v2 itself, as a rollout controller lets it, and both proxies record: 200 pairs, 20 differ."""
+
+    async def newer(request: web.Request) -> web.StreamResponse:
+        path = request.path
+        return web.json_response({"path": path if not path.endswith("-0") else "wrong"})
+
+    async with serving(newer) as v2:
+        plan = Plan(change=partial(_both_sides, v2=v2, port=free_ports([0])[0]))
+        async with whole(_answer, _answer, tmp_path, plan) as here:
+            wrong = await _ask(here.world, 200, 20)
+            ledger = await here.when(lambda now: now.pairs["ready"] >= 200)
+
+    assert ([], 200, 180, 20) == (wrong, ledger.pairs["ready"], ledger.pairs["match"], ledger.pairs["mismatch"])
+    assert (0, 400, 400) == (
+        ledger.mirrored["received"],
+        ledger.recorded["received"],
+        ledger.recorded["accepted"],
+    )
+    assert (1.0, True) == (ledger.coverage["ratio"], ledger.balanced)
+
+
+@asynccontextmanager
+async def _hung() -> AsyncGenerator[int]:
+    """Accept in the kernel and never read, as a process that was stopped."""
+    with socket.create_server((HOST, 0), backlog=4096) as server:
+        yield server.getsockname()[1]
+
+
+async def test_breakers_shed_while_shadowdiff_hangs_and_nobody_notices(tmp_path: Path) -> None:
+    """2,000 requests, 50 at once, mirror and recorder hung: all answered, connections bounded, the rest shed."""
+    async with _hung() as mirror, _hung() as records:
+        plan = Plan(ports=(mirror, records), change=partial(apply, objects=rendered("istio")))
+        async with mesh(_answer, tmp_path, plan) as world:
+            wrong = await _ask(world, 2000, 50)
+            open_posts = await world.statistic(f"{RECORDS}.upstream_cx_active")
+            open_copies = await world.statistic(f"{MIRROR}.upstream_cx_active")
+            shed = await world.statistic(f"{RECORDS}.upstream_rq_pending_overflow")
+            shed_copies = await world.statistic(f"{MIRROR}.upstream_rq_pending_overflow")
+
+    assert [] == wrong
+    assert open_posts <= 32
+    assert open_copies <= 64
+    assert shed > 1000
+    assert shed_copies > 500
+
+
+def _peak_mib(pid: int) -> float:
+    """Return the most memory that a process ever held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+async def peak_of_v1s_proxy(tmp_path: Path, objects: list[dict[str, Any]] | None, requests: int = 1000) -> float:
+    """Return the memory of v1's Envoy after answers of 1 MiB, 50 at once, while the recorder hangs.
+
+    objects: None leaves the recorder away.
+    """
+
+    async def large(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes(MIB))
+
+    def change(config: dict[str, Any]) -> dict[str, Any]:
+        bounds = [each for each in rendered("istio") if each["kind"] == "DestinationRule"]
+        return apply(config, bounds if objects is None else objects)
+
+    async with AsyncExitStack() as stack:
+        ports = (await stack.enter_async_context(_hung()), await stack.enter_async_context(_hung()))
+        world = await stack.enter_async_context(mesh(large, tmp_path, Plan(ports=ports, change=change)))
+
+        async def ask() -> None:
+            for _ in range(requests // 50):
+                async with world.user.get(f"{world.inbound}/large", headers={"x-diff-id": "1"}) as answer:
+                    assert MIB == len(await answer.read())
+
+        _ = await asyncio.gather(*(ask() for _ in range(50)))
+        return _peak_mib(world.envoy.process.pid)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+async def test_v1s_proxy_stays_within_its_memory_while_the_recorder_hangs(tmp_path: Path) -> None:
+    """Answers of 1 MiB, 50 at once: the bounds that the chart renders keep v1's Envoy below 256 MiB."""
+    peak = await peak_of_v1s_proxy(tmp_path, rendered("istio"))
+    assert peak < 256
+
+
+@pytest.mark.parametrize("template", ["envoy.yaml", "gateway.yaml"])
+def test_the_stand_in_for_istiod_leaves_nothing_of_the_file_itself(template: str) -> None:
+    """What the tests above find in Envoy came from the chart."""
+    names = re.findall(r"\$\{(\w+)\}", (files() / template).read_text())
+    config = yaml.safe_load(render(files() / template, dict.fromkeys(names, 1)))
+    made = apply(config, [each for each in rendered("istio") if each["kind"] == "DestinationRule"])
+    text = yaml.safe_dump(made)
+    assert "x-diff-id" in yaml.safe_dump(config)
+    assert not {"x-diff-id", "request_mirror_policies", "envoy.filters.http.lua.v3.Lua"} & set(
+        re.findall(r"[\w.-]+", text)
+    )
