@@ -135,6 +135,7 @@ def _target(target: settings.TargetSettings, declared: tuple[str, ...]) -> Targe
         ),
         control=Control(url=control.url, sample=control.sample, timeout_s=control.timeout) if control else None,
         sample=target.sample,
+        learn=target.noise.learn,
         methods=target.methods,
         routes=target.routes or declared,
         gate=Gate(

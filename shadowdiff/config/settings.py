@@ -358,6 +358,18 @@ class GateSettings(Settings):
     )
 
 
+class NoiseSettings(Settings):
+    """How v1's own noise is learned."""
+
+    learn: int = Field(
+        default=1000,
+        ge=20,
+        le=1_000_000,
+        description="Answers of the control that the noise is learned from, before any verdict; "
+        "while calibrating, the least number of pairs.",
+    )
+
+
 class TargetSettings(Settings):
     """One service under comparison."""
 
@@ -367,6 +379,7 @@ class TargetSettings(Settings):
     )
     candidate: CandidateSettings = Field(description="v2.")
     control: ControlSettings | None = Field(default=None, description="A second v1 without users.")
+    noise: NoiseSettings = Field(default=NoiseSettings(), description="How v1's own noise is learned.")
     sample: Share = Field(default=1.0, description="Share of the requests compared, drawn by id on both sides.")
     methods: Annotated[tuple[Method, ...], AfterValidator(_distinct)] = Field(
         default=("GET", "HEAD", "OPTIONS"), min_length=1, description="Others are acknowledged and not forwarded."

@@ -50,6 +50,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     sample: the share of requests compared, drawn by id on both sides.
     methods: upper case; requests with others are acknowledged, counted and not forwarded.
+    learn: triples (while calibrating, pairs) that v1's own noise is learned from.
     routes: templates such as `/products/{id}`, optionally with a method before them.
     """
 
@@ -58,6 +59,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Candidate
     control: Control | None = None
     sample: float = 1.0
+    learn: int = 1000
     methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
     routes: tuple[str, ...] = ()
     gate: Gate = Gate()

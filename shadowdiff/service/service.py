@@ -50,7 +50,7 @@ from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import CountCaps, Epochs, bucket_writes, count_writes
+from shadowdiff.verdict import CountCaps, Epochs, TripleBounds, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.access import Access
 from shadowdiff.web.audit import AuditLog
@@ -136,10 +136,11 @@ class Service:
         self._access = self._access_of(config)
         self._audit = AuditLog(self._store, now_ms)
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
-        self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger)
+        bounds = TripleBounds(config.limits.routes, config.limits.paths, config.limits.differences)
+        self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger, bounds)
         counting = (self._counts(), bucket_writes, self._epochs.writes)
         stages = (*counting, self._report(redactor), self._doctor.notes.writes)
-        self._judge = Judge(self._codec, self._limits, stages)
+        self._judge = Judge(self._codec, self._limits, stages, (self._epochs.triple_writes,))
         self._judge.lenses = self._lenses()
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)

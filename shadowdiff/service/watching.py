@@ -32,6 +32,9 @@ def watched(targets: Sequence[TargetConfig], now_s: float) -> list[Watched]:
             revision_header=one.target.candidate.revision_header.encode(),
             rules=_digest(one, now),
             latency=one.target.gate.max_p99_increase_s is not None,
+            controlled=one.target.control is not None,
+            learn=one.target.learn,
+            candidate=one.target.candidate.url,
         )
         for one in targets
     ]

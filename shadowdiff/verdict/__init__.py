@@ -24,10 +24,15 @@ from shadowdiff.verdict.epochs import Epochs, Watched
 from shadowdiff.verdict.evidence import Evidence, read_evidence
 from shadowdiff.verdict.funnel import Funnel, funnel
 from shadowdiff.verdict.latency import MEASURED, LatencyComparison, compare_latency
+from shadowdiff.verdict.noise import Cells, NoiseSet, Source
+from shadowdiff.verdict.noise_gate import Noise, NoiseTold, PlaceFinding, judge_places
+from shadowdiff.verdict.noise_store import NoiseState
+from shadowdiff.verdict.triples import TripleBounds
 from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
 __all__ = [
     "MEASURED",
+    "Cells",
     "CountCaps",
     "Coverage",
     "Decision",
@@ -40,12 +45,19 @@ __all__ = [
     "Lack",
     "Latency",
     "LatencyComparison",
+    "Noise",
+    "NoiseSet",
+    "NoiseState",
+    "NoiseTold",
     "OpenedBy",
     "PathCount",
+    "PlaceFinding",
     "RouteCounts",
     "RouteFinding",
+    "Source",
     "TargetCounts",
     "Thresholds",
+    "TripleBounds",
     "Verdict",
     "Watched",
     "bucket_writes",
@@ -55,6 +67,7 @@ __all__ = [
     "coverage_since",
     "funnel",
     "judge",
+    "judge_places",
     "known_routes",
     "of_rollout",
     "read_counts",

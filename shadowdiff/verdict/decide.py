@@ -53,6 +53,8 @@ class Lack(StrEnum):
     ROUTE = "route"
     NEVER = "never"
     LATENCY = "latency"
+    LEARNING = "learning"
+    NOISE = "noise"
     ROLLOUT = "rollout"
     TARGET = "target"
     STORE = "store"

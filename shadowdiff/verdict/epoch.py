@@ -52,11 +52,12 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """An epoch that is due; `session` None keeps the present one."""
+    """An epoch that is due; `session` None keeps the present one; `noise` is the version of the set in force."""
 
     by: OpenedBy
     revision: str | None = None
     session: str | None = None
+    noise: str | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +94,14 @@ def due_by_rules(seen: Seen, rules: str) -> Opening | None:
     if epoch is None:
         return Opening(by=OpenedBy.START)
     return Opening(by=OpenedBy.RULES, revision=epoch.revision) if epoch.rules != rules else None
+
+
+def due_by_noise(seen: Seen, noise: str | None) -> Opening | None:
+    """Return the opening that another noise set than the epoch's calls for."""
+    epoch = seen.epoch
+    if epoch is None:
+        return Opening(by=OpenedBy.START)
+    return Opening(by=OpenedBy.NOISE, revision=epoch.revision) if epoch.noise != noise else None
 
 
 def due_by_session(seen: Seen, session: str) -> Opening | None:

@@ -72,7 +72,7 @@ class EpochStore:
             opening.by,
             opening.revision or "",
             known.rules if known and keeps else rules,
-            (known.noise if known else None) or "",
+            opening.noise or "",
             opening.session or "",
             json.dumps(ledger, separators=(",", ":")),
             REMEMBERED,

@@ -20,9 +20,22 @@ from redis.exceptions import RedisError
 
 from shadowdiff.model import Comparison, Expire, Headers, Incr, Pair, Result, Write
 from shadowdiff.store import said
-from shadowdiff.verdict.epoch import Epoch, OpenedBy, Opening, Seen, due_by_rules, due_by_session, due_by_traffic
+from shadowdiff.verdict.epoch import (
+    Epoch,
+    OpenedBy,
+    Opening,
+    Seen,
+    due_by_noise,
+    due_by_rules,
+    due_by_session,
+    due_by_traffic,
+)
 from shadowdiff.verdict.epoch_store import LIFE_S, ROUTES, EpochStore, counts_key
 from shadowdiff.verdict.histogram import BUCKETS, bucket_of
+from shadowdiff.verdict.noise import Place, Source
+from shadowdiff.verdict.noise_gate import Noise
+from shadowdiff.verdict.noise_store import NoiseState, NoiseStore
+from shadowdiff.verdict.triples import Tally, TripleBounds, is_whole, places_of
 
 if TYPE_CHECKING:
     from shadowdiff.store import Store
@@ -36,6 +49,7 @@ _PATHS: Final = 2000
 _PATTERN_CHARS: Final = 300
 _CAPS: Final = {"paths": _PATHS, "latency": ROUTES * 2 * BUCKETS}
 _KEPT: Final = 20_000
+_BOUNDS: Final = TripleBounds()
 
 ReadLedger = Callable[[str], Awaitable[Mapping[str, Any]]]
 
@@ -44,19 +58,30 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """A target as its epochs see it: v2's revision header in lower case, and a digest of what is compared and how.
 
     latency: whether durations count in the epoch, for a gate on them.
+    controlled: whether a control shows v1's own noise.  learn: how many triples its noise is learned from.
+    candidate: the address of v2.
     """
 
     target: str
     revision_header: bytes
     rules: str
     latency: bool = False
+    controlled: bool = False
+    learn: int = 1000
+    candidate: str = ""
 
 
 class EpochView:
     """One target's epoch as this process knows it, and what was seen in it since the last look."""
 
-    def __init__(self, watched: Watched, wake: Callable[[], None]) -> None:
+    def __init__(self, watched: Watched, wake: Callable[[], None], bounds: TripleBounds = _BOUNDS) -> None:
         self.watched = watched
+        self.noise = NoiseState()
+        self.learned = 0
+        self._known: frozenset[Place] | None = None
+        self._calibrates = False
+        self._bounds = bounds
+        self._tally = Tally(bounds)
         self.declared: str | None = None
         self.epoch: Epoch | None = None
         self.known: Mapping[str, int] = {}
@@ -71,7 +96,19 @@ class EpochView:
     def watch(self, watched: Watched) -> None:
         """Compare by other rules from now on: nothing counts until an epoch of theirs is open."""
         self.watched = watched
-        self._agrees = self.epoch is not None and self.epoch.rules == watched.rules
+        self._agrees = self.epoch is not None and self._is_agreed(self.epoch)
+
+    def take_noise(self, state: NoiseState) -> None:
+        """Learn, or leave out what is noise, from now on."""
+        if state.rev != self.noise.rev:
+            known = state.known
+            self._known = frozenset(one.place for one in known.places) if known else None
+        self.noise = state
+        self._calibrates = state.learning is not None and state.source is Source.CALIBRATION
+        self._agrees = self.epoch is not None and self._is_agreed(self.epoch)
+
+    def _is_agreed(self, epoch: Epoch) -> bool:
+        return epoch.rules == self.watched.rules and epoch.noise == self.noise.version
 
     def take(self, epoch: Epoch) -> None:
         """Count in this epoch from now on."""
@@ -81,19 +118,19 @@ class EpochView:
             self._seen_routes.clear()
             self._made.clear()
         self.epoch = epoch
-        self._agrees = epoch.rules == self.watched.rules
+        self._agrees = self._is_agreed(epoch)
 
     def writes(self, pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
         """Return the writes that count one pair, or set it aside."""
+        counted = self._epoch_writes(pair, comparison)
+        return (*counted, *self._calibrated(pair, comparison)) if self._calibrates else counted
+
+    def _epoch_writes(self, pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
         epoch = self.epoch
         if epoch is None:
             return ()
-        if not self._is_of(epoch, pair):
-            return self._counted(epoch, "aside", "revision")
-        if pair.candidate.at_ms < epoch.started_ms:
-            return self._counted(epoch, "aside", "before")
-        if not self._agrees:
-            return self._counted(epoch, "aside", "rules")
+        if aside := self._aside(epoch, pair):
+            return self._counted(epoch, "aside", aside)
         if pair.route not in self._seen_routes and len(self._seen_routes) < ROUTES:
             self._seen_routes.add(pair.route)
             self.routes[pair.route] = None
@@ -102,10 +139,59 @@ class EpochView:
             counted += self._durations(epoch, pair)
         if comparison.result is not Result.MISMATCH:
             return counted
+        if self._known is not None:
+            return counted + self._beyond_noise(epoch, self._known, pair, comparison)
         places = {(d.pattern[:_PATTERN_CHARS], d.kind.value) for d in comparison.differences if d.rule is None}
         for pattern, kind in places:
             counted += self._counted(epoch, "paths", pair.route, pattern, kind)
         return counted
+
+    def _aside(self, epoch: Epoch, pair: Pair) -> str | None:
+        """Return why a pair does not count in the epoch; None where it does."""
+        if not self._is_of(epoch, pair):
+            return "revision"
+        if pair.candidate.at_ms < epoch.started_ms:
+            return "before"
+        return None if self._agrees else "rules"
+
+    def _beyond_noise(
+        self, epoch: Epoch, known: frozenset[Place], pair: Pair, comparison: Comparison
+    ) -> tuple[Write, ...]:
+        """Return the writes of a mismatch where noise is known: left out where it is noise alone."""
+        places = [place for place in places_of(pair, comparison, pair.candidate.at_ms) if place not in known]
+        if not places and is_whole(comparison, self._bounds):
+            return self._counted(epoch, "left_out", pair.route)
+        counted = self._counted(epoch, "distinct", pair.route) if self._tally.is_distinct(pair) else ()
+        for path, kind in {(place.path, place.kind) for place in places}:
+            counted += self._counted(epoch, "paths", pair.route, path, kind)
+        return counted
+
+    def triple_writes(self, pair: Pair, raw: Comparison, noise: Comparison) -> tuple[Write, ...]:
+        """Return the writes of a pair that the control saw too: into what is learned, or into the epoch."""
+        if Result.INCOMPARABLE in {raw.result, noise.result}:
+            return ()
+        target, learning = self.watched.target, self.noise.learning
+        if learning is not None:
+            if self._calibrates:
+                return ()
+            return self._tally.learned(target, learning, pair, raw, noise)
+        epoch, known = self.epoch, self._known
+        if epoch is None or known is None or not self._agrees or pair.candidate.at_ms < epoch.started_ms:
+            return ()
+        revision = revision_of(pair.candidate.headers, self.watched.revision_header)
+        if None not in (revision, epoch.revision) and revision != epoch.revision:
+            return ()
+        return self._tally.counted(counts_key(target, epoch.id, ""), known, pair, raw, noise)
+
+    def _calibrated(self, pair: Pair, comparison: Comparison) -> tuple[Write, ...]:
+        """Return the writes of a pair whose candidate is v1 for a while; not where it says that it is another."""
+        learning, header = self.noise.learning, self.watched.revision_header
+        if learning is None or comparison.result is Result.INCOMPARABLE or pair.candidate.failure is not None:
+            return ()
+        revisions = revision_of(pair.primary.headers, header), revision_of(pair.candidate.headers, header)
+        if None not in revisions and revisions[0] != revisions[1]:
+            return ()
+        return self._tally.learned(self.watched.target, learning, pair, comparison, None)
 
     def _durations(self, epoch: Epoch, pair: Pair) -> tuple[Write, ...]:
         """Return the writes that count both sides' durations; a v2 that gave no answer has none."""
@@ -152,8 +238,16 @@ def revision_of(headers: Headers, name: bytes) -> str | None:
 class Epochs:
     """The epochs of every target, for one process."""
 
-    def __init__(self, store: Store, watched: Callable[[], Sequence[Watched]], ledger: ReadLedger) -> None:
+    def __init__(
+        self,
+        store: Store,
+        watched: Callable[[], Sequence[Watched]],
+        ledger: ReadLedger,
+        bounds: TripleBounds = _BOUNDS,
+    ) -> None:
         self._store = EpochStore(store)
+        self._noise = NoiseStore(store)
+        self._bounds = bounds
         self._watched = watched
         self._ledger = ledger
         self._views: dict[str, EpochView] = {}
@@ -165,6 +259,11 @@ class Epochs:
         """Return the writes that count one pair: a stage of the worker."""
         view = self._views.get(pair.target)
         return view.writes(pair, comparison) if view else ()
+
+    def triple_writes(self, pair: Pair, raw: Comparison, noise: Comparison) -> tuple[Write, ...]:
+        """Return the writes of a pair that the control saw too."""
+        view = self._views.get(pair.target)
+        return view.triple_writes(pair, raw, noise) if view else ()
 
     async def run(self) -> None:
         """Look every second, or when something unseen answered, until cancelled."""
@@ -192,7 +291,7 @@ class Epochs:
         for gone in self._views.keys() - watched.keys():
             del self._views[gone]
         for name, one in watched.items():
-            view = self._views.setdefault(name, EpochView(one, self._woken.set))
+            view = self._views.setdefault(name, EpochView(one, self._woken.set, self._bounds))
             view.watch(one)
             await self._look(view)
 
@@ -204,16 +303,33 @@ class Epochs:
         for revision in revisions:
             view.revisions.pop(revision, None)
         view.known = seen.revisions
+        view.take_noise(await self._learned(view, seen.now_ms))
         seen = await self._named(view, seen, revisions)
         declares = view.declared != view.watched.rules
         opening = due_by_rules(seen, view.watched.rules) if declares else None
-        opening = opening or due_by_traffic(seen, revisions)
+        opening = opening or due_by_noise(seen, view.noise.version) or due_by_traffic(seen, revisions)
         epoch = await self._open(view.watched, seen, opening) if opening else seen.epoch
         if epoch is None:
             return
         if epoch.rules == view.watched.rules:  # else another process was quicker: this one says it again
             view.declared = view.watched.rules
         view.take(epoch)
+
+    async def _learned(self, view: EpochView, now_ms: int) -> NoiseState:
+        """Return what is known of the noise; begin to learn where a control allows it, and freeze what is learned."""
+        watched, state = view.watched, await self._noise.read(view.watched.target)
+        if state.learning is not None:
+            view.learned = await self._noise.learned(watched.target, state)
+            if state.source is Source.CALIBRATION or view.learned < watched.learn:
+                return state
+            made = await self._noise.freeze(watched.target, state, now_ms, watched.candidate)
+            if made is not None:
+                log.info("noise is learned", extra={"target": watched.target, "places": len(made.places)})
+            return await self._noise.read(watched.target)
+        if not watched.controlled or state.known is not None:
+            return state
+        await self._noise.learn(watched.target, state, Source.CONTROL, now_ms)
+        return await self._noise.read(watched.target)
 
     async def _named(self, view: EpochView, seen: Seen, revisions: Sequence[str]) -> Seen:
         """Let an epoch that does not know its revision take the first one, where none answered without a name."""
@@ -226,12 +342,38 @@ class Epochs:
 
     async def _open(self, watched: Watched, seen: Seen, opening: Opening) -> Epoch:
         ledger = flat(await self._ledger(watched.target))
+        opening = msgspec.structs.replace(opening, noise=(await self._noise.read(watched.target)).version)
         epoch = await self._store.open(watched.target, seen, opening, watched.rules, ledger)
         log.info(
             "an epoch is open",
             extra={"target": watched.target, "epoch": epoch.id, "by": epoch.by, "revision": epoch.revision},
         )
         return epoch
+
+    async def noise(self, target: str) -> Noise:
+        """Return what is known of a target's noise; raises redis.exceptions.RedisError, KeyError."""
+        watched, state = self._watched_of(target), await self._noise.read(target)
+        learned = await self._noise.learned(target, state)
+        return Noise(state=state, learned=learned, learn=watched.learn, controlled=watched.controlled)
+
+    async def learn(self, target: str, source: Source, by: str) -> bool:
+        """Begin to learn anew; return whether this call did; raises redis.exceptions.RedisError."""
+        now_ms = (await self._store.look(target)).now_ms
+        return self._heard(await self._noise.learn(target, await self._noise.read(target), source, now_ms, by))
+
+    async def freeze(self, target: str) -> bool:
+        """End a calibration: freeze what was learned, and open its epoch; raises redis.exceptions.RedisError."""
+        seen, state = await self._store.look(target), await self._noise.read(target)
+        made = await self._noise.freeze(target, state, seen.now_ms, self._watched_of(target).candidate)
+        return self._heard(made is not None)
+
+    async def forget(self, target: str) -> bool:
+        """Have no noise set any more; raises redis.exceptions.RedisError."""
+        return self._heard(await self._noise.forget(target, await self._noise.read(target)))
+
+    def _heard(self, done: bool) -> bool:  # noqa: FBT001 - passed through
+        self._woken.set()
+        return done
 
     async def current(self, target: str) -> Epoch | None:
         """Return the epoch that is open, asked of the store; raises redis.exceptions.RedisError."""

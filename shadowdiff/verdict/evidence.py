@@ -13,6 +13,8 @@ import msgspec
 from shadowdiff.model import Result
 from shadowdiff.verdict.counts import OTHER, PathCount, TargetCounts
 from shadowdiff.verdict.epoch_store import counts_key
+from shadowdiff.verdict.noise import Place
+from shadowdiff.verdict.triples import TripleCounts, read_cells, read_triples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +24,18 @@ if TYPE_CHECKING:
 
 
 class RouteEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One route: its pairs by result, and where they differ (most first)."""
+    """One route: its pairs by result, and where they differ (most first).
+
+    left_out: pairs that differ in nothing but noise.  distinct: other mismatches, a request that comes again within a
+    second once.  triples: what the control saw too.
+    """
 
     route: str
     results: dict[str, int]
     paths: tuple[PathCount, ...] = ()
+    left_out: int = 0
+    distinct: int = 0
+    triples: TripleCounts = TripleCounts()
 
     @property
     def compared(self) -> int:
@@ -35,8 +44,8 @@ class RouteEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mismatches(self) -> int:
-        """Pairs that differ."""
-        return self.results[Result.MISMATCH]
+        """Pairs that differ by more than noise."""
+        return self.results[Result.MISMATCH] - self.left_out
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +54,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     durations: per route, side and bucket, where a gate asks for them.
     aside: pairs that do not count, by reason: v2 answered `before` the epoch, as another `revision`, or a process
     compared by other `rules`.
+    cells: of the triples, in how many each place differs.  repeats: of blocks of two triples that differ in a place of
+    the noise set, in how many a side says the same twice.  overflow: triples' places that found no room.
     """
 
     target: str
     routes: tuple[RouteEvidence, ...] = ()
     aside: dict[str, int] = {}
     durations: dict[str, dict[str, dict[int, int]]] = {}
+    cells: dict[Place, TripleCounts] = {}
+    repeats: dict[Place, TripleCounts] = {}
+    overflow: int = 0
 
     @property
     def results(self) -> dict[str, int]:
@@ -64,8 +78,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mismatches(self) -> int:
-        """Pairs that differ."""
+        """Pairs that differ by more than noise."""
         return sum(route.mismatches for route in self.routes)
+
+    @property
+    def left_out(self) -> int:
+        """Pairs that differ in nothing but noise."""
+        return sum(route.left_out for route in self.routes)
 
     @classmethod
     def of_all(cls, counts: TargetCounts) -> Evidence:
@@ -83,15 +102,25 @@ async def read_evidence(reader: StoreReader, target: str, epoch: Epoch) -> Evide
     async def group(name: str) -> dict[str, int]:
         return await reader.counts(counts_key(target, epoch.id, name))
 
+    async def of_noise(name: str) -> dict[str, int]:
+        return await group(name) if epoch.noise is not None else {}
+
     results = {result.value: await group(result) for result in Result}
     paths = _paths(await group("paths"))
     places = await group("routes")
+    left_out, distinct = await of_noise("left_out"), await of_noise("distinct")
+    triples = read_triples(await of_noise("triples"))
+    cells, overflow = read_cells(await of_noise("cells"))
+    repeats, _ = read_cells(await of_noise("repeats"))
     names = {route for counted in results.values() for route in counted}
     routes = [
         RouteEvidence(
             route=route,
             results={result: counted.get(route, 0) for result, counted in results.items()},
             paths=tuple(sorted(paths.get(route, ()), key=lambda path: (-path.count, path.path, path.kind))),
+            left_out=left_out.get(route, 0),
+            distinct=distinct.get(route, 0),
+            triples=triples.get(route, TripleCounts()),
         )
         for route in _in_order(names, places)
     ]
@@ -100,6 +129,9 @@ async def read_evidence(reader: StoreReader, target: str, epoch: Epoch) -> Evide
         routes=tuple(routes),
         aside=await group("aside"),
         durations=_durations(await group("latency")),
+        cells=cells,
+        repeats=repeats,
+        overflow=overflow,
     )
 
 

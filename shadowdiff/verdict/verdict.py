@@ -16,6 +16,7 @@ from shadowdiff.verdict.coverage import Coverage, lack_of_coverage
 from shadowdiff.verdict.decide import Decision, Finding, Interval, Lack, RouteFinding, find
 from shadowdiff.verdict.epoch import Epoch, is_superseded
 from shadowdiff.verdict.latency_gate import with_latency
+from shadowdiff.verdict.noise_gate import Noise, NoiseTold, with_noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,6 +90,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: when they will have come, at the epoch's pace so far.
     routes_untested: routes with too few pairs to say that they are within the limit.
     routes: those with most to say, at most fifty.
+    noise: what is known of v1's own noise, and how many pairs were left out for it; None where nothing shows it.
     """
 
     verdict: Decision
@@ -108,6 +110,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: str | None = None
     lack: Lack | None = None
     routes: list[RouteFinding] = []
+    noise: NoiseTold | None = None
 
 
 def judge(
@@ -119,6 +122,7 @@ def judge(
     now_ms: int = 0,
     known_routes: Iterable[str] = (),
     report_url: str | None = None,
+    noise: Noise | None = None,
 ) -> Verdict:
     """Return the verdict that an epoch's evidence supports.
 
@@ -126,6 +130,8 @@ def judge(
     """
     allowed = thresholds.max_mismatch_ratio
     finding = find(evidence, allowed, lack_of_coverage(coverage, thresholds.min_coverage))
+    if noise is not None:
+        finding = with_noise(finding, evidence, allowed, noise, epoch.noise if epoch else None)
     if thresholds.max_p99_increase_ms is not None and finding.decision is not Decision.FAIL:
         finding = with_latency(finding, evidence, thresholds.max_p99_increase_ms)
     per_s = _pace(evidence.compared, epoch, now_ms)
@@ -149,6 +155,20 @@ def judge(
         expected_at=iso(now_ms + round(1000 * wait_s)) if wait_s is not None else None,
         lack=finding.lack,
         routes=_worst(finding.routes),
+        noise=_noise_told(noise, evidence) if noise is not None and noise.matters else None,
+    )
+
+
+def _noise_told(noise: Noise, evidence: Evidence) -> NoiseTold:
+    known = noise.state.known
+    return NoiseTold(
+        version=known.version if known else None,
+        source=known.source if known else None,
+        learned_from=known.triples if known else 0,
+        places=len(known.places) if known else 0,
+        left_out=evidence.left_out,
+        triples=sum(route.triples.all for route in evidence.routes),
+        overflow=evidence.overflow,
     )
 
 

@@ -92,6 +92,7 @@ async def verdict_of(
         evidence = Evidence.of_all(known)
     else:
         evidence = await read_evidence(state.reader, name, epoch) if epoch else Evidence(target=name)
+    noise = await epochs.noise(name) if epochs else None
     verdict = judge(
         evidence,
         coverage_since(await state.ledger(name), epoch.ledger if epoch else None),
@@ -99,6 +100,7 @@ async def verdict_of(
         epoch=epoch,
         now_ms=state.now_ms(),
         known_routes=_with_declared(await known_routes(state.reader, name), view.target.routes),
+        noise=noise,
         report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}",
     )
     return of_rollout(verdict, epoch, asked) if epoch and asked else verdict

@@ -28,6 +28,8 @@ UNREAD = "_unread"
 
 Stage = Callable[[Pair, Comparison, int], tuple[Write, ...]]
 """What a stage wants stored with a pair; the last argument is the wall clock in Unix ms."""
+TripleStage = Callable[[Pair, Comparison, Comparison], tuple[Write, ...]]
+"""What a stage wants stored with a pair that the control saw too; the last argument is the control's comparison."""
 
 
 class Lens:
@@ -52,11 +54,12 @@ class Lens:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A pair with its comparison."""
+    """A pair with its comparison, and with that of the control where it joined."""
 
     claim: Claim
     pair: Pair
     comparison: Comparison
+    control: Comparison | None = None
 
 
 def incomparable(reason: str) -> Comparison:
@@ -68,6 +71,14 @@ def said_of(pair: Pair) -> dict[str, str]:
     """Return what a log line about one pair says of it: where it belongs, and the trace that it is found by."""
     found = log_fields(pair.candidate.request_headers, pair.primary.request_headers)
     return {"target": pair.target, "route": pair.route, **found}
+
+
+def with_control(pair: Pair) -> Pair | None:
+    """Return the pair of the primary and the control; None where the control gave no answer, and shows nothing."""
+    control = pair.control
+    if control is None or control.failure is not None:
+        return None
+    return Pair(key=pair.key, target=pair.target, route=pair.route, primary=pair.primary, candidate=control)
 
 
 def _unread(claim: Claim) -> Pair:
@@ -88,10 +99,13 @@ def _unread(claim: Claim) -> Pair:
 class Judge:
     """Judges claims under the lenses of the targets."""
 
-    def __init__(self, codec: Codec, limits: Limits, stages: tuple[Stage, ...]) -> None:
+    def __init__(
+        self, codec: Codec, limits: Limits, stages: tuple[Stage, ...], triple_stages: tuple[TripleStage, ...] = ()
+    ) -> None:
         self._codec = codec
         self._limits = limits
         self._stages = stages
+        self._triple_stages = triple_stages
         self.lenses: dict[str, Lens] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
@@ -116,12 +130,15 @@ class Judge:
         lens = self.lenses.get(pair.target)
         if lens is None:
             return Judgement(claim, pair, incomparable("unknown_target"))
+        control: Comparison | None = None
         try:
             comparison = compare(pair, lens.compiled(now_s), self._limits)
+            if pair.control is not None and (against := with_control(pair)):
+                control = compare(against, lens.compiled(now_s), self._limits)
         except Exception:  # the worker's outer edge: one pair must not stop the others
             log.exception("comparing a pair failed", extra=said_of(pair))
             comparison = incomparable("comparison_failed")
-        return Judgement(claim, pair, comparison)
+        return Judgement(claim, pair, comparison, control)
 
     def judged(self, judgement: Judgement, now_ms: int) -> Judged:
         """Return the judgement with everything that is to be stored with it."""
@@ -129,4 +146,7 @@ class Judge:
         writes: list[Write] = [ledger_write(pair.target, comparison.result)]
         for stage in self._stages:
             writes += stage(pair, comparison, now_ms)
+        if judgement.control is not None:
+            for triple_stage in self._triple_stages:
+                writes += triple_stage(pair, comparison, judgement.control)
         return Judged(judgement.claim, tuple(writes))

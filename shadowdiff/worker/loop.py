@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.pairing import commit
 from shadowdiff.store import said
-from shadowdiff.worker.judge import Judgement
+from shadowdiff.worker.judge import Judgement, with_control
 from shadowdiff.worker.pool import is_large
 
 if TYPE_CHECKING:
@@ -190,7 +190,10 @@ class Worker:
         lens = self._judge.lenses.get(read.target)
         if lens is None:  # a reload removed the target meanwhile
             return self._judge.compare(claim, read, now_s)
-        return Judgement(claim, read, await self._pool.compare(read, lens.rules, now_s, self._limits))
+        comparison = await self._pool.compare(read, lens.rules, now_s, self._limits)
+        against = with_control(read)
+        control = await self._pool.compare(against, lens.rules, now_s, self._limits) if against else None
+        return Judgement(claim, read, comparison, control)
 
     async def _finish(self, judgements: Sequence[Judgement]) -> None:
         """Commit a batch, however often the store must be asked, and count what was ours."""

@@ -1,0 +1,120 @@
+"""Say of what class a value is that stands where v1's stood, so that what changes in kind does not pass for noise.
+
+In: a difference's kind, both values as the comparison words them, the time.  Out: one of a few short words.
+Holds: pure, and of the values nothing but their class goes out. Classes are relative (a number to v1's, a time to
+now), so that what drifts with the clock or counts up keeps its class.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+
+from shadowdiff.model import Kind
+
+NEAR_S: Final = 600.0
+"""A time is near now within ten minutes: wide enough for clocks, narrow enough for a wrong time zone."""
+_STATUS_CHARS: Final = 24
+_MADE: Final = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("uuid", r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),
+        ("pod", r"[a-z][a-z0-9-]*-[a-z0-9]{8,10}-[a-z0-9]{5}"),
+        ("hex", r"[0-9a-fA-F]{8,}"),
+        ("token", r"[A-Za-z0-9_+=~.-]{16,}|‹redacted:.*"),
+    )
+)
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
+_HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} .*")
+_EMPTY: Final = frozenset({"", "{}", "[]"})
+_NOTHING: Final = frozenset({"null", "none", "nil", "undefined", "nan", "n/a"})
+_UNITS: Final = (1.0, 1e3, 1e6, 1e9)
+_BANDS: Final = ((2.0, "near"), (10.0, "x2"), (1000.0, "x10"))
+VOLATILE: Final = frozenset({"uuid", "hex", "token", "pod", "now"})
+"""Classes whose values are made anew by each instance or each moment."""
+
+
+def change_of(kind: Kind, primary: str | None, other: str | None, now_ms: int) -> str:
+    """Return the class of what stands in place of v1's value; of a status, the status itself."""
+    if other is None:
+        return "gone"
+    if kind is Kind.STATUS:
+        return other[:_STATUS_CHARS]
+    if kind is Kind.ORDER:
+        return "order"
+    return value_class(other, now_ms, primary)
+
+
+def value_class(shown: str, now_ms: int, primary: str | None = None) -> str:
+    """Return the class of one value, as JSON text or plain; numbers and texts relative to v1's where it is given."""
+    text, quoted = _said(shown)
+    if text in _EMPTY:
+        return "empty"
+    if text.lower() in _NOTHING:
+        return "null" if not quoted else "'null'"
+    if not quoted and text in {"true", "false"}:
+        return "bool"
+    if not quoted and text[0] in "{[":
+        return "object" if text[0] == "{" else "array"
+    if _NUMBER.fullmatch(text):
+        number = _number(text, now_ms, None if primary is None else _said(primary)[0])
+        return f"'{number}'" if quoted else number
+    return _text_class(text, now_ms, "" if primary is None else _said(primary)[0])
+
+
+def _said(shown: str) -> tuple[str, bool]:
+    """Return what a value says, and whether it is a JSON string."""
+    if not shown.startswith('"'):
+        return shown, False
+    try:
+        return msgspec.json.decode(shown, type=str), True
+    except msgspec.DecodeError:  # cut short
+        return shown[1:], True
+
+
+def _number(text: str, now_ms: int, primary: str | None) -> str:
+    value = float(text)
+    if any(abs(value / unit - now_ms / 1000) <= NEAR_S for unit in _UNITS):
+        return "now"
+    if primary is None or not _NUMBER.fullmatch(primary):
+        return "number"
+    against = float(primary)
+    if not value or not against:
+        return "zero" if not value else "number"
+    if (value < 0) is not (against < 0):
+        return "sign"
+    ratio = abs(value / against)
+    size = max(ratio, 1 / ratio) if ratio else float("inf")
+    name = next((name for most, name in _BANDS if size < most), "x1000")
+    return name if name == "near" or ratio > 1 else f"/{name[1:]}"
+
+
+def _text_class(text: str, now_ms: int, primary: str) -> str:
+    if when := _time(text):
+        off_s = when - now_ms / 1000
+        return "now" if abs(off_s) <= NEAR_S else "future" if off_s > 0 else "past"
+    named = next((name for name, pattern in _MADE if pattern.fullmatch(text)), None)
+    if named:
+        return named
+    if len(text) > 2 * len(primary) + 8:
+        return "longer text"
+    return "shorter text" if len(primary) > 2 * len(text) + 8 else "text"
+
+
+def _time(text: str) -> float:
+    """Return the Unix time that a text names; 0 where it names none."""
+    try:
+        if _ISO.fullmatch(text):
+            when = datetime.fromisoformat(text)
+        elif _HTTP_DATE.fullmatch(text):
+            when = parsedate_to_datetime(text)
+        else:
+            return 0.0
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
