@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "check-config": _Entry("shadowdiff.cli.check_config", "Check a configuration and print what it comes to."),
     "verdict": _Entry("shadowdiff.cli.verdict", "Say whether v2 may go out: pass, fail or insufficient."),
     "epoch": _Entry("shadowdiff.cli.epoch", "Show the epoch that a verdict rests on, or open a new one."),
+    "noise": _Entry("shadowdiff.cli.noise", "Show what v1 differs in from itself, and learn it anew."),
+    "calibrate": _Entry("shadowdiff.cli.noise", "Learn v1's own noise without a control.", "calibrate"),
     "targets": _Entry("shadowdiff.cli.targets", "Show the targets, their routes and counts."),
     "samples": _Entry("shadowdiff.cli.samples", "List the newest differing pairs."),
     "sample": _Entry("shadowdiff.cli.sample", "Show one differing pair."),

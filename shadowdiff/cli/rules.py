@@ -17,6 +17,7 @@ from shadowdiff.cli.screen import console, text
 from shadowdiff.web.api import Targets
 from shadowdiff.web.preview import Preview
 from shadowdiff.web.rules import MOST_PREVIEWED, PREVIEWED, NewRule, RuleInForce, Rules, RulesToTry
+from shadowdiff.web.suggestions import Suggestions
 from shadowdiff.web.words import short_path
 
 if TYPE_CHECKING:
@@ -55,6 +56,31 @@ def preview(*, file: Path, target: str | None, beside: bool, limit: int, url: st
         click.echo(answer)
     else:
         _show(read(answer, Preview, url))
+
+
+@command.command("suggest")
+@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@url_option
+@json_option
+def suggest(*, target: str | None, url: str, as_json: bool) -> None:
+    """Say which places' values are always made anew, and which rules would cover that. Nothing is changed."""
+    answer = ask(url, "suggestions", target=target or _only_target(url))
+    if as_json:
+        click.echo(answer)
+        return
+    told, out = read(answer, Suggestions, url), console()
+    if not told.suggestions:
+        out.print(text(f"nothing to suggest, from {told.samples} samples"))
+    for one in told.suggestions:
+        out.print(text(_in_a_line(one.rule), "cyan"))
+        counts = (
+            f"in {one.samples} of {told.samples} samples, {one.pairs:,} pairs; {one.vanish} samples would not count"
+        )
+        out.print(text(f"  {one.why}: {counts} ({one.example})"))
+        for also in one.hides:
+            out.print(text(f"  would hide as well: {also.route}  {short_path(also.place.path)} {also.place.kind}"))
+        for beside in one.beside:
+            out.print(text(f"  would still count: {beside.kind} there, in {beside.pairs:,} pairs", "dim"))
 
 
 @command.command("list")
@@ -166,9 +192,13 @@ def _results(counts: dict[str, int]) -> str:
 
 def _line(rule: RuleInForce) -> None:
     origin = "configuration" if rule.origin == "configuration" else f"{rule.id} by {rule.author}, {rule.made_at}"
-    shown = yaml.safe_dump(rule.rule, default_flow_style=True, width=1000, allow_unicode=True).strip()
+    shown = _in_a_line(rule.rule)
     line = Text.assemble(text(f"{rule.target}  "), text(shown, "cyan"), text(f"  {origin}", "dim"))
     console().print(line if not rule.expired else line.append("  expired", "yellow"))
+
+
+def _in_a_line(rule: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(rule, default_flow_style=True, width=1000, allow_unicode=True, sort_keys=False)).strip()
 
 
 def _told(answer: bytes, url: str, *, as_json: bool) -> None:

@@ -23,9 +23,11 @@ from shadowdiff.web.funnel import FUNNEL
 from shadowdiff.web.gates import GATES
 from shadowdiff.web.history import HISTORY
 from shadowdiff.web.latency import LATENCY
+from shadowdiff.web.noise import NOISE
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import RULE_OPERATIONS
 from shadowdiff.web.sample_filter import nothing_found, sample_filter
+from shadowdiff.web.suggestions import SUGGESTIONS
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
 if TYPE_CHECKING:
@@ -176,7 +178,9 @@ OPERATIONS: tuple[Operation, ...] = (
         changes_by=("revision",),
     ),
     *GATES,
+    *NOISE,
     *RULE_OPERATIONS,
+    SUGGESTIONS,
     HISTORY,
     LATENCY,
     FUNNEL,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from shadowdiff.model import Comparison, Pair, Write
     from tests.conftest import RedisServer
 
 TARGET = "shop"
@@ -40,6 +41,7 @@ class Process:
     store: Store
     ledger: dict[str, Any]
     rules: str = "rules-1"
+    noise: dict[str, Any] = field(default_factory=dict[str, Any])
     epochs: Epochs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,7 @@ class Process:
 
         self.epochs = Epochs(
             self.store,
-            lambda: [Watched(target=TARGET, revision_header=HEADER.encode(), rules=self.rules)],
+            lambda: [Watched(target=TARGET, revision_header=HEADER.encode(), rules=self.rules, **self.noise)],
             read,
         )
 
@@ -71,13 +73,22 @@ class Process:
         )
         comparison = MATCH if result is Result.MATCH else mismatch()
         for write in self.epochs.writes(pair(candidate=answered, route=route), comparison, wall_ms()):
-            match write:
-                case Incr(key, name, by, _):
-                    await self.store.command("HINCRBY", self.store.keys.name(0, key), name, by * n)
-                case Expire(key, ttl_s):
-                    await self.store.command("EXPIRE", self.store.keys.name(0, key), ttl_s)
-                case _:
-                    raise AssertionError(write)
+            await self.commit(write, n)
+
+    async def judge_triple(self, triple: Pair, raw: Comparison, noise: Comparison) -> None:
+        """Judge a pair that the control saw too, and commit what the epochs want stored with it."""
+        for write in (*self.epochs.writes(triple, raw, wall_ms()), *self.epochs.triple_writes(triple, raw, noise)):
+            await self.commit(write)
+
+    async def commit(self, write: Write, n: int = 1) -> None:
+        """Apply one write so many times."""
+        match write:
+            case Incr(key, name, by, _):
+                await self.store.command("HINCRBY", self.store.keys.name(0, key), name, by * n)
+            case Expire(key, ttl_s):
+                await self.store.command("EXPIRE", self.store.keys.name(0, key), ttl_s)
+            case _:
+                raise AssertionError(write)
 
     def covered(self, n: int) -> None:
         """Let the ledger say that so many of v1's answers came, and all were compared."""
