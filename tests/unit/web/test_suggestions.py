@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -21,6 +20,9 @@ from tests.fakes.asgi import get
 from tests.fakes.shop import NOW_MS, web_state
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import observation, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Bodies = tuple[dict[str, Any], dict[str, Any]]
 _SETTINGS = SampleSettings(redactor=Redactor(b"k" * 32))
