@@ -6,7 +6,6 @@ Holds: stored results are never rewritten by it; a write names its author and re
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -15,15 +14,13 @@ from shadowdiff.verdict import Evidence, PlaceFinding, Source, judge_places, rea
 from shadowdiff.verdict.verdict import iso
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import decoded, known, payload
-from shadowdiff.web.writes import check_write
+from shadowdiff.web.visit import note
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from shadowdiff.verdict import Epochs, Noise
     from shadowdiff.web.state import WebState
-
-log = logging.getLogger(__name__)
 
 Phase = Literal["off", "learning", "calibrating", "in force"]
 
@@ -114,7 +111,6 @@ def _phase(noise: Noise) -> Phase:
 
 async def post_noise(state: WebState, arguments: Arguments, request: Request) -> NoiseReport:
     """Learn, calibrate, stop or forget."""
-    check_write(request)
     asked: NoiseAsked = decoded(await payload(request), NoiseAsked)
     name, author, reason = known(state, arguments["target"]).target.name, asked.author.strip(), asked.reason.strip()
     if not author or not reason:
@@ -125,7 +121,7 @@ async def post_noise(state: WebState, arguments: Arguments, request: Request) ->
     _check(asked, noise, name)
     if not await _do(state.epochs, asked, name, f"{author[:200]}: {reason[:1000]}"):
         raise ApiError(409, "somebody else changed it at the same moment: look, and ask again")
-    log.info("audit: noise", extra={"target": name, "action": asked.action, "author": author, "why": reason})
+    note("noise", name, action=asked.action, author=author, why=reason)
     return await noise_report(state, name)
 
 
@@ -178,7 +174,6 @@ NOISE: Final[tuple[Operation, ...]] = (
         parameters=(_TARGET,),
         refuses={
             400: "An argument is missing or wrong",
-            403: "Not from here",
             404: "No such target",
             409: "Not now",
             501: "This service keeps no noise",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ from shadowdiff.model import Comparison, Difference, Side
 from shadowdiff.verdict import OpenedBy, Source, read_evidence
 from tests.fakes.asgi import Answer, get
 from tests.fakes.traffic import MATCH, difference, mismatch, observation, pair
-from tests.integration.verdict.conftest import TARGET, Process, wall_ms
+from tests.integration.verdict.conftest import TARGET, Process, post, wall_ms
 
 if TYPE_CHECKING:
     from shadowdiff.model import Pair
@@ -60,9 +59,7 @@ async def learn(process: Process) -> None:
 
 async def ask(process: Process, action: str) -> Answer:
     """Return the answer to somebody who changes what is learned, from a page of the service."""
-    body = json.dumps({"action": action, "author": "ada", "reason": "a test"}).encode()
-    app, origin = process.app(), "http://shadowdiff.example"
-    return await get(app, f"/api/v1/noise?target={TARGET}", "POST", body, "application/json", origin=origin)
+    return await post(process.app(), f"noise?target={TARGET}", {"action": action, "author": "ada", "reason": "a test"})
 
 
 async def verdict(process: Process) -> dict[str, object]:
