@@ -277,9 +277,13 @@ class Limits(Settings):
 
 
 class Samples(Settings):
-    """The newest differing pairs, kept to be looked at."""
+    """Differing pairs, kept to be looked at."""
 
-    keep: int = Field(default=200, ge=0, description="Samples per target.")
+    keep: int = Field(
+        default=1000, ge=0, description="Samples per target; what is too much goes from the fault with most."
+    )
+    per_fingerprint: int = Field(default=20, ge=1, description="Samples per fingerprint.")
+    size: Size = Field(default=64 << 20, description="Bytes of a target's samples together, compressed.")
     max_age: Period = Field(default=86400.0, description="How long a sample is kept.")
     body: Size = Field(default=64 << 10, description="Bytes kept of each body in a sample.")
 

@@ -132,6 +132,8 @@ class SamplesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How many differing pairs are kept per target, how long, and how much of each body."""
 
     keep: int
+    per_fingerprint: int
+    size_bytes: int
     max_age_s: float
     body_bytes: int
 

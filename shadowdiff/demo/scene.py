@@ -155,7 +155,7 @@ def configuration_of(ports: dict[str, int], folder: Path, samples: int) -> dict[
             "web_host": HOST,
             **{name: ports[name] for name in ("mirror", "records", "web", "metrics")},
         },
-        "samples": {"keep": samples},
+        "samples": {"keep": samples, "per_fingerprint": samples, "size": "256MiB"},
         "targets": [
             {
                 "name": TARGET,

@@ -3,7 +3,7 @@
 from shadowdiff.model.comparison import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.model.observation import Failure, Headers, Observation, Pair, Side
 from shadowdiff.model.target import UNKNOWN_TARGET, Candidate, Control, Gate, HostPolicy, Target
-from shadowdiff.model.write import Describe, Expire, Incr, Push, Put, Score, Write
+from shadowdiff.model.write import Describe, Expire, Incr, Keep, Push, Put, Score, Write
 
 __all__ = [
     "UNKNOWN_TARGET",
@@ -18,6 +18,7 @@ __all__ = [
     "Headers",
     "HostPolicy",
     "Incr",
+    "Keep",
     "Kind",
     "Observation",
     "Pair",

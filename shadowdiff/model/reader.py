@@ -51,7 +51,15 @@ class Whole(msgspec.Struct, frozen=True, gc=False):
     key: str
 
 
-Read = Top | Scores | Card | Fields | Whole
+class Between(msgspec.Struct, frozen=True, gc=False):
+    """Up to `n` members, beginning with `prefix`, of a sorted set whose scores are equal. Answers: list[str]."""
+
+    key: str
+    prefix: str
+    n: int
+
+
+Read = Top | Scores | Card | Fields | Whole | Between
 
 
 class StoreReader(Protocol):
@@ -75,4 +83,8 @@ class StoreReader(Protocol):
 
     async def read(self, reads: Sequence[Read]) -> list[list[Any]]:
         """Return for each shard the answers to `reads`, in their order; one call a shard, however many there are."""
+        ...
+
+    def opened(self, stored: bytes, name: bytes) -> bytes | None:
+        """Return what a value that lies under `name` says; None where it cannot be opened."""
         ...

@@ -7,7 +7,7 @@ another, and nothing is written twice. Keys are relative: the store adds its pre
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -66,4 +66,35 @@ class Describe(msgspec.Struct, frozen=True, gc=False):
     cap: int = 0
 
 
-Write = Incr | Push | Put | Expire | Score | Describe
+GROUP_CHARS: Final = 12
+NAME_CHARS: Final = 16
+SHELF: Final = ("order", "times", "sizes", "lines", "values", "bytes")
+"""The parts of a shelf; the key of each is the shelf's, a colon, and the part."""
+
+
+class Keep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Keep `value` under `name`, and a `line` about it, on the shelf `key`.
+
+    Kept are, for `ttl_s` seconds: of each `group` the first `of_group` by `order`; in all so many and so many bytes.
+    What is too much goes from the group that has most. Group, order and name have a fixed length each.
+    """
+
+    key: str
+    group: str
+    order: str
+    name: str
+    line: bytes
+    value: bytes
+    at_ms: int
+    of_group: int
+    of_all: int
+    bytes_of_all: int
+    ttl_s: int
+
+    @property
+    def member(self) -> str:
+        """How the value is called in the shelf's order."""
+        return self.group + self.order + self.name
+
+
+Write = Incr | Push | Put | Expire | Score | Describe | Keep

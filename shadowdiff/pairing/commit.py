@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from shadowdiff.model import Describe, Expire, Incr, Push, Put, Result, Score, Write
+from shadowdiff.model import Describe, Expire, Incr, Keep, Push, Put, Result, Score, Write
+from shadowdiff.model.write import SHELF
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shadowdiff.pairing.claim import Claim
     from shadowdiff.store import Store
@@ -35,22 +36,29 @@ def ledger_write(target: str, result: Result) -> Incr:
 _SCORED: Final = {"greatest": b"m", "first": b"n", "add": b"a"}
 
 
-def _operands(write: Write) -> tuple[bytes, str, bytes | str | int, bytes | int, int]:
+def _operands(write: Write, place_of: Callable[[str], int]) -> tuple[bytes | str | int, ...]:
+    """Return a write as the script takes it."""
+    operands: tuple[bytes | str | int, ...]
     match write:
         case Incr(key, field, by, cap):
-            return b"i", key, field, by, cap
+            operands = b"i", place_of(key), field, by, cap
         case Push(key, value, keep):
-            return b"l", key, value, keep, 0
+            operands = b"l", place_of(key), value, keep
         case Put(key, value, ttl_s):
-            return b"s", key, value, ttl_s, 0
+            operands = b"s", place_of(key), value, ttl_s
         case Expire(key, ttl_s):
-            return b"e", key, ttl_s, 0, 0
+            operands = b"e", place_of(key), ttl_s
         case Score(key, member, score, how, cap):
-            return _SCORED[how], key, member, score, cap
+            operands = _SCORED[how], place_of(key), member, score, cap
         case Describe(key, field, value, cap):
-            return b"d", key, field, value, cap
+            operands = b"d", place_of(key), field, value, cap
+        case Keep():
+            places = (place_of(f"{write.key}:{part}") for part in SHELF)
+            bounds = (write.of_group, write.of_all, write.bytes_of_all, write.ttl_s)
+            operands = b"k", *places, write.member, write.line, write.value, write.at_ms, *bounds
         case _:
             assert_never(write)
+    return operands
 
 
 async def commit(store: Store, shard: int, batch: Sequence[Judged]) -> list[bool]:
@@ -62,17 +70,20 @@ async def commit(store: Store, shard: int, batch: Sequence[Judged]) -> list[bool
     writes: dict[Write, int] = {}
     write_args: list[bytes | str | int] = []
     entry_args: list[bytes | str | int] = []
+
+    def place_of(key: str) -> int:
+        return keys.setdefault(key, len(keys) + 1)
+
     for judged in batch:
         indexes: list[str] = []
         for write in judged.writes:
             place = writes.get(write)
             if place is None:
                 place = writes[write] = len(writes) + 1
-                op, key, *operands = _operands(write)
-                write_args += (op, keys.setdefault(key, len(keys) + 1), *operands)
+                write_args += _operands(write, place_of)
             indexes.append(str(place))
-        stream = keys.setdefault(names.ready(judged.claim.target), len(keys) + 1)
+        stream = place_of(names.ready(judged.claim.target))
         entry_args += (stream, judged.claim.entry, " ".join(indexes))
-    args = [names.GROUP, len(writes), len(batch), *write_args, *entry_args]
+    args = [names.GROUP, len(writes), len(batch), *entry_args, *write_args]
     answer: Any = await store.run(names.COMMIT, shard, list(keys), args)
     return [mine == 1 for mine in answer]

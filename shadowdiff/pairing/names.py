@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shadowdiff.model import Side
-from shadowdiff.store import Script
+from shadowdiff.store import SHELF_LUA, Script
 
 GROUP: Final = "workers"
 PROCESSES: Final = "processes"
@@ -15,7 +15,7 @@ _LUA = "shadowdiff.pairing.lua"
 PARK = Script.from_package(_LUA, "state.lua", "park.lua")
 DUE = Script.from_package(_LUA, "state.lua", "due.lua")
 SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")
-COMMIT = Script.from_package(_LUA, "commit.lua")
+COMMIT = Script.from_package(_LUA, "commit.lua", before=SHELF_LUA)
 RECLAIM = Script.from_package(_LUA, "reclaim.lua")
 KEEP = Script.from_package(_LUA, "keep.lua")
 LEAVE = Script.from_package(_LUA, "leave.lua")

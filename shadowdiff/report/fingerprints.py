@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Severity
-from shadowdiff.model.reader import Card, Fields, Scores, Top, Whole
+from shadowdiff.model import Result, Severity
+from shadowdiff.model.reader import Between, Card, Fields, Scores, Top, Whole
+from shadowdiff.model.write import NAME_CHARS
 from shadowdiff.report.fingerprint import (
     HOUR_MS,
     MINUTE_MS,
@@ -30,6 +31,7 @@ from shadowdiff.report.fingerprint import (
 )
 from shadowdiff.report.ranking import OTHER, How, bound, names_of, together
 from shadowdiff.report.remarks import SILENT, Note, Remark, State, Stated, notes_key, remarks_of, states_key
+from shadowdiff.report.samples import shelf_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,7 +106,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     stated: Stated | None
     note: Note | None
     trend: Trend
-    example: str | None
+    example: str | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,7 +312,9 @@ class Fingerprints:
         start_ms = (self._now_ms() // step_ms - steps + 1) * step_ms
         key = minute_key if span is Span.HOUR else hour_key
         buckets = [Fields(key(target, start_ms + number * step_ms), names) for number in range(steps)]
-        shards = await self._reader.read([Fields(key_of("what", target), names), *buckets])
+        order = f"{shelf_of(target, Result.MISMATCH)}:order"
+        examples = [Between(order, name, 1) for name in names]
+        shards = await self._reader.read([Fields(key_of("what", target), names), *buckets, *examples])
         known = await self._scores(target, names)
         told: list[Fingerprint] = []
         for at, name in enumerate(names):
@@ -321,7 +325,13 @@ class Fingerprints:
             trend = Trend(step_ms=step_ms, start_ms=start_ms, counts=counts)
             described = msgspec.msgpack.decode(what, type=Described)
             remark = remarks.get(name, SILENT)
-            told.append(_fingerprint(target, name, described, known[name], remark=remark, trend=trend, of=compared))
+            kept = next((found[1 + steps + at][0] for found in shards if found[1 + steps + at]), None)
+            told.append(
+                msgspec.structs.replace(
+                    _fingerprint(target, name, described, known[name], remark=remark, trend=trend, of=compared),
+                    example=kept and f"{target}-{kept[-NAME_CHARS:]}",
+                )
+            )
         return tuple(told)
 
 
@@ -353,7 +363,6 @@ def _fingerprint(
         stated=remark.stated,
         note=remark.note,
         trend=trend,
-        example=None,
     )
 
 

@@ -1,34 +1,37 @@
-"""Keep the newest pairs that differ, redacted, and read them back.
+"""Keep some pairs that differ, of every fault a few, redacted, and read them back.
 
-In: a pair and its comparison.  Out: writes under `samples:`; from a reader, summaries and whole samples.
-Holds: bounded in number (each list keeps its newest), in size (bodies are cut) and in age (lists expire, and what is
-older is not shown). Whole samples lie in 256 lists per target, chosen by the id, rather than under a key each:
-so a v2 that fails every request cannot fill the store however fast it does so.
+In: a pair and its comparison.  Out: a write under `samples:`; from a reader, summaries and whole samples.
+Holds: bounded in number, bytes and age per target, and in number per fingerprint, so that rare faults keep theirs; what
+is too much goes from the fault that has most. Which pairs of a fault are kept follows from their keys alone: of each
+stretch of time those whose keys come first, the latest stretch before those that went by. So a pair that cannot be
+kept is known before anything is made of it (`Draw`), and that is nearly every pair of a frequent fault.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from itertools import islice
+import hashlib
+from bisect import insort
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import zstandard
 
-from shadowdiff.model import Comparison, Difference, Expire, Failure, Observation, Pair, Push, Result, Write
+from shadowdiff.model import Comparison, Difference, Failure, Keep, Observation, Pair, Result, Write
+from shadowdiff.model.reader import Between, Fields, Top
+from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS
 from shadowdiff.report.marks import SideText
 from shadowdiff.report.redaction import HeaderTexts, Redactor
 from shadowdiff.report.unpacking import Unpacked, header, media_type, of_latin, text_of, unpack
+from shadowdiff.store import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from shadowdiff.model import Headers
     from shadowdiff.model.reader import StoreReader
 
-_ID_CHARS: Final = 16
-_LISTS: Final = 256
 _LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
 _ALL: Final = 1_000_000
@@ -36,23 +39,35 @@ _READ_AT_ONCE: Final = 500
 """Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
 _SEARCHED_BYTES: Final = 256 * 1024
 """So much of a body is searched for the secrets that a difference of texts may show a part of."""
-_TIME_DIGITS: Final = 13
-_MAX_PLAIN: Final = 64 * 1024 * 1024
+_STRETCH_MS: Final = 600_000
+_STRETCHES_OF_AGE: Final = 24
+_LATEST: Final = 16**9
+"""Stretches are counted down from here, so that the latest come first in the order of a shelf."""
+_DRAWS: Final = 20_000
+"""Faults that a process draws for at once; past that it begins anew, and makes a few samples too many."""
 
 
 class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept.
+    """What is kept, per target (and shard).
 
-    keep: mismatches per target (and shard); incomparable: other pairs that could not be compared.
-    body_bytes: of each body, after decompression.
-    redactor: takes the secrets out first.
+    keep: mismatches; per_fingerprint: of each fault; incomparable: other pairs that could not be compared.
+    size_bytes: of all samples as stored.  body_bytes: of each body, after decompression.
+    redactor: takes the secrets out first.  close: turns a value that will lie under a name into its stored form.
     """
 
     redactor: Redactor
+    close: Callable[[bytes, bytes], bytes] = Vault().close
     keep: int = 1000
+    per_fingerprint: int = 20
     incomparable: int = 50
+    size_bytes: int = 64 << 20
     body_bytes: int = 16 * 1024
     ttl_s: int = 24 * 3600
+
+    @property
+    def stretch_ms(self) -> int:
+        """How long a stretch of time is, within which a fault's samples are drawn."""
+        return max(1000, min(_STRETCH_MS, self.ttl_s * 1000 // _STRETCHES_OF_AGE))
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,25 +134,81 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None = None
 
 
-_compress = zstandard.ZstdCompressor(level=3).compress
-_decompress = zstandard.ZstdDecompressor().decompress
+class Draw:
+    """Says which pairs can be kept, by what this process offered before: the store keeps no more of each fault."""
+
+    def __init__(self, settings: SampleSettings) -> None:
+        self._settings = settings
+        self._stretch = 0
+        self._offered: dict[tuple[str, str], list[str]] = {}
+
+    def admits(self, pair: Pair, group: str, result: Result, at_ms: int) -> bool:
+        """Return whether a sample of this pair can be kept, and note that it is offered."""
+        settings = self._settings
+        stretch = at_ms // settings.stretch_ms
+        if stretch != self._stretch or len(self._offered) > _DRAWS:
+            self._stretch = stretch
+            self._offered.clear()
+        most = _number(settings, result)
+        most = min(most, settings.per_fingerprint) if result is Result.MISMATCH else most
+        offered = self._offered.setdefault((pair.target, group), [])
+        rank = _rank(pair.key)
+        if len(offered) >= most:
+            if not most or rank >= offered[-1]:
+                return False
+            offered.pop()
+        insort(offered, rank)
+        return True
 
 
 def sample_writes(
     pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int, fingerprint: str | None = None
 ) -> tuple[Write, ...]:
-    """Return the writes that keep a pair which differs, or could not be compared; none for others."""
-    if comparison.result not in (Result.MISMATCH, Result.INCOMPARABLE):
+    """Return the write that keeps a pair which differs, or could not be compared; none for others."""
+    result = comparison.result
+    number = _number(settings, result)
+    if result not in (Result.MISMATCH, Result.INCOMPARABLE) or not number:
         return ()
     kept = _sample(pair, comparison, settings, at_ms, fingerprint)
-    number = settings.keep if comparison.result is Result.MISMATCH else settings.incomparable
-    index, item = _index_key(pair.target, comparison.result), _item_key(kept.id)
-    return (
-        Push(index, _stamped(at_ms, msgspec.msgpack.encode(_summary(kept))), number),
-        Expire(index, settings.ttl_s),
-        Push(item, _stamped(at_ms, _compress(msgspec.msgpack.encode(kept))), _per_list(settings)),
-        Expire(item, settings.ttl_s),
+    name = _name(pair.key)
+    write = Keep(
+        key=shelf_of(pair.target, result),
+        group=group_of(pair, comparison, fingerprint),
+        order=f"{_LATEST - at_ms // settings.stretch_ms:09x}{_rank(pair.key)}",
+        name=name,
+        line=settings.close(msgspec.msgpack.encode(_summary(kept)), b"line " + name.encode()),
+        value=settings.close(msgspec.msgpack.encode(kept), b"sample " + name.encode()),
+        at_ms=at_ms,
+        of_group=settings.per_fingerprint if result is Result.MISMATCH else number,
+        of_all=number,
+        bytes_of_all=settings.size_bytes,
+        ttl_s=settings.ttl_s,
     )
+    return (write,)
+
+
+def group_of(pair: Pair, comparison: Comparison, fingerprint: str | None) -> str:
+    """Return what a pair's samples are counted under: its fingerprint, or why it could not be compared."""
+    if fingerprint is not None:
+        return fingerprint
+    said = f"{comparison.result} {pair.route} {comparison.reason}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(said, digest_size=GROUP_CHARS // 2).hexdigest()
+
+
+def _number(settings: SampleSettings, result: Result) -> int:
+    return settings.keep if result is Result.MISMATCH else settings.incomparable
+
+
+def _name(key: bytes) -> str:
+    return key[: NAME_CHARS // 2].hex().ljust(NAME_CHARS, "0")
+
+
+def _rank(key: bytes) -> str:
+    """Return the order of a pair among those of its fault: other bytes of the key than name it and choose its shard."""
+    return key[_RANK].hex().ljust(12, "0")
+
+
+_RANK: Final = slice(8, 14)
 
 
 async def newest_samples(
@@ -148,30 +219,47 @@ async def newest_samples(
     result: Result = Result.MISMATCH,
     wanted: Callable[[Summary], bool] | None = None,
     since_ms: int = 0,
+    fingerprint: str | None = None,
 ) -> list[Summary]:
-    """Return the newest samples' summaries, at most `limit`, none older than `since_ms`."""
-    lines = await reader.newest(_index_key(target, result), _ALL if wanted else limit)
+    """Return the newest samples' summaries, at most `limit`, none older than `since_ms`; or one fingerprint's."""
+    shelf = shelf_of(target, result)
+    if fingerprint is None:
+        tops = await reader.read([Top(f"{shelf}:times", _ALL if wanted else limit, least=since_ms)])
+        shards = [[member for member, _ in top[0]] for top in tops]
+    else:
+        shards = [found[0] for found in await reader.read([Between(f"{shelf}:order", fingerprint, _ALL)])]
+    members = list(dict.fromkeys(member for held in shards for member in held))
+    found = [held[0] for held in await reader.read([Fields(f"{shelf}:lines", members)])]
+    lines = [(member, line) for held in found for member, line in zip(members, held, strict=True) if line is not None]
     if len(lines) <= _READ_AT_ONCE:
-        return _chosen(lines, limit, wanted, since_ms)
-    return await asyncio.to_thread(_chosen, lines, limit, wanted, since_ms)
+        return _chosen(reader, lines, limit, wanted, since_ms)
+    return await asyncio.to_thread(_chosen, reader, lines, limit, wanted, since_ms)
 
 
 def _chosen(
-    lines: Sequence[bytes], limit: int, wanted: Callable[[Summary], bool] | None, since_ms: int
+    reader: StoreReader,
+    lines: Sequence[tuple[str, bytes]],
+    limit: int,
+    wanted: Callable[[Summary], bool] | None,
+    since_ms: int,
 ) -> list[Summary]:
-    fresh = (line[_TIME_DIGITS:] for line in lines if int(line[:_TIME_DIGITS]) >= since_ms)
-    summaries = (msgspec.msgpack.decode(line, type=Summary) for line in fresh)
-    return list(islice(filter(wanted, summaries) if wanted else summaries, limit))
+    opened = (reader.opened(line, b"line " + member[-NAME_CHARS:].encode()) for member, line in lines)
+    summaries = (msgspec.msgpack.decode(line, type=Summary) for line in opened if line is not None)
+    chosen = [one for one in summaries if one.at_ms >= since_ms and (wanted is None or wanted(one))]
+    chosen.sort(key=lambda one: (one.at_ms, one.id), reverse=True)
+    return chosen[:limit]
 
 
 async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> Sample | None:
-    """Return a whole sample; None where it is unknown, pushed out by newer ones, or too old."""
-    for line in await reader.newest(_item_key(sample_id), _ALL):
-        if int(line[:_TIME_DIGITS]) < since_ms:
-            return None
-        found = msgspec.msgpack.decode(_decompress(line[_TIME_DIGITS:], max_output_size=_MAX_PLAIN), type=Sample)
-        if found.id == sample_id:
-            return found
+    """Return a whole sample; None where it is unknown, pushed out by others, or too old."""
+    target, _, name = sample_id.rpartition("-")
+    shelves = [f"{shelf_of(target, result)}:values" for result in (Result.MISMATCH, Result.INCOMPARABLE)]
+    for shard in await reader.read([Fields(shelf, [name]) for shelf in shelves]):
+        for (value,) in shard:
+            payload = None if value is None else reader.opened(value, b"sample " + name.encode())
+            found = None if payload is None else msgspec.msgpack.decode(payload, type=Sample)
+            if found is not None and found.id == sample_id and found.at_ms >= since_ms:
+                return found
     return None
 
 
@@ -181,7 +269,7 @@ def _sample(
     redactor, asked = settings.redactor, pair.candidate
     sides = _searched(pair.primary, settings), _searched(asked, settings)
     return Sample(
-        id=f"{pair.target}-{pair.key.hex()[:_ID_CHARS]}",
+        id=f"{pair.target}-{_name(pair.key)}",
         request_id=(header(asked.request_headers, b"x-request-id") or asked.id)[:_TEXT_CHARS],
         target=pair.target,
         route=pair.route,
@@ -274,20 +362,6 @@ def _bounded(found: Difference) -> Difference:
     )
 
 
-def _stamped(at_ms: int, value: bytes) -> bytes:
-    return b"%0*d" % (_TIME_DIGITS, at_ms) + value
-
-
-def _index_key(target: str, result: Result) -> str:
+def shelf_of(target: str, result: Result) -> str:
+    """Return the shelf that holds a target's samples of one result."""
     return f"samples:{result}:{target}"
-
-
-def _item_key(sample_id: str) -> str:
-    """Return the list that holds a sample: the id's first two hexadecimal digits choose it."""
-    target, _, digits = sample_id.rpartition("-")
-    return f"samples:item:{target}:{digits[:2]}"
-
-
-def _per_list(settings: SampleSettings) -> int:
-    """Return how many samples a list keeps: twice its share and some, so that chance pushes out few of the newest."""
-    return 2 * (settings.keep + settings.incomparable) // _LISTS + 8

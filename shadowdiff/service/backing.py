@@ -38,7 +38,7 @@ async def backing(config: Config) -> AsyncGenerator[Backing]:
     settings = config.store
     key = settings.key.reveal() if settings.key else None
     if settings.url is not None:
-        store = Store(connect(settings.url), settings.prefix, settings.shards)
+        store = Store(connect(settings.url), settings.prefix, settings.shards, key)
         try:
             yield Backing(store, "redis", "", durable=True, key=key)
         finally:
@@ -47,9 +47,10 @@ async def backing(config: Config) -> AsyncGenerator[Backing]:
     embedded = await choose_and_start(settings.data_dir)
     try:
         client = connect(embedded.url) if embedded.durable else embedded.fake_client()
-        store = Store(client, settings.prefix, settings.shards)
+        key = key or embedded.key
+        store = Store(client, settings.prefix, settings.shards, key)
         try:
-            yield Backing(store, embedded.backend, embedded.version, embedded.durable, key or embedded.key)
+            yield Backing(store, embedded.backend, embedded.version, embedded.durable, key)
         finally:
             await store.close()
     finally:

@@ -188,7 +188,10 @@ class Service:
         samples = self.config.samples
         kept = SampleSettings(
             redactor=redactor,
+            close=self._store.vault.close,
             keep=samples.keep,
+            per_fingerprint=samples.per_fingerprint,
+            size_bytes=samples.size_bytes,
             body_bytes=samples.body_bytes,
             ttl_s=int(samples.max_age_s),
         )

@@ -2,6 +2,19 @@
 
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
+from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
 from shadowdiff.store.store import Store, StoreMisfitError, connect, said
+from shadowdiff.store.vault import UnopenableError, Vault
 
-__all__ = ["Keys", "Script", "Store", "StoreMisfitError", "connect", "said"]
+__all__ = [
+    "SHELF_LUA",
+    "SWEEP_SHELF",
+    "Keys",
+    "Script",
+    "Store",
+    "StoreMisfitError",
+    "UnopenableError",
+    "Vault",
+    "connect",
+    "said",
+]

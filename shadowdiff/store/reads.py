@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from shadowdiff.model.reader import Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.model.reader import Between, Card, Fields, Read, Scores, Top, Whole
 from shadowdiff.store.scripts import Script
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _command(read: Read) -> tuple[str, Sequence[str | int]]:
             return "HMGET", names
         case Whole():
             return "HGETALL", ()
+        case Between(_, prefix, n):
+            return "ZRANGEBYLEX", (f"[{prefix}", f"({prefix}\U0010ffff", "LIMIT", 0, n)
         case _:
             assert_never(read)
 
@@ -82,6 +84,8 @@ def _answer(read: Read, found: Any) -> Any:
             return [None if score is None else float(score) for score in found]
         case Whole():
             return {name.decode(): value for name, value in zip(found[::2], found[1::2], strict=True)}
+        case Between():
+            return [member.decode() for member in found]
         case Card() | Fields():
             return found
         case _:

@@ -28,10 +28,10 @@ class Script:
         self.sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
 
     @classmethod
-    def from_package(cls, package: str, *names: str) -> Script:
-        """Return one script of the given files of `package`, joined in order (shared parts first)."""
+    def from_package(cls, package: str, *names: str, before: bytes = b"") -> Script:
+        """Return one script of the given files of `package`, joined in order (shared parts first), after `before`."""
         folder = files(package)
-        return cls(names[-1], b"\n".join(folder.joinpath(name).read_bytes() for name in names))
+        return cls(names[-1], b"\n".join([before, *(folder.joinpath(name).read_bytes() for name in names)]))
 
     async def run(self, execute: Execute, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
         """Run on the server that holds `keys`; raises redis.exceptions.RedisError."""

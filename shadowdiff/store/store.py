@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
+from shadowdiff.store.vault import UnopenableError, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -64,8 +65,9 @@ def connect(url: str) -> Redis:
 class Store:
     """One Redis: scripts and reads by relative name, and whether it answers."""
 
-    def __init__(self, client: Redis, prefix: str = "sd", shards: int = 1) -> None:
+    def __init__(self, client: Redis, prefix: str = "sd", shards: int = 1, key: bytes | None = None) -> None:
         self.client = client
+        self.vault = Vault(key)
         self._execute = cast("Execute", client.execute_command)  # pyright: ignore[reportUnknownMemberType] - untyped there
         self.keys = Keys(prefix, shards)
         self.up = False
@@ -177,6 +179,13 @@ class Store:
             return answers(reads, await self.run(READS, shard, keys, args)) if keys else [[] for _ in reads]
 
         return list(await asyncio.gather(*(of_shard(shard) for shard in range(self.shards))))
+
+    def opened(self, stored: bytes, name: bytes) -> bytes | None:
+        """Return what a value that lies under `name` says; None where it cannot be opened."""
+        try:
+            return self.vault.open(stored, name)
+        except UnopenableError:
+            return None
 
     async def _everywhere(self, command: str, key: str, *args: int) -> list[Any]:
         calls = (self.command(command, self.keys.name(shard, key), *args) for shard in range(self.shards))

@@ -102,8 +102,9 @@ async def get_samples(state: WebState, arguments: Arguments, _request: Request) 
         name,
         arguments["limit"],
         result=Result(arguments["result"]),
-        wanted=sample_filter(route, arguments["kind"], path, arguments["fingerprint"]),
+        wanted=sample_filter(route, arguments["kind"], path),
         since_ms=state.since_ms,
+        fingerprint=arguments["fingerprint"],
     )
     if found or not (route or path):
         return Samples(found)

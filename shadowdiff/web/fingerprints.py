@@ -65,13 +65,7 @@ async def fingerprint_of(state: WebState, fingerprint_id: str, span: Span = Span
     found = await state.fingerprints.one(target, fingerprint_id, span, compared)
     if found is None:
         raise _unknown(fingerprint_id)
-    samples = await newest_samples(
-        state.reader,
-        target,
-        SEARCHED,
-        wanted=lambda line: line.fingerprint == fingerprint_id,
-        since_ms=state.since_ms,
-    )
+    samples = await newest_samples(state.reader, target, SEARCHED, since_ms=state.since_ms, fingerprint=fingerprint_id)
     return Fingerprinted(fingerprint=found, seen=seen_values(found.places, samples))
 
 

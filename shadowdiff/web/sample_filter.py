@@ -26,17 +26,14 @@ _PART: Final = re.compile(
 _SHOWN: Final = 5
 
 
-def sample_filter(
-    route: str | None, kind: str | None, path: str | None, fingerprint: str | None = None
-) -> Callable[[Summary], bool] | None:
+def sample_filter(route: str | None, kind: str | None, path: str | None) -> Callable[[Summary], bool] | None:
     """Return what chooses the samples that were asked for; None where all are."""
-    if not (route or kind or path or fingerprint):
+    if not (route or kind or path):
         return None
 
     def wanted(line: Summary) -> bool:
         return (
             (not route or line.route == route)
-            and (not fingerprint or line.fingerprint == fingerprint)
             and (not kind or kind in line.kinds)
             and (not path or any(on_path(path, found.pattern, found.path) for found in line.differences))
         )

@@ -6,11 +6,13 @@ Holds: the caps, the bounds of lists and the times to live mean what they mean i
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, assert_never
 
-from shadowdiff.model import Describe, Expire, Incr, Push, Put, Score, Write
-from shadowdiff.model.reader import Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.model import Describe, Expire, Incr, Keep, Push, Put, Score, Write
+from shadowdiff.model.reader import Between, Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS, SHELF
+from shadowdiff.store import UnopenableError, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +25,7 @@ class MemoryStore:
 
     def __init__(self, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self._now_s = now_s
+        self._vault = Vault()
         self._hashes: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._lists: defaultdict[str, list[bytes]] = defaultdict(list)
         self._strings: dict[str, bytes] = {}
@@ -73,6 +76,13 @@ class MemoryStore:
         self._expire()
         return [[self._answer(read) for read in reads]]
 
+    def opened(self, stored: bytes, name: bytes) -> bytes | None:
+        """Return what a value says that was closed without a key."""
+        try:
+            return self._vault.open(stored, name)
+        except UnopenableError:
+            return None
+
     def _answer(self, read: Read) -> Any:
         match read:
             case Top(key, n, least, most):
@@ -88,6 +98,8 @@ class MemoryStore:
                 return [(self._fields.get(key, {}) | counts).get(name) for name in names]
             case Whole(key):
                 return dict(self._fields.get(key, {}))
+            case Between(key, prefix, n):
+                return sorted(member for member in self._scores.get(key, {}) if member.startswith(prefix))[:n]
             case _:
                 assert_never(read)
 
@@ -107,6 +119,33 @@ class MemoryStore:
             case _:
                 assert_never(write.how)
 
+    def _keep(self, write: Keep) -> None:
+        """Keep a value on a shelf; `shelf.py` says what goes for it."""
+        order, times = self._scores[f"{write.key}:order"], self._scores[f"{write.key}:times"]
+        lines, values = self._fields[f"{write.key}:lines"], self._fields[f"{write.key}:values"]
+
+        def drop(member: str) -> None:
+            for held in (order, times, lines):
+                held.pop(member, None)
+            values.pop(member[-NAME_CHARS:], None)
+
+        for member in [member for member, at_ms in times.items() if at_ms < write.at_ms - write.ttl_s * 1000]:
+            drop(member)
+        order[write.member], times[write.member] = 0, write.at_ms
+        lines[write.member], values[write.name] = write.line, write.value
+
+        def of_group(group: str) -> list[str]:
+            return sorted(member for member in order if member.startswith(group))
+
+        if len(of_group(write.group)) > write.of_group:
+            drop(of_group(write.group)[-1])
+        while len(order) > write.of_all or sum(map(len, values.values())) > write.bytes_of_all:
+            sizes = Counter(member[:GROUP_CHARS] for member in order)
+            most, group = max((size, group) for group, size in sizes.items())
+            drop(of_group(group)[-1] if most > 1 else min(times, key=lambda member: (times[member], member)))
+        for part in SHELF:
+            self._until_s[f"{write.key}:{part}"] = self._now_s() + write.ttl_s
+
     def _apply(self, write: Write) -> None:
         match write:
             case Incr(key, field, by, cap):
@@ -124,6 +163,8 @@ class MemoryStore:
                     self._until_s[key] = self._now_s() + ttl_s
             case Score():
                 self._score(write)
+            case Keep():
+                self._keep(write)
             case Describe(key, field, value, cap):
                 if not cap or len(self._fields[key]) < cap:
                     self._fields[key].setdefault(field, value)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadowdiff.compare import Limits, compare
-from shadowdiff.model import Comparison, Push, Result, Side
+from shadowdiff.model import Comparison, Keep, Result, Side
 from shadowdiff.report import Redactor, Sample, SampleSettings, sample_writes
 from shadowdiff.rules import compile_rules
+from shadowdiff.store import Vault
 from tests.fakes.traffic import observation, pair
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 R: Final = Redactor(b"a key")
 SETTINGS: Final = SampleSettings(redactor=R)
+VAULT: Final = Vault()
 RULES: Final = compile_rules((), dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
 
 
@@ -101,14 +102,9 @@ def _stored(primary: tuple[str, bytes], candidate: tuple[str, bytes], statuses: 
         comparison = Comparison(result=Result.MISMATCH)
     found: list[bytes] = []
     for write in sample_writes(both, comparison, SETTINGS, 1):
-        if not isinstance(write, Push):
-            continue
-        value = write.value[13:]
-        if "item" not in write.key:
-            found.append(value)
-            continue
-        whole = zstandard.ZstdDecompressor().decompress(value, max_output_size=1 << 26)
-        found.append(whole)
+        assert isinstance(write, Keep)
+        whole = VAULT.open(write.value, b"sample " + write.name.encode())
+        found += [whole, VAULT.open(write.line, b"line " + write.name.encode())]
         kept = msgspec.msgpack.decode(whole, type=Sample)
         bodies = [kept.primary.body, kept.candidate.body, kept.request_body]
         found += [base64.b64decode(body.text) for body in bodies if body.base64]
@@ -183,10 +179,9 @@ def test_a_compressed_secret_is_none_the_less_found() -> None:
     """A sample holds what was compressed as text."""
     body = gzip.compress(b"token=hunter2-abc")
     both = pair(observation(Side.PRIMARY, body, headers=((b"content-encoding", b"gzip"),)))
-    writes = sample_writes(both, Comparison(result=Result.MISMATCH), SETTINGS, 1)
-    whole = zstandard.ZstdDecompressor().decompress(
-        next(write.value[13:] for write in writes if isinstance(write, Push) and "item" in write.key)
-    )
+    (write,) = sample_writes(both, Comparison(result=Result.MISMATCH), SETTINGS, 1)
+    assert isinstance(write, Keep)
+    whole = VAULT.open(write.value, b"sample " + write.name.encode())
     assert b"token=\xe2\x80\xb9redacted:" in whole
     assert b"hunter2" not in whole
 
