@@ -65,7 +65,7 @@ def _configuration(
         "store": {"data_dir": str(folder / "store")},
         "pairing": {"window": "10s"},
         "listen": {"host": HOST, "web_host": HOST, **ports},
-        "samples": {"keep": 5000},
+        "samples": {"keep": 5000, "per_fingerprint": 5000},
         "targets": [
             {
                 "name": TARGET,

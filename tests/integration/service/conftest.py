@@ -37,6 +37,7 @@ def settings(url: str, *targets: dict[str, Any], **sections: Any) -> dict[str, A
     plain: dict[str, Any] = {
         "store": {"url": url},
         "pairing": {"window": "20s", "settle": "200ms", "claim_idle": "5s"},
+        "samples": {"per_fingerprint": 5000},  # every one, since tests look for theirs
         "targets": list(targets),
     }
     return plain | {name: {**plain.get(name, {}), **section} for name, section in sections.items()}
