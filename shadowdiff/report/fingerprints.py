@@ -62,6 +62,12 @@ class Span(StrEnum):
     DAY = "day"
     WEEK = "week"
 
+    @property
+    def ms(self) -> int:
+        """How long it is."""
+        step_ms, steps = _BUCKETS[self]
+        return step_ms * steps
+
 
 _INDEX: Final[dict[Order, tuple[str, How]]] = {
     Order.LAST_SEEN: ("last", "greatest"),

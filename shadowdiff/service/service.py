@@ -102,6 +102,7 @@ class Service:
         self._backing = backing
         self._ports = ports
         self._state = _State()
+        self._closing = asyncio.Event()
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -247,6 +248,7 @@ class Service:
             await self._drain(dispatcher, ports[:2], workers)
             for task in tasks:
                 task.cancel()
+            self._closing.set()
             self._ports.web.stop()
             self._ports.metrics.stop()
 
@@ -325,6 +327,7 @@ class Service:
             remarks=self._remarks,
             diagnosis=self._doctor.diagnosis,
             now_ms=now_ms,
+            closing=self._closing,
             trace_url=self.config.web.trace_url,
             sample_ttl_s=int(self.config.samples.max_age_s),
             access=lambda: self._access,

@@ -4,7 +4,7 @@ In: comparisons as they commit.  Out: writes that count, and from the counts a v
 Holds: the mathematics reads no clock and no store; what reads or keeps epochs awaits.
 """
 
-from shadowdiff.verdict.buckets import History, bucket_writes, read_history
+from shadowdiff.verdict.buckets import History, Point, Unit, bucket_writes, read_history, read_points
 from shadowdiff.verdict.counts import (
     CountCaps,
     Latency,
@@ -27,6 +27,7 @@ from shadowdiff.verdict.latency import MEASURED, LatencyComparison, compare_late
 from shadowdiff.verdict.noise import Cells, NoiseSet, Source
 from shadowdiff.verdict.noise_gate import Noise, NoiseTold, PlaceFinding, judge_places
 from shadowdiff.verdict.noise_store import NoiseState
+from shadowdiff.verdict.openings import Opened, read_openings
 from shadowdiff.verdict.triples import TripleBounds
 from shadowdiff.verdict.verdict import EpochTold, Thresholds, Verdict, judge, of_rollout, told, unheard, unknown_target
 
@@ -49,15 +50,18 @@ __all__ = [
     "NoiseSet",
     "NoiseState",
     "NoiseTold",
+    "Opened",
     "OpenedBy",
     "PathCount",
     "PlaceFinding",
+    "Point",
     "RouteCounts",
     "RouteFinding",
     "Source",
     "TargetCounts",
     "Thresholds",
     "TripleBounds",
+    "Unit",
     "Verdict",
     "Watched",
     "bucket_writes",
@@ -74,6 +78,8 @@ __all__ = [
     "read_durations",
     "read_evidence",
     "read_history",
+    "read_openings",
+    "read_points",
     "told",
     "unheard",
     "unknown_target",

@@ -140,6 +140,16 @@ async def read_history(reader: StoreReader, target: str, start_ms: int, end_ms: 
     )
 
 
+async def read_points(reader: StoreReader, target: str, unit: Unit, numbers: Sequence[int]) -> list[Point]:
+    """Return the results of some buckets, by the number of the unit since 1970, without routes and places."""
+    keys = [_key(target, unit, number, result.value) for number in numbers for result in Result]
+    counted = iter(await reader.counts_of(keys))
+    return [
+        Point(at_ms=number * unit.ms, results={result.value: sum(next(counted).values()) for result in Result})
+        for number in numbers
+    ]
+
+
 _Row = dict[str, dict[str, int]]
 
 

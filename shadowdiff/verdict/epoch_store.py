@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from shadowdiff.store import Script
 from shadowdiff.verdict.epoch import Epoch, OpenedBy, Opening, Seen
+from shadowdiff.verdict.openings import openings_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ class EpochStore:
             json.dumps(ledger, separators=(",", ":")),
             REMEMBERED,
         ]
-        answer: Any = await self._store.run(_OPEN, 0, _keys(target), args)
+        answer: Any = await self._store.run(_OPEN, 0, [*_keys(target), openings_key(target)], args)
         return _known(_epoch(answer[1]))
 
     async def adopt(self, target: str, epoch: Epoch, revision: str) -> Epoch:

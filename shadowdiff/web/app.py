@@ -18,14 +18,19 @@ from starlette.routing import Route
 
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.entry import Entry
+from shadowdiff.web.fingerprint_page import FingerprintPage
 from shadowdiff.web.layout import Layout
+from shadowdiff.web.ledger_page import LedgerPage
+from shadowdiff.web.live import Live
 from shadowdiff.web.login import LoginPage
 from shadowdiff.web.openapi import document
 from shadowdiff.web.operation import PREFIX, Refusal, answer
+from shadowdiff.web.overview_page import OverviewPage
 from shadowdiff.web.pages import Pages
 from shadowdiff.web.rules_page import RulePages
 from shadowdiff.web.sample_page import SamplePage
 from shadowdiff.web.security import SecurityHeaders
+from shadowdiff.web.target_page import TargetPage
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,6 +57,11 @@ def create_web(state: WebState) -> Starlette:
     return Starlette(
         routes=[
             *Pages(state, layout).routes(),
+            *OverviewPage(state, layout).routes(),
+            *TargetPage(state, layout).routes(),
+            *FingerprintPage(state, layout).routes(),
+            *LedgerPage(state, layout).routes(),
+            *Live(state).routes(),
             *SamplePage(state, layout).routes(),
             *RulePages(state, layout.html).routes(),
             *LoginPage(state, layout.html).routes(),

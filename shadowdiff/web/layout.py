@@ -89,6 +89,7 @@ def _environment() -> Environment:
         "short_path": words.short_path,
         "cut": words.cut,
         "headline": words.headline,
+        "fingerprint": words.fingerprint,
         "plain": words.plain,
         "reason": words.reason,
         "answered": answered,

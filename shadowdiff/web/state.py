@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shadowdiff.config import AccessConfig
 from shadowdiff.report import Fingerprints
 from shadowdiff.web.access import Access
+from shadowdiff.web.trend import Trends
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,6 +53,7 @@ class WebState:
     remarks: what people say of fingerprints; None where nobody may.
     previews: how many changed sets of rules are tried at a time, since each may compare a thousand pairs.
     now_ms: the wall clock, Unix milliseconds.
+    closing: set when the port is about to close, so that streams end.
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
     trace_url: where traces are shown, with `{trace_id}` in the place of the id; None where nothing was said.
@@ -81,10 +83,13 @@ class WebState:
     audit: Audit | None = None
     version: str = ""
     store: str = ""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
     fingerprints: Fingerprints = field(init=False)
+    trends: Trends = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fingerprints", Fingerprints(self.reader, self.now_ms))
+        object.__setattr__(self, "trends", Trends(self.reader))
 
     def target(self, name: str) -> TargetView | None:
         """Return a target by name."""

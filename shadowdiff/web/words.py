@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shadowdiff.model import Difference, Failure, Kind, Severity
-from shadowdiff.report import Sample, Summary
+from shadowdiff.report import Fingerprint, Sample, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VALUE_CHARS: Final = 80
 NESTED_CHARS: Final = 32
+PATH_CHARS: Final = 90
 _NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 _SEVERITIES: Final = (Severity.BREAKING, Severity.VALUE, Severity.ADDITIVE)
@@ -92,6 +93,12 @@ def worst(differences: Sequence[Difference]) -> Difference | None:
     return min(counted, key=lambda found: _SEVERITIES.index(found.severity), default=None)
 
 
+def rank(differences: Sequence[Difference]) -> int:
+    """Return how bad the worst is that counts, 0 for what breaks clients."""
+    found = worst(differences)
+    return len(_SEVERITIES) if found is None else _SEVERITIES.index(found.severity)
+
+
 def sentence(found: Difference) -> list[Said]:
     """Return one difference as a sentence."""
     quoted = {
@@ -103,6 +110,37 @@ def sentence(found: Difference) -> list[Said]:
     parts = _BRACED.split(_SENTENCES[found.kind])
     said = (Said(quoted[part], code=True) if part in quoted else Said(named.get(part, part)) for part in parts if part)
     return list(said)
+
+
+_PLACES: Final = {
+    Kind.STATUS: "v2 answers with another status",
+    Kind.HEADER: "v2 sends another {where}",
+    Kind.TYPE: "v2 answers {where} as another type",
+    Kind.VALUE: "v2 answers another {where}",
+    Kind.ADDED: "v2 adds {where}",
+    Kind.REMOVED: "v2 leaves out {where}",
+    Kind.ORDER: "v2 answers {where} in another order",
+    Kind.TEXT: "v2's text is another",
+    Kind.BYTES: "v2's bytes are others",
+}
+_TOLD_PLACES: Final = 2
+
+
+def place(path: str, kind: str) -> list[Said]:
+    """Return how a place differs, whatever the values, as a sentence."""
+    where = Said(cut(short_path(path).removeprefix("header."), PATH_CHARS), code=True)
+    parts = _BRACED.split(_PLACES[Kind(kind)])
+    return [where if part == "where" else Said(part) for part in parts if part]
+
+
+def fingerprint(found: Fingerprint) -> list[Said]:
+    """Return what differs in a group of mismatches, as one sentence."""
+    said: list[Said] = []
+    for one in found.places[:_TOLD_PLACES]:
+        told = place(one.path, one.kind)
+        said += [Said(" and "), Said(told[0].text.removeprefix("v2 ")), *told[1:]] if said else told
+    more = len(found.places[_TOLD_PLACES:]) + found.more_places
+    return [*said, Said(f", and differs in {more:,} more {'place' if more == 1 else 'places'}")] if more else said
 
 
 def headline(sample: Sample | Summary) -> list[Said]:

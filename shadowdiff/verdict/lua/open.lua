@@ -1,6 +1,6 @@
 -- Open an epoch, unless another process was quicker.
 --
--- KEYS: the epoch, the revisions seen, the sessions asked.
+-- KEYS: the epoch, the revisions seen, the sessions asked, the openings (a list, the newest first).
 -- ARGV: id of the epoch that the caller knows ('' for none), why it opens, revision ('' unknown), rules, noise,
 --       session ('' keeps the present one), the ledger at this moment as JSON, the most revisions and sessions kept.
 -- Answers: 1 and the new epoch's fields, or 0 and those of the epoch that is there.
@@ -21,4 +21,6 @@ if ARGV[6] ~= '' then
   redis.call('ZADD', KEYS[3], now, ARGV[6])
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, kept)
 end
+redis.call('LPUSH', KEYS[4], string.format('%d %d %s %s', now, (tonumber(known) or 0) + 1, ARGV[2], ARGV[3]))
+redis.call('LTRIM', KEYS[4], 0, 99)
 return {1, redis.call('HGETALL', KEYS[1])}
