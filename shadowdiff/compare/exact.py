@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, NoReturn, cast
 import msgspec
 import orjson
 
+from shadowdiff.compare.proof import dump_of, stand_in
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
 MAX_DEPTH: Final = 254
@@ -51,36 +52,63 @@ def parse_both(primary: bytes, candidate: bytes) -> Parsed:
     Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
     """
     try:
-        one, other = orjson.loads(primary), orjson.loads(candidate)
+        one = orjson.loads(primary)
         dump = orjson.dumps(one)
-        doubt = _doubt(primary, dump) | _doubt(candidate, orjson.dumps(other))
-        if not doubt:
-            return Parsed(one, other, 1, dump)
-        if doubt == _DIGITS:
-            return Parsed(_decimals(primary), _decimals(candidate), 2)
+        sure = dump == primary or _is_canonical(primary, dump)
+        if sure or (_is_short(primary) and _has_all_members(primary, dump)):
+            other = orjson.loads(candidate)
+            dump_other = orjson.dumps(other)
+            if (
+                dump_other == candidate
+                or _is_canonical(candidate, dump_other)
+                or (_is_short(candidate) and _has_all_members(candidate, dump_other))
+            ):
+                return Parsed(one, other, 1, dump)
+        one, dump = _decimals(primary)
+        other, dump_other = _decimals(candidate)
+        if _has_all_members(primary, dump) and _has_all_members(candidate, dump_other):
+            return Parsed(one, other, 2, dump)
     except (ValueError, ArithmeticError, RecursionError, orjson.JSONEncodeError):
         pass  # the exact parser says what is wrong, or reads what the others could not
     return Parsed(parse_exact(primary), parse_exact(candidate), 3)
 
 
-_SURE: Final = 0
-_DIGITS: Final = 1
-_MEMBERS: Final = 2
+def _decimals(text: bytes) -> tuple[Value, bytes]:
+    """Return a value with every digit, and a dump of it.
+
+    Raises: ValueError and others, where the text is no JSON, nests too deeply or holds what Decimal does not.
+    """
+    value = _with_decimals(text)
+    try:
+        return value, orjson.dumps(value, default=stand_in)
+    except orjson.JSONEncodeError:  # an integer past 64 bits, or too deep
+        check_depth(text)
+        return value, dump_of(value)
 
 
-def _doubt(text: bytes, dump: bytes) -> int:
-    """Return what orjson may have lost between a text and its own dump of it: digits, members or nothing."""
-    if dump == text:
-        return _SURE
-    if text.count(b":") != dump.count(b":") or (b"\\" in text and (b"\\u003a" in text or b"\\u003A" in text)):
-        return _MEMBERS
+_with_decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def _is_canonical(text: bytes, dump: bytes) -> bool:
+    """Whether a text is, but for blanks, byte for byte what orjson writes for its value."""
+    return b": " in text[:_HEAD_BYTES] and msgspec.json.format(text, indent=-1) == dump
+
+
+_HEAD_BYTES: Final = 64
+"""Where a text has no blank at its start it hardly has one later, and the trouble of dropping them is saved."""
+
+
+def _has_all_members(text: bytes, dump: bytes) -> bool:
+    """Whether orjson cannot have dropped a member: a dropped one takes a colon along, unless another is escaped."""
+    if text.count(b":") != dump.count(b":"):
+        return False
+    return b"\\" not in text or (b"\\u003a" not in text and b"\\u003A" not in text)
+
+
+def _is_short(text: bytes) -> bool:
+    """Whether every number of the text goes through a double unharmed."""
     shape = text.translate(_SHAPES)
-    if _LONG_RUN in shape or b"e000" in shape or b"e-000" in shape:
-        return _DIGITS
-    return _SURE
-
-
-_decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+    return not (_LONG_RUN in shape or b"e000" in shape or b"e-000" in shape)
 
 
 def parse_exact(text: bytes) -> Value:

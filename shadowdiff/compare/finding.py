@@ -7,12 +7,13 @@ crowds out what counts.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from shadowdiff.compare.values import Missing, Value
-from shadowdiff.compare.write import write_some
+from shadowdiff.compare.write import write_number, write_some
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.rules.jsonpath import name_step
 
@@ -53,8 +54,8 @@ class Findings:
     def body(self, path: Path, kind: Kind, one: Value | Missing, other: Value | Missing, rule: str | None) -> None:
         """Note a difference inside a structured body."""
         limits = self._limits
-        into, bound = (self.covered, limits.covered) if rule else (self.counted, limits.differences)
-        if len(into) >= bound:
+        into = self.covered if rule else self.counted
+        if len(into) >= (limits.covered if rule else limits.differences):
             self.unlisted += 1
             return
         exact, pattern = spell(path)
@@ -133,7 +134,7 @@ def spell(path: Path) -> tuple[str, str]:
     exact = pattern = ""
     while path is not None:
         path, step = path
-        if isinstance(step, str):
+        if type(step) is str:
             spelled = _STEPS.get(step) or _spell_step(step)
             exact = spelled + exact
             pattern = spelled + pattern
@@ -156,10 +157,13 @@ def _spell_step(name: str) -> str:
 
 def show(value: Value | Missing, chars: int) -> str | None:
     """Return a value as JSON text, bounded; None for what is not there."""
-    if isinstance(value, Missing):
+    if type(value) is str or type(value) is list:
+        if len(value) > chars:
+            value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
+    elif isinstance(value, Decimal):
+        return bounded(write_number(value), chars)
+    elif isinstance(value, Missing):
         return None
-    if isinstance(value, (str, list)) and len(value) > chars:
-        value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:

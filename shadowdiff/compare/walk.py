@@ -2,24 +2,23 @@
 
 In: two values, the automaton's state at the root, the findings to fill.
 Holds: equal parts are left at C speed by `==`; since Python calls `1`, `1.0` and `True` equal, what was left is
-proved alike in kind afterwards: v1's value is put in each place that was found to differ, and then the two dumps
-must agree (over copies of what is equal, that saved a tenth of a comparison at 1.4 kB). Only where that fails the
-walk is done again with kinds checked at every step. A rule covers differences and never makes any.
+proved alike in kind afterwards, and only where that fails the walk is done again with kinds checked at every step.
+A rule covers differences and never makes any.
 """
 
 from __future__ import annotations
 
-from itertools import compress
+from decimal import Decimal
+from itertools import compress, permutations
 from operator import ne
-from typing import TYPE_CHECKING, Final, cast
-
-import msgspec
-import orjson
+from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.arrays import Aligner, as_multiset, by_key, in_sequence
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.leaves import covers
 from shadowdiff.compare.limits import Limits
+from shadowdiff.compare.members import identity, member_at, unlike, with_member, without
+from shadowdiff.compare.proof import alike, alike_but, alike_sorted
 from shadowdiff.compare.tokens import coarse, dump_token, exact_token, shape
 from shadowdiff.compare.values import MISSING, Missing, Value, kind_of, same
 from shadowdiff.model import Kind
@@ -28,39 +27,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from shadowdiff.compare.finding import Path
+    from shadowdiff.compare.proof import Cut
     from shadowdiff.rules.automaton import State
-    from shadowdiff.rules.compiled import Effect, Key, Rename
+    from shadowdiff.rules.compiled import Effect, Rename
 
     Node = State[Effect]
-    _Cut = tuple[dict[str, Value] | list[Value], str | int, Value]
-    """A place in v2 that differs, as container and step, and v1's value for it."""
 
 _TRIAL: Final = Limits(differences=1, covered=0, value_chars=16, path_chars=16)
 _MAX_TRIALS: Final = 5000
 _FEW: Final = 8
 _VALUE: Final = Kind.VALUE
 _TYPE: Final = Kind.TYPE
+_LEAVES: Final = frozenset((str, int, float, bool, Decimal))
 FLOATS: Final = 1
 DECIMALS: Final = 2
 STRICT: Final = 3
-
-
-def _dump(value: Value) -> bytes:
-    """Write a value of tier 1 or 2; Decimals become strings, for which no string among equal values is mistaken."""
-    try:
-        return orjson.dumps(value, default=str)
-    except orjson.JSONEncodeError:  # an integer past 64 bits
-        return _dump_huge(value)
-
-
-def _dump_sorted(value: Value) -> bytes:
-    try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return _dump_huge(value)
-
-
-_dump_huge: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Walker:
@@ -90,7 +71,7 @@ class Walker:
         self._left_other: list[Value] = []
         self._rest_one: list[Value] = []
         self._rest_other: list[Value] = []
-        self._cuts: list[_Cut] = []
+        self._cuts: list[Cut] = []
 
     def explain(self, one: Value, other: Value, root: Node, dump: bytes = b"") -> bool:
         """Note where two values differ; return whether all that was left as equal is alike in kind too.
@@ -102,30 +83,20 @@ class Walker:
                 self.node(one, other, None, root)
             return True
         if one == other:
-            return _dump_sorted(one) == _dump_sorted(other)
-        if self.node(one, other, None, root):
-            return self._proved()
-        if self._left_one or self._rest_one:
+            return alike_sorted(one, other)
+        apart = self.node(one, other, None, root)
+        if not apart and not self._left_one and not self._rest_one:
+            return alike_but(self._cuts, one, other, dump)
+        if not apart:
             self._rest_one.append(one)
             self._rest_other.append(other)
-            return self._proved()
-        undo = _place(self._cuts)
-        if _alike(one, other, dump):
-            return True
-        _place(undo)
-        return False
+        return self._proved()
 
     def _proved(self) -> bool:
         """Whether what was left as equal is alike in kind: whole values, then what stands around differences."""
-        if self._left_one and not _alike(self._left_one, self._left_other):
+        if self._left_one and not alike(self._left_one, self._left_other):
             return False
-        if not self._rest_one:
-            return True
-        undo = _place(self._cuts)
-        if _alike(self._rest_one, self._rest_other):
-            return True
-        _place(undo)
-        return False
+        return not self._rest_one or alike_but(self._cuts, self._rest_one, self._rest_other)
 
     def equal(self, one: Value, other: Value) -> bool:
         """Whether two values are equal; remembers what is yet to be proved."""
@@ -144,25 +115,22 @@ class Walker:
         was remembered by itself.
         """
         effect = state.effect
-        renamed = False
-        if effect.some:
-            if self._covered(one, other, path, effect):
-                return True
-            for rename in effect.renames:
-                other, renamed = self._renamed(one, other, path, rename), True
-        here = type(one)
-        if here is not type(other):
-            kind = _VALUE if kind_of(one) == kind_of(other) else _TYPE
+        if effect.some and self._covered(one, other, path, effect):
+            return True
+        for rename in effect.renames:
+            other = self._renamed(one, other, path, rename)
+        if type(one) is not type(other):
+            kind = _kind(one, other)
             self._findings.body(path, kind, one, other, effect.schema if kind is _VALUE else None)
             return True
-        if isinstance(one, dict) and isinstance(other, dict):
+        if type(one) is dict and type(other) is dict:
             apart = self._object(one, other, path, state)
         elif isinstance(one, list) and isinstance(other, list):
             apart = self._array(one, other, path, state)
         else:
             self._findings.body(path, _VALUE, one, other, effect.schema)
             return True
-        if renamed and not apart:  # what stands in v2's tree has other names than what was compared
+        if effect.renames and not apart:  # what stands in v2's tree has other names than what was compared
             self._rest_one.append(one)
             self._rest_other.append(other)
             return True
@@ -180,16 +148,12 @@ class Walker:
             rule = next((leaf.label for leaf in effect.leaves if covers(leaf, one, other)), None)
         if rule is None:
             return False
-        kind = _VALUE if kind_of(one) == kind_of(other) else _TYPE
-        self._findings.body(path, kind, one, other, rule)
+        self._findings.body(path, _kind(one, other), one, other, rule)
         return True
 
     def _object(self, one: dict[str, Value], other: dict[str, Value], path: Path, state: Node) -> bool:
-        if not self._strict and one.keys() == other.keys():
-            for name in compress(one, map(ne, one.values(), map(other.__getitem__, one))):
-                value = one[name]
-                if self.node(value, other[name], (path, name), state.member(name)):
-                    self._cuts.append((other, name, value))
+        if not self._strict and (names := unlike(one, other)) is not None:
+            self._members(one, other, names, path, state)
             return False
         for name, value in one.items():
             against = other.get(name, MISSING)
@@ -201,6 +165,19 @@ class Walker:
             if name not in one:
                 self.absent(MISSING, value, (path, name), state.member(name), state.effect.subset)
         return True
+
+    def _members(
+        self, one: dict[str, Value], other: dict[str, Value], names: list[str], path: Path, state: Node
+    ) -> None:
+        """Look into the members of these names, which both sides have."""
+        for name in names:
+            value, against, below = one[name], other[name], state.member(name)
+            here = type(value)
+            if here in _LEAVES and here is type(against) and not below.effect.some:  # most differences, a call saved
+                self._findings.body((path, name), _VALUE, value, against, None)
+            elif not self.node(value, against, (path, name), below):
+                continue
+            self._cuts.append((other, name, value))
 
     def absent(
         self, one: Value | Missing, other: Value | Missing, path: Path, state: Node, subset: str | None = None
@@ -223,7 +200,7 @@ class Walker:
         rule: str | None = None
         if effect.key:
             key, rule = effect.key, effect.key.label
-            aligned = by_key(one, other, lambda value: _identity(value, key), aligner)
+            aligned = by_key(one, other, lambda value: identity(value, key), aligner)
         elif effect.unordered:
             rule = effect.unordered
             aligned = as_multiset(one, other, aligner)
@@ -245,13 +222,15 @@ class Walker:
         if self._strict:
             return False
         differing = _isolated(one, other, ruled=not state.barren)
-        if not differing:
-            return False
-        for index in differing:
-            value = one[index]
-            if self.node(value, other[index], (path, index), state.element(index, len(one))):
-                self._cuts.append((other, index, value))
-        return True
+        for index, names in differing:
+            value, against = one[index], other[index]
+            below = state.element(index, len(one))
+            if below.effect.some or names is None:
+                if self.node(value, against, (path, index), below):
+                    self._cuts.append((other, index, value))
+            elif type(value) is dict and type(against) is dict:
+                self._members(value, against, names, (path, index), below)
+        return bool(differing)
 
     def _aligner(self, one: list[Value], other: list[Value], state: Node) -> Aligner:
         length, length_other = len(one), len(other)
@@ -301,10 +280,10 @@ class Walker:
 
     def _renamed(self, one: Value, other: Value, path: Path, rename: Rename) -> Value:
         """Return v2's value with what it calls by the new name under the old one, where v1 has it there."""
-        before, after = _at(one, rename.old), _at(other, rename.new)
+        before, after = member_at(one, rename.old), member_at(other, rename.new)
         if isinstance(before, Missing) or isinstance(after, Missing):
             return other
-        if not isinstance(_at(other, rename.old), Missing) or not isinstance(_at(one, rename.new), Missing):
+        if not isinstance(member_at(other, rename.old), Missing) or not isinstance(member_at(one, rename.new), Missing):
             return other
         gone, came = path, path
         for name in rename.old:
@@ -313,92 +292,41 @@ class Walker:
             came = (came, name)
         self._findings.body(gone, Kind.REMOVED, before, MISSING, rename.label)
         self._findings.body(came, Kind.ADDED, MISSING, after, rename.label)
-        return _with(_without(other, rename.new), rename.old, after)
+        return with_member(without(other, rename.new), rename.old, after)
 
 
-def _at(value: Value, names: tuple[str, ...]) -> Value | Missing:
-    for name in names:
-        if type(value) is not dict or name not in value:
-            return MISSING
-        value = value[name]
-    return value
+def _kind(one: Value, other: Value) -> Kind:
+    return _VALUE if kind_of(one) == kind_of(other) else _TYPE
 
 
-def _place(cuts: list[_Cut]) -> list[_Cut]:
-    """Put v1's value in each place that differs; return what puts v2's back."""
-    undo: list[_Cut] = []
-    for container, step, value in cuts:
-        undo.append((container, step, container[step]))  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
-        container[step] = value  # pyright: ignore[reportArgumentType, reportCallIssue]
-    undo.reverse()
-    return undo
-
-
-def _alike(one: Value, other: Value, dump: bytes = b"") -> bool:
-    """Whether equal values are alike in kind: where members stand in one order, a dump need not sort."""
-    if _in_one_order(one, other) and (dump or _dump(one)) == _dump(other):
-        return True
-    return _dump_sorted(one) == _dump_sorted(other)
-
-
-def _in_one_order(one: Value, other: Value) -> bool:
-    """Whether members seem to stand in the same order on both sides."""
-    if isinstance(one, list) and isinstance(other, list) and one and other:
-        one, other = one[0], other[0]
-    return not isinstance(one, dict) or not isinstance(other, dict) or list(one) == list(other)
-
-
-def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[int]:
+def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[tuple[int, list[str] | None]]:
     """Return the few places where arrays of one length differ, if clearly nothing was moved or inserted.
 
-    That is so where no two of the places are neighbours, and either each has most members in common with its
-    counterpart, or no differing element of one side stands in another of these places on the other side (which
-    rules below could hide). Empty where it is not clear.
+    That is so where no two of the places are neighbours, and no differing element of one side stands in another of
+    these places on the other side, and (where rules below could hide that) each is an object that has most members
+    in common with its counterpart. Empty where it is not clear.
+    Returns: each place, with the members that differ where those are known.
     """
     differing = list(compress(range(len(one)), map(ne, one, other)))
     if len(differing) == 1:
-        return differing
-    if not differing or len(differing) > _FEW:
+        return [(differing[0], None)]
+    if len(differing) > _FEW:
         return []
+    found: list[tuple[int, list[str] | None]] = []
     before = -2
     for index in differing:
-        value = one[index]
-        if index - before == 1 or (ruled and not _akin(value, other[index])):
+        value, against = one[index], other[index]
+        names = unlike(value, against) if type(value) is dict and type(against) is dict else None
+        if index - before == 1 or (ruled and not _akin(value, names)):
             return []
         before = index
-        for against in differing:
-            if against != index and value == other[against]:
-                return []
-    return differing
+        found.append((index, names))
+    for index, place in permutations(differing, 2):
+        if one[index] == other[place]:
+            return []
+    return found
 
 
-def _akin(one: Value, other: Value) -> bool:
-    """Whether two objects have the same members, and most with the same value."""
-    if not isinstance(one, dict) or not isinstance(other, dict) or one.keys() != other.keys():
-        return False
-    return sum(map(ne, one.values(), map(other.__getitem__, one))) * 2 < len(one)
-
-
-def _identity(value: Value, key: Key) -> Hashable | None:
-    """Return what identifies an element; None for what has no such members."""
-    found = [_at(value, names) for names in key.by]
-    return (
-        tuple(None if isinstance(part, Missing) else exact_token(part) for part in found)
-        if any(not isinstance(part, Missing) for part in found)
-        else None
-    )
-
-
-def _without(value: Value, names: tuple[str, ...]) -> Value:
-    copy = dict(cast("dict[str, Value]", value))
-    if len(names) == 1:
-        del copy[names[0]]
-    else:
-        copy[names[0]] = _without(copy[names[0]], names[1:])
-    return copy
-
-
-def _with(value: Value, names: tuple[str, ...], placed: Value) -> Value:
-    copy = dict(value) if isinstance(value, dict) else {}
-    copy[names[0]] = placed if len(names) == 1 else _with(copy.get(names[0]), names[1:], placed)
-    return copy
+def _akin(value: Value, names: list[str] | None) -> bool:
+    """Whether two objects have the same members, and but a few of these differ."""
+    return names is not None and type(value) is dict and len(names) * 2 < len(value)

@@ -52,12 +52,12 @@ def parts(value: Value) -> Iterator[str]:
     elif isinstance(value, str) and not isinstance(value, (Constant, HugeNumber)):
         yield _string(value)
     elif isinstance(value, (Decimal, str)):
-        yield _number(value) if isinstance(value, Decimal) else str(value)
+        yield write_number(value) if isinstance(value, Decimal) else str(value)
     else:
         yield json.dumps(value)
 
 
-def _number(value: Decimal) -> str:
+def write_number(value: Decimal) -> str:
     """Spell a number so that it stays what it is: `1e0` is no integer, though Decimal writes it as one."""
     text = str(value).lower()
     whole = isinstance(value, HugeInteger) or "." in text or "e" in text

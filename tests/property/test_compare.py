@@ -61,6 +61,32 @@ def test_a_match_is_exactly_what_an_independent_exact_parser_calls_equal(pair: t
     assert (judged(*pair).result is Result.MATCH) == same_by_oracle(*pair)
 
 
+@st.composite
+def _damaged(draw: st.DrawFn) -> bytes:
+    """Return a JSON text with one stretch of bytes replaced, which often leaves JSON and often does not."""
+    text = draw(pairs())[0]
+    start = draw(st.integers(0, len(text)))
+    stretch = st.one_of(
+        st.binary(max_size=2), st.sampled_from([b",", b"\\ud800", b"\t", b"\x00", b"e5", b".", b"0", b" "])
+    )
+    return text[:start] + draw(stretch) + text[start + draw(st.integers(0, 2)) :]
+
+
+@given(_damaged())
+def test_a_body_beside_one_with_long_numbers_is_read_as_the_exact_parser_reads_it(candidate: bytes) -> None:
+    """There the fast tier never sees it: the second must refuse whatever is no JSON, and lose nothing of what is."""
+    long = b"[0.12345678901234567890]"
+    try:
+        exact = parse_exact(candidate)
+    except NotJsonError:
+        with pytest.raises(NotJsonError):
+            _ = parse_both(long, candidate)
+        return
+    parsed = parse_both(long, candidate)
+    assert parsed.tier > 1
+    assert same(parsed.candidate, exact)
+
+
 @given(pairs())
 def test_a_body_equals_itself(pair: tuple[bytes, bytes]) -> None:
     """Also where the fast path is not taken, since a blank is added."""
