@@ -27,7 +27,12 @@ def compare_bytes(one: bytes, other: bytes, findings: Findings, rule: str | None
 
 def _shown(part: bytes) -> str:
     more = "…" if len(part) > _SHOWN_BYTES else ""
-    return f"{len(part)} bytes: {part[:_SHOWN_BYTES].hex(' ')}{more}" if part else "0 bytes"
+    return f"{size(len(part))}: {part[:_SHOWN_BYTES].hex(' ')}{more}" if part else "0 bytes"
+
+
+def size(count: int) -> str:
+    """Say how many bytes."""
+    return f"{count} byte" if count == 1 else f"{count} bytes"
 
 
 def _agreeing(one: bytes, other: bytes) -> int:

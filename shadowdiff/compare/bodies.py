@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.compare.binary import compare_bytes
+from shadowdiff.compare.binary import compare_bytes, size
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
 from shadowdiff.compare.decoders import BrokenBodyError, events, form, multipart, ndjson, text_of
 from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exact
@@ -67,7 +67,7 @@ def _undone(body: bytes, head: Fields, limits: Limits) -> bytes | CodingError:
 
 
 def _outcome(body: bytes | CodingError) -> str:
-    return f"{len(body)} bytes" if isinstance(body, bytes) else f"undecodable: {body}"
+    return size(len(body)) if isinstance(body, bytes) else f"undecodable: {body}"
 
 
 def _media(head: Fields) -> Media:

@@ -86,17 +86,29 @@ def _data(text: str) -> Value:
 
 
 def form(body: bytes, charset: str) -> Value:
-    """Return each name's values in order (WHATWG URL, section 5.1)."""
+    """Return each name's values in order (WHATWG URL, section 5.1); what has no name of its own stands under "".
+
+    Names become parts of paths, and so of counts. So a body that only bears the type of a form must not pass for
+    one: names are short and written as a form writes them, and some field has a value.
+    Raises: BrokenBodyError.
+    """
     fields: dict[str, Value] = {}
+    valued = not body
     for pair in body.split(b"&"):
         if pair:
-            name, _, value = pair.partition(b"=")
+            name, equals, value = pair.partition(b"=") if b"=" in pair else (b"", b"", pair)
+            if equals and not _FORM_NAME.fullmatch(name):
+                raise BrokenBodyError("no form: a field has a name that no form has")
+            valued = valued or (value.strip(b"=") != b"" and equals != b"")
             into = fields.setdefault(_unescape(name, charset), [])
             if isinstance(into, list):
                 into.append(_unescape(value, charset))
+    if not valued:
+        raise BrokenBodyError("no form: no field has a value")
     return fields
 
 
+_FORM_NAME: Final = re.compile(rb"[A-Za-z0-9*._+%\[\]$@:~!/-]{1,64}")
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 

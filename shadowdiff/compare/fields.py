@@ -61,7 +61,8 @@ def _cookies(texts: Sequence[str]) -> dict[str, str]:
     read: dict[str, str] = {}
     for text in texts:
         head, *attributes = text.split(";")
-        name = head.partition("=")[0].strip()
+        name, equals, _ = head.partition("=")
+        name = name.strip() if equals else ""  # RFC 6265bis section 5.6: without `=` it is all value
         said = sorted(_attribute(attribute) for attribute in attributes if attribute.strip())
         read[name] = "; ".join(said) or "no attributes"
     return read

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.binary import size
 from shadowdiff.compare.headers import value_of
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 
@@ -69,7 +70,7 @@ def overlong(pair: Pair) -> Difference | None:
         path="bytes",
         pattern="bytes",
         kind=Kind.BYTES,
-        primary=f"{primary.body_bytes} bytes",
-        candidate=f"{candidate.body_bytes} bytes, of which {len(candidate.body)} were kept",
+        primary=size(primary.body_bytes),
+        candidate=f"{size(candidate.body_bytes)}, of which {len(candidate.body)} were kept",
         severity=Severity.VALUE,
     )

@@ -7,6 +7,7 @@ Holds: an error names the rule's index, the key, the value and what would be rig
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -60,7 +61,7 @@ def parse_rules(items: Sequence[object]) -> tuple[Rule, ...]:
     Raises: RuleError, as soon as one item is not understood.
     """
     if not isinstance(items, Sequence) or isinstance(items, (str, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RuleError(f"rules: {items!r} is not a list; write one mapping per rule, such as - {{ignore: $.at}}")
+        raise RuleError(f"rules: {_said(items)} is not a list; write one mapping per rule, such as - {{ignore: $.at}}")
     return tuple(_Item(index, item).rule() for index, item in enumerate(items))
 
 
@@ -70,7 +71,7 @@ class _Item:
     def __init__(self, index: int, item: object) -> None:
         self._at = f"rules[{index}]"
         if not isinstance(item, Mapping):
-            raise RuleError(f"{self._at}: {item!r} is not a mapping; write it as {{ignore: $.path}}")
+            raise RuleError(f"{self._at}: {_said(item)} is not a mapping; write it as {{ignore: $.path}}")
         self._item = {str(key): value for key, value in cast("Mapping[object, object]", item).items()}
 
     def rule(self) -> Rule:
@@ -117,13 +118,15 @@ class _Item:
         known = _OPTIONS[kind] if kind is RuleKind.RENAME else ("path", *_OPTIONS[kind])
         for key, entry in options.items():
             if key not in known:
-                raise RuleError(f"{self._at}.{kind}.{key}: {entry!r}: unknown key; {kind} takes {', '.join(known)}")
+                raise RuleError(
+                    f"{self._at}.{kind}.{key}: {_said(entry)}: unknown key; {kind} takes {', '.join(known)}"
+                )
         return options
 
     def _path(self, kind: RuleKind, options: dict[str, object], key: str) -> str:
         path = options.get(key)
         if not isinstance(path, str):
-            raise RuleError(f"{self._at}.{kind}.{key}: {path!r}: a path such as $.items[*].id was expected")
+            raise RuleError(f"{self._at}.{kind}.{key}: {_said(path)}: a path such as $.items[*].id was expected")
         if path.startswith("$"):
             self._query(kind, key, path)
             return path
@@ -160,13 +163,15 @@ class _Item:
     def _tolerance(self, options: dict[str, object]) -> Tolerance:
         bounds = {key: options[key] for key in _OPTIONS[RuleKind.TOLERANCE] if key in options}
         if not bounds:
-            raise RuleError(f"{self._at}.tolerance: {options!r}: at least one of abs, rel, digits, time is needed")
+            raise RuleError(f"{self._at}.tolerance: {_said(options)}: at least one of abs, rel, digits, time is needed")
         for key in ("abs", "rel"):
             if key in bounds and not _is_number(bounds[key]):
-                raise RuleError(f"{self._at}.tolerance.{key}: {bounds[key]!r}: a number of 0 or more was expected")
+                raise RuleError(f"{self._at}.tolerance.{key}: {_said(bounds[key])}: a number of 0 or more was expected")
         digits = bounds.get("digits")
         if digits is not None and not (type(digits) is int and 1 <= digits <= _DIGITS_MAX):
-            raise RuleError(f"{self._at}.tolerance.digits: {digits!r}: significant digits, from 1 on, were expected")
+            raise RuleError(
+                f"{self._at}.tolerance.digits: {_said(digits)}: significant digits, from 1 on, were expected"
+            )
         return Tolerance(
             abs=cast("float | None", bounds.get("abs")),
             rel=cast("float | None", bounds.get("rel")),
@@ -179,14 +184,16 @@ class _Item:
             return float(cast("float", value))
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if found is None:
-            raise RuleError(f"{self._at}.tolerance.time: {value!r}: a duration such as 500ms, 2s or 1m was expected")
+            raise RuleError(
+                f"{self._at}.tolerance.time: {_said(value)}: a duration such as 500ms, 2s or 1m was expected"
+            )
         return float(found.group(1)) * _UNIT_S[found.group(2)]
 
     def _by(self, options: dict[str, object]) -> tuple[str, ...]:
         value = options.get("by")
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):  # pyright: ignore[reportUnknownVariableType]
-            raise RuleError(f"{self._at}.key.by: {value!r}: the members that identify an element, such as [sku]")
+            raise RuleError(f"{self._at}.key.by: {_said(value)}: the members that identify an element, such as [sku]")
         by = tuple(cast("list[str]", names))
         for name in by:
             if name.startswith("$") and not is_singular(self._query(RuleKind.KEY, "by", name)):
@@ -196,9 +203,9 @@ class _Item:
     def _mask(self, options: dict[str, object]) -> dict[str, object]:
         pattern, replacement = options.get("pattern"), options.get("with", "*")
         if not isinstance(pattern, str) or not 0 < len(pattern) <= MAX_PATTERN_CHARS:
-            raise RuleError(f"{self._at}.mask.pattern: {pattern!r}: an expression of RE2 was expected")
+            raise RuleError(f"{self._at}.mask.pattern: {_said(pattern)}: an expression of RE2 was expected")
         if not isinstance(replacement, str):
-            raise RuleError(f"{self._at}.mask.with: {replacement!r}: the text to put in its place was expected")
+            raise RuleError(f"{self._at}.mask.with: {_said(replacement)}: the text to put in its place was expected")
         try:
             Mask(pattern, replacement)
         except PatternError as error:
@@ -209,9 +216,13 @@ class _Item:
         value = options.get("as")
         words = ["null" if word is None else word for word in _listed(value)]
         if not words or not all(word in EQUIVALENCES for word in words):
-            raise RuleError(f"{self._at}.equivalent.as: {value!r}: one or more of {', '.join(EQUIVALENCES)} expected")
+            raise RuleError(
+                f"{self._at}.equivalent.as: {_said(value)}: one or more of {', '.join(EQUIVALENCES)} expected"
+            )
         if len({"null", "missing", "empty"}.intersection(words)) == 1:  # pyright: ignore[reportArgumentType]
-            raise RuleError(f"{self._at}.equivalent.as: {value!r}: at least two of null, missing, empty make a class")
+            raise RuleError(
+                f"{self._at}.equivalent.as: {_said(value)}: at least two of null, missing, empty make a class"
+            )
         return tuple(word for word in EQUIVALENCES if word in words)
 
     def _rename(self, options: dict[str, object]) -> str:
@@ -220,7 +231,7 @@ class _Item:
         _, old, new = split_rename(here, there)
         if not old or not new or not is_singular(old) or not is_singular(new):
             raise RuleError(
-                f"{self._at}.rename: {options!r}: from and to begin alike and end in names of their own, "
+                f"{self._at}.rename: {_said(options)}: from and to begin alike and end in names of their own, "
                 "such as from $.items[*].cost to $.items[*].price"
             )
         return to
@@ -254,7 +265,7 @@ class _Item:
         return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
 
     def _error(self, key: str, expected: str) -> RuleError:
-        return RuleError(f"{self._at}.{key}: {self._item.get(key)!r}: {expected}")
+        return RuleError(f"{self._at}.{key}: {_said(self._item.get(key))}: {expected}")
 
 
 def split_rename(here: Query, there: Query) -> tuple[Query, Query, Query]:
@@ -283,3 +294,8 @@ def _listed(value: object) -> list[object]:
     if value is None:
         return []
     return list(cast("Sequence[object]", value)) if isinstance(value, (list, tuple)) else [value]
+
+
+def _said(value: object) -> str:
+    """Spell a value as it stands in a file of rules: YAML in one line."""
+    return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

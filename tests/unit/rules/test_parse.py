@@ -64,7 +64,7 @@ def test_every_kind_of_rule_is_read() -> None:
         ({"tolerance": {"path": "$.a", "abs": -1}}, "rules[0].tolerance.abs: -1: a number of 0 or more"),
         ({"tolerance": {"path": "$.a", "digits": 0}}, "rules[0].tolerance.digits: 0"),
         ({"tolerance": {"path": "$.a", "time": "soon"}}, "a duration such as 500ms, 2s or 1m was expected"),
-        ({"key": {"path": "$.a"}}, "rules[0].key.by: None"),
+        ({"key": {"path": "$.a"}}, "rules[0].key.by: null"),
         ({"key": {"path": "$.a", "by": ["$..x"]}}, "only names, such as $.meta.id"),
         ({"mask": {"path": "$.a", "pattern": "("}}, "rules[0].mask.pattern: '(': not an expression of RE2: missing )"),
         ({"mask": {"path": "$.a", "pattern": "(?=x)"}}, "not an expression of RE2"),
