@@ -1,0 +1,402 @@
+"""HTTP/1.1 on the two intake ports, as a protocol class for uvicorn's server.
+
+In: bytes of one connection.  Out: requests to an ASGI 3 application, its answers, in the order of the requests.
+A request whose body has come whole goes to the application's `take_whole`, if it has one: no task, no queue, one
+call and one write. All others go the ASGI way, their bodies as they arrive.
+Holds: a head has a bound in bytes and in time, a body may not stall, and what waits in memory of one connection is
+bounded: reading pauses until the application has taken it. What uvicorn's own protocol does in 60 % more time.
+Source: RFC 9112; the parser is llhttp, as httptools binds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    from shadowdiff.intake.asgi import Message, Scope
+    from shadowdiff.intake.headers import RawHeaders
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 256 << 10
+"""Four times what Envoy lets through: a recorded response's own headers stand among a record's."""
+HEAD_WITHIN_S = 30.0
+"""From a head's first byte to its last."""
+STALLED_S = 60.0
+"""A body of which nothing more came for so long is given up."""
+_LOOK_EVERY_S = 5.0
+_UNREAD_BYTES = 1 << 16
+_WAITING_REQUESTS = 16
+
+
+class Reply(NamedTuple):
+    """An answer that is whole."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes = b""
+
+
+ACCEPTED = Reply(202, [(b"content-length", b"0")])
+
+
+class TakesWhole(Protocol):
+    """An application that can answer a whole request at once. None: it is to be asked the ASGI way."""
+
+    def take_whole(self, scope: Scope, body: bytes) -> Reply | None:
+        """Return the answer to a request whose body is whole."""
+        ...
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request as far as it came."""
+
+    scope: Scope
+    keep_alive: bool
+    expects_continue: bool
+    parts: list[bytes] = field(default_factory=list[bytes])
+    unread_bytes: int = 0
+    is_whole: bool = False
+
+
+class IntakeProtocol(asyncio.Protocol):
+    """One connection. The first of `_requests` is being answered; behind it wait those that came pipelined."""
+
+    __slots__ = (
+        "_app", "_client", "_expects_continue", "_head_bytes", "_head_since_s", "_headers", "_is_closing", "_keep_alive_s",
+        "_last_s", "_look", "_loop", "_parser", "_requests", "_scheme", "_server", "_state", "_take_whole", "_task",
+        "_transport", "_unparsed_bytes", "_url", "_wake",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, object],  # noqa: ARG002 - uvicorn's signature; there is no lifespan here
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._app = config.loaded_app
+        self._take_whole = cast("TakesWhole | None", self._app if hasattr(self._app, "take_whole") else None)
+        self._state = server_state
+        self._keep_alive_s = config.timeout_keep_alive
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._requests: deque[_Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self._transport: asyncio.Transport
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int] | None = None
+        self._scheme = "http"
+        self._look: asyncio.TimerHandle | None = None
+        self._last_s = self._loop.time()
+        self._head_since_s = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._headers: RawHeaders = []
+        self._head_bytes = self._unparsed_bytes = 0
+        self._expects_continue = False
+
+    # What the server calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._client = _address(transport, "peername")
+        self._server = _address(transport, "sockname")
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._state.connections.add(self)  # pyright: ignore[reportArgumentType] - what uvicorn lists its own as
+        self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and answer what is whole."""
+        self._last_s = self._loop.time()
+        self._unparsed_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # nothing is upgraded to: the request is answered as any other, and the connection ends
+        except httptools.HttpParserError:
+            self._refuse(400)
+            return
+        if self._head_since_s and self._unparsed_bytes > MAX_HEAD_BYTES:
+            self._refuse(431)
+            return
+        if self._requests and self._task is None and not self._is_closing:
+            self._start(self._requests[0])
+        if len(self._requests) > _WAITING_REQUESTS:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """Leave the closing to the transport."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the end is what counts
+        """Tell the application that nobody listens any more."""
+        self._state.connections.discard(self)  # pyright: ignore[reportArgumentType]
+        self._is_closing = True
+        self._wake.set()
+        if self._look is not None:
+            self._look.cancel()
+
+    def shutdown(self) -> None:
+        """End the connection after the request at hand."""
+        self._is_closing = True
+        if not self._requests:
+            self._transport.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._begin()
+        self._head_since_s = self._last_s
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request target."""
+        self._url += url
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one field; those of trailers are dropped."""
+        if not self._head_since_s:
+            return
+        name = name.lower()
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431)
+        elif name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Put the request behind those that are being answered."""
+        self._head_since_s = 0.0
+        parser = self._parser
+        version = parser.get_http_version()
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
+        raw_path, query = _target(self._url)
+        path = raw_path.decode("latin-1")
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "root_path": "",
+            "method": parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self._headers,
+        }
+        self._requests.append(_Request(scope, keep_alive, self._expects_continue))
+
+    def on_body(self, part: bytes) -> None:
+        """Keep a part of the body until the application takes it."""
+        if self._is_closing and not self._requests:
+            return
+        request = self._requests[-1]
+        request.parts.append(part)
+        request.unread_bytes += len(part)
+        self._unparsed_bytes = 0
+        if request.unread_bytes > _UNREAD_BYTES:
+            self._transport.pause_reading()
+        if len(self._requests) == 1:
+            self._wake.set()
+
+    def on_message_complete(self) -> None:
+        """Answer at once where that is possible."""
+        self._unparsed_bytes = 0
+        if not self._requests:
+            return
+        request = self._requests[-1]
+        request.is_whole = True
+        if len(self._requests) > 1:
+            return
+        if self._task is not None:
+            self._wake.set()
+        elif self._take_whole is not None and not self._is_closing:
+            self._answer_whole(self._take_whole, request)
+
+    # How a request is answered.
+
+    def _answer_whole(self, app: TakesWhole, request: _Request) -> None:
+        parts = request.parts
+        reply = app.take_whole(request.scope, b"".join(parts) if parts else b"")
+        if reply is None:
+            return
+        self._requests.popleft()
+        if reply is ACCEPTED and request.keep_alive:
+            self._transport.write(_ACCEPTED_WIRE)
+        else:
+            self._transport.write(_head(reply.status, reply.headers, keep_alive=request.keep_alive) + reply.body)
+        self._answered(request)
+
+    def _answered(self, request: _Request) -> None:
+        self._state.total_requests += 1
+        if not request.keep_alive or (self._is_closing and not self._requests):
+            self._is_closing = True
+            self._requests.clear()
+            self._transport.close()
+
+    def _start(self, request: _Request) -> None:
+        """Hand a request to the application the ASGI way."""
+        self._wake.clear()
+        self._task = self._loop.create_task(self._run(request))
+        self._state.tasks.add(self._task)
+        self._task.add_done_callback(self._state.tasks.discard)
+
+    async def _run(self, request: _Request) -> None:
+        exchange = _Exchange(self, request)
+        try:
+            await self._app(request.scope, exchange.receive, exchange.send)  # pyright: ignore[reportArgumentType]
+        except Exception:  # the connection's outer edge
+            logger.exception("answering a request failed", extra={"path": request.scope["path"]})
+        finally:
+            self._task = None
+        if not exchange.is_complete or not request.is_whole:  # the rest of its body stands between it and the next
+            request.keep_alive = False
+            if not exchange.has_begun and not self._transport.is_closing():
+                self._transport.write(_head(500, [(b"content-length", b"0")], keep_alive=False))
+        if self._requests and self._requests[0] is request:
+            self._requests.popleft()
+        self._answered(request)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer what came pipelined, and read again."""
+        while self._requests and self._task is None and not self._is_closing:
+            request = self._requests[0]
+            if request.is_whole and self._take_whole is not None:
+                self._answer_whole(self._take_whole, request)
+            if self._requests and self._requests[0] is request:
+                self._start(request)
+        if not self._is_closing:
+            self._transport.resume_reading()
+
+    def _refuse(self, status: int) -> None:
+        """Answer what cannot be read, where nothing else is being answered, and end the connection."""
+        if not self._requests and not self._is_closing:
+            self._transport.write(_head(status, [(b"content-length", b"0")], keep_alive=False))
+        self._is_closing = True
+        self._wake.set()
+        self._transport.close()
+
+    def _look_after(self) -> None:
+        """End a connection that is idle, or whose sender stalls."""
+        now_s = self._loop.time()
+        waits_s = now_s - self._last_s
+        if self._head_since_s:
+            is_over = now_s - self._head_since_s > HEAD_WITHIN_S
+        elif self._requests:
+            is_over = not self._requests[-1].is_whole and self._transport.is_reading() and waits_s > STALLED_S
+        else:
+            is_over = waits_s > self._keep_alive_s
+        if is_over:
+            self._transport.close()
+        else:
+            self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
+
+    # What an exchange on the ASGI way needs.
+
+    async def more(self, request: _Request) -> None:
+        """Wait until more of the body has come, or its end, or the connection's."""
+        while not request.parts and not request.is_whole and not self._is_lost:
+            self._transport.resume_reading()
+            self._wake.clear()
+            await self._wake.wait()
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer, if anybody still listens."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody listens any more."""
+        return self._is_lost
+
+
+class _Exchange:
+    """The two callables of one ASGI call."""
+
+    __slots__ = ("_connection", "_head", "_request", "has_begun", "is_complete")
+
+    def __init__(self, connection: IntakeProtocol, request: _Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._head = b""
+        self.has_begun = self.is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next part of the body, or that nobody listens any more."""
+        request = self._request
+        if request.expects_continue and not request.parts and not request.is_whole:
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.expects_continue = False
+        await self._connection.more(request)
+        if not request.parts and (self._connection.is_lost or self.is_complete) and not request.is_whole:
+            return {"type": "http.disconnect"}
+        body = b"".join(request.parts)
+        request.parts.clear()
+        request.unread_bytes = 0
+        return {"type": "http.request", "body": body, "more_body": not request.is_whole}
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start":
+            self._head = _head(message["status"], message["headers"], keep_alive=self._request.keep_alive)
+            return
+        self._connection.write(self._head + message.get("body", b""))
+        self._head = b""
+        self.has_begun = True
+        self.is_complete = not message.get("more_body", False)
+
+
+def _address(transport: asyncio.BaseTransport, name: str) -> tuple[str, int] | None:
+    found = transport.get_extra_info(name)
+    return (str(found[0]), int(found[1])) if isinstance(found, tuple) else None
+
+
+def _target(url: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target, in whichever of its four forms. Source: RFC 9112, section 3.2."""
+    if url[:1] != b"/" and b"://" in url:
+        after = url.partition(b"://")[2]
+        slash = after.find(b"/")
+        url = after[slash:] if slash >= 0 else b"/" + after[after.find(b"?") :] if b"?" in after else b"/"
+    path, _, query = url.partition(b"?")
+    return path, query
+
+
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+
+
+def _head(status: int, headers: RawHeaders, *, keep_alive: bool) -> bytes:
+    lines = [b"%b: %b\r\n" % each for each in headers]
+    if not keep_alive:
+        lines.append(b"connection: close\r\n")
+    return b"".join((_LINES[status], *lines, b"\r\n"))
+
+
+_ACCEPTED_WIRE = _head(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)
