@@ -14,6 +14,7 @@ from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.headers import Marks, RawHeaders, read_marks
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.mirrored import Mirrored
+from shadowdiff.intake.protocol import ACCEPTED
 from shadowdiff.model import UNKNOWN_TARGET, Target
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from shadowdiff.intake.asgi import Receive, Scope, Send
     from shadowdiff.intake.books import Books, MirrorRow
     from shadowdiff.intake.dispatch import Dispatcher, Keeps, Lane
+    from shadowdiff.intake.protocol import Reply
 
     Identify = Callable[[RawHeaders], tuple[str, str] | None]
 
@@ -35,6 +37,16 @@ class _Reading(NamedTuple):
     """How reading a body ended: whole and kept, or the disposition that this leaves."""
 
     body: bytes
+    disposition: str
+
+
+class _Arrival(NamedTuple):
+    """What a request's head says; an empty disposition where it is to be forwarded."""
+
+    lane: Lane | None
+    host: str
+    row: MirrorRow
+    identity: tuple[str, str] | None
     disposition: str
 
 
@@ -70,15 +82,10 @@ class MirrorApp:
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
             return
-        headers = cast("RawHeaders", scope["headers"])
-        marks = read_marks(headers)
-        lane, host = self._hosts.find(marks.host)
-        row = self._unknown if lane is None else lane.row
-        row.received += 1
-        row.in_flight += 1
-        identity, disposition = self._decide(lane, scope, headers, marks)
+        arrival = self._arrive(scope)
         message = await receive()
         body: bytes = message.get("body", b"")
+        disposition = arrival.disposition
         if message["type"] == "http.disconnect":
             disposition = "aborted"
         elif message.get("more_body"):
@@ -89,6 +96,31 @@ class MirrorApp:
         if disposition != "aborted":
             await send(_ACCEPTED)
             await send(_NOTHING)
+        self._go_on(scope, arrival, body, disposition)
+
+    def take_whole(self, scope: Scope, body: bytes) -> Reply:
+        """Take a request whose body has come whole, and return its acknowledgement: what `__call__` does, at once."""
+        arrival = self._arrive(scope)
+        disposition = arrival.disposition
+        if len(body) > self._max_request_bytes:
+            disposition = disposition or "too_large"
+        self._go_on(scope, arrival, body, disposition)
+        return ACCEPTED
+
+    def _arrive(self, scope: Scope) -> _Arrival:
+        """Count a request, and decide from its head what becomes of it."""
+        headers = cast("RawHeaders", scope["headers"])
+        marks = read_marks(headers)
+        lane, host = self._hosts.find(marks.host)
+        row = self._unknown if lane is None else lane.row
+        row.received += 1
+        row.in_flight += 1
+        identity, disposition = self._decide(lane, scope, headers, marks)
+        return _Arrival(lane, host, row, identity, disposition)
+
+    def _go_on(self, scope: Scope, arrival: _Arrival, body: bytes, disposition: str) -> None:
+        """Hand a request that is to be compared to the dispatcher; enter what became of any other."""
+        lane, host, row, identity, _ = arrival
         if disposition or lane is None or identity is None:
             self._close(row, lane, disposition, scope, host)
             return
@@ -96,7 +128,7 @@ class MirrorApp:
         path: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         self._dispatcher.submit(
             lane,
-            Mirrored(identity[0], identity[1], scope["method"], path.decode("latin-1"), host, headers, body),
+            Mirrored(identity[0], identity[1], scope["method"], path.decode("latin-1"), host, scope["headers"], body),
         )
 
     def _decide(

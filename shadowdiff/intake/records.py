@@ -15,7 +15,8 @@ import msgspec
 
 from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.hosts import HostIndex
-from shadowdiff.intake.record_form import Refused, host_of_line, observe, observe_line, read_form, side_of
+from shadowdiff.intake.protocol import ACCEPTED, Reply
+from shadowdiff.intake.record_form import Form, Refused, host_of_line, observe, observe_line, read_form, side_of
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ DROPPED_BYTES = 64 << 20
 LINES_PER_TURN = 64
 """Lines of a batch taken before others get a turn on the loop."""
 
-_ACCEPTED = {"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]}
-_NOTHING = {"type": "http.response.body", "body": b""}
 _OVERLOADED = "the queue is full: send it again later, or sample on the recorder's side"
 
 
@@ -113,18 +112,31 @@ class RecordsApp:
             says = f"the body has more than {self._max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
             await self._turn_away(send, place, row, body, says)
             return
+        reply = self._take(form, body, place, row)
+        await _send(send, reply)
+
+    def take_whole(self, scope: Scope, body: bytes) -> Reply | None:
+        """Take one record whose body has come whole, and return the answer: what `__call__` does, at once."""
+        if scope["path"] != "/record" or scope["method"] != "POST" or len(body) > self._max_record_bytes:
+            return None
+        form = read_form(cast("RawHeaders", scope["headers"]))
+        place = self._hosts.find(form.fields.get(b"x-shadowdiff-host", b"")).entry or self._unknown
+        row = place.rows[side_of(form.fields)]
+        row.received += 1
+        row.in_flight += 1
+        return self._take(form, body, place, row)
+
+    def _take(self, form: Form, body: bytes, place: _Place, row: RecordRow) -> Reply:
+        """Give a record that was read whole its disposition, and return the answer."""
         try:
             observation = observe(form, body, place.name, self._now_ms())
         except Refused as error:
             _refused(row)
             self._books.refusals.saw(str(error), "/record")
-            await _refuse(send, 400, str(error))
-            return
+            return _refusal(400, str(error))
         if self._file(place, row, observation):
-            await send(_ACCEPTED)
-            await send(_NOTHING)
-        else:
-            await _refuse(send, 503, _OVERLOADED, (b"retry-after", b"1"))
+            return ACCEPTED
+        return _refusal(503, _OVERLOADED, (b"retry-after", b"1"))
 
     async def _take_many(self, scope: Scope, receive: Receive, send: Send) -> None:
         batch = await self._read_on(scope, receive, await receive(), self._max_batch_bytes)
@@ -155,7 +167,7 @@ class RecordsApp:
                 refused.append({"line": number, "error": _OVERLOADED})
         if accepted:
             answer = msgspec.json.encode({"accepted": accepted, "refused": refused})
-            await _answer(send, 202, answer, b"application/json")
+            await _send(send, _reply(202, answer, b"application/json"))
         elif refused:
             first = refused[0]
             await _refuse(send, 503 if overloaded else 400, f"line {first['line']}: {first['error']}")
@@ -246,12 +258,19 @@ def _refused(row: RecordRow) -> None:
     row.refused += 1
 
 
-async def _refuse(send: Send, status: int, line: str, *headers: tuple[bytes, bytes]) -> None:
-    await _answer(send, status, f"{line}\n".encode(), b"text/plain; charset=utf-8", *headers)
-
-
-async def _answer(send: Send, status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
+def _reply(status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> Reply:
     length = str(len(body)).encode()
-    listed = [(b"content-type", content_type), (b"content-length", length), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": listed})
-    await send({"type": "http.response.body", "body": body})
+    return Reply(status, [(b"content-type", content_type), (b"content-length", length), *headers], body)
+
+
+def _refusal(status: int, line: str, *headers: tuple[bytes, bytes]) -> Reply:
+    return _reply(status, f"{line}\n".encode(), b"text/plain; charset=utf-8", *headers)
+
+
+async def _refuse(send: Send, status: int, line: str, *headers: tuple[bytes, bytes]) -> None:
+    await _send(send, _refusal(status, line, *headers))
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body})

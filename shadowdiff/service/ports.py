@@ -1,5 +1,6 @@
 """The service's HTTP ports: sockets bound first, so that port 0 is known, and uvicorn on each.
 
+On the intake's two ports uvicorn's server speaks the intake's own protocol.
 Holds: nothing here handles signals; the service does, once for all ports.
 """
 
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from shadowdiff.intake.protocol import IntakeProtocol
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from shadowdiff.config import Config
 
+_INTAKES = frozenset({"mirror", "records"})
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than Envoy's default idle pool checks, so that a mirror's connection is seldom closed under it."""
@@ -70,7 +74,7 @@ class Port:
         """Serve until `stop`."""
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=IntakeProtocol if self.name in _INTAKES else "httptools",
             ws="none",
             lifespan="off",
             log_config=None,

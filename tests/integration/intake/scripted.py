@@ -17,6 +17,7 @@ import uvicorn
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
 from shadowdiff.intake.mirror import MirrorApp
+from shadowdiff.intake.protocol import IntakeProtocol
 from shadowdiff.intake.records import RecordsApp
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Candidate, Control, HostPolicy, Observation, Side, Target
@@ -140,7 +141,7 @@ async def exchange(port: int, request: bytes) -> bytes:
 async def served(app: MirrorApp | RecordsApp) -> AsyncGenerator[int]:
     """Serve an application as the service does, on a free port."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False
+        app, host="127.0.0.1", port=0, http=IntakeProtocol, ws="none", lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:

@@ -1,0 +1,97 @@
+"""What the intake's own HTTP takes, refuses and bounds, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from shadowdiff.intake import protocol
+from tests.integration.intake.scripted import exchange, get, intake, target, until, v2
+
+RECORD = "x-shadowdiff-"
+FIELDS = {"id": "7", "id-source": "x-diff-id", "method": "GET", "path": "/p", "host": "svc", "status": "200"}
+
+
+async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+
+def record(body: bytes, *more: str) -> bytes:
+    """Return one recorded response as it is posted, on a connection that stays."""
+    lines = ["POST /record HTTP/1.1", "host: s", *(f"{RECORD}{name}: {value}" for name, value in FIELDS.items()), *more]
+    return "\r\n".join(lines).encode() + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+LAST = b"GET /none HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n"
+
+
+async def test_answers_come_in_the_order_of_the_requests() -> None:
+    """Pipelined, whole and in parts, taken at once and the ASGI way: 202, 404, 400, 202, 405 and the end."""
+    other = b"POST /other HTTP/1.1\r\nhost: s\r\ncontent-length: 3\r\n\r\nabc"
+    bad = record(b"x").replace(b"-status: 200", b"-status: 99")
+    async with v2(answering) as port, intake(target(port)) as running:
+        sent = record(b"one") + other + bad + record(b"two") + LAST
+        for cut in (len(sent), 40, len(record(b"one")) + 20):
+            running.store.seen.clear()
+            answers = await _in_two(running.records_port, sent, cut)
+            assert [b"202", b"404", b"400", b"202", b"405"] == re.findall(rb"HTTP/1.1 ([0-9]+) ", answers)
+            assert [b"one", b"two"] == [seen.body for seen in running.store.seen]
+
+
+async def _in_two(port: int, sent: bytes, cut: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent[:cut])
+    await writer.drain()
+    await asyncio.sleep(0)
+    writer.write(sent[cut:])
+    answers = await reader.read()
+    writer.close()
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),
+        (b"GET / HTTP/1.1\r\nhost: s\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nhost: s\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nx: " + b"v" * 300_000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 70_000, b"431"),
+        (b"GET /" + b"a" * 300_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+    ],
+    ids=["TLS", "two lengths", "length and chunks", "no colon", "long field", "many fields", "long path"],
+)
+async def test_what_cannot_be_a_request_is_refused_and_the_connection_ends(sent: bytes, status: bytes) -> None:
+    """A bound on what a head may hold, and no second guess at where a body ends; nothing is counted as received."""
+    async with v2(answering) as port, intake(target(port)) as running:
+        answer = await exchange(running.mirror_port, sent)
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert b"\r\nconnection: close\r\n" in answer
+        assert 0 == sum(row.received for row in running.books.rows())
+
+
+async def test_a_body_that_nobody_wants_is_read_past_and_the_connection_stays() -> None:
+    """Its sender sees the answer, and its next request is answered too."""
+    long = b"POST /nowhere HTTP/1.1\r\nhost: s\r\ncontent-length: 3000000\r\n\r\n" + b"z" * 3_000_000
+    async with v2(answering) as port, intake(target(port)) as running:
+        answers = await exchange(running.records_port, long + record(b"next") + LAST)
+        assert [b"404", b"202", b"405"] == re.findall(rb"HTTP/1.1 ([0-9]+) ", answers)
+
+
+@pytest.mark.parametrize(
+    ("sent", "aborted"), [(b"GET / HT", 0), (get(method="POST", body=b"x" * 100)[:-50], 1)], ids=["head", "body"]
+)
+async def test_a_sender_that_stalls_loses_its_connection(
+    sent: bytes, aborted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the head or in the body: connections are not there to be held."""
+    for name in ("HEAD_WITHIN_S", "STALLED_S", "_LOOK_EVERY_S"):
+        monkeypatch.setattr(protocol, name, 0.02)
+    async with v2(answering) as port, intake(target(port, methods=("POST",))) as running:
+        assert b"" == await exchange(running.mirror_port, sent)
+        row = running.books.mirror_row("svc")
+        await until(lambda: aborted == row.aborted == row.received, "the request in its place")
