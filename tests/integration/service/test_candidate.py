@@ -185,8 +185,10 @@ async def test_a_saturated_v2_is_a_mismatch_and_not_shed(shared: Shared) -> None
             await busy.wait()
         for number in range(1, 5):
             await world.both(f"narrow-{number}")
-        books = await world.service.until(lambda books: books["pairs"]["mismatch"] == 4, target="narrow")
-        assert (0, 1) == (books["mirrored"]["shed"], books["mirrored"]["in_flight"])
+        books = await world.service.until(
+            lambda books: books["pairs"]["mismatch"] == 4 and books["mirrored"]["in_flight"] == 1, target="narrow"
+        )
+        assert 0 == books["mirrored"]["shed"]
         free.set()
         books = await world.until(pairs__match=1, pairs__mismatch=4)
         assert Counter({"saturated": 4}) == await world.failures()
