@@ -7,6 +7,7 @@
 
 -- Settings -------------------------------------------------------------------------------------
 local CLUSTER = "shadowdiff"          -- Envoy's cluster of the records port; in Istio outbound|8081||HOST
+local TOKEN = ""                      -- one of access.records, where shadowdiff asks for a token
 local SIDE = "primary"                -- "candidate" where this filter stands in v2's proxy
 local SAMPLE = 1.0                    -- share of requests recorded, drawn by id: the target's `sample`
 local MAX = 1048576                   -- bytes of a body that are sent on; its full size is always told
@@ -153,6 +154,7 @@ local function record_response(handle)
     ["x-shadowdiff-host"] = facts["host"], ["x-shadowdiff-attempt"] = facts["attempt"],
     ["x-shadowdiff-status"] = status, ["x-shadowdiff-side"] = SIDE,
   }
+  if TOKEN ~= "" then record["authorization"] = "Bearer " .. TOKEN end
   for _, name in ipairs(TRACE_HEADERS) do
     record["x-shadowdiff-q-" .. name] = facts["q-" .. name]
   end

@@ -426,11 +426,13 @@ class _Records(_Lane):
 
     def send(self, batch: list[_Record]) -> int:
         body = b"".join(map(_line, batch))
+        token = self._recorder.token
         head = (
             b"POST /records HTTP/1.1",
             b"host: " + self.peer.authority,
             b"content-type: application/x-ndjson",
             b"content-length: %d" % len(body),
+            *((b"authorization: Bearer " + token,) if token else ()),
         )
         status, answer = self._ask(b"POST", head, body)
         taken = _accepted(answer, len(batch)) if status in _TAKEN else 0
@@ -475,6 +477,7 @@ class Recorder:
     """Takes what a middleware saw, and sends it on from background threads that start with the first record.
 
     url: shadowdiff's records port. mirror_to: its mirror port, where no proxy mirrors the requests.
+    token: one of the service's `access.records`, where it asks for one.
     side: `primary` in v1, `candidate` where v2's own proxy or middleware records too.
     sample: the share of requests recorded, drawn by id; the same as the target's `sample`.
     id_headers: lower case, in order of preference; the same as `pairing.id_headers`.
@@ -492,6 +495,7 @@ class Recorder:
         url: str,
         *,
         mirror_to: str = "",
+        token: str = "",
         side: str = "primary",
         sample: float = 1.0,
         id_headers: Sequence[str] = _ID_HEADERS,
@@ -507,6 +511,8 @@ class Recorder:
     ) -> None:
         if side not in ("primary", "candidate"):
             raise ValueError(f"side is {side!r}: it is primary or candidate")
+        if not token.isascii() or not token.isprintable():
+            raise ValueError("token holds what no header can carry: write it in ASCII, on one line")
         if mirror_to and side != "primary":
             raise ValueError(f"mirror_to is {mirror_to!r} beside side {side!r}: only v1 mirrors")
         if not 0.0 <= sample <= 1.0:
@@ -514,6 +520,7 @@ class Recorder:
         if min(max_body_bytes, max_records, max_bytes, timeout_s, max_age_s) <= 0 or flush_s < 0:
             raise ValueError("max_body_bytes, max_records, max_bytes, timeout_s and max_age_s are above 0")
         self.side = side
+        self.token = token.encode("ascii")
         self.sample = sample
         self.id_headers = tuple(name.lower() for name in id_headers)
         self.mirror_methods = frozenset(mirror_methods)

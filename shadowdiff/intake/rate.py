@@ -32,12 +32,12 @@ class SourceRate:
         """Return whether `take` would let one more through; takes nothing."""
         return self._level(source_of(source), now_s) >= 1.0
 
-    def take(self, source: str, now_s: float) -> bool:
-        """Take one of the source's share; False where nothing is left."""
+    def take(self, source: str, now_s: float, many: int = 1) -> bool:
+        """Take so many of the source's share, on credit where less is left; False, and nothing, where none is."""
         name = source_of(source)
         level = self._level(name, now_s)
         room = level >= 1.0
-        self._kept[name] = (level - 1.0 if room else level, now_s)
+        self._kept[name] = (level - many if room else level, now_s)
         self._kept.move_to_end(name)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.protocol import ACCEPTED, Reply
@@ -36,6 +37,7 @@ DROPPED_BYTES = 64 << 20
 LINES_PER_TURN = 64
 """Lines of a batch taken before others get a turn on the loop."""
 
+_TOO_FAST = "more records came from this address than limits.records_per_source: send the rest later"
 _OVERLOADED = "the queue is full: send it again later, or sample on the recorder's side"
 
 
@@ -66,11 +68,13 @@ class RecordsApp:
         max_record_bytes: int = MAX_RECORD_BYTES,
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_reading_bytes: int = MAX_READING_BYTES,
+        admission: Admission | None = None,
     ) -> None:
         self._sink = sink
         self._books = books
         self._keeps = keeps
         self._now_ms = now_ms
+        self._admission = admission or Admission((), 0, lambda: 0.0)
         self._max_record_bytes = max_record_bytes
         self._max_batch_bytes = max_batch_bytes
         self._max_reading_bytes = max_reading_bytes
@@ -84,12 +88,18 @@ class RecordsApp:
         places = [(target, _Place(self._books, target)) for target in targets]
         self._hosts = HostIndex([(host, place) for target, place in places for host in target.hosts])
 
+    def admit(self, admission: Admission) -> None:
+        """Take new tokens and rates."""
+        self._admission = admission
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
         elif scope["method"] != "POST":
             await _refuse(send, 405, "only POST is served here: POST /record or POST /records", (b"allow", b"POST"))
+        elif not self._admission.is_open and not self._admission.knows(scope):
+            await self._take_unknown(scope, receive, send)
         elif scope["path"] == "/record":
             await self._take_one(scope, receive, send)
         elif scope["path"] == "/records":
@@ -97,12 +107,36 @@ class RecordsApp:
         else:
             await _refuse(send, 404, "nothing is served at this path: POST /record or POST /records")
 
+    async def _take_unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what brings no token: nothing it says is believed, and its body is read and dropped."""
+        row = self._unknown.rows[Side.PRIMARY]
+        row.received += 1
+        row.in_flight += 1
+        await self._read_on(scope, receive, await receive(), 0)
+        _refused(row)
+        peer = scope.get("client")
+        self._books.refusals.saw(f"no token of access.records came from {peer[0] if peer else '?'}", "/record")
+        says = "a token is needed: send `Authorization: Bearer TOKEN`, one of access.records"
+        await _refuse(send, 401, says, (b"www-authenticate", b'Bearer realm="shadowdiff"'))
+
+    def _shed(self, place: _Place, row: RecordRow, reason: str, records: int = 1) -> None:
+        """Enter records that found no room."""
+        row.in_flight -= records
+        row.shed += records
+        for _ in range(records):
+            self._books.shed(place.name, reason)
+
     async def _take_one(self, scope: Scope, receive: Receive, send: Send) -> None:
         form = read_form(cast("RawHeaders", scope["headers"]))
         place = self._hosts.find(form.fields.get(b"x-shadowdiff-host", b"")).entry or self._unknown
         row = place.rows[side_of(form.fields)]
         row.received += 1
         row.in_flight += 1
+        if not self._admission.is_open and not self._admission.has_room(scope):
+            await self._read_on(scope, receive, await receive(), 0)
+            self._shed(place, row, "records_rate")
+            await _refuse(send, 503, _TOO_FAST, (b"retry-after", b"1"))
+            return
         message = await receive()
         first: bytes = message.get("body", b"")
         body: bytes | HTTPStatus = first
@@ -119,6 +153,9 @@ class RecordsApp:
         """Take one record whose body has come whole, and return the answer: what `__call__` does, at once."""
         if scope["path"] != "/record" or scope["method"] != "POST" or len(body) > self._max_record_bytes:
             return None
+        admission = self._admission
+        if not admission.is_open and not (admission.knows(scope) and admission.has_room(scope)):
+            return None  # `__call__` says why
         form = read_form(cast("RawHeaders", scope["headers"]))
         place = self._hosts.find(form.fields.get(b"x-shadowdiff-host", b"")).entry or self._unknown
         row = place.rows[side_of(form.fields)]
@@ -147,6 +184,9 @@ class RecordsApp:
             says = f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones"
             await self._turn_away(send, self._unknown, row, batch, says)
             return
+        if not self._admission.is_open and not self._batch_has_room(scope, batch):
+            await _refuse(send, 503, _TOO_FAST, (b"retry-after", b"1"))
+            return
         accepted, overloaded = 0, False
         refused: list[dict[str, int | str]] = []
         for number, line in enumerate(batch.split(b"\n"), 1):
@@ -174,6 +214,16 @@ class RecordsApp:
         else:
             await _refuse(send, 400, "the batch is empty: one JSON object per line")
 
+    def _batch_has_room(self, scope: Scope, batch: bytes) -> bool:
+        lines = sum(1 for line in batch.split(b"\n") if line.strip())
+        if self._admission.has_room(scope, lines):
+            return True
+        row = self._unknown.rows[Side.PRIMARY]
+        row.received += lines
+        row.in_flight += lines
+        self._shed(self._unknown, row, "records_rate", lines)
+        return False
+
     def _take_line(self, line: bytes) -> bool:
         observation = observe_line(line, self._now_ms(), self._max_record_bytes)
         place = self._hosts.find_text(observation.host).entry or self._unknown
@@ -196,9 +246,7 @@ class RecordsApp:
             return True
         if self._sink(observation, row.settled, 0.0):
             return True
-        row.in_flight -= 1
-        row.shed += 1
-        self._books.shed(place.name, "records_queue")
+        self._shed(place, row, "records_queue")
         return False
 
     def _count_refused(self, line: bytes) -> None:
@@ -211,9 +259,7 @@ class RecordsApp:
     async def _turn_away(self, send: Send, place: _Place, row: RecordRow, status: HTTPStatus, too_large: str) -> None:
         """Answer a body that was not kept, and enter where it went."""
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            row.in_flight -= 1
-            row.shed += 1
-            self._books.shed(place.name, "records_memory")
+            self._shed(place, row, "records_memory")
             await _refuse(send, status, _OVERLOADED, (b"retry-after", b"1"))
             return
         _refused(row)

@@ -14,7 +14,7 @@ import logging
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
 
@@ -238,13 +238,26 @@ class Parker:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                await self._store.run(names.PARK, flush.shard, keys, args)
+                odd = cast("list[bytes] | int", await self._store.run(names.PARK, flush.shard, keys, args))
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("parking waits for the store", extra={"error": said(error), "queued": self.queued})
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MOST_S)
             else:
+                for told in odd if isinstance(odd, list) else ():
+                    self._note_odd(flush, told)
                 return
+
+    def _note_odd(self, flush: Flush, told: bytes) -> None:
+        """Leave an example of an observation that fits no pair: a record that came twice, too late, or was forged."""
+        place, _, what = told.decode().partition(":")
+        item = flush.items[int(place)]
+        seen = self._codec.decode(item.key, item.payload)
+        log.info(
+            "an observation fits no pair",
+            extra={"target": item.target, "side": seen.side.value, "as": what, "attempt": seen.attempt}
+            | {"method": seen.method, "path": seen.path.partition("?")[0], "status": seen.status, "id": seen.id},
+        )
 
     def _call(self, flush: Flush) -> tuple[list[str | bytes], list[bytes | int]]:
         settings = self._settings

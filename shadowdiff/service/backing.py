@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shadowdiff.store import Store, connect
+from shadowdiff.store import Credentials, Store, connect
 from shadowdiff.store.embedded import choose_and_start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from shadowdiff.config import Config
+    from shadowdiff.config import Config, StoreConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,16 @@ class Backing:
     key: bytes | None
 
 
+def _credentials(settings: StoreConfig) -> Credentials:
+    return Credentials(
+        username=settings.username,
+        password=settings.password.reveal().decode() if settings.password else None,
+        ca=settings.ca,
+        cert=settings.cert,
+        cert_key=settings.cert_key,
+    )
+
+
 @asynccontextmanager
 async def backing(config: Config) -> AsyncGenerator[Backing]:
     """Yield the store of `config`; an embedded one is started and stopped.
@@ -38,7 +48,7 @@ async def backing(config: Config) -> AsyncGenerator[Backing]:
     settings = config.store
     key = settings.key.reveal() if settings.key else None
     if settings.url is not None:
-        store = Store(connect(settings.url), settings.prefix, settings.shards, key)
+        store = Store(connect(settings.url, _credentials(settings)), settings.prefix, settings.shards, key)
         try:
             yield Backing(store, "redis", "", durable=True, key=key)
         finally:

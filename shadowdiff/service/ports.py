@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGIApplication
 
-    from shadowdiff.config import Config
+    from shadowdiff.config import Config, TlsConfig
 
 _INTAKES = frozenset({"mirror", "records"})
 BACKLOG = 2048
@@ -30,7 +31,7 @@ KEEP_ALIVE_S = 75
 
 
 class PortTakenError(Exception):
-    """An address that cannot be bound."""
+    """An address that cannot be bound, or a certificate that cannot be served there."""
 
 
 class _QuietServer(uvicorn.Server):
@@ -44,9 +45,11 @@ class _QuietServer(uvicorn.Server):
 class Port:
     """One listening address and the application behind it."""
 
-    def __init__(self, name: str, host: str, port: int, setting: str) -> None:
+    def __init__(self, name: str, host: str, port: int, setting: str, tls: TlsConfig | None = None) -> None:
         self.name = name
         self.host = host
+        self._tls = tls
+        _check_certificate(name, tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,6 +67,11 @@ class Port:
     def __repr__(self) -> str:
         """State the address."""
         return f"<Port {self.name} {self.host}:{self.port}>"
+
+    @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+        return "https" if self._tls else "http"
 
     @property
     def is_loopback(self) -> bool:
@@ -85,6 +93,10 @@ class Port:
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
+            ssl_certfile=self._tls.cert if self._tls else None,
+            ssl_keyfile=self._tls.key if self._tls else None,
+            ssl_ca_certs=self._tls.client_ca if self._tls else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if self._tls and self._tls.client_ca else ssl.CERT_NONE,
         )
         self._server = _QuietServer(config)
         await self._server.serve(sockets=[self._socket])
@@ -102,6 +114,21 @@ class Port:
     def close(self) -> None:
         """Free the address of a port that was never served."""
         self._socket.close()
+
+
+def _check_certificate(name: str, tls: TlsConfig | None) -> None:
+    if tls is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.cert, tls.key)
+        if tls.client_ca:
+            context.load_verify_locations(tls.client_ca)
+    except (ssl.SSLError, OSError) as error:
+        raise PortTakenError(
+            f"tls.{name}: {tls.cert} and {tls.key}{f' and {tls.client_ca}' if tls.client_ca else ''} cannot be served:"
+            f" {error}; name PEM files of a certificate, its own key, and CAs"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +153,8 @@ class Ports:
                 ("metrics", listen.metrics),
             ):
                 host = listen.web_host if name == "web" else listen.host
-                bound.append(Port(name, host, number, f"listen.{name}"))
+                tls = {"records": config.records_tls, "web": config.web_tls}.get(name)
+                bound.append(Port(name, host, number, f"listen.{name}", tls))
         except BaseException:
             for port in bound:
                 port.close()

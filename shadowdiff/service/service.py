@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from shadowdiff import __version__
 from shadowdiff.compare import Limits
 from shadowdiff.config import TargetConfig
+from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
 from shadowdiff.intake.mirror import MirrorApp
@@ -289,6 +290,7 @@ class Service:
             targets=targets,
             now_ms=now_ms,
             max_record_bytes=self.config.limits.body_bytes,
+            admission=_admission(self.config),
         )
         self._exposition = Exposition(
             sources(
@@ -417,7 +419,7 @@ class Service:
         log.info(
             "ready",
             extra={
-                **{port.name: f"http://{port.host}:{port.port}" for port in self._ports.all()},
+                **{port.name: f"{port.scheme}://{port.host}:{port.port}" for port in self._ports.all()},
                 "store": self._backing.backend,
                 "durable": self._backing.durable,
                 "targets": self._target_names(),
@@ -463,6 +465,7 @@ class Service:
         targets = [target.target for target in config.targets]
         self._mirror.replace(targets)
         self._records.replace(targets)
+        self._records.admit(_admission(config))
         self._access = self._access_of(config)
         self._take_rules()
         self._doctor.serve(config)
@@ -474,6 +477,11 @@ class Service:
     def reload_failed(self) -> None:
         """Note that a new configuration was wrong; the old one stays."""
         self._state.reload = ReloadState(successful=False, at_s=time.time())
+
+
+def _admission(config: Config) -> Admission:
+    tokens = [secret.reveal() for secret in config.access.records]
+    return Admission(tokens, config.limits.records_per_source, time.monotonic)
 
 
 def _line(rule: Rule) -> str:

@@ -3,12 +3,13 @@
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
 from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
-from shadowdiff.store.store import Store, StoreMisfitError, connect, said
+from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, said
 from shadowdiff.store.vault import UnopenableError, Vault
 
 __all__ = [
     "SHELF_LUA",
     "SWEEP_SHELF",
+    "Credentials",
     "Keys",
     "Script",
     "Store",

@@ -8,6 +8,7 @@ means; every command has a deadline; values come back as bytes and are never tru
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import logging
 from typing import TYPE_CHECKING, Any, cast
@@ -49,8 +50,34 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def connect(url: str) -> Redis:
-    """Return a client for `url` (redis://, rediss://, unix://) that never retries by itself."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who connects, beside what the URL says; ca, cert, cert_key: PEM files of a rediss:// connection."""
+
+    username: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    ca: str | None = None
+    cert: str | None = None
+    cert_key: str | None = None
+
+    def options(self) -> dict[str, str]:
+        """Return them as redis-py names them."""
+        named = {
+            "username": self.username,
+            "password": self.password,
+            "ssl_ca_certs": self.ca,
+            "ssl_certfile": self.cert,
+            "ssl_keyfile": self.cert_key,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def connect(url: str, credentials: Credentials | None = None) -> Redis:
+    """Return a client for `url` (redis://, rediss://, unix://) that never retries by itself.
+
+    A server that speaks TLS must show a certificate of the given CAs, or of the system's, for the host that was asked.
+    """
+    options = credentials.options() if credentials else {}
     made: Redis = cast("Any", Redis).from_url(
         url,
         retry=Retry(NoBackoff(), 0),
@@ -58,6 +85,7 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         health_check_interval=0,
         client_name="shadowdiff",
+        **options,
     )
     return made
 

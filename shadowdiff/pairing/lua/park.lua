@@ -4,7 +4,8 @@
 --       then one key per observation.
 -- ARGV: the flush's number, how long it is remembered in s, window ms, settle ms, how long a waiting value lives in
 --       ms, number of targets; then per observation: head, payload.
--- Answers: 1, or 0 where this flush already ran (its answer was lost). A sender has one flush on its way at a time,
+-- Answers: the first few observations that fit no pair, as 'index:what' (see ODD); or 0 where this flush already ran
+--       (its answer was lost). A sender has one flush on its way at a time,
 --       so that its last number is enough to tell.
 -- The first write is one that a full store refuses, so a flush is refused whole or runs whole.
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
@@ -14,6 +15,10 @@ local targets = tonumber(ARGV[6])
 local window, settle, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
 local counts = {}
+-- What a forged or repeated record leaves: each is counted, and the first few of a flush are told as examples.
+local ODD = {duplicate = true, ambiguous = true, replaced = true, late = true}
+local ODD_MOST = 4
+local odd = {}
 local target_names = {}
 for t = 0, targets - 1 do
   target_names[t] = names(2 + t * 5)
@@ -31,6 +36,7 @@ for i = 0, #KEYS - first_item do
   local function count(side, what, by)
     local field = (SIDE_NAMES[side] or side) .. '.' .. what
     tally[field] = (tally[field] or 0) + (by or 1)
+    if ODD[what] and side == frame.side and #odd < ODD_MOST then odd[#odd + 1] = i .. ':' .. what end
   end
   count(frame.side, 'parked')
   -- What is accepted enters its row here and nowhere else, so that no process takes it away when it dies.
@@ -84,4 +90,4 @@ end
 for t = 0, targets - 1 do
   for field, by in pairs(counts[t]) do redis.call('HINCRBY', target_names[t].ledger, field, by) end
 end
-return 1
+return odd

@@ -160,7 +160,7 @@ class RedisLink:
 
     def _note(self, words: Words, answer: bytes) -> None:
         """Enter the ids of a flush that Redis ran for the first time: from here on they are accepted."""
-        if runs(words, names.PARK) and answer == b":1\r\n":
+        if runs(words, names.PARK) and answer[:1] == b"*":
             for observation in parked(words):
                 self.accepted[observation.side].append(observation.id)
 
