@@ -161,12 +161,13 @@ def read_journal(file: Path) -> list[Entry]:
 
 @click.command()
 @click.option("--version", type=click.Choice(["v1", "v2"]), required=True)
+@click.option("--host", default=HOST)
 @click.option("--port", type=int, required=True)
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), default=None)
-def main(version: str, port: int, journal: Path | None) -> None:
+def main(version: str, host: str, port: int, journal: Path | None) -> None:
     """Serve until told to stop."""
     file = journal.open("a") if journal else None
-    uvicorn.run(Shop(version, file), host=HOST, port=port, log_level="warning", access_log=False, lifespan="off")
+    uvicorn.run(Shop(version, file), host=host, port=port, log_level="warning", access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":
