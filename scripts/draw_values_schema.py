@@ -40,6 +40,7 @@ def closed(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
 
 
 SECRET = closed(name=TEXT, key=TEXT)
+WHOLE_SECRET = closed(("name", "key"), name=TEXT, key=TEXT)
 PEERS = closed(**{"from": LIST})
 WHO = closed(namespaces=TEXTS, principals=TEXTS)
 BOUNDS = closed(maxConnections=SOME, maxPending=SOME, maxRequests=SOME, connectTimeout=DURATION)
@@ -94,7 +95,21 @@ OWN: Schema = {
     "imagePullSecrets": {"type": "array", "items": closed(("name",), name=TEXT)},
     "replicaCount": COUNT,
     "configFiles": NAMES,
-    "store": closed(url=TEXT, existingSecret=SECRET, caSecret=SECRET, encryptionKeySecret=SECRET),
+    "access": closed(
+        tokens={
+            "type": "array",
+            "items": closed(("name", "secret"), name=TEXT, role={"enum": ["read", "write"]}, secret=WHOLE_SECRET),
+        },
+        records={"type": "array", "items": WHOLE_SECRET},
+    ),
+    "store": closed(
+        url=TEXT,
+        existingSecret=SECRET,
+        passwordSecret=SECRET,
+        caSecret=SECRET,
+        certSecret=closed(name=TEXT),
+        encryptionKeySecret=SECRET,
+    ),
     "persistence": closed(enabled=YES_NO, existingClaim=TEXT, storageClassName=TEXT, accessModes=TEXTS, size=QUANTITY),
     "redis": closed(
         enabled=YES_NO,
@@ -180,14 +195,23 @@ OWN: Schema = {
 }
 
 
+GIVEN_BY_THE_CHART = {
+    "Store": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key"),
+    "Access": ("tokens", "records"),
+}
+"""Settings that name a secret or a file: the chart takes the Secret, and says where it is."""
+
+
 def values_schema() -> Schema:
     """Return the schema of the chart's values."""
     config = copy.deepcopy(config_schema())
     defs: Schema = config["$defs"]
     # What the chart itself decides is no setting here: the ports, and where the store is.
     defs["Listen"]["properties"] = {"host": defs["Listen"]["properties"]["host"]}
-    for name in ("url", "key", "data_dir"):
-        del defs["Store"]["properties"][name]
+    for part, names in GIVEN_BY_THE_CHART.items():
+        for name in names:
+            del defs[part]["properties"][name]
+    _ = defs.pop("AccessToken")
     defs["TargetSettings"]["properties"]["mesh"] = {"$ref": "#/$defs/Mesh"}
     defs["Mesh"] = MESH | {"description": "What the chart renders for this target; no part of the configuration."}
     targets = config["properties"].pop("targets")

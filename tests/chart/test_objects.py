@@ -113,14 +113,20 @@ def test_the_configuration_is_one_that_the_service_takes(case: str, tmp_path: Pa
     objects = rendered(case)
     (held,) = [each["data"] for each in of_kind(objects, "ConfigMap") if "shadowdiff.yaml" in each.get("data", {})]
     for name, content in held.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content.replace("/etc/", f"{tmp_path}/"))
+    for name in ("shadowdiff-store/ca.crt", "shadowdiff-store-cert/tls.crt", "shadowdiff-store-cert/tls.key"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     secrets = {
         "SHADOWDIFF_STORE__URL": "rediss://shadowdiff:secret@redis:6379/0",
         "SHADOWDIFF_STORE_KEY": base64.b64encode(bytes(32)).decode(),
     }
     pods = [each["spec"]["template"]["spec"] for each in of_kind(objects, "Deployment")]
     (container,) = [pod["containers"][0] for pod in pods if pod["containers"][0]["name"] == "shadowdiff"]
-    env = {each["name"]: secrets.get(each["name"]) or each.get("value", "") for each in container["env"]}
+    env = {
+        each["name"]: secrets.get(each["name"], "a-token-of-sixteen") if "valueFrom" in each else each["value"]
+        for each in container["env"]
+    }
     config = load_config(tmp_path / "shadowdiff.yaml", env)
     values: Object = yaml.safe_load(values_file(case).read_text()) or {}
     assert [each["name"] for each in values.get("targets", [])] == [each.target.name for each in config.targets]
@@ -161,10 +167,54 @@ def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
     by_name = {each["name"]: each.get("valueFrom", {}).get("secretKeyRef") for each in container["env"]}
     assert {"name": "shadowdiff-store", "key": "url"} == by_name["SHADOWDIFF_STORE__URL"]
     assert {"name": "shadowdiff-store", "key": "encryption-key"} == by_name["SHADOWDIFF_STORE_KEY"]
-    assert {"prefix": "shop", "shards": 64, "key": "SHADOWDIFF_STORE_KEY"} == configuration(objects)["store"]
+    assert {"name": "redis-user", "key": "password"} == by_name["SHADOWDIFF_STORE_PASSWORD"]
+    assert {
+        "prefix": "shop",
+        "shards": 64,
+        "username": "shadowdiff",
+        "key": "SHADOWDIFF_STORE_KEY",
+        "password": "SHADOWDIFF_STORE_PASSWORD",
+        "ca": "/etc/shadowdiff-store/ca.crt",
+        "cert": "/etc/shadowdiff-store-cert/tls.crt",
+        "cert_key": "/etc/shadowdiff-store-cert/tls.key",
+    } == configuration(objects)["store"]
     assert [] == of_kind(objects, "Secret")
     volumes = {each["name"]: each for each in one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]}
-    assert "redis-ca" == volumes["store-ca"]["secret"]["secretName"]
+    assert ("redis-ca", "shadowdiff-redis-client") == (
+        volumes["store-ca"]["secret"]["secretName"],
+        volumes["store-cert"]["secret"]["secretName"],
+    )
+
+
+def test_the_web_port_is_closed_until_something_says_who_may_come_in() -> None:
+    """The pod's own loopback by default; every address once there is a token, a proxy or a word on everyone."""
+    hosts = {case: configuration(rendered(case))["listen"]["web_host"] for case in ("default", "access", "http-route")}
+    assert {"default": "127.0.0.1", "access": "0.0.0.0", "http-route": "0.0.0.0"} == hosts
+    assert "0.0.0.0" == configuration(rendered("default", config__access__anonymous="read"))["listen"]["web_host"]
+
+
+def test_tokens_come_from_secrets() -> None:
+    """Each in a variable of its own, which the configuration names; the pod of `helm test` brings the first."""
+    objects = rendered("access")
+    assert {
+        "session": "8h",
+        "tokens": [
+            {"name": "people", "role": "read", "secret": "SHADOWDIFF_TOKEN_PEOPLE"},
+            {"name": "release-1.x", "role": "write", "secret": "SHADOWDIFF_TOKEN_RELEASE_1_X"},
+        ],
+        "records": ["SHADOWDIFF_RECORDS_TOKEN_0", "SHADOWDIFF_RECORDS_TOKEN_1"],
+    } == configuration(objects)["access"]
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    keys = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"] if "valueFrom" in each}
+    assert {
+        "SHADOWDIFF_TOKEN_PEOPLE": "people",
+        "SHADOWDIFF_TOKEN_RELEASE_1_X": "release",
+        "SHADOWDIFF_RECORDS_TOKEN_0": "recorder",
+        "SHADOWDIFF_RECORDS_TOKEN_1": "recorder-next",
+    } == keys
+    (test,) = one(objects, "Pod", "shadowdiff-test")["spec"]["containers"]
+    (token,) = [each["valueFrom"]["secretKeyRef"]["key"] for each in test["env"] if each["name"] == "TOKEN"]
+    assert ("people", "open") == (token, {each["name"]: each.get("value") for each in test["env"]}["WEB"])
 
 
 def test_the_trial_redis_is_marked_and_nobody_elses() -> None:

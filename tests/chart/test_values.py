@@ -106,8 +106,9 @@ REDIS = "several pods need one Redis"
             {"istio.enabled": True, "targets": [A_TARGET | {"mesh": {"candidateRecorder": {"enabled": True}}}]},
             "mesh.candidateRecorder.selector is empty",
         ),
-        ({"ingress.enabled": True}, "ingress.hosts is empty"),
-        ({"httpRoute.enabled": True}, "httpRoute.parentRefs is empty"),
+        ({"ingress.enabled": True, "ingress.hosts": ["x.example.org"]}, "nothing says who may come in"),
+        ({"ingress.enabled": True, "config.access.anonymous": "read"}, "ingress.hosts is empty"),
+        ({"httpRoute.enabled": True, "config.access.anonymous": "read"}, "httpRoute.parentRefs is empty"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(over: dict[str, Any], told: str) -> None:
@@ -145,6 +146,7 @@ DEFAULTS = ALWAYS | {
 }
 ADDS = {
     "default": set[str](),
+    "access": set[str](),
     "targets": set[str](),
     "external-redis": set[str](),
     "redis-url": set[str](),

@@ -88,7 +88,7 @@ def _helm_test(service: Contained, targets: str) -> subprocess.CompletedProcess[
     (container,) = one(rendered(), "Pod", "shadowdiff-test")["spec"]["containers"]
     numbers = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090}
     ports = {f"PORT_{number}": str(service.ports[name]) for name, number in numbers.items()}
-    env = {**os.environ, "HOST": "127.0.0.1", "TARGETS": targets, **ports}
+    env = {**os.environ, "HOST": "127.0.0.1", "TARGETS": targets, "WEB": "open", **ports}
     command = [sys.executable, *container["command"][1:]]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WITHIN_S, check=False)
 

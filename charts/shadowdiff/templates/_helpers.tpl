@@ -72,16 +72,47 @@ app.kubernetes.io/component: service
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where nothing says who may come in by the web port: it then binds to the pod's own loopback. */}}
+{{- define "shadowdiff.webClosed" -}}
+{{- $said := list .Values.access.tokens (dig "access" "proxy" dict .Values.config) (dig "tls" "web" "client_ca" "" .Values.config) -}}
+{{- $anonymous := dig "access" "anonymous" "none" .Values.config -}}
+{{- if not (or (index $said 0) (index $said 1) (index $said 2) (ne (toString $anonymous) "none")) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "shadowdiff.tokenVariable" -}}
+SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
+{{- end -}}
+
 {{/* The configuration file: `config`, `targets` without their `mesh`, and where the store is. */}}
 {{- define "shadowdiff.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $host := dig "listen" "host" "0.0.0.0" $config -}}
-{{- $_ := set $config "listen" (dict "host" $host "web_host" $host "mirror" 8080 "records" 8081 "web" 8082 "metrics" 9090) -}}
+{{- $_ := set $config "listen" (dict "host" $host "web_host" (ternary "127.0.0.1" $host (eq (include "shadowdiff.webClosed" .) "true")) "mirror" 8080 "records" 8081 "web" 8082 "metrics" 9090) -}}
+{{- $access := default dict $config.access -}}
+{{- $tokens := list -}}
+{{- range .Values.access.tokens -}}
+{{- $tokens = append $tokens (dict "name" .name "role" (default "read" .role) "secret" (include "shadowdiff.tokenVariable" .name)) -}}
+{{- end -}}
+{{- if $tokens -}}{{- $_ := set $access "tokens" $tokens -}}{{- end -}}
+{{- $records := list -}}
+{{- range $number, $_ := .Values.access.records -}}{{- $records = append $records (printf "SHADOWDIFF_RECORDS_TOKEN_%d" $number) -}}{{- end -}}
+{{- if $records -}}{{- $_ := set $access "records" $records -}}{{- end -}}
+{{- if $access -}}{{- $_ := set $config "access" $access -}}{{- end -}}
 {{- $store := default dict $config.store -}}
 {{- if include "shadowdiff.embedded" . -}}
 {{- $_ := set $store "data_dir" "/var/lib/shadowdiff" -}}
 {{- else if not .Values.store.existingSecret.name -}}
 {{- $_ := set $store "url" (include "shadowdiff.storeUrl" .) -}}
+{{- end -}}
+{{- if .Values.store.passwordSecret.name -}}
+{{- $_ := set $store "password" "SHADOWDIFF_STORE_PASSWORD" -}}
+{{- end -}}
+{{- if .Values.store.caSecret.name -}}
+{{- $_ := set $store "ca" "/etc/shadowdiff-store/ca.crt" -}}
+{{- end -}}
+{{- if .Values.store.certSecret.name -}}
+{{- $_ := set $store "cert" "/etc/shadowdiff-store-cert/tls.crt" -}}
+{{- $_ := set $store "cert_key" "/etc/shadowdiff-store-cert/tls.key" -}}
 {{- end -}}
 {{- if .Values.store.encryptionKeySecret.name -}}
 {{- $_ := set $store "key" "SHADOWDIFF_STORE_KEY" -}}
@@ -107,6 +138,9 @@ app.kubernetes.io/component: service
 {{- if or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
 {{- fail "several pods need one Redis: give its URL by store.existingSecret (or store.url), or set replicaCount=1 and autoscaling.enabled=false" -}}
 {{- end -}}
+{{- end -}}
+{{- if and (include "shadowdiff.webClosed" .) (or .Values.ingress.enabled .Values.httpRoute.enabled .Values.openshift.route.enabled) -}}
+{{- fail "the pages are opened to others, and nothing says who may come in: name access.tokens, config.access.proxy, or config.access.anonymous (read or write)" -}}
 {{- end -}}
 {{- range .Values.targets -}}
 {{- $mesh := default dict .mesh -}}
