@@ -51,7 +51,7 @@ from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import CountCaps, Epochs, TripleBounds, bucket_writes, count_writes
+from shadowdiff.verdict import CountCaps, Epochs, TripleBounds, Watched, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.access import Access
 from shadowdiff.web.audit import AuditLog
@@ -138,10 +138,10 @@ class Service:
         self._access = self._access_of(config)
         self._audit = AuditLog(self._store, now_ms)
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
+        self._caps = CountCaps(routes=config.limits.routes, paths=config.limits.paths)
         bounds = TripleBounds(config.limits.routes, config.limits.paths, config.limits.differences)
-        self._epochs = Epochs(self._store, lambda: watched(self._targets(), time.time()), self._ledger, bounds)
-        counting = (self._counts(), bucket_writes, self._epochs.writes)
-        stages = (*counting, self._report(redactor), self._doctor.notes.writes)
+        self._epochs = Epochs(self._store, self._watched, self._ledger, bounds, caps=self._caps)
+        stages = (*self._counts(), self._epochs.writes, self._report(redactor), self._doctor.notes.writes)
         self._judge = Judge(self._codec, self._limits, stages, (self._epochs.triple_writes,))
         self._judge.lenses = self._lenses()
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
@@ -158,13 +158,17 @@ class Service:
         guarded = config.web_tls is not None and config.web_tls.client_ca is not None
         return Access(config.access, is_loopback=self._ports.web.is_loopback, has_client_ca=guarded)
 
-    def _counts(self) -> Stage:
-        caps = CountCaps(routes=self.config.limits.routes, paths=self.config.limits.paths)
+    def _counts(self) -> tuple[Stage, Stage]:
+        """Return what counts a pair since the store began, and in its minute and hour."""
+        caps = self._caps
 
         def writes(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
             return count_writes(pair, comparison, caps)
 
-        return writes
+        def over_time(pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
+            return bucket_writes(pair, comparison, at_ms, caps)
+
+        return writes, over_time
 
     def _targets(self) -> list[TargetConfig]:
         """Return the targets with every rule that holds: the configuration's, and those that people made."""
@@ -172,6 +176,9 @@ class Service:
             TargetConfig(target=one.target, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
             for one in self.config.targets
         ]
+
+    def _watched(self) -> list[Watched]:
+        return watched(self._targets(), time.time())
 
     def _take_rules(self) -> None:
         """Judge by the rules as they are now."""

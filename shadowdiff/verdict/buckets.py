@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Comparison, Expire, Incr, Pair, Result, Write
-from shadowdiff.verdict.counts import OTHER, PathCount
+from shadowdiff.verdict.counts import OTHER, CountCaps, PathCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from shadowdiff.model.reader import StoreReader
 
-ROUTES: Final = 500
 PATHS: Final = 300
-"""Places kept apart per target and bucket."""
+"""Places kept apart per target and bucket at the most, whatever `limits.paths` says: a target has 1,200 buckets."""
 _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 _PATTERN_CHARS: Final = 300
@@ -79,27 +78,31 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteHistory, ...]
 
 
-_made: dict[tuple[str, ...], tuple[Write, ...]] = {}
+_made: dict[tuple[str | int, ...], tuple[Write, ...]] = {}
 _minute: list[int] = [0]
 
 
-def bucket_writes(pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
+_CAPS: Final = CountCaps()
+
+
+def bucket_writes(pair: Pair, comparison: Comparison, at_ms: int, caps: CountCaps = _CAPS) -> tuple[Write, ...]:
     """Return the writes that count one pair in the minute and the hour at `at_ms`."""
     minute = at_ms // _MINUTE_MS
     if minute != _minute[0]:
         _made.clear()
         _minute[0] = minute
-    writes = _counted(at_ms, ROUTES, pair.target, comparison.result, pair.route)
+    writes = _counted(at_ms, caps.names, pair.target, comparison.result, pair.route)
     if comparison.result is not Result.MISMATCH:
         return writes
+    paths = min(caps.paths, PATHS)
     for pattern, kind in {(d.pattern[:_PATTERN_CHARS], d.kind.value) for d in comparison.differences if d.rule is None}:
-        writes += _counted(at_ms, PATHS, pair.target, _PATHS_GROUP, pair.route, pattern, kind)
+        writes += _counted(at_ms, paths, pair.target, _PATHS_GROUP, pair.route, pattern, kind)
     return writes
 
 
 def _counted(at_ms: int, cap: int, target: str, group: str, *parts: str) -> tuple[Write, ...]:
     """Return the writes of one field in both buckets, made once a minute while there is room to keep them."""
-    name = (target, group, *parts)
+    name = (cap, target, group, *parts)
     known = _made.get(name)
     if known is not None:
         return known

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OTHER: Final = "_other"
 _ROOM: Final = 3
-"""Times the routes' bound that a hash takes: names that were given before a place turned to values stay in it."""
+"""Names that a hash takes, over those that stand apart: what was named before a place turned to values stays in it."""
 _BUCKETS: Final = 2 * 24
 """Buckets of one route's durations, of both sides."""
 _REASONS_CAP: Final = 200
@@ -40,6 +40,11 @@ class CountCaps(msgspec.Struct, frozen=True, kw_only=True):
 
     routes: int = 200
     paths: int = 1000
+
+    @property
+    def names(self) -> int:
+        """The names of routes that a hash takes."""
+        return self.routes * _ROOM
 
 
 class PathCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +112,7 @@ _CAPS: Final = CountCaps()
 
 def count_writes(pair: Pair, comparison: Comparison, caps: CountCaps = _CAPS) -> tuple[Write, ...]:
     """Return the increments of one pair."""
-    outcome = _outcome(pair, comparison.result, caps.routes * _ROOM)
+    outcome = _outcome(pair, comparison.result, caps.names)
     if comparison.result is Result.INCOMPARABLE:
         reason = comparison.reason[:_PATTERN_CHARS]
         return (*outcome, _keep("reasons", _REASONS_CAP, pair.target, pair.route, reason))

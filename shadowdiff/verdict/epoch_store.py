@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 LIFE_S: Final = 35 * 86_400
 """How long the counts of an epoch outlive its last pair."""
-ROUTES: Final = 500
 REMEMBERED: Final = 200
 """Revisions and sessions remembered per target, the newest."""
 
@@ -44,8 +43,9 @@ def _keys(target: str) -> tuple[str, str, str]:
 class EpochStore:
     """The epochs of all targets."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, most_routes: int) -> None:
         self._store = store
+        self._most_routes = most_routes
 
     async def look(
         self, target: str, epoch_id: int = 0, revisions: Sequence[str] = (), routes: Sequence[str] = ()
@@ -55,7 +55,7 @@ class EpochStore:
         Raises: redis.exceptions.RedisError.
         """
         keys = [*_keys(target), counts_key(target, epoch_id, "routes")]
-        args = [epoch_id, LIFE_S, ROUTES, len(revisions), *revisions, *routes]
+        args = [epoch_id, LIFE_S, self._most_routes, len(revisions), *revisions, *routes]
         answer: Any = await self._store.run(_LOOK, 0, keys, args)
         return Seen(
             now_ms=int(answer[0]), epoch=_epoch(answer[1]), revisions=_times(answer[2]), sessions=_times(answer[3])

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from shadowdiff.model import Comparison, Expire, Headers, Incr, Pair, Result, Write
 from shadowdiff.store import said
+from shadowdiff.verdict.counts import CountCaps
 from shadowdiff.verdict.epoch import (
     Epoch,
     OpenedBy,
@@ -30,7 +31,7 @@ from shadowdiff.verdict.epoch import (
     due_by_session,
     due_by_traffic,
 )
-from shadowdiff.verdict.epoch_store import LIFE_S, ROUTES, EpochStore, counts_key
+from shadowdiff.verdict.epoch_store import LIFE_S, EpochStore, counts_key
 from shadowdiff.verdict.histogram import BUCKETS, bucket_of
 from shadowdiff.verdict.noise import Place, Source
 from shadowdiff.verdict.noise_gate import Noise
@@ -45,9 +46,8 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
 _REVISIONS_A_LOOK: Final = 20
 _REVISION_CHARS: Final = 100
-_PATHS: Final = 2000
 _PATTERN_CHARS: Final = 300
-_CAPS: Final = {"paths": _PATHS, "latency": ROUTES * 2 * BUCKETS}
+_CAPS: Final = CountCaps()
 _KEPT: Final = 20_000
 _BOUNDS: Final = TripleBounds()
 
@@ -74,7 +74,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 class EpochView:
     """One target's epoch as this process knows it, and what was seen in it since the last look."""
 
-    def __init__(self, watched: Watched, wake: Callable[[], None], bounds: TripleBounds = _BOUNDS) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        wake: Callable[[], None],
+        bounds: TripleBounds = _BOUNDS,
+        caps: CountCaps = _CAPS,
+    ) -> None:
         self.watched = watched
         self.noise = NoiseState()
         self.learned = 0
@@ -82,6 +88,8 @@ class EpochView:
         self._calibrates = False
         self._bounds = bounds
         self._tally = Tally(bounds)
+        self._routes = caps.names
+        self._caps = {"paths": caps.paths, "latency": caps.names * 2 * BUCKETS}
         self.declared: str | None = None
         self.epoch: Epoch | None = None
         self.known: Mapping[str, int] = {}
@@ -131,7 +139,7 @@ class EpochView:
             return ()
         if aside := self._aside(epoch, pair):
             return self._counted(epoch, "aside", aside)
-        if pair.route not in self._seen_routes and len(self._seen_routes) < ROUTES:
+        if pair.route not in self._seen_routes and len(self._seen_routes) < self._routes:
             self._seen_routes.add(pair.route)
             self.routes[pair.route] = None
         counted = self._counted(epoch, comparison.result, pair.route)
@@ -221,7 +229,7 @@ class EpochView:
             return known
         key = counts_key(self.watched.target, epoch.id, group)
         field = parts[0] if len(parts) == 1 else msgspec.json.encode(parts).decode()
-        made = (Incr(key, field, 1, _CAPS.get(group, ROUTES)), Expire(key, LIFE_S))
+        made = (Incr(key, field, 1, self._caps.get(group, self._routes)), Expire(key, LIFE_S))
         if len(self._made) < _KEPT:
             self._made[name] = made
         return made
@@ -244,8 +252,11 @@ class Epochs:
         watched: Callable[[], Sequence[Watched]],
         ledger: ReadLedger,
         bounds: TripleBounds = _BOUNDS,
+        *,
+        caps: CountCaps = _CAPS,
     ) -> None:
-        self._store = EpochStore(store)
+        self._caps = caps
+        self._store = EpochStore(store, caps.names)
         self._noise = NoiseStore(store)
         self._bounds = bounds
         self._watched = watched
@@ -291,7 +302,7 @@ class Epochs:
         for gone in self._views.keys() - watched.keys():
             del self._views[gone]
         for name, one in watched.items():
-            view = self._views.setdefault(name, EpochView(one, self._woken.set, self._bounds))
+            view = self._views.setdefault(name, EpochView(one, self._woken.set, self._bounds, self._caps))
             view.watch(one)
             await self._look(view)
 

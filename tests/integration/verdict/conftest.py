@@ -112,10 +112,10 @@ class Process:
         return create_web(WebState(**(parts | changes)))
 
 
-async def post(app: Starlette, path: str, payload: Any) -> Answer:
+async def post(app: Starlette, path: str, payload: Any, **headers: str) -> Answer:
     """Return the answer to JSON that is posted."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return await get(app, f"/api/v1/{path}", "POST", body, "application/json", host="localhost")
+    return await get(app, f"/api/v1/{path}", "POST", body, "application/json", **({"host": "localhost"} | headers))
 
 
 @pytest.fixture

@@ -192,8 +192,17 @@ async def test_an_epoch_opened_by_hand_is_answered_and_shown(process: Process) -
     """And the verdict counts from there."""
     app = process.app()
     await process.judge(100, Result.MISMATCH)
-    opened = (await post(app, f"epochs?target={TARGET}", {"author": "ada", "reason": "new data"})).json["epoch"]
+    asked = {"author": "ada", "reason": "new data"}
+    opened = (await post(app, f"epochs?target={TARGET}", asked)).json["epoch"]
     assert (2, "hand") == (opened["id"], opened["by"])
     assert opened == (await get(app, f"/api/v1/epochs?target={TARGET}")).json["epoch"]
     verdict = (await get(app, f"/api/v1/verdict?target={TARGET}")).json
     assert (0, opened["started"]) == (verdict["pairs"]["compared"], verdict["window"]["start"])
+
+
+@pytest.mark.parametrize("headers", [{"host": "shadowdiff.example"}, {"origin": "http://elsewhere.example"}, {"sec_fetch_site": "cross-site"}])
+async def test_who_may_not_write_opens_no_epoch(process: Process, headers: dict[str, str]) -> None:
+    """The same check as for rules; the evidence stays as it was."""
+    refused = await post(process.app(), f"epochs?target={TARGET}", {"author": "eve"}, **headers)
+    epoch = await process.epochs.current(TARGET)
+    assert (403, 1) == (refused.status, epoch and epoch.id)

@@ -7,7 +7,7 @@ import pytest
 from shadowdiff.model import Comparison, Expire, Incr, Result
 from shadowdiff.verdict import buckets as module
 from shadowdiff.verdict.buckets import History, Unit, bucket_writes, read_history
-from shadowdiff.verdict.counts import OTHER
+from shadowdiff.verdict.counts import OTHER, CountCaps
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import MATCH, difference, mismatch, pair
 
@@ -111,3 +111,16 @@ def test_a_match_makes_its_writes_once_a_minute() -> None:
     first = bucket_writes(pair(number=1), MATCH, NOW_MS)
     assert first is bucket_writes(pair(number=2), MATCH, NOW_MS + 1)
     assert first is not bucket_writes(pair(number=3), MATCH, NOW_MS + MINUTE)
+
+
+async def test_the_configured_bounds_hold_in_each_bucket() -> None:
+    """`limits.routes`, with room for names that are folded later, and `limits.paths` where it is the smaller one."""
+    caps = CountCaps(routes=1, paths=2)
+    clocked = Clocked()
+    for number in range(5):
+        comparison = mismatch(difference(f"$['bound-{number}']"))
+        clocked.store.commit(bucket_writes(pair(route=f"GET /{number}"), comparison, NOW_MS, caps))
+    found = await clocked.read(MINUTE)
+    named = [route for route in found.routes if route.route != OTHER and sum(route.results.values())]
+    places = [path for route in found.routes for path in route.paths if path.path != OTHER]
+    assert (5, caps.names, 2) == (found.results["mismatch"], len(named), len(places))
