@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from shadowdiff.intake.losses import RouteLosses
 from shadowdiff.model import Side
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Books:
     mirrored: dict[str, MirrorRow] = field(default_factory=dict[str, MirrorRow])
     recorded: dict[tuple[str, Side], RecordRow] = field(default_factory=dict[tuple[str, Side], RecordRow])
     controls: dict[str, ControlRow] = field(default_factory=dict[str, ControlRow])
+    losses: RouteLosses = field(default_factory=RouteLosses)
     shed_reasons: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     unknown_mirrored: Examples = field(default_factory=Examples)
     unknown_recorded: Examples = field(default_factory=Examples)

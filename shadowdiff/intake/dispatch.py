@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from shadowdiff.intake.breaker import Admission, Breaker
 from shadowdiff.intake.upstream import Destination
-from shadowdiff.model import Failure, Observation
+from shadowdiff.model import Failure, Observation, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +139,7 @@ class Dispatcher:
         fits = self.has_room(len(request.body))
         if lane.active < candidate.concurrency:
             if not fits:
-                self._shed(lane, "memory")
+                self._shed(lane, request, "memory")
             elif admission := self._admit(lane):
                 self._hold(request)
                 lane.active += 1
@@ -208,7 +208,7 @@ class Dispatcher:
             self._offer(observation, lane.row.settled, control_wait_s)
         except Exception:  # the task's outer edge: one request must not end the service
             logger.exception("asking the candidate of %s failed on %s", lane.target.name, request.method)
-            self._shed(lane, "error")
+            self._shed(lane, request, "error")
         finally:
             self._release(request)
 
@@ -244,11 +244,15 @@ class Dispatcher:
     def _offer(self, observation: Observation, settled: Callable[[bool], None], control_wait_s: float) -> None:
         if not self._sink(observation, settled, control_wait_s):
             settled(_LOST)
+            if observation.side is Side.CANDIDATE:
+                losses = self._books.losses
+                losses.add(observation.target, "mirrored.store_lost", observation.method, observation.path)
 
     def _fail(self, lane: Lane, request: Mirrored, failure: Failure) -> None:
         self._offer(self._upstream.failed(lane.candidate, request, failure), lane.row.settled, 0.0)
 
-    def _shed(self, lane: Lane, reason: str) -> None:
+    def _shed(self, lane: Lane, request: Mirrored, reason: str) -> None:
         lane.row.in_flight -= 1
         lane.row.shed += 1
+        self._books.losses.add(lane.target.name, "mirrored.shed", request.method, request.path)
         self._books.shed(lane.target.name, reason)

@@ -181,6 +181,9 @@ class MirrorApp:
         """Enter the disposition of a request that goes no further."""
         row.in_flight -= 1
         setattr(row, disposition, getattr(row, disposition) + 1)
+        if lane is not None:
+            path: bytes = scope["raw_path"]
+            self._books.losses.add(lane.target.name, f"mirrored.{disposition}", scope["method"], path.decode("latin-1"))
         if disposition == "shed":
             self._books.shed(lane.target.name if lane else UNKNOWN_TARGET, "memory")
         elif disposition == "looped":

@@ -237,17 +237,25 @@ class RecordsApp:
         if observation.method not in place.methods:
             row.in_flight -= 1
             row.ineligible += 1
+            self._lost(place, "ineligible", observation)
             if place is self._unknown:
                 self._books.unknown_recorded.saw(observation.host, observation.path)
             return True
         if not place.keeps_all and not self._keeps(observation.id, place.sample):
             row.in_flight -= 1
             row.sampled_out += 1
+            self._lost(place, "sampled_out", observation)
             return True
         if self._sink(observation, row.settled, 0.0):
             return True
+        self._lost(place, "shed", observation)
         self._shed(place, row, "records_queue")
         return False
+
+    def _lost(self, place: _Place, disposition: str, observation: Observation) -> None:
+        """Count by its route what goes no further; a host that nobody configured has no routes."""
+        if place is not self._unknown:
+            self._books.losses.add(place.name, f"recorded.{disposition}", observation.method, observation.path)
 
     def _count_refused(self, line: bytes) -> None:
         place = self._hosts.find_text(host_of_line(line)).entry or self._unknown

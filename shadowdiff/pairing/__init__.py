@@ -10,6 +10,8 @@ from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.pairing.commit import Judged, commit, ledger_write
 from shadowdiff.pairing.key import identifier, key_of
 from shadowdiff.pairing.ledger import Ledger, read_ledger
+from shadowdiff.pairing.names import ledger as ledger_name
+from shadowdiff.pairing.names import routes as routes_name
 from shadowdiff.pairing.park import Parker, ParkSettings
 from shadowdiff.pairing.sample import keeps
 from shadowdiff.pairing.sweep import Orphan, Sweeper
@@ -30,6 +32,8 @@ __all__ = [
     "identifier",
     "keeps",
     "key_of",
+    "ledger_name",
     "ledger_write",
     "read_ledger",
+    "routes_name",
 ]

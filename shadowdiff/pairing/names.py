@@ -29,6 +29,11 @@ def ledger(target: str) -> str:
     return f"ledger:{target}"
 
 
+def routes(target: str) -> str:
+    """Return the name under which a target's losses by route stand in the books; no target can be called so."""
+    return f"routes:{target}"
+
+
 def ready(target: str) -> str:
     """Return the key of a target's stream of ready pairs."""
     return f"ready:{target}"

@@ -1,7 +1,7 @@
 """Settle what is due: pairs whose settling ended, and observations whose partner never came.
 
-Any number of services may sweep one store. Examples of orphans go to `on_orphans`, for `doctor`; how much lies
-in the store goes to `on_depth`, for the bound on it.
+Any number of services may sweep one store. Examples of orphans go to `on_orphans`, for `doctor`; as many as are read
+go to `on_read`, for the count of their route; how much lies in the store goes to `on_depth`, for the bound on it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ EVERY_S = 0.1
 MOST_DUE = 200
 EXAMPLES = 50
 """Of each target and stretch; many at once, so that both halves of a request are likely to be among them."""
+READ = 1000
+"""Orphans of each target and stretch that are read, so that they count for their route."""
 EXAMPLES_EVERY_S = 1.0
 EXAMPLE_BYTES = 65_536
 
@@ -41,6 +43,15 @@ class Orphan:
 
     key: bytes
     observation: Observation
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """How many orphans of a target are still read in this stretch, and how many of them go on as examples."""
+
+    since_s: float
+    read: int = READ
+    examples: int = EXAMPLES
 
 
 class Sweeper:
@@ -55,6 +66,7 @@ class Sweeper:
         targets: Callable[[], Sequence[str]],
         on_orphans: Callable[[Sequence[Orphan]], None],
         on_depth: Callable[[int], None],
+        on_read: Callable[[Observation], None] = lambda _orphan: None,
     ) -> None:
         self._store = store
         self._codec = codec
@@ -62,8 +74,9 @@ class Sweeper:
         self._targets = targets
         self._on_orphans = on_orphans
         self._on_depth = on_depth
+        self._on_read = on_read
         self._depths = [0] * store.shards
-        self._examples: dict[str, tuple[float, int]] = {}
+        self._wanted: dict[str, _Wanted] = {}
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -98,7 +111,7 @@ class Sweeper:
         return most
 
     async def _settle(self, shard: int, target: str, keys: Iterable[bytes]) -> None:
-        wanted = self._examples_wanted(target)
+        wanted = self._wanted_of(target)
         head = len(self._store.keys.name(shard, b""))
         answer: Any = await self._store.run(
             names.SWEEP,
@@ -106,7 +119,7 @@ class Sweeper:
             [*names.of_target(target), *(key[head:] for key in keys)],
             [
                 *self._settings.times_ms(),
-                wanted,
+                wanted.read,
                 EXAMPLE_BYTES,
             ],
         )
@@ -116,15 +129,18 @@ class Sweeper:
                 orphans.append(Orphan(key, self._codec.decode(key, payload)))
             except UndecodableError as error:
                 log.warning("an orphan cannot be read", extra={"target": target, "error": str(error)})
-        if orphans:
-            self._examples[target] = (self._examples[target][0], wanted - len(orphans))
-            self._on_orphans(orphans)
+        for orphan in orphans:
+            self._on_read(orphan.observation)
+        examples = orphans[: wanted.examples]
+        wanted.read -= len(answer)
+        wanted.examples -= len(examples)
+        if examples:
+            self._on_orphans(examples)
 
-    def _examples_wanted(self, target: str) -> int:
-        """Return how many examples a target may still give in this stretch of time."""
+    def _wanted_of(self, target: str) -> _Wanted:
+        """Return what a target may still give in this stretch of time."""
         now_s = asyncio.get_running_loop().time()
-        since_s, left = self._examples.get(target, (-EXAMPLES_EVERY_S, 0))
-        if now_s - since_s >= EXAMPLES_EVERY_S:
-            since_s, left = now_s, EXAMPLES
-        self._examples[target] = (since_s, left)
-        return left
+        wanted = self._wanted.get(target)
+        if wanted is None or now_s - wanted.since_s >= EXAMPLES_EVERY_S:
+            wanted = self._wanted[target] = _Wanted(now_s)
+        return wanted

@@ -49,6 +49,19 @@ class Router:
         known = self._remembered.get((method, path))
         return known if known is not None else self._learn(method, path)
 
+    def told(self, method: str, path: str) -> str:
+        """Return the name that a request would have, and give none: for what is counted and never compared."""
+        path = path.partition("?")[0]
+        known = self._remembered.get((method, path))
+        if known is not None:
+            return known
+        found = len(self._places.found)
+        name, _ = self._name(method, normal(path))
+        if len(self._places.found) != found:
+            self._forget_moved()
+        has_room = not self._most or len(self._given) < self._most
+        return name if name in self._given or has_room or self._is_spoken_of(name) else OTHER
+
     def take_found(self) -> list[Place]:
         """Return the places found to take values since the last call."""
         found, self._places.found = self._places.found, []

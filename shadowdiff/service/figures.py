@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shadowdiff.intake.books import MirrorRow
 from shadowdiff.model import Result, Side
+from shadowdiff.pairing import routes_name
 from shadowdiff.telemetry.metrics import LedgerFigures, ReloadState, Sources, StoreState
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def snapshot(books: Books) -> dict[str, dict[str, int]]:
 
     What was parked is booked where it is parked, and what is in flight is a level: neither is in `received` here.
     """
-    return {
+    rows = {
         target: _untold("mirrored", mirrored.counts(), mirrored.forwarded)
         | _untold("recorded", recorded.counts(), recorded.accepted)
         for target in books.targets()
         for mirrored, recorded in ((books.mirrored.get(target, MirrorRow()), books.records(target)),)
     }
+    return rows | {routes_name(target): counts for target, counts in books.losses.counts.items()}
 
 
 def _untold(row: str, counts: Mapping[str, int], parked: int) -> dict[str, int]:

@@ -25,10 +25,11 @@ from shadowdiff.config import TargetConfig
 from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
+from shadowdiff.intake.losses import RouteLosses
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.records import RecordsApp
 from shadowdiff.intake.upstream import Upstream
-from shadowdiff.model import UNKNOWN_TARGET
+from shadowdiff.model import UNKNOWN_TARGET, Side
 from shadowdiff.pairing import (
     BookKeeper,
     Claimer,
@@ -39,9 +40,12 @@ from shadowdiff.pairing import (
     Sweeper,
     identifier,
     keeps,
+    ledger_name,
     read_ledger,
+    routes_name,
 )
 from shadowdiff.report import FingerprintSettings, Redactor, Remarks, ReportStage, SampleSettings
+from shadowdiff.rules.routes import OTHER
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
@@ -51,7 +55,7 @@ from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import CountCaps, Epochs, TripleBounds, Watched, bucket_writes, count_writes
+from shadowdiff.verdict import CountCaps, Epochs, LedgerMarks, TripleBounds, Watched, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.access import Access
 from shadowdiff.web.audit import AuditLog
@@ -63,7 +67,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shadowdiff.config import Config
-    from shadowdiff.model import Comparison, Pair, Write
+    from shadowdiff.model import Comparison, Observation, Pair, Write
     from shadowdiff.rules import Router, Rule
     from shadowdiff.service.backing import Backing
     from shadowdiff.service.ports import Ports
@@ -107,9 +111,10 @@ class Service:
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
-        self._books = Books()
+        self._books = Books(losses=RouteLosses(self._route_told, config.limits.routes))
         self._tally = Tally(config.limits.routes)
         self._ledgers: dict[str, Ledger] = {}
+        self._marks = LedgerMarks(self._store)
         self._verdicts: dict[str, Verdict] = {}
         self._limits = Limits(
             decoded_bytes=config.limits.decoded_bytes,
@@ -176,6 +181,21 @@ class Service:
             TargetConfig(target=one.target, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
             for one in self.config.targets
         ]
+
+    def _route_told(self, target: str, method: str, path: str) -> str:
+        lens = self._judge.lenses.get(target)
+        return lens.router.told(method, path) if lens else OTHER
+
+    def _named_now(self, target: str, route: str) -> str:
+        lens = self._judge.lenses.get(target)
+        return lens.router.named_now(route) if lens else route
+
+    async def _lost(self, target: str) -> dict[str, int]:
+        return await self._store.counts(ledger_name(routes_name(target)))
+
+    def _count_orphan(self, orphan: Observation) -> None:
+        if orphan.side is not Side.CONTROL:
+            self._books.losses.add(orphan.target, f"{orphan.side}.orphaned", orphan.method, orphan.path)
 
     def _watched(self) -> list[Watched]:
         return watched(self._targets(), time.time())
@@ -335,6 +355,8 @@ class Service:
             rule_book=self._rule_book,
             remarks=self._remarks,
             diagnosis=self._doctor.diagnosis,
+            named_now=self._named_now,
+            lost=self._lost,
             now_ms=now_ms,
             closing=self._closing,
             trace_url=self.config.web.trace_url,
@@ -371,6 +393,7 @@ class Service:
             targets=self._target_names,
             on_orphans=self._doctor.keep,
             on_depth=self._note_depth,
+            on_read=self._count_orphan,
         )
         pushing = self._exporting.pushing(self._exposition.take)
         pushed = [] if pushing is None else [group.create_task(pushing, name="push-metrics")]
@@ -408,6 +431,7 @@ class Service:
             for target in [*self._target_names(), UNKNOWN_TARGET]:
                 try:
                     self._ledgers[target] = await read_ledger(self._store, target, prove=False)
+                    await self._marks.keep(target, self._ledgers[target], now_ms())
                 except (RedisError, OSError, TimeoutError) as error:
                     log.debug("the gauges wait for the store", extra={"error": said(error)})
                     break

@@ -180,10 +180,12 @@ class Store:
     async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
         """Return many hashes of counts, each summed over the shards, a few hundred of a shard in one call."""
         total: list[dict[str, int]] = [{} for _ in keys]
-        for shard in range(self.shards):
-            for first in range(0, len(keys), _HASHES_A_CALL):
-                found: list[list[bytes]] = await self.run(_HASHES, shard, keys[first : first + _HASHES_A_CALL], [])
-                for counts, flat in zip(total[first : first + _HASHES_A_CALL], found, strict=True):
+        for first in range(0, len(keys), _HASHES_A_CALL):
+            some = keys[first : first + _HASHES_A_CALL]
+            for found in await asyncio.gather(*(self.run(_HASHES, shard, some, []) for shard in range(self.shards))):
+                for counts, flat in zip(
+                    total[first : first + len(some)], cast("list[list[bytes]]", found), strict=True
+                ):
                     for field, count in zip(flat[::2], flat[1::2], strict=True):
                         name = field.decode()
                         counts[name] = counts.get(name, 0) + int(count)

@@ -20,10 +20,13 @@ from shadowdiff.verdict.counts import (
 from shadowdiff.verdict.coverage import Coverage, coverage_since
 from shadowdiff.verdict.decide import Decision, Lack, RouteFinding
 from shadowdiff.verdict.epoch import Epoch, OpenedBy
-from shadowdiff.verdict.epochs import Epochs, Watched
+from shadowdiff.verdict.epochs import Epochs, Watched, flat
 from shadowdiff.verdict.evidence import Evidence, read_evidence
-from shadowdiff.verdict.funnel import Funnel, funnel
+from shadowdiff.verdict.funnel import Funnel, FunnelWindow, funnel, grown_since
+from shadowdiff.verdict.funnel import Loss as FunnelLoss
+from shadowdiff.verdict.funnel import Routes as FunnelRoutes
 from shadowdiff.verdict.latency import MEASURED, LatencyComparison, compare_latency
+from shadowdiff.verdict.marks import LedgerMarks, mark_after, mark_before
 from shadowdiff.verdict.noise import Cells, NoiseSet, Source
 from shadowdiff.verdict.noise_gate import Noise, NoiseTold, PlaceFinding, judge_places
 from shadowdiff.verdict.noise_store import NoiseState
@@ -42,10 +45,14 @@ __all__ = [
     "Epochs",
     "Evidence",
     "Funnel",
+    "FunnelLoss",
+    "FunnelRoutes",
+    "FunnelWindow",
     "History",
     "Lack",
     "Latency",
     "LatencyComparison",
+    "LedgerMarks",
     "Noise",
     "NoiseSet",
     "NoiseState",
@@ -69,10 +76,14 @@ __all__ = [
     "compared_pairs",
     "count_writes",
     "coverage_since",
+    "flat",
     "funnel",
+    "grown_since",
     "judge",
     "judge_places",
     "known_routes",
+    "mark_after",
+    "mark_before",
     "of_rollout",
     "read_counts",
     "read_durations",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Comparison, Expire, Incr, Pair, Result, Write
-from shadowdiff.verdict.counts import OTHER, CountCaps, PathCount
+from shadowdiff.verdict.counts import OTHER, CountCaps, Fold, PathCount, as_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +29,9 @@ _HOUR_MS: Final = 3_600_000
 _PATTERN_CHARS: Final = 300
 _KEPT: Final = 5_000
 _PATHS_GROUP: Final = "paths"
+_REASONS_GROUP: Final = "reasons"
+_REASONS: Final = 200
+"""Routes with a reason why a pair could not be compared, kept apart per target and bucket."""
 
 
 class Unit(StrEnum):
@@ -57,6 +60,7 @@ class RouteHistory(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     results: dict[str, int]
     paths: tuple[PathCount, ...] = ()
+    reasons: dict[str, int] = {}
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +96,9 @@ def bucket_writes(pair: Pair, comparison: Comparison, at_ms: int, caps: CountCap
         _made.clear()
         _minute[0] = minute
     writes = _counted(at_ms, caps.names, pair.target, comparison.result, pair.route)
+    if comparison.result is Result.INCOMPARABLE:
+        reason = comparison.reason[:_PATTERN_CHARS]
+        return writes + _counted(at_ms, _REASONS, pair.target, _REASONS_GROUP, pair.route, reason)
     if comparison.result is not Result.MISMATCH:
         return writes
     paths = min(caps.paths, PATHS)
@@ -123,12 +130,14 @@ def unit_for(start_ms: int, now_ms: int) -> Unit:
     return Unit.MINUTE if now_ms - start_ms <= Unit.MINUTE.life_s * 1000 else Unit.HOUR
 
 
-async def read_history(reader: StoreReader, target: str, start_ms: int, end_ms: int, now_ms: int) -> History:
+async def read_history(
+    reader: StoreReader, target: str, start_ms: int, end_ms: int, now_ms: int, *, fold: Fold = as_named
+) -> History:
     """Return what was counted from `start_ms` to `end_ms`, rounded outward to whole buckets."""
     unit = unit_for(start_ms, now_ms)
     oldest = (now_ms - unit.life_s * 1000) // unit.ms
     numbers = range(max(start_ms // unit.ms, oldest), max(-(-end_ms // unit.ms), start_ms // unit.ms + 1))
-    groups = [*(result.value for result in Result), _PATHS_GROUP]
+    groups = [*(result.value for result in Result), _PATHS_GROUP, _REASONS_GROUP]
     keys = [_key(target, unit, number, group) for number in numbers for group in groups]
     counted = await reader.counts_of(keys)
     rows = [dict(zip(groups, counted[at : at + len(groups)], strict=True)) for at in range(0, len(keys), len(groups))]
@@ -139,7 +148,7 @@ async def read_history(reader: StoreReader, target: str, start_ms: int, end_ms: 
         end_ms=numbers.stop * unit.ms,
         results=_results(rows),
         points=tuple(Point(at_ms=n * unit.ms, results=_results([row])) for n, row in zip(numbers, rows, strict=True)),
-        routes=_routes(rows),
+        routes=_routes(rows, fold),
     )
 
 
@@ -161,26 +170,36 @@ def _results(rows: Iterable[_Row]) -> dict[str, int]:
     return {result.value: sum(sum(row[result].values()) for row in whole) for result in Result}
 
 
-def _routes(rows: Sequence[_Row]) -> tuple[RouteHistory, ...]:
-    by_result = {result.value: _sum(row[result] for row in rows) for result in Result}
+def _routes(rows: Sequence[_Row], fold: Fold) -> tuple[RouteHistory, ...]:
+    by_result = {result.value: _sum((row[result] for row in rows), fold) for result in Result}
+    counted: Counter[tuple[str, ...]] = Counter()
+    for field, count in _sum((row[_PATHS_GROUP] for row in rows), as_named).items():
+        route, *place = (OTHER,) * 3 if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
+        counted[fold(route), *place] += count
     places: dict[str, list[PathCount]] = {}
-    for field, count in _sum(row[_PATHS_GROUP] for row in rows).items():
-        parts = (OTHER,) * 3 if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
-        places.setdefault(parts[0], []).append(PathCount(path=parts[1], kind=parts[2], count=count))
+    for (route, path, kind), count in counted.items():
+        places.setdefault(route, []).append(PathCount(path=path, kind=kind, count=count))
+    reasons: dict[str, dict[str, int]] = {}
+    for field, count in _sum((row[_REASONS_GROUP] for row in rows), as_named).items():
+        route, reason = (OTHER, OTHER) if field == OTHER else msgspec.json.decode(field, type=tuple[str, str])
+        of_route = reasons.setdefault(fold(route), {})
+        of_route[reason] = of_route.get(reason, 0) + count
     names = {route for counted in by_result.values() for route in counted} | places.keys()
     routes = [
         RouteHistory(
             route=route,
             results={result: counted.get(route, 0) for result, counted in by_result.items()},
             paths=tuple(sorted(places.get(route, ()), key=lambda path: (-path.count, path.path, path.kind))),
+            reasons=reasons.get(route, {}),
         )
         for route in names
     ]
     return tuple(sorted(routes, key=lambda r: (-r.results[Result.MISMATCH], -sum(r.results.values()), r.route)))
 
 
-def _sum(counted: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _sum(counted: Iterable[Mapping[str, int]], fold: Fold) -> dict[str, int]:
     total: Counter[str] = Counter()
     for part in counted:
-        total.update(part)
+        for field, count in part.items():
+            total[fold(field)] += count
     return dict(total)

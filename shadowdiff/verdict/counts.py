@@ -9,6 +9,7 @@ A match costs two buckets and one look-up: its writes are made once and kept, in
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from shadowdiff.model import Comparison, Difference, Incr, Observation, Pair, Re
 from shadowdiff.verdict.histogram import bucket_of, quantile_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from shadowdiff.model.reader import StoreReader
 
@@ -171,21 +172,42 @@ def _key(group: str, target: str) -> str:
     return f"counts:{group}:{target}"
 
 
-async def read_counts(reader: StoreReader, target: str) -> TargetCounts:
-    """Return everything counted for one target."""
-    results = {result.value: await _read(reader, result, target, 1) for result in Result}
-    differences = await _read(reader, "differences", target, 3)
-    covered = await _read(reader, "covered", target, 4)
-    reasons = await _read(reader, "reasons", target, 2)
-    latency = _histograms(await _read(reader, "latency", target, 3))
+Fold = Callable[[str], str]
+"""What a route that was named earlier is called by now; counts under both names are one route's."""
+
+
+def as_named(route: str) -> str:
+    """Return the name as it was given: nothing is folded."""
+    return route
+
+
+_GROUPS: Final = {
+    **{result.value: 1 for result in Result}, "differences": 3, "covered": 4, "reasons": 2, "latency": 3
+}  # fmt: skip
+"""Every group of counts, and of how many parts its fields are."""
+
+
+async def read_counts(reader: StoreReader, target: str, fold: Fold = as_named) -> TargetCounts:
+    """Return everything counted for one target, in one call a shard."""
+    hashes = await reader.counts_of([_key(group, target) for group in _GROUPS])
+    read = {
+        group: _by_parts(counts, size, fold)
+        for (group, size), counts in zip(_GROUPS.items(), hashes, strict=True)
+    }  # fmt: skip
+    results = {result.value: read[result] for result in Result}
+    differences, covered = _paths(read["differences"]), _paths(read["covered"])
+    reasons: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (route, reason), count in read["reasons"].items():
+        reasons[route][reason] = count
+    latency = _histograms(read["latency"])
     routes = [
         RouteCounts(
             route=route,
             results={result: counted.get((route,), 0) for result, counted in results.items()},
-            paths=_paths(differences, route),
-            covered=_paths(covered, route),
-            reasons={parts[1]: count for parts, count in reasons.items() if parts[0] == route},
-            latency={side: spread for (of_route, side), spread in latency.items() if of_route == route},
+            paths=differences.get(route, ()),
+            covered=covered.get(route, ()),
+            reasons=reasons.get(route, {}),
+            latency=latency.get(route, {}),
         )
         for route in sorted({route for counted in results.values() for (route,) in counted})
     ]
@@ -201,49 +223,58 @@ async def compared_pairs(reader: StoreReader, target: str) -> int:
     return sum(sum(routes.values()) for routes in counted)
 
 
-async def read_durations(reader: StoreReader, target: str) -> dict[str, dict[str, dict[int, int]]]:
+async def read_durations(
+    reader: StoreReader, target: str, fold: Fold = as_named
+) -> dict[str, dict[str, dict[int, int]]]:
     """Return every route's durations, by side and bucket."""
     found: dict[str, dict[str, dict[int, int]]] = {}
-    for (route, side, bucket), count in (await _read(reader, "latency", target, 3)).items():
+    counts = await reader.counts(_key("latency", target))
+    for (route, side, bucket), count in _by_parts(counts, _GROUPS["latency"], fold).items():
         if side in _SIDES:
             found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
     return found
 
 
-async def known_routes(reader: StoreReader, target: str) -> set[str]:
+async def known_routes(reader: StoreReader, target: str, fold: Fold = as_named) -> set[str]:
     """Return every route of which something could be said at any time, but for the overflow."""
     compared = [result.value for result in Result if result is not Result.INCOMPARABLE]
-    found = {route for result in compared for (route,) in await _read(reader, result, target, 1)}
+    hashes = await reader.counts_of([_key(result, target) for result in compared])
+    found = {route for counts in hashes for (route,) in _by_parts(counts, 1, fold)}
     return found - {OTHER}
 
 
 _Fields = dict[tuple[str, ...], int]
 
 
-async def _read(reader: StoreReader, group: str, target: str, size: int) -> _Fields:
+def _by_parts(counts: Mapping[str, int], size: int, fold: Fold) -> _Fields:
     """Return a hash's counts by the parts of each field; what overflowed stands under `_other` in every part."""
     counted: Counter[tuple[str, ...]] = Counter()
-    for field, count in (await reader.counts(_key(group, target))).items():
-        parts = (OTHER,) * size if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
-        counted[parts] += count
+    for field, count in counts.items():
+        if field == OTHER:
+            counted[(OTHER,) * size] += count
+            continue
+        route, *rest = msgspec.json.decode(field, type=tuple[str, ...])
+        counted[fold(route), *rest] += count
     return dict(counted)
 
 
-def _paths(counted: _Fields, route: str) -> tuple[PathCount, ...]:
-    paths = [
-        PathCount(path=parts[1], kind=parts[2], count=count, rule=parts[3] if len(parts) > 3 else None)  # noqa: PLR2004
-        for parts, count in counted.items()
-        if parts[0] == route
-    ]
-    return tuple(sorted(paths, key=lambda p: (-p.count, p.path, p.kind)))
+def _paths(counted: _Fields) -> dict[str, tuple[PathCount, ...]]:
+    """Return each route's places, most first."""
+    found: defaultdict[str, list[PathCount]] = defaultdict(list)
+    for (route, path, kind, *rule), count in counted.items():
+        found[route].append(PathCount(path=path, kind=kind, count=count, rule=rule[0] if rule else None))
+    return {route: tuple(sorted(paths, key=lambda p: (-p.count, p.path, p.kind))) for route, paths in found.items()}
 
 
-def _histograms(counted: _Fields) -> dict[tuple[str, str], Latency]:
+def _histograms(counted: _Fields) -> dict[str, dict[str, Latency]]:
     spreads: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for (route, side, bucket), count in counted.items():
         if side in _SIDES:
             spreads[route, side][int(bucket)] = count
-    return {name: _latency_of(spread) for name, spread in spreads.items()}
+    found: defaultdict[str, dict[str, Latency]] = defaultdict(dict)
+    for (route, side), spread in spreads.items():
+        found[route][side] = _latency_of(spread)
+    return found
 
 
 def _latency_of(spread: dict[int, int]) -> Latency:

@@ -6,12 +6,13 @@ Holds: reading changes nothing; what overflowed stands under the route `_other` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shadowdiff.model import Result
-from shadowdiff.verdict.counts import OTHER, PathCount, TargetCounts
+from shadowdiff.verdict.counts import OTHER, Fold, PathCount, TargetCounts, as_named
 from shadowdiff.verdict.epoch_store import counts_key
 from shadowdiff.verdict.noise import Place
 from shadowdiff.verdict.triples import TripleCounts, read_cells, read_triples
@@ -96,22 +97,27 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return cls(target=counts.target, routes=tuple(routes))
 
 
-async def read_evidence(reader: StoreReader, target: str, epoch: Epoch) -> Evidence:
-    """Return what counts in an epoch."""
+_NOISE: Final = ("left_out", "distinct", "triples", "cells", "repeats")
+_GROUPS: Final = (*(result.value for result in Result), "paths", "routes", "aside", "latency", *_NOISE)
 
-    async def group(name: str) -> dict[str, int]:
-        return await reader.counts(counts_key(target, epoch.id, name))
 
-    async def of_noise(name: str) -> dict[str, int]:
-        return await group(name) if epoch.noise is not None else {}
+async def read_evidence(reader: StoreReader, target: str, epoch: Epoch, fold: Fold = as_named) -> Evidence:
+    """Return what counts in an epoch, in one call a shard.
 
-    results = {result.value: await group(result) for result in Result}
-    paths = _paths(await group("paths"))
-    places = await group("routes")
-    left_out, distinct = await of_noise("left_out"), await of_noise("distinct")
-    triples = read_triples(await of_noise("triples"))
-    cells, overflow = read_cells(await of_noise("cells"))
-    repeats, _ = read_cells(await of_noise("repeats"))
+    fold: what a route is called by now; a route's place is that of the first of its names.
+    """
+    hashes = await reader.counts_of([counts_key(target, epoch.id, name) for name in _GROUPS])
+    group = dict(zip(_GROUPS, hashes, strict=True))
+    of_noise = {name: group[name] if epoch.noise is not None else {} for name in _NOISE}
+    results = {result.value: _folded(group[result], fold) for result in Result}
+    paths = _paths(group["paths"], fold)
+    places: dict[str, int] = {}
+    for route, place in group["routes"].items():
+        places[fold(route)] = min(place, places.get(fold(route), place))
+    left_out, distinct = _folded(of_noise["left_out"], fold), _folded(of_noise["distinct"], fold)
+    triples = read_triples(_refielded(of_noise["triples"], fold))
+    cells, overflow = read_cells(_refielded(of_noise["cells"], fold))
+    repeats, _ = read_cells(_refielded(of_noise["repeats"], fold))
     names = {route for counted in results.values() for route in counted}
     routes = [
         RouteEvidence(
@@ -127,20 +133,41 @@ async def read_evidence(reader: StoreReader, target: str, epoch: Epoch) -> Evide
     return Evidence(
         target=target,
         routes=tuple(routes),
-        aside=await group("aside"),
-        durations=_durations(await group("latency")),
+        aside=group["aside"],
+        durations=_durations(group["latency"], fold),
         cells=cells,
         repeats=repeats,
         overflow=overflow,
     )
 
 
-def _durations(counted: Mapping[str, int]) -> dict[str, dict[str, dict[int, int]]]:
+def _folded(counts: Mapping[str, int], fold: Fold) -> dict[str, int]:
+    """Return counts by route, under what each is called by now."""
+    total: Counter[str] = Counter()
+    for route, count in counts.items():
+        total[fold(route)] += count
+    return dict(total)
+
+
+def _refielded(counts: Mapping[str, int], fold: Fold) -> dict[str, int]:
+    """Return counts whose fields begin with a route, under what each is called by now."""
+    total: Counter[str] = Counter()
+    for field, count in counts.items():
+        if field == OTHER:
+            total[field] += count
+            continue
+        route, *rest = msgspec.json.decode(field, type=list[str])
+        total[field if fold(route) == route else msgspec.json.encode([fold(route), *rest]).decode()] += count
+    return dict(total)
+
+
+def _durations(counted: Mapping[str, int], fold: Fold) -> dict[str, dict[str, dict[int, int]]]:
     found: dict[str, dict[str, dict[int, int]]] = {}
     for field, count in counted.items():
         if field != OTHER:
             route, side, bucket = msgspec.json.decode(field, type=tuple[str, str, str])
-            found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
+            spread = found.setdefault(fold(route), {}).setdefault(side, {})
+            spread[int(bucket)] = spread.get(int(bucket), 0) + count
     return found
 
 
@@ -149,9 +176,12 @@ def _in_order(names: set[str], places: Mapping[str, int]) -> list[str]:
     return sorted(names, key=lambda route: (places.get(route, len(places) + 1), route))
 
 
-def _paths(counted: Mapping[str, int]) -> dict[str, list[PathCount]]:
-    found: dict[str, list[PathCount]] = {}
+def _paths(counted: Mapping[str, int], fold: Fold) -> dict[str, list[PathCount]]:
+    total: Counter[tuple[str, ...]] = Counter()
     for field, count in counted.items():
-        parts = (OTHER,) * 3 if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
-        found.setdefault(parts[0], []).append(PathCount(path=parts[1], kind=parts[2], count=count))
+        route, *place = (OTHER,) * 3 if field == OTHER else msgspec.json.decode(field, type=tuple[str, ...])
+        total[fold(route), *place] += count
+    found: dict[str, list[PathCount]] = {}
+    for (route, path, kind), count in total.items():
+        found.setdefault(route, []).append(PathCount(path=path, kind=kind, count=count))
     return found

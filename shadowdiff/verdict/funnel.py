@@ -1,26 +1,50 @@
 """From v1's answers to compared pairs: what was lost at which step, and why.
 
-In: a ledger, and the routes with the reasons why pairs could not be compared.  Out: `Funnel`.
+In: a ledger (at either end of a window), the routes with the reasons why pairs could not be compared, and what each
+route lost before that.  Out: `Funnel`.
 Holds: pure; each step's count is the one before it less its losses, exactly, as long as the ledger balances; where it
 does not, the difference stands as `unaccounted`. What has no end yet (in flight, waiting, pending) is a loss of its
-step for now. Before a pair is judged its route is not known, so that routes begin with what was judged.
+step for now; in a window what was under way at its start comes out of it as a negative one. A route's losses add up to
+what was seen of it by their nature; what no route is known of stands in the target's steps alone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from shadowdiff.model import Result
-from shadowdiff.verdict.epochs import flat
+from shadowdiff.verdict.counts import Fold, as_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
 
-    from shadowdiff.verdict.counts import RouteCounts
 
+class Judged(Protocol):
+    """A route's pairs by result, and why those that could not be compared could not: counts, or those of a window."""
+
+    @property
+    def route(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def results(self) -> dict[str, int]:
+        """Pairs by result."""
+        ...
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Pairs that could not be compared, by reason."""
+        ...
+
+
+_JUDGED: Final = 6
+"""Steps before pairs are judged: from there on every loss has its route."""
+_UNDER_WAY: Final = frozenset({"in_flight", "waiting", "pending", "other_side", "duplicate", "replaced", "unaccounted"})
+"""What is lost to no route: it is on its way, or is no request of its own."""
 COMPARED: Final = (Result.MATCH, Result.IGNORED, Result.MISMATCH)
 UNACCOUNTED: Final = "unaccounted"
 
@@ -69,40 +93,104 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteFunnel(msgspec.Struct, frozen=True, kw_only=True):
-    """One route, from its judged pairs to those that were compared."""
+    """One route, from what was seen of it to what was compared: `seen` less its losses.
+
+    judged: pairs of it that came to a result.  mirrored: its mirrored copies that went no further, by what became of
+    them; v1's answers to them are among the losses.
+    """
 
     route: str
+    seen: int
     judged: int
     losses: tuple[Loss, ...]
     compared: int
+    mirrored: dict[str, int] = {}
+
+
+class FunnelWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """The stretch of time that the numbers cover, Unix ms."""
+
+    start_ms: int
+    end_ms: int
 
 
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):
-    """From v1's answers to compared pairs; `exact` says that every step's sum holds."""
+    """From v1's answers to compared pairs; `exact` says that every step's sum holds.
+
+    window: None since the store began; in a window routes are known from their judged pairs on.
+    unrouted: losses before judging of which no route is known: what could not be read, died with its process, or came
+        faster than orphans are read.
+    """
 
     target: str
     exact: bool
     steps: tuple[Step, ...]
     routes: tuple[RouteFunnel, ...] = ()
+    unrouted: tuple[Loss, ...] = ()
+    window: FunnelWindow | None = None
+
+
+class Routes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known route by route: pairs by result, why pairs could not be compared, and what was lost before.
+
+    lost: by route, and there by `row.disposition` (`mirrored.shed`, `recorded.ineligible`, `primary.orphaned`, …).
+    """
+
+    results: dict[str, dict[str, int]] = {}
+    reasons: dict[str, dict[str, int]] = {}
+    lost: dict[str, dict[str, int]] = {}
+
+    @classmethod
+    def of(cls, routes: Iterable[Judged], lost: Mapping[str, int] | None = None, fold: Fold = as_named) -> Routes:
+        """Return what counts say; `lost` is by `route row.disposition`, as the books keep it."""
+        listed = list(routes)
+        found: dict[str, dict[str, int]] = {}
+        for field, count in (lost or {}).items():
+            route, _, what = field.rpartition(" ")
+            of_route = found.setdefault(fold(route), {})
+            of_route[what] = of_route.get(what, 0) + count
+        return cls(
+            results={one.route: one.results for one in listed},
+            reasons={one.route: one.reasons for one in listed},
+            lost=found,
+        )
 
 
 _MIRROR_LOSSES: Final = ("shed", "aborted", "too_large", "unidentified", "looped", "store_lost", "crashed")
 Named = list[tuple[str, int]]
 
 
-def funnel(ledger: Mapping[str, Any], routes: Sequence[RouteCounts]) -> Funnel:
-    """Return the funnel since the store began."""
-    counts = flat(ledger)
-    steps = _steps(counts, _incomparable(_reasons(routes), counts.get("pairs.incomparable", 0)))
+def funnel(target: str, counts: Mapping[str, int], routes: Routes, window: FunnelWindow | None = None) -> Funnel:
+    """Return the funnel of a flat ledger: since the store began, or of what grew in a window."""
+    orphans = {route: _orphans(lost, lost.get("primary.orphaned", 0)) for route, lost in routes.lost.items()}
+    steps = _steps(counts, _incomparable(_reasons(routes), counts.get("pairs.incomparable", 0)), orphans)
+    names = routes.results.keys() | routes.lost.keys()
+    made = [_route(name, routes, orphans.get(name, [])) for name in names]
+    of_routes = Counter({loss.reason: 0 for step in steps[:_JUDGED] for loss in step.losses})
+    for route in made:
+        of_routes.update({loss.reason: loss.count for loss in route.losses})
+    unrouted = [
+        (loss.reason, loss.count - of_routes[loss.reason])
+        for step in steps[:_JUDGED]
+        for loss in step.losses
+        if loss.reason not in _UNDER_WAY
+    ]
     return Funnel(
-        target=str(ledger["target"]),
+        target=target,
         exact=not any(loss.reason == UNACCOUNTED for step in steps for loss in step.losses),
         steps=steps,
-        routes=tuple(_route(route) for route in routes),
+        routes=tuple(sorted(made, key=lambda route: (-route.seen, route.route))),
+        unrouted=_losses(unrouted),
+        window=window,
     )
 
 
-def _steps(counts: Mapping[str, int], incomparable: Named) -> tuple[Step, ...]:
+def grown_since(now: Mapping[str, int], then: Mapping[str, int]) -> dict[str, int]:
+    """Return what grew between two flat ledgers; what is under way may have become less."""
+    return {name: now.get(name, 0) - then.get(name, 0) for name in now.keys() | then.keys()}
+
+
+def _steps(counts: Mapping[str, int], incomparable: Named, by_route: Mapping[str, Named]) -> tuple[Step, ...]:
     def grown(name: str) -> int:
         return counts.get(name, 0)
 
@@ -111,7 +199,7 @@ def _steps(counts: Mapping[str, int], incomparable: Named) -> tuple[Step, ...]:
     primary: Named = [(name, grown(f"observations.primary.{name}")) for name in ("duplicate", "replaced", "waiting")]
     lost: Named = [(name, grown(f"observations.primary.{name}")) for name in ("ambiguous", "late")]
     taken.append(("other_side", max(0, grown("observations.candidate.parked") - grown("mirrored.forwarded"))))
-    orphans = _orphans(counts)
+    orphans = _all_orphans(counts, by_route)
     unrecorded = grown("observations.candidate.orphaned")
     received, parked = grown("recorded.received"), grown("observations.primary.parked")
     decided = sum(grown(f"observations.primary.{name}") for name in ("paired", "orphaned", "ambiguous", "late"))
@@ -131,9 +219,23 @@ def _steps(counts: Mapping[str, int], incomparable: Named) -> tuple[Step, ...]:
     )
 
 
-def _orphans(counts: Mapping[str, int]) -> Named:
-    """Return why answers of v1 met no partner: what the mirror's side lost, as far as it goes, and the rest."""
-    left = counts.get("observations.primary.orphaned", 0)
+def _all_orphans(counts: Mapping[str, int], by_route: Mapping[str, Named]) -> Named:
+    """Return why answers of v1 met no partner: as the routes say, and for those of no known route as the rows do."""
+    known: dict[str, int] = {}
+    for named in by_route.values():
+        for reason, count in named:
+            known[reason] = known.get(reason, 0) + count
+    orphaned = counts.get("observations.primary.orphaned", 0)
+    if sum(known.values()) > orphaned:  # the routes were read a moment later than the ledger
+        return _orphans(counts, orphaned)
+    left = {f"mirrored.{name}": counts.get(f"mirrored.{name}", 0) - known.get(f"mirror_{name}", 0)
+            for name in _MIRROR_LOSSES}  # fmt: skip
+    rest = dict(_orphans(left, orphaned - sum(known.values())))
+    return [(reason, known.get(reason, 0) + count) for reason, count in rest.items()]
+
+
+def _orphans(counts: Mapping[str, int], left: int) -> Named:
+    """Return why so many answers met no partner: what the mirror's side lost, as far as it goes, and the rest."""
     named: Named = []
     for name in _MIRROR_LOSSES:
         count = max(0, min(left, counts.get(f"mirrored.{name}", 0)))
@@ -155,15 +257,18 @@ def _closed(steps: Sequence[tuple[str, int, Named]]) -> tuple[Step, ...]:
 
 
 def _losses(named: Iterable[tuple[str, int]]) -> tuple[Loss, ...]:
-    return tuple(
-        Loss(reason=reason, count=count, why=WHY.get(reason, "could not be compared")) for reason, count in named
-    )
+    return tuple(Loss(reason=reason, count=count, why=_why(reason, count)) for reason, count in named if count)
 
 
-def _reasons(routes: Sequence[RouteCounts]) -> dict[str, int]:
+def _why(reason: str, count: int) -> str:
+    why = WHY.get(reason, "could not be compared")
+    return why if count > 0 or reason == UNACCOUNTED else f"from before the window, and done with in it: {why}"
+
+
+def _reasons(routes: Routes) -> dict[str, int]:
     total: dict[str, int] = {}
-    for route in routes:
-        for reason, count in route.reasons.items():
+    for reasons in routes.reasons.values():
+        for reason, count in reasons.items():
             total[reason] = total.get(reason, 0) + count
     return total
 
@@ -175,11 +280,26 @@ def _incomparable(reasons: Mapping[str, int], known: int) -> Named:
     return [*listed, ("incomparable", left)] if left else listed
 
 
-def _route(route: RouteCounts) -> RouteFunnel:
-    judged = sum(route.results.values())
+_RECORDED: Final = ("ineligible", "sampled_out", "shed")
+
+
+def _route(name: str, routes: Routes, orphans: Named) -> RouteFunnel:
+    """Return one route's way, added up from its end."""
+    results, lost = routes.results.get(name, {}), routes.lost.get(name, {})
+    judged = sum(results.values())
+    compared = judged - results.get(Result.INCOMPARABLE, 0)
+    before: Named = [
+        ("unrecorded", lost.get("candidate.orphaned", 0)),
+        *((what, lost.get(f"recorded.{what}", 0)) for what in _RECORDED),
+        *orphans,
+    ]
+    losses = [*before, *_incomparable(routes.reasons.get(name, {}), judged - compared)]
+    copies = {what.removeprefix("mirrored."): n for what, n in lost.items() if what.startswith("mirrored.") and n}
     return RouteFunnel(
-        route=route.route,
+        route=name,
+        seen=judged + sum(count for _, count in before),
         judged=judged,
-        losses=_losses(_incomparable(route.reasons, route.results[Result.INCOMPARABLE])),
-        compared=judged - route.results[Result.INCOMPARABLE],
+        losses=_losses(losses),
+        compared=compared,
+        mirrored=copies,
     )

@@ -108,7 +108,7 @@ async def get_samples(state: WebState, arguments: Arguments, _request: Request) 
     )
     if found or not (route or path):
         return Samples(found)
-    counts = await read_counts(state.reader, name)
+    counts = await read_counts(state.reader, name, state.fold(name))
     return Samples(found, nothing_found(route, path, counts.routes))
 
 

@@ -34,7 +34,7 @@ async def get_latency(state: WebState, arguments: Arguments, _request: Request) 
     name = arguments["target"]
     if state.target(name) is None:
         raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
-    durations = await read_durations(state.reader, name)
+    durations = await read_durations(state.reader, name, state.fold(name))
     whole: dict[str, Counter[int]] = {side: Counter() for side in Side}
     for sides in durations.values():
         for side, counts in sides.items():

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from shadowdiff.web import visit, words
+from shadowdiff.web.funnel import bars
 from shadowdiff.web.sample_view import answered
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _environment() -> Environment:
         "plain": words.plain,
         "reason": words.reason,
         "answered": answered,
+        "funnel_bars": bars,
         "count": "{:,}".format,
     }
     cast("dict[str, Any]", environment.filters).update(filters)

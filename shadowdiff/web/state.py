@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,8 @@ class WebState:
     sample_ttl_s: older samples are not shown.
     public_url: where browsers find these pages, for links in verdicts; else the address that was asked.
     trace_url: where traces are shown, with `{trace_id}` in the place of the id; None where nothing was said.
+    named_now: what a route of a target, as it was named earlier, is called by now.
+    lost: what a target lost before its pairs were judged, by `route row.disposition`; None where nobody counts it.
     gate_token: what a rollout's hook must bring, where one is configured.
     hosts: names that a request may ask for, () for any; a port bound to loopback is asked under loopback's names
         alone, so that no web page elsewhere can read it by pointing its own name here.
@@ -77,6 +80,8 @@ class WebState:
     sample_ttl_s: int = 24 * 3600
     public_url: str | None = None
     trace_url: str | None = None
+    named_now: Callable[[str, str], str] = lambda _target, route: route
+    lost: Callable[[str], Awaitable[dict[str, int]]] | None = None
     gate_token: str | None = None
     hosts: tuple[str, ...] = ()
     access: Callable[[], Access] = lambda: LOCAL
@@ -94,6 +99,10 @@ class WebState:
     def target(self, name: str) -> TargetView | None:
         """Return a target by name."""
         return next((view for view in self.targets() if view.target.name == name), None)
+
+    def fold(self, target: str) -> Callable[[str], str]:
+        """Return what tells the present names of a target's routes, for one reading of its counts."""
+        return functools.cache(functools.partial(self.named_now, target))
 
     @property
     def names(self) -> list[str]:

@@ -96,7 +96,7 @@ async def get_suggestions(state: WebState, arguments: Arguments, _request: Reque
     name = view.target.name
     lines = await newest_samples(state.reader, name, LOOKED_AT, since_ms=state.since_ms)
     samples = [one for line in lines if (one := await sample(state.reader, line.id, since_ms=state.since_ms))]
-    counts = await read_counts(state.reader, name)
+    counts = await read_counts(state.reader, name, state.fold(name))
     pairs = {(r.route, path.path, path.kind): path.count for r in counts.routes for path in r.paths}
     async with state.previews:
         found = await asyncio.to_thread(_suggested, state, view, samples, pairs)

@@ -17,6 +17,7 @@ from shadowdiff.model import Kind, Result, Severity
 from shadowdiff.report import Order, State, newest_samples
 from shadowdiff.web.advice import advice
 from shadowdiff.web.fingerprints import FINGERPRINTS, page_of, wanted_of
+from shadowdiff.web.funnel import whole_funnel
 from shadowdiff.web.layout import every_s
 from shadowdiff.web.operation import ApiError
 from shadowdiff.web.sample_filter import sample_filter
@@ -58,12 +59,13 @@ class TargetPage:
         result = Result.INCOMPARABLE if asked.get("result") == Result.INCOMPARABLE else Result.MISMATCH
         window = await window_of(state, name, asked.get("window"))
         arguments = self._arguments(request, window.name)
-        known, ledger, line, page, samples = await asyncio.gather(
+        known, ledger, line, page, samples, lost = await asyncio.gather(
             report(state, found, str(request.base_url)),
             state.ledger(name),
             course(state, found, window),
             page_of(state, name, wanted_of(state, arguments)),
             self._samples(name, asked, result),
+            whole_funnel(state, name),
         )
         return await self._layout.html(
             "target.html",
@@ -74,6 +76,7 @@ class TargetPage:
             windows=WINDOWS,
             page=page,
             samples=samples,
+            lost=lost,
             asked={key: asked.get(key, "") for key in (*_CHOOSING, "sort", "window")} | {"sort": arguments["sort"]},
             offset=arguments["offset"],
             limit=_PAGE,

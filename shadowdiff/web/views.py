@@ -66,7 +66,7 @@ async def summary(state: WebState, view: TargetView, base_url: str) -> TargetSum
 
 async def report(state: WebState, view: TargetView, base_url: str) -> TargetReport:
     """Return a target's report."""
-    counts = await read_counts(state.reader, view.target.name)
+    counts = await read_counts(state.reader, view.target.name, state.fold(view.target.name))
     verdict = await verdict_of(state, view, base_url, counts=counts)
     return TargetReport(name=view.target.name, configured=_configured(view), verdict=verdict, routes=counts.routes)
 
@@ -86,12 +86,13 @@ async def verdict_of(
     asked: the rollout or revision that asks; its first question opens its epoch.
     """
     name, epochs = view.target.name, state.epochs
+    fold = state.fold(name)
     epoch = None if epochs is None else await (epochs.ask(name, asked) if asked else epochs.current(name))
     if epochs is None:
-        known = await read_counts(state.reader, name) if counts is None else counts
+        known = await read_counts(state.reader, name, fold) if counts is None else counts
         evidence = Evidence.of_all(known)
     else:
-        evidence = await read_evidence(state.reader, name, epoch) if epoch else Evidence(target=name)
+        evidence = await read_evidence(state.reader, name, epoch, fold) if epoch else Evidence(target=name)
     noise = await epochs.noise(name) if epochs else None
     verdict = judge(
         evidence,
@@ -99,7 +100,7 @@ async def verdict_of(
         Thresholds.of(view.target.gate, max_mismatch_ratio=max_mismatch_ratio, min_coverage=min_coverage),
         epoch=epoch,
         now_ms=state.now_ms(),
-        known_routes=_with_declared(await known_routes(state.reader, name), view.target.routes),
+        known_routes=_with_declared(await known_routes(state.reader, name, fold), view.target.routes),
         noise=noise,
         report_url=f"{(state.public_url or base_url).rstrip('/')}/targets/{name}",
     )
