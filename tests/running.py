@@ -19,6 +19,7 @@ import aiohttp
 import yaml
 
 from tests.conftest import free_port_number
+from tests.funnels import check_funnels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -69,19 +70,34 @@ class Service:
         self.process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop the process and return its exit code."""
+        """Stop the process and return its exit code; of one that ends in peace the funnels are held to the books."""
         assert self.process is not None
+        unlike: AssertionError | None = None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
+            if number == signal.SIGTERM:
+                unlike = self._unlike_funnels()
             self.process.send_signal(number)
         try:
-            return self.process.wait(timeout=WITHIN_S)
+            code = self.process.wait(timeout=WITHIN_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
         finally:
             self.process = None
+        if unlike is not None:
+            raise unlike
+        return code
+
+    def _unlike_funnels(self) -> AssertionError | None:
+        """Return what is wrong with a funnel; None where nothing is, or where the store is away."""
+        try:
+            with contextlib.suppress(URLError, OSError):  # an answer of 503 is an HTTPError, which is a URLError
+                check_funnels(lambda path: self.get(path, within_s=5))
+        except AssertionError as error:
+            return error
+        return None
 
     def url(self, port: str, path: str) -> str:
         """Return the URL of a path on one of the ports."""
@@ -93,9 +109,9 @@ class Service:
             return answer.status == 200
         return False
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, within_s: float = 10) -> Any:
         """Return the JSON of a path of the API."""
-        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=10) as answer:
+        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=within_s) as answer:
             return json.load(answer)
 
     def ledger(self, target: str = TARGET) -> Any:

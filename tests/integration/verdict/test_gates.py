@@ -200,7 +200,10 @@ async def test_an_epoch_opened_by_hand_is_answered_and_shown(process: Process) -
     assert (0, opened["started"]) == (verdict["pairs"]["compared"], verdict["window"]["start"])
 
 
-@pytest.mark.parametrize("headers", [{"host": "shadowdiff.example"}, {"origin": "http://elsewhere.example"}, {"sec_fetch_site": "cross-site"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{"host": "shadowdiff.example"}, {"origin": "http://elsewhere.example"}, {"sec_fetch_site": "cross-site"}],
+)
 async def test_who_may_not_write_opens_no_epoch(process: Process, headers: dict[str, str]) -> None:
     """The same check as for rules; the evidence stays as it was."""
     refused = await post(process.app(), f"epochs?target={TARGET}", {"author": "eve"}, **headers)
