@@ -2,6 +2,8 @@
 
 Run: scripts/bench compare [--json] [--quick].  `vs_parse` is the time from decoded bytes to full difference objects
 over one orjson parse of both bodies, measured in turns, the least of many rounds; `us` is that time itself.
+`vs_deepdiff` is the same for what gives as exact an answer with DeepDiff, from the same bytes: numbers read as
+Decimal, and both values of each difference.  Long arrays are measured as the processes for large pairs run.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import json
 import random
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from deepdiff import DeepDiff
@@ -21,11 +25,15 @@ from deepdiff import DeepDiff
 from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.bodies import compare_json
 from shadowdiff.compare.finding import Findings
+from shadowdiff.compare.nearest import by_likeness
 from shadowdiff.model import Observation, Pair, Side
 from shadowdiff.rules import CompiledRules, compile_rules, parse_rules
+from shadowdiff.worker.pool import collect_seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from shadowdiff.compare.sequence import Match
 
 BODIES = Path(__file__).parent / "bodies"
 SIZES = ("1.4kB", "10kB", "100kB", "1MB")
@@ -77,6 +85,7 @@ def cases(rounds: int) -> Iterator[dict[str, Any]]:
         if len(body) <= 12_000:
             yield against_deepdiff(size, body, compact(changed), rounds)
     yield many_rules(rounds)
+    yield from leftovers(max(3, rounds // 3))
     yield from long_arrays(rounds)
 
 
@@ -104,12 +113,14 @@ def against_parse(name: str, size: str, one: bytes, other: bytes, rounds: int) -
 
 
 def against_deepdiff(size: str, one: bytes, other: bytes, rounds: int) -> dict[str, Any]:
-    """Measure a comparison of decoded bodies in turns with DeepDiff of the parsed values."""
+    """Measure a comparison of decoded bodies in turns with DeepDiff, which reads them as exactly."""
     rules = compile_rules((), NOW).for_route("GET /x", "GET")
-    left, right = orjson.loads(one), orjson.loads(other)
-    us, deep_us = fastest(
-        [lambda: compare_json(one, other, rules, Findings(LIMITS)), lambda: DeepDiff(left, right)], rounds, 3
-    )
+
+    def deep() -> None:
+        DeepDiff(json.loads(one, parse_float=Decimal), json.loads(other, parse_float=Decimal), verbose_level=2)
+
+    us = fastest([lambda: compare_json(one, other, rules, Findings(LIMITS))], rounds, 100)[0]
+    deep_us = fastest([deep], rounds, 3)[0]
     return line(f"deepdiff-{size}", one, us, vs_deepdiff=deep_us / us)
 
 
@@ -129,8 +140,60 @@ def many_rules(rounds: int) -> dict[str, Any]:
     return line("rules-200-over-10", body, many_us, ratio=many_us / few_us)
 
 
+def leftovers(rounds: int) -> Iterator[dict[str, Any]]:
+    """Measure how leftovers of unordered arrays are paired, by likeness and by DeepDiff's distance.
+
+    right: the share of objects that meet the one they were made from, of which `changed` members of nine are new.
+    """
+    items = json.loads(gzip.decompress((BODIES / "10kB.json.gz").read_bytes()))["items"]
+    for changed in (3, 7):
+        drawn = random.Random(changed)
+        sets = [shuffled_copies(items, changed, drawn) for _ in range(rounds)]
+        found = [
+            fastest([partial(by_likeness, one, other), partial(by_distance, one, other)], 1, 1)
+            for one, other, _ in sets
+        ]
+        right, deep_right = (
+            sum(len(both[2] & set(pairing(*both[:2]))) for both in sets) / (8 * len(sets))
+            for pairing in (by_likeness, by_distance)
+        )
+        us, deep_us = (sum(times) / len(sets) for times in zip(*found, strict=True))
+        more = {"vs_deepdiff": deep_us / us, "right": right, "deepdiff_right": deep_right}
+        yield line(f"leftovers-8-changed-{changed}", compact(sets[0][0]), us, **more)
+
+
+def shuffled_copies(items: list[Any], changed: int, drawn: random.Random) -> tuple[list[Any], list[Any], set[Match]]:
+    """Return eight objects, copies of them with new members in another order, and which belongs to which."""
+    chosen = drawn.sample(items, 8)
+    copies = [
+        item | {name: f"new {drawn.random()}" if name in {"id", "sku"} else drawn.choice(items)[name] for name in names}
+        for item in chosen
+        for names in [drawn.sample(sorted(item), changed)]
+    ]
+    order = drawn.sample(range(8), 8)
+    return chosen, [copies[index] for index in order], {(index, place) for place, index in enumerate(order)}
+
+
+def by_distance(one: list[Any], other: list[Any]) -> list[Match]:
+    """Pair the nearest by DeepDiff's distance."""
+    scored: list[tuple[float, int, int]] = sorted(
+        (cast("Any", DeepDiff(value, against, get_deep_distance=True)).get("deep_distance", 0), index, place)
+        for index, value in enumerate(one)
+        for place, against in enumerate(other)
+    )
+    left, right = set(range(len(one))), set(range(len(other)))
+    pairs: list[Match] = []
+    for _, index, place in scored:
+        if index in left and place in right:
+            left.remove(index)
+            right.remove(place)
+            pairs.append((index, place))
+    return pairs
+
+
 def long_arrays(rounds: int) -> Iterator[dict[str, Any]]:
-    """Measure alignments of 20,000 elements."""
+    """Measure alignments of 20,000 elements, with the collector as processes for large pairs set it."""
+    collect_seldom()
     drawn = random.Random(4)
     integers = list(range(20_000))
     objects = [{"id": index, "name": f"n{index}", "tags": [1, 2]} for index in integers]

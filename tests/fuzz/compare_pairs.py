@@ -1,7 +1,6 @@
 r"""Fuzz the comparison, guided by coverage: any bytes under any headers give a result, soon and within bounds.
 
-Run: `pip install atheris` (Linux x86-64), then
-`python -m tests.fuzz.compare_pairs tests/fuzz/corpus -max_total_time=600 -timeout=2 -rss_limit_mb=1024`.
+Run: CONTRIBUTING.md says how, in the section on fuzzing.
 An input is a byte each for form, coding and rules, then two bodies parted by `\\xff\\xfe`.
 """
 
