@@ -6,7 +6,7 @@ the mean of X is too, whatever noise both share, and whoever bets a share of the
 average: M(n) = (1 + s(1-a))^b (1 - s(1+a))^c (1 - sa)^(n-b-c) is a supermartingale for each share s, a weighted mean
 of several as well, and it ever reaches 1/alpha with a chance of at most alpha (Ville's inequality). At a = 0 it is
 the sequential form of McNemar's test of b against c. The largest share loses all with the first c; it finds what
-never is noise soonest, so that it has half of the weight.
+never is noise soonest, so that it has most of the weight.
 Sources: McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12
 (1947); Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024).
 """
@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Final
 
 _HALVINGS: Final = 8
+_ALL_IN: Final = 0.6
 _KEPT: Final = 16_384
 
 
@@ -32,7 +33,7 @@ def log_excess(n: int, b: int, c: int, allowed: float) -> float:
         if halving == 0 and c:
             continue
         share = most / 2**halving
-        weight = 0.5 if halving == 0 else 0.5 / (_HALVINGS - 1)
+        weight = _ALL_IN if halving == 0 else (1 - _ALL_IN) / (_HALVINGS - 1)
         won = b * math.log1p(share * (1 - allowed))
         lost = c * math.log1p(-share * (1 + allowed)) if c else 0.0
         terms.append(math.log(weight) + won + lost + (n - b - c) * math.log1p(-share * allowed))

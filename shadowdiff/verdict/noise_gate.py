@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 ALPHA_PLACES: Final = ALPHA / 5
 ALPHA_GUARD: Final = ALPHA - ALPHA_PLACES
-_GUARD_TARGET: Final = ALPHA_GUARD / 2
-_BETS: Final = 0.8 * _GUARD_TARGET
-_PAIRS: Final = 0.1 * _GUARD_TARGET
+_GUARD_TARGET: Final = 0.75 * ALPHA_GUARD
+_GUARD_ROUTES: Final = ALPHA_GUARD - _GUARD_TARGET
+_BETS: Final = 0.9 * _GUARD_TARGET
+_PAIRS: Final = 0.05 * _GUARD_TARGET
 """For the lower end of what v2 differs in, and as much for the upper ends of what noise may be missed."""
 LEAST_TRIPLES: Final = 100
 """A pass needs so many where there is a control: fewer would not show a constant under a path that always differs."""
@@ -205,7 +206,7 @@ def _sure(finding: Finding, evidence: Evidence, allowed: float, known: NoiseSet)
     if over and _is_beyond(evidence, allowed, known):
         return f"{differ(n, k)}, {percent(allowed)} is allowed"
     for place, (route, said) in enumerate(zip(evidence.routes, finding.routes, strict=True), start=1):
-        if said.state == "fails" and _is_route_beyond(route, allowed, _GUARD_TARGET / (place * (place + 1))):
+        if said.state == "fails" and _is_route_beyond(route, allowed, _GUARD_ROUTES / (place * (place + 1))):
             return f"of {route.route} {differ(route.compared, route.mismatches)}, {percent(allowed)} is allowed"
     return None
 
