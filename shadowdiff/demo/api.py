@@ -97,6 +97,33 @@ class Verdict(msgspec.Struct, frozen=True):
     verdict: str
     reason: str
     mismatch_ratio: float | None = None
+    top: list[TopPath] = []
+
+
+class NoisePlace(msgspec.Struct, frozen=True):
+    """A place that v1 differs in from itself."""
+
+    route: str
+    path: str
+    kind: str
+    state: str
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """What the service learned of v1's noise."""
+
+    phase: str
+    learned_from: int
+    left_out: int
+    triples: int
+    places: list[NoisePlace]
+
+
+class TopPath(msgspec.Struct, frozen=True):
+    """A place that counts in the verdict."""
+
+    path: str
+    kind: str
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -123,6 +150,10 @@ class Api:
     async def target(self) -> Target:
         """Return the target's routes, counts and verdict."""
         return await self._get(f"/targets/{TARGET}", Target)
+
+    async def noise(self) -> Noise:
+        """Return what the service learned of v1's noise."""
+        return await self._get(f"/noise?target={TARGET}", Noise)
 
     async def samples(self) -> list[Sample]:
         """Return every pair that differs, as far as the service keeps them."""

@@ -15,9 +15,9 @@ import msgspec
 from shadowdiff.demo.fault import PLACES, Fault, Seen, explains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from shadowdiff.demo.api import Ledger, Sample
+    from shadowdiff.demo.api import Ledger, Noise, Sample, TopPath
     from shadowdiff.demo.shop import Entry
     from shadowdiff.demo.traffic import Tally
 
@@ -89,6 +89,33 @@ def audit(ledger: Ledger, samples: Sequence[Sample], witnesses: Witnesses) -> Au
     unlisted = max(0, ledger.pairs["mismatch"] - len({sample.id for sample in samples}))
     findings = find(planted, seen, alone(ledger))
     return Audit(findings, false + unlisted, sums(ledger, witnesses))
+
+
+def audit_noise(
+    ledger: Ledger, samples: Sequence[Sample], witnesses: Witnesses, noise: Noise, top: Sequence[TopPath]
+) -> Audit:
+    """Hold everything against everything where a control showed the noise: what is left beside it must be the faults.
+
+    A sample without anything left is noise; a fault that it bore is then not seen.
+    """
+    known = {(place.route, place.path, place.kind) for place in noise.places if place.state == "noise"}
+    left = [_beside(sample, known) for sample in samples]
+    held = audit(ledger, [sample for sample in left if sample.differences], witnesses)
+    hidden = len({sample.id for sample in left if not sample.differences})
+    planted = {(place.path, place.kind) for place in PLACES.values()}
+    strange = sum((place.path, place.kind) not in planted for place in top)
+    told = (
+        Sum("whether the noise is in force", 1, int(noise.phase == "in force")),
+        Sum("whether any pair was left out as noise", 1, int(noise.left_out > 0)),
+        Sum("places that count in the verdict and were not planted", 0, strange),
+    )
+    return Audit(held.findings, held.false_mismatches - hidden, (*held.sums, *told))
+
+
+def _beside(sample: Sample, known: Collection[tuple[str, str, str]]) -> Sample:
+    """Return a sample without the differences that are noise."""
+    left = [one for one in sample.differences if (sample.route, one.pattern, one.kind) not in known]
+    return msgspec.structs.replace(sample, differences=left)
 
 
 def planted_ids(journal: Iterable[Entry]) -> dict[Fault, set[str]]:

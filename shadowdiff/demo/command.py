@@ -20,6 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from shadowdiff.demo.api import SAMPLES_AT_MOST
 from shadowdiff.demo.process import DemoError
 from shadowdiff.demo.scene import Wanted
 from shadowdiff.demo.show import Play, Verdict, complaints, run_live, run_once, summary
@@ -46,6 +47,7 @@ INTERRUPTED = 130
 @click.option("--json", "as_json", is_flag=True, help="With --once: print the outcome as one JSON object.")
 @click.option("--keep-running", is_flag=True, help="With --once: keep pages and API up afterwards, until stopped.")
 @click.option("--any-port", is_flag=True, help="Take free ports, even where 8080, 8081, 8082 and 9090 are free.")
+@click.option("--control", is_flag=True, help="Have a second v1 show what is noise, in place of any rule.")
 @click.option("--without-envoy", is_flag=True, help="Have the small Python tee stand in, as where no Envoy runs.")
 @click.option(
     "--folder",
@@ -61,6 +63,7 @@ def command(
     as_json: bool,
     keep_running: bool,
     any_port: bool,
+    control: bool,
     without_envoy: bool,
     folder: Path | None,
 ) -> None:
@@ -70,8 +73,12 @@ def command(
     """
     if (as_json or keep_running) and not once:
         raise click.UsageError("--json and --keep-running go with --once")
+    if control and (requests or 0) > SAMPLES_AT_MOST:
+        raise click.UsageError(f"--control is for {SAMPLES_AT_MOST:,} requests at most, since noise is in every sample")
     count = requests or (ONCE_REQUESTS if once else None)
-    wanted = Wanted(samples=count or 1000, journals=once, usual_ports=not any_port, envoy=not without_envoy)
+    wanted = Wanted(
+        samples=count or 1000, journals=once, usual_ports=not any_port, envoy=not without_envoy, control=control
+    )
     play = Play(count=count, rate=rate, seed=seed, wanted=wanted)
     console = Console(stderr=True, highlight=False)
     with _place(folder) as place:

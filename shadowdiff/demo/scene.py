@@ -31,7 +31,9 @@ WATCH_S = 0.5
 ADMIN_S = 10.0
 WINDOW_S = 10
 USUAL = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090, "users": 10000}
-OTHERS = ("inbound", "admin", "v1", "v2")
+OTHERS = ("inbound", "admin", "v1", "v2", "control")
+LEARN = 150
+"""Triples that the demo learns v1's noise from; a service would take more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +42,14 @@ class Wanted:
 
     samples: differing pairs that the service keeps.  journals: whether v1 and v2 write down each answer.
     usual_ports: 8080, 8081, 8082, 9090 and 10000 where they are free; else any.
-    envoy: False has the stand-in take its place.
+    envoy: False has the stand-in take its place.  control: whether a second v1 shows the noise, in place of rules.
     """
 
     samples: int = 1000
     journals: bool = False
     usual_ports: bool = True
     envoy: bool = True
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ async def scene(folder: Path, wanted: Wanted) -> AsyncGenerator[Scene]:
             _ = stack.push_async_callback(stop, child)
             return child
 
-        shops = [_start_shop(run, version, ports[version], folder, wanted) for version in ("v1", "v2")]
+        shops = [_start_shop(run, version, ports[version], folder, wanted) for version in _shops(wanted)]
         service = run("shadowdiff", "shadowdiff", "serve", "--config", str(write_config(folder, ports, wanted)))
         for shop in shops:
             await wait_ready(shop, listens(ports[shop.name]), READY_WITHIN_S)
@@ -145,8 +148,8 @@ def choose_ports(*, usual: bool) -> dict[str, int]:
     return dict(zip(names, free_ports([USUAL.get(name, 0) if usual else 0 for name in names]), strict=True))
 
 
-def configuration_of(ports: dict[str, int], folder: Path, samples: int) -> dict[str, Any]:
-    """Return the service's configuration: what a user would write for this v1 and v2."""
+def configuration_of(ports: dict[str, int], folder: Path, samples: int, *, control: bool = False) -> dict[str, Any]:
+    """Return the service's configuration: what a user would write for this v1 and v2, with rules or a control."""
     return {
         "store": {"data_dir": str(folder / "store")},
         "pairing": {"window": f"{WINDOW_S}s"},
@@ -163,33 +166,56 @@ def configuration_of(ports: dict[str, int], folder: Path, samples: int) -> dict[
                 "candidate": {"url": f"http://{HOST}:{ports['v2']}", "timeout": "3s", "queue_timeout": "2s"},
                 "routes": ["/", "/products/{id}", "/slow", "/orders"],
                 "gate": {"max_mismatch_ratio": 0.001, "min_coverage": 0.95},
-                "rules": [
-                    {
-                        "mask": {"path": "text", "pattern": r"v\d+ from '[^']+': \d+"},
-                        "routes": ["GET /"],
-                        "reason": "version, pod and counter differ between any two instances",
-                    },
-                    {"ignore": "$.meta.generatedAt", "reason": "the clock of whoever answers"},
-                    {"ignore": "header.x-version", "reason": "each says who it is"},
-                ],
+                **(_noise_shown(ports["control"]) if control else _noise_declared()),
             }
         ],
+    }
+
+
+def _noise_declared() -> dict[str, Any]:
+    return {
+        "rules": [
+            {
+                "mask": {"path": "text", "pattern": r"v\d+ from '[^']+': \d+"},
+                "routes": ["GET /"],
+                "reason": "version, pod and counter differ between any two instances",
+            },
+            {"ignore": "$.meta.generatedAt", "reason": "the clock of whoever answers"},
+            {"ignore": "header.x-version", "reason": "each says who it is"},
+        ]
+    }
+
+
+def _noise_shown(port: int) -> dict[str, Any]:
+    """Return a control, and no rule at all; it is asked for every request, so that a short demo is enough."""
+    return {
+        "control": {"url": f"http://{HOST}:{port}", "sample": 1.0, "timeout": "3s"},
+        "noise": {"learn": LEARN},
     }
 
 
 def write_config(folder: Path, ports: dict[str, int], wanted: Wanted) -> Path:
     """Write the service's configuration, and return where it is."""
     file = folder / "shadowdiff.yaml"
-    _ = file.write_text(yaml.safe_dump(configuration_of(ports, folder, wanted.samples), sort_keys=False))
+    _ = file.write_text(
+        yaml.safe_dump(configuration_of(ports, folder, wanted.samples, control=wanted.control), sort_keys=False)
+    )
     return file
 
 
-def _start_shop(run: Callable[..., Child], version: str, port: int, folder: Path, wanted: Wanted) -> Child:
-    """Start v1 or v2."""
+def _shops(wanted: Wanted) -> tuple[str, ...]:
+    return ("v1", "v2", "control") if wanted.control else ("v1", "v2")
+
+
+def _start_shop(run: Callable[..., Child], name: str, port: int, folder: Path, wanted: Wanted) -> Child:
+    """Start v1, v2, or the control, which is a v1."""
+    version = "v2" if name == "v2" else "v1"
     arguments = ["shadowdiff.demo.shop", "--version", version, "--port", str(port)]
     if wanted.journals:
-        arguments += ["--journal", str(folder / f"{version}.jsonl")]
-    return run(version, *arguments)
+        arguments += ["--journal", str(folder / f"{name}.jsonl")]
+    if wanted.control:
+        arguments.append("--noisy")
+    return run(name, *arguments)
 
 
 def placeholders(ports: dict[str, int]) -> dict[str, str | int]:

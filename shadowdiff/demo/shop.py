@@ -1,14 +1,17 @@
 """The `recommendation` service of the demo, as v1 and as v2, in a process of its own.
 
-In: `python -m shadowdiff.demo.shop --version v1 --port 9001 [--journal FILE]`.  Out: HTTP on this machine.
+In: `python -m shadowdiff.demo.shop --version v1 --port 9001 [--journal FILE] [--noisy]`.  Out: HTTP on this machine.
 Holds: v1 and v2 mean the same, apart from the faults planted in v2 and what differs between any two instances:
-pod, counter, clock, the order of keys. Each writes what it answered, and how it spoiled it, into its own journal.
+pod, counter, clock, the order of keys; with `--noisy` each answer has an id and an order of tags of its own as well.
+Each writes what it answered, and how it spoiled it, into its own journal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,8 +90,9 @@ def spoil(product: dict[str, Any], faults: tuple[Fault, ...]) -> None:
 class Shop:
     """One instance of the service: an ASGI application."""
 
-    def __init__(self, version: str, journal: io.TextIOBase | None) -> None:
+    def __init__(self, version: str, journal: io.TextIOBase | None, *, noisy: bool = False) -> None:
         self.version = version
+        self._noisy = noisy
         self.pod = secrets.token_hex(3)
         self.answered = 0
         self._journal = journal
@@ -140,6 +144,9 @@ class Shop:
             return Answer(500, JSON, b'{"error":"out of memory"}', faults)
         spoil(product, faults)
         product["meta"]["generatedAt"] = datetime.now(UTC).isoformat()
+        if self._noisy:
+            product["meta"]["answerId"] = str(uuid.uuid4())
+            random.shuffle(product["tags"])
         return Answer(200, JSON, orjson.dumps(product, option=self._options), faults)
 
     def _note(self, entry: Entry) -> None:
@@ -164,10 +171,12 @@ def read_journal(file: Path) -> list[Entry]:
 @click.option("--host", default=HOST)
 @click.option("--port", type=int, required=True)
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), default=None)
-def main(version: str, host: str, port: int, journal: Path | None) -> None:
+@click.option("--noisy", is_flag=True)
+def main(version: str, host: str, port: int, journal: Path | None, *, noisy: bool) -> None:
     """Serve until told to stop."""
     file = journal.open("a") if journal else None
-    uvicorn.run(Shop(version, file), host=host, port=port, log_level="warning", access_log=False, lifespan="off")
+    shop = Shop(version, file, noisy=noisy)
+    uvicorn.run(shop, host=host, port=port, log_level="warning", access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":

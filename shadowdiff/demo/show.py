@@ -17,12 +17,13 @@ import msgspec
 from rich.live import Live
 
 from shadowdiff.demo.api import settled
-from shadowdiff.demo.audit import Audit, Finding, Lost, Witnesses, audit
+from shadowdiff.demo.audit import Audit, Finding, Lost, Witnesses, audit, audit_noise
 from shadowdiff.demo.pace import Pace
 from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
 from shadowdiff.demo.shop import read_journal
 from shadowdiff.demo.table import draw, progress
 from shadowdiff.demo.traffic import Ask, Tally, asks, drive
+from shadowdiff.web.words import short_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -38,7 +39,16 @@ SETTLE_WITHIN_S = WINDOW_S + 50.0
 QUIET_S = 8.0
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class NoiseOutcome(msgspec.Struct, frozen=True):
+    """What the control showed: from how many triples, in which places (route, path, kind), what was left out."""
+
+    learned_from: int
+    triples: int
+    left_out: int
+    places: tuple[tuple[str, str, str], ...]
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `demo --once` prints."""
 
     requests: int
@@ -46,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     ledger: dict[str, Any]
     found: tuple[Finding, ...]
     false_mismatches: int
+    noise: NoiseOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,7 @@ async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator
         async with _shown(here, tally, play, console):
             await _users_ask(here, tally, play, keep=True)
             _ = await _settle(here, tally)
-        yield await judge(here, tally)
+        yield await judge(here, tally, control=play.wanted.control)
 
 
 async def _users_ask(here: Scene, tally: Tally, play: Play, *, keep: bool) -> None:
@@ -146,13 +157,21 @@ async def _settle(here: Scene, tally: Tally) -> Ledger:
     return await settled(here.api, arrived, within_s=SETTLE_WITHIN_S, quiet_s=QUIET_S, tell=lambda _: None)
 
 
-async def judge(here: Scene, tally: Tally) -> Verdict:
+async def judge(here: Scene, tally: Tally, *, control: bool = False) -> Verdict:
     """Read everything once more and hold it against each other."""
     ledger, raw, samples = await here.api.ledger(), await here.api.raw_ledger(), await here.api.samples()
     v1, v2 = read_journal(here.journal("v1")), read_journal(here.journal("v2"))
     lost = await here.lost()
-    held = audit(ledger, samples, Witnesses(tally, v1, v2, lost))
-    outcome = Outcome(tally.sent, tally.errors, raw, held.findings, held.false_mismatches)
+    witnesses = Witnesses(tally, v1, v2, lost)
+    shown: NoiseOutcome | None = None
+    if control:
+        noise, target = await here.api.noise(), await here.api.target()
+        held = audit_noise(ledger, samples, witnesses, noise, target.verdict.top)
+        places = tuple((one.route, one.path, one.kind) for one in noise.places if one.state == "noise")
+        shown = NoiseOutcome(noise.learned_from, noise.triples, noise.left_out, places)
+    else:
+        held = audit(ledger, samples, witnesses)
+    outcome = Outcome(tally.sent, tally.errors, raw, held.findings, held.false_mismatches, shown)
     return Verdict(outcome, held, tally, lost)
 
 
@@ -211,6 +230,10 @@ def summary(verdict: Verdict) -> list[str]:
     if verdict.lost != Lost():
         lost = f"{verdict.lost.copies} copies and {verdict.lost.records} records"
         lines.append(f"Envoy turned {lost} away at its own bounds: this machine could not follow")
+    if outcome.noise is not None:
+        noise = outcome.noise
+        lines += [f"noise, learned from {noise.learned_from:,} triples: {noise.left_out:,} pairs left out"]
+        lines += [f"  {route}  {short_path(path)}  {kind}" for route, path, kind in noise.places]
     return [*lines, f"false mismatches: {outcome.false_mismatches}"]
 
 

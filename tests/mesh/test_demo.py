@@ -64,6 +64,23 @@ def test_every_planted_fault_is_found_through_the_stand_in() -> None:
     assert "tee" in said
 
 
+@pytest.mark.skipif(find_envoy() is None, reason="no Envoy runs on this machine")
+def test_a_control_tells_noise_from_planted_faults_without_any_rule() -> None:
+    """Timestamps, ids and shuffled lists differ in every answer, and none of them is held against v2."""
+    code, outcome, said = _once("--control", "--requests", "700", "--rate", "120", "--seed", "3")
+
+    assert (0, 0) == (code, outcome["false_mismatches"]), said
+    assert all(one["planted"] == one["seen"] + one["unpaired"] for one in outcome["found"])
+    assert sum(one["seen"] for one in outcome["found"]) > 700 // 40
+    assert {
+        ("GET /", "text[*]", "text"),
+        ("GET /products/{id}", "$['meta']['answerId']", "value"),
+        ("GET /products/{id}", "$['meta']['generatedAt']", "value"),
+        ("GET /products/{id}", "$['tags']", "order"),
+    } == {tuple(place) for place in outcome["noise"]["places"]}
+    assert outcome["noise"]["left_out"] > 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)])
 def test_a_demo_that_ends_leaves_nothing_running(number: signal.Signals, code: int, tmp_path: Path) -> None:

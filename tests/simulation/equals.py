@@ -132,7 +132,7 @@ def first_fail(
     counts = Counts(learned(rates, dice))
     inside = sum(1 << int(one.path[3:5]) for one in counts.known.places)
     ours, theirs, control = (odd(rates, n, dice) for _ in range(3))
-    found: dict[str, int | None] = dict.fromkeys(("sequence", "fixed", "diffy"))
+    found: dict[str, int | None] = {"sequence": None, "fixed": None, "diffy": None}
     number = 0
     while counts.n < n and not (wrong and found["sequence"]):
         p, v, c = ours[number], theirs[number], control[number]

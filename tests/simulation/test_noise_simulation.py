@@ -52,7 +52,7 @@ def noisy(seed: int) -> list[float]:
 @pytest.mark.parametrize("share", [1.0, 0.1])
 def test_two_equal_versions_fail_no_oftener_than_the_level(size: Size, share: float) -> None:
     """With noise and bursts of one request; a test for a fixed number and Diffy's thresholds fail this."""
-    failed = dict.fromkeys(("sequence", "fixed", "diffy"), 0)
+    failed = {"sequence": 0, "fixed": 0, "diffy": 0}
     for seed in range(size.runs):
         for way, at in first_fail(noisy(seed), PAIRS, ALLOWED, seed, share=share, bursts=0.02).items():
             failed[way] += at is not None
