@@ -117,6 +117,7 @@ def _access(access: settings.Access, secrets: Secrets) -> AccessConfig:
         session_s=access.session,
         attempts=access.attempts,
         records=secrets.records,
+        hooks=secrets.hooks,
     )
 
 

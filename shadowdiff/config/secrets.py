@@ -32,6 +32,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     store_password: Secret | None = None
     tokens: tuple[Secret, ...] = ()
     records: tuple[Secret, ...] = ()
+    hooks: Secret | None = None
 
 
 class SecretReader:
@@ -50,6 +51,7 @@ class SecretReader:
             store_password=self._one(("store", "password"), read_secret),
             tokens=self._many(("access", "tokens"), ("secret",)),
             records=self._many(("access", "records"), ()),
+            hooks=self._one(("access", "hooks"), _token),
         )
 
     def _many(self, path: Path, rest: Path) -> tuple[Secret, ...]:

@@ -249,6 +249,11 @@ class Access(Settings):
     records: Annotated[tuple[SecretName, ...], AfterValidator(_distinct)] = Field(
         default=(), description="Where the tokens are of which recorders must bring one. Left out: none is needed."
     )
+    hooks: SecretName | None = Field(
+        default=None,
+        description="Where the token is that Flagger's hooks must bring in their metadata, since they send no headers. "
+        "Left out: none is needed, unless others need credentials.",
+    )
 
 
 class Limits(Settings):

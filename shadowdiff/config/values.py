@@ -111,6 +111,7 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_s: float = 43200.0
     attempts: int = 10
     records: tuple[Secret, ...] = ()
+    hooks: Secret | None = None
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -197,6 +197,10 @@ class Service:
         if orphan.side is not Side.CONTROL:
             self._books.losses.add(orphan.target, f"{orphan.side}.orphaned", orphan.method, orphan.path)
 
+    def _gate_token(self) -> bytes | None:
+        hooks = self.config.access.hooks
+        return hooks.reveal() if hooks else None
+
     def _watched(self) -> list[Watched]:
         return watched(self._targets(), time.time())
 
@@ -362,6 +366,7 @@ class Service:
             trace_url=self.config.web.trace_url,
             sample_ttl_s=int(self.config.samples.max_age_s),
             access=lambda: self._access,
+            gate_token=self._gate_token,
             audit=self._audit,
             hosts=LOOPBACK_NAMES if self._ports.web.is_loopback and not self._access.asks else (),
             version=__version__,

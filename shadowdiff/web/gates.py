@@ -167,10 +167,12 @@ def _epochs(state: WebState) -> Epochs:
 
 def _check_token(state: WebState, hook: FlaggerHook) -> None:
     """Refuse a hook without the token, where one is configured."""
-    wanted = state.gate_token
+    wanted = state.gate_token()
     if wanted is None and state.access().asks:
-        raise ApiError(403, "this service asks for credentials, and no token of hooks is configured: set one")
-    if wanted is not None and not hmac.compare_digest(wanted.encode(), hook.metadata.get("token", "").encode()):
+        raise ApiError(
+            403, "this service asks for credentials, and hooks have no token: set `access.hooks`"
+        )
+    if wanted is not None and not hmac.compare_digest(wanted, hook.metadata.get("token", "").encode()):
         raise ApiError(403, "metadata.token is not the one that this service is configured with")
 
 

@@ -82,7 +82,7 @@ class WebState:
     trace_url: str | None = None
     named_now: Callable[[str, str], str] = lambda _target, route: route
     lost: Callable[[str], Awaitable[dict[str, int]]] | None = None
-    gate_token: str | None = None
+    gate_token: Callable[[], bytes | None] = lambda: None
     hosts: tuple[str, ...] = ()
     access: Callable[[], Access] = lambda: LOCAL
     audit: Audit | None = None

@@ -124,7 +124,7 @@ async def test_a_form_that_a_page_of_another_site_sends_is_refused(process: Proc
 
 async def test_a_configured_token_is_asked_for(process: Process) -> None:
     """In the metadata, since Flagger's hooks cannot send headers."""
-    app = process.app(gate_token="s3cret")
+    app = process.app(gate_token=lambda: b"s3cret")
     assert [403] == await _walk(app, hook(), "check")
     assert [403] == await _walk(app, hook(token="wrong"), "rollback")
     assert [200] == await _walk(app, hook(token="s3cret"), "check")
