@@ -169,9 +169,7 @@ def _check_token(state: WebState, hook: FlaggerHook) -> None:
     """Refuse a hook without the token, where one is configured."""
     wanted = state.gate_token()
     if wanted is None and state.access().asks:
-        raise ApiError(
-            403, "this service asks for credentials, and hooks have no token: set `access.hooks`"
-        )
+        raise ApiError(403, "this service asks for credentials, and hooks have no token: set `access.hooks`")
     if wanted is not None and not hmac.compare_digest(wanted, hook.metadata.get("token", "").encode()):
         raise ApiError(403, "metadata.token is not the one that this service is configured with")
 

@@ -1,0 +1,26 @@
+"""Serve as `shadowdiff serve` does, without the statistics: `benchmarks/counting.py` measures what they cost.
+
+Counts since the start, counts over time and the epoch's counts are left out; the ledger, samples and fingerprints stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shadowdiff.cli import main
+from shadowdiff.service import service
+from shadowdiff.verdict import Epochs
+
+if TYPE_CHECKING:
+    from shadowdiff.model import Write
+
+
+def _nothing(*_of_a_pair: object) -> tuple[Write, ...]:
+    return ()
+
+
+if __name__ == "__main__":
+    service.count_writes = _nothing
+    service.bucket_writes = _nothing
+    Epochs.writes = _nothing
+    main()
