@@ -23,14 +23,14 @@ from pipeline import RULES, WARM_UP, family, free_port, ledger, running, service
 from traffic import Answering, Served, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 HERE = Path(__file__).parent
 WAYS = {"with": ["-m", "shadowdiff"], "without": [str(HERE / "uncounted.py")]}
 
 
 @contextlib.contextmanager
-def service(way: str, folder: Path, v2_url: str) -> Iterator[tuple[dict[str, int], dict[str, list[int]]]]:
+def service(way: str, folder: Path, v2_url: str) -> Generator[tuple[dict[str, int], dict[str, list[int]]]]:
     """Run a service with or without statistics, and its Redis; yield the ports and the processes."""
     ports = {name: free_port() for name in ("mirror", "records", "web", "metrics")}
     target = {

@@ -28,7 +28,7 @@ from tests.integration.verdict.test_end_to_end import resetting
 from tests.running import Mesh, Service, mesh_of, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from tests.conftest import RedisServer
 
@@ -50,7 +50,7 @@ ALIKE = [
 
 
 @contextlib.contextmanager
-def shop(version: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def shop(version: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
     """Run one version of the shop as a process of its own."""
     port = free_port_number()
     command = [sys.executable, "-m", "shadowdiff.demo.shop", "--version", version, "--port", str(port)]
