@@ -12,15 +12,24 @@ from shadowdiff.service import service
 from shadowdiff.verdict import Epochs
 
 if TYPE_CHECKING:
-    from shadowdiff.model import Write
+    from shadowdiff.model import Comparison, Pair, Write
 
 
 def _nothing(*_of_a_pair: object) -> tuple[Write, ...]:
     return ()
 
 
+def _nothing_of_epochs(
+    self: Epochs,  # noqa: ARG001 - in the place of a method
+    pair: Pair,  # noqa: ARG001
+    comparison: Comparison,  # noqa: ARG001
+    _at_ms: int,
+) -> tuple[Write, ...]:
+    return ()
+
+
 if __name__ == "__main__":
     service.count_writes = _nothing
     service.bucket_writes = _nothing
-    Epochs.writes = _nothing
+    Epochs.writes = _nothing_of_epochs
     main()
