@@ -31,10 +31,14 @@ _MADE: Final = tuple(
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
 _HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} .*")
+_BOOLEANS: Final = frozenset({"true", "false"})
 _EMPTY: Final = frozenset({"", "{}", "[]"})
+_LONGEST_NOTHING: Final = 9
 _NOTHING: Final = frozenset({"null", "none", "nil", "undefined", "nan", "n/a"})
 _UNITS: Final = (1.0, 1e3, 1e6, 1e9)
-_BANDS: Final = ((2.0, "near"), (10.0, "x2"), (1000.0, "x10"))
+_LEAST_TIME: Final = 1e8
+_NEAR: Final = 2.0
+_BANDS: Final = ((10.0, "2"), (1000.0, "10"))
 VOLATILE: Final = frozenset({"uuid", "hex", "token", "pod", "now"})
 """Classes whose values are made anew by each instance or each moment."""
 
@@ -55,9 +59,9 @@ def value_class(shown: str, now_ms: int, primary: str | None = None) -> str:
     text, quoted = _said(shown)
     if text in _EMPTY:
         return "empty"
-    if text.lower() in _NOTHING:
+    if len(text) <= _LONGEST_NOTHING and text.lower() in _NOTHING:
         return "null" if not quoted else "'null'"
-    if not quoted and text in {"true", "false"}:
+    if not quoted and text in _BOOLEANS:
         return "bool"
     if not quoted and text[0] in "{[":
         return "object" if text[0] == "{" else "array"
@@ -71,6 +75,8 @@ def _said(shown: str) -> tuple[str, bool]:
     """Return what a value says, and whether it is a JSON string."""
     if not shown.startswith('"'):
         return shown, False
+    if shown[-1] == '"' and "\\" not in shown:
+        return shown[1:-1], True
     try:
         return msgspec.json.decode(shown, type=str), True
     except msgspec.DecodeError:  # cut short
@@ -79,7 +85,7 @@ def _said(shown: str) -> tuple[str, bool]:
 
 def _number(text: str, now_ms: int, primary: str | None) -> str:
     value = float(text)
-    if any(abs(value / unit - now_ms / 1000) <= NEAR_S for unit in _UNITS):
+    if value > _LEAST_TIME and any(abs(value / unit - now_ms / 1000) <= NEAR_S for unit in _UNITS):
         return "now"
     if primary is None or not _NUMBER.fullmatch(primary):
         return "number"
@@ -89,9 +95,11 @@ def _number(text: str, now_ms: int, primary: str | None) -> str:
     if (value < 0) is not (against < 0):
         return "sign"
     ratio = abs(value / against)
+    if 1 / _NEAR < ratio < _NEAR:
+        return "near"
     size = max(ratio, 1 / ratio) if ratio else float("inf")
-    name = next((name for most, name in _BANDS if size < most), "x1000")
-    return name if name == "near" or ratio > 1 else f"/{name[1:]}"
+    band = next((band for most, band in _BANDS if size < most), "1000")
+    return f"x{band}" if ratio > 1 else f"/{band}"
 
 
 def _text_class(text: str, now_ms: int, primary: str) -> str:

@@ -46,7 +46,7 @@ class RouteEvidence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mismatches(self) -> int:
         """Pairs that differ by more than noise."""
-        return self.results[Result.MISMATCH] - self.left_out
+        return max(0, self.results[Result.MISMATCH] - self.left_out)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
