@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "noise": _Entry("shadowdiff.cli.noise", "Show what v1 differs in from itself, and learn it anew."),
     "calibrate": _Entry("shadowdiff.cli.noise", "Learn v1's own noise without a control.", "calibrate"),
     "targets": _Entry("shadowdiff.cli.targets", "Show the targets, their routes and counts."),
+    "fingerprints": _Entry("shadowdiff.cli.fingerprints", "List mismatches, grouped by where they differ."),
+    "fingerprint": _Entry("shadowdiff.cli.fingerprint", "Show one group of mismatches, and what each side said."),
     "samples": _Entry("shadowdiff.cli.samples", "List the newest differing pairs."),
     "sample": _Entry("shadowdiff.cli.sample", "Show one differing pair."),
     "compare": _Entry("shadowdiff.cli.compare", "Compare two responses in files, as diff(1) would."),

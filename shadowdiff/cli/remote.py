@@ -117,6 +117,23 @@ def read(answer: bytes, shape: type[Shape], url: str) -> Shape:
         raise RemoteError(f"what answers at {url} is not this version's API ({error})") from error
 
 
+def only_target(url: str) -> str:
+    """Return the name of the only target. Raises: RemoteError where there are several, or none."""
+    names = [target.name for target in read(ask(url, "targets"), _Targets, url).targets]
+    if len(names) == 1:
+        return names[0]
+    listed = ", ".join(names) or "none is configured"
+    raise RemoteError(f"--target is missing: there are {len(names)} targets ({listed})")
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Targets(msgspec.Struct, frozen=True):
+    targets: list[_Named]
+
+
 def _refusal(url: str, refusal: HTTPError) -> str:
     try:
         return msgspec.json.decode(refusal.read(65_536), type=dict[str, str])["error"]

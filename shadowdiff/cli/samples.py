@@ -7,10 +7,10 @@ import time
 import click
 from rich.table import Table
 
-from shadowdiff.cli.remote import RemoteError, ask, json_option, read, url_option
+from shadowdiff.cli.remote import ask, json_option, only_target, read, url_option
 from shadowdiff.cli.screen import console, said, text
 from shadowdiff.model import Kind
-from shadowdiff.web.api import MAX_SAMPLES, Samples, Targets
+from shadowdiff.web.api import MAX_SAMPLES, Samples
 from shadowdiff.web.words import age, headline
 
 
@@ -42,7 +42,7 @@ def command(
       shadowdiff samples --kind removed --limit 5
       shadowdiff samples --path price.amount
     """  # noqa: D301 - click wants the backspace itself
-    name = target or _only_target(url)
+    name = target or only_target(url)
     result = "incomparable" if incomparable else "mismatch"
     answer = ask(url, "samples", target=name, limit=limit, route=route, path=path, kind=kind, result=result)
     if as_json:
@@ -64,11 +64,3 @@ def command(
         request = text(f"{line.method} {line.path}", "dim")
         table.add_row(said(headline(line)), request, age(line.at_ms, now_ms), text(line.id, "cyan"))
     console().print(table)
-
-
-def _only_target(url: str) -> str:
-    names = [target.name for target in read(ask(url, "targets"), Targets, url).targets]
-    if len(names) == 1:
-        return names[0]
-    listed = ", ".join(names) or "none is configured"
-    raise RemoteError(f"--target is missing: there are {len(names)} targets ({listed})")

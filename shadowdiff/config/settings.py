@@ -23,6 +23,7 @@ from shadowdiff.config.units import (
     size_text,
 )
 from shadowdiff.model import HostPolicy
+from shadowdiff.report.patterns import PatternError, compiled
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -63,6 +64,15 @@ def _matches(pattern: re.Pattern[str], right: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _expression(value: str) -> str:
+    """Return a regular expression that RE2 takes."""
+    try:
+        compiled(value)
+    except PatternError as error:
+        raise ValueError(f"write a regular expression of RE2's: {error}") from error
+    return value
 
 
 def _lower(value: object) -> object:
@@ -111,6 +121,7 @@ Route = Annotated[str, _matches(_ROUTE, "write a template such as /products/{id}
 TargetName = Annotated[
     str, _matches(_NAME, "write a name of up to 63 lower-case letters, digits, dots and dashes, such as recommendation")
 ]
+Expression = Annotated[str, AfterValidator(_expression)]
 Prefix = Annotated[
     str, _matches(re.compile(r"[A-Za-z0-9_.-]{1,32}"), "write up to 32 letters, digits, dots and dashes")
 ]
@@ -299,6 +310,25 @@ def _trace_url(value: str) -> str:
     return value
 
 
+class Redaction(Settings):
+    """What is taken for a secret beside what always is, and replaced before anything is stored."""
+
+    names: tuple[str, ...] = Field(
+        default=(), description="Names of fields, parameters, elements and headers under which secrets stand."
+    )
+    headers: tuple[HeaderName, ...] = Field(default=(), description="Headers whose values are secrets.")
+    paths: tuple[str, ...] = Field(
+        default=(),
+        description="Paths such as $.user.ssn: all that stands under their last name is a secret, wherever it stands.",
+    )
+    patterns: tuple[Expression, ...] = Field(
+        default=(), description="Regular expressions (RE2) of secrets in any text, such as CUST-[0-9]{8}."
+    )
+    builtin: bool = Field(
+        default=True, description="Find cards, IBANs, e-mail addresses, tokens, keys and private keys by their look."
+    )
+
+
 class Web(Settings):
     """The pages."""
 
@@ -415,6 +445,7 @@ class Root(Settings):
     access: Access = Field(default=Access(), description="Who may read, change and record.")
     limits: Limits = Field(default=Limits(), description="The bounds.")
     samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
+    redaction: Redaction = Field(default=Redaction(), description="What is taken for a secret.")
     web: Web = Field(default=Web(), description="The pages.")
     log: Log = Field(default=Log(), description="What is written to standard error.")
     telemetry: Telemetry = Field(default=Telemetry(), description="What is pushed to an OpenTelemetry collector.")

@@ -139,6 +139,16 @@ class SamplesConfig(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int
 
 
+class RedactionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What is taken for a secret beside what always is."""
+
+    names: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    builtin: bool = True
+
+
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where traces are shown, with `{trace_id}` in the place of the id."""
 
@@ -182,6 +192,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: ListenConfig
     limits: LimitsConfig
     samples: SamplesConfig
+    redaction: RedactionConfig = RedactionConfig()
     web: WebConfig = WebConfig()
     log: LogConfig
     telemetry: TelemetryConfig

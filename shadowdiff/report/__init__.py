@@ -6,6 +6,7 @@ Holds: bounded in number, size and age; only redacted text goes in.
 
 from shadowdiff.report.fingerprint import FingerprintSettings, Place, Print, print_of
 from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Order, Page, Span, Trend, Wanted
+from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor
 from shadowdiff.report.remarks import Note, Remarks, State, Stated
 from shadowdiff.report.samples import (
@@ -28,6 +29,7 @@ __all__ = [
     "Note",
     "Order",
     "Page",
+    "Patterns",
     "Place",
     "Print",
     "Redactor",

@@ -18,6 +18,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from shadowdiff.report.marks import NO_SIDES, Sides, SideText, redact_marked
+from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.shapes import Stretch, find_secrets, merged, unquoted
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ HeaderTexts = tuple[tuple[str, str], ...]
 
 FORM: Final = "application/x-www-form-urlencoded"
 _HASH_BYTES: Final = 6
-_PLACEHOLDER: Final = re.compile(r"‹redacted:[0-9a-f]{12}›")
+_PLACEHOLDER: Final = re.compile(r"‹redacted(?::[0-9a-f]{12})?›")
+SOME: Final = "‹redacted›"
+"""Stands for any secret in a name of a path, so that the same fault of many users is one."""
+_PLACES: Final = 8192
+_TELLS_OF_NONE: Final = re.compile(r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|header\.[a-z-]{1,40}|text|bytes)*+")
+"""Most places: made of short plain names, which hold no secret."""
 
 _SECRET_WORDS: Final = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
@@ -45,10 +51,8 @@ _SCHEMES: Final = frozenset({"basic", "bearer", "digest", "negotiate", "dpop", "
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 _PARAMETER: Final = re.compile(r"([?&;])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
 _FORM_PARAMETER: Final = re.compile(r"(^|[?&;\s])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
-_TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}|(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}")
+_SCHEME: Final = re.compile(r"(?i:bearer|basic|dpop) +")
 _USER_INFO: Final = re.compile(r"""(?<=://)[^\s/@:"'<>‹]{0,64}:([^\s/@"'<>]{1,256})(?=@)""")
-_TELLING: Final = frozenset('=:"<')
-"""Without any of these a path is made of plain names."""
 _PATH_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
 _PUNCTUATION: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
 
@@ -60,12 +64,24 @@ def is_secret_name(name: str, extra: frozenset[str] = frozenset()) -> bool:
     return plain.endswith(_SECRET_WORDS) or plain in _SECRET_NAMES or plain in extra
 
 
-class Redactor:
-    """Redacts with one key; `names` are further names of secrets, for every place."""
+_BUILTIN: Final = Patterns()
 
-    def __init__(self, key: bytes, names: Iterable[str] = ()) -> None:
+
+class Redactor:
+    """Redacts with one key.
+
+    names: further names of secrets, for every place; of a path such as `$.user.ssn` its last name.
+    headers: further headers whose values are secrets.  patterns: what else looks like a secret.
+    """
+
+    def __init__(
+        self, key: bytes, names: Iterable[str] = (), headers: Iterable[str] = (), patterns: Patterns | None = None
+    ) -> None:
         self._key = key
-        self._names = frozenset(_NOT_IN_NAMES.sub("", name.lower()) for name in names)
+        self._names = frozenset(_NOT_IN_NAMES.sub("", _last_name(name).lower()) for name in names) - {""}
+        self._headers = frozenset(name.lower() for name in headers)
+        self._patterns = _BUILTIN if patterns is None else patterns
+        self._places: dict[str, str] = {}
         names_of_secrets = {*_SECRET_WORDS, *_SECRET_NAMES, *self._names} - {""}
         self._traces = tuple(
             name.encode()
@@ -88,14 +104,14 @@ class Redactor:
         """Return the value of one header field, redacted where its name or its text says so."""
         if name in _COOKIES:
             return self._cookie(name, value)
-        if self._is_secret(name):
+        if name in self._headers or self._is_secret(name):
             scheme, space, rest = value.partition(" ")
             return scheme + space + self.secret(rest) if scheme.lower() in _SCHEMES else self.secret(value)
         return self.text(value)
 
     def path(self, path: str) -> str:
-        """Return a request target with the secrets of its query redacted."""
-        return self.replaced(path, merged(path, [*self._in_urls(path, form=False)]))
+        """Return a request target with the secrets of its query redacted, and those that their look gives away."""
+        return self.replaced(path, merged(path, [*self._in_urls(path, form=False), *self._by_look(path)]))
 
     def body(self, text: str, media_type: str) -> str:
         """Return a body's text with secrets redacted by the names that they stand under."""
@@ -107,7 +123,7 @@ class Redactor:
 
     def secrets(self, text: str, media_type: str) -> list[Stretch]:
         """Return where in a body secrets stand."""
-        found = [*self._in_urls(text, form=media_type == FORM)]
+        found = [*self._in_urls(text, form=media_type == FORM), *self._by_look(text)]
         if self._may_name_secrets(text):
             found += find_secrets(text, self._is_secret, yaml=media_type.endswith("yaml"))
         return merged(text, found)
@@ -126,16 +142,39 @@ class Redactor:
         return f"{one.quote}{self.secret(one.says)}{one.quote}"
 
     def _in_urls(self, text: str, *, form: bool) -> Iterator[Stretch]:
-        """Yield the secrets in the queries of URLs, and tokens that their look gives away."""
+        """Yield the secrets in the queries of URLs."""
         if "=" in text:
             for found in (_FORM_PARAMETER if form else _PARAMETER).finditer(text):
                 plain = unquote_plus(found[2])
                 if self._is_secret(plain) or _NOT_IN_NAMES.sub("", plain.lower()) in _QUERY_NAMES:
                     yield Stretch(*found.span(3), found[3])
-        if "eyJ" in text or "earer " in text:
-            yield from (Stretch(*found.span(), found[0]) for found in _TOKEN.finditer(text))
         if "://" in text and "@" in text:
             yield from (Stretch(*found.span(1), found[1]) for found in _USER_INFO.finditer(text))
+
+    def _by_look(self, text: str) -> Iterator[Stretch]:
+        """Yield what looks like a secret; of `Bearer …` and the like the scheme stays."""
+        for one in self._patterns.find(text):
+            scheme = _SCHEME.match(one.says)
+            skipped = scheme.end() if scheme else 0
+            yield Stretch(one.start + skipped, one.end, one.says[skipped:], one.quote)
+
+    def place(self, path: str) -> str:
+        """Return a path pattern without secrets in its names, so that one place is one wherever it is counted."""
+        known = self._places.get(path)
+        if known is None:
+            if len(self._places) >= _PLACES:
+                self._places.clear()
+            found = self.secrets(path, "") if _TELLS_OF_NONE.fullmatch(path) is None else []
+            known = self._places[path] = self._collapsed(path, found)
+        return known
+
+    def _collapsed(self, path: str, found: Iterable[Stretch]) -> str:
+        parts: list[str] = []
+        kept = 0
+        for one in found:
+            parts += path[kept : one.start], SOME
+            kept = one.end
+        return "".join([*parts, path[kept:]])
 
     def difference(self, difference: Difference, sides: Sides = NO_SIDES) -> Difference:
         """Return a difference whose values are redacted, by the names on its path, in its values and in both bodies."""
@@ -146,7 +185,7 @@ class Redactor:
 
     def _place(self, path: str) -> str:
         """Return a path whose names hold no secrets, as they do where text was read as a form."""
-        return self.text(path) if path.startswith("$") and not _TELLING.isdisjoint(path) else path
+        return self.text(path) if path.startswith("$") and _TELLS_OF_NONE.fullmatch(path) is None else path
 
     def _value(self, difference: Difference, value: str | None, side: SideText | None, sides: Sides) -> str | None:
         path = difference.path
@@ -207,6 +246,13 @@ class Redactor:
     def _one_cookie(self, cookie: str) -> str:
         name, equals, value = cookie.partition("=")
         return name + equals + self.secret(value) if equals else self.secret(cookie)
+
+
+def _last_name(path: str) -> str:
+    """Return the last name of a path, `*` and indexes left out; a plain name is its own."""
+    return next(
+        (name for name in reversed(re.findall(r"[^.\[\]'\"$]+", path)) if not re.fullmatch(r"\*|\d+", name)), ""
+    )
 
 
 def _are_forms(sides: Sides) -> bool:

@@ -1,7 +1,7 @@
 """Tell the words of a path from the values in it.
 
-In: a path's segments, as they come by.  Out: the same with values named: `{id}`, `{uuid}`, `{date}`, `{hex}`,
-`{token}` by their shape, and `{name}` where a place takes many words that seldom come again.
+In: a path's segments, as they come by.  Out: the same with values named: `{id}`, `{uuid}`, `{date}`, `{email}`,
+`{hex}`, `{token}` by their shape, and `{name}` where a place takes many words that seldom come again.
 Holds: pure and bounded. A place turns to `{name}` once and never back; words that had come again by then (`me`,
 `search`) stay words. What one process finds it offers as a `Place`, and takes those of others: the first one
 stands, so that all name alike.
@@ -37,6 +37,9 @@ _NUMBER: Final = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
 _SHAPES: Final = ((_UUID, "{uuid}"), (_DATE, "{date}"), (_NUMBER, "{id}"))
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-f]{8,}", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_.~=-]{16,}")
+_EMAIL: Final = re.compile(r"[^@/]+(?:@|%40)[^@/]+\.[^@/]+")
+_KEY: Final = re.compile(r"(?:A[A-Z]{3}[0-9A-Z]{16}|(?:sk|rk|pk)_(?:live|test)_\w+|[0-9A-Za-z_]{40,})")
+"""Keys of the usual services; longer ones are tokens for their length."""
 _DIGIT: Final = re.compile(r"[0-9]")
 
 
@@ -52,6 +55,10 @@ def shape(segment: str) -> str:
     for pattern, name in _SHAPES:
         if pattern.fullmatch(segment):
             return name
+    if _EMAIL.fullmatch(segment):
+        return "{email}"
+    if _KEY.fullmatch(segment):
+        return "{token}"
     digits = len(_DIGIT.findall(segment[:MAX_SEGMENT_CHARS]))
     if digits and _HEX.fullmatch(segment):
         return "{hex}"

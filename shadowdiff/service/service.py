@@ -44,7 +44,7 @@ from shadowdiff.pairing import (
     read_ledger,
     routes_name,
 )
-from shadowdiff.report import FingerprintSettings, Redactor, Remarks, ReportStage, SampleSettings
+from shadowdiff.report import FingerprintSettings, Patterns, Redactor, Remarks, ReportStage, SampleSettings
 from shadowdiff.rules.routes import OTHER
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
@@ -82,7 +82,18 @@ CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-FIXED = ("store", "pairing", "listen", "limits", "samples", "telemetry", "drain_s", "records_tls", "web_tls")
+FIXED = (
+    "store",
+    "pairing",
+    "listen",
+    "limits",
+    "samples",
+    "redaction",
+    "telemetry",
+    "drain_s",
+    "records_tls",
+    "web_tls",
+)
 """Settings that a reload cannot change while the service runs."""
 
 
@@ -147,7 +158,7 @@ class Service:
         bounds = TripleBounds(config.limits.routes, config.limits.paths, config.limits.differences)
         self._epochs = Epochs(self._store, self._watched, self._ledger, bounds, caps=self._caps)
         stages = (*self._counts(), self._epochs.writes, self._report(redactor), self._doctor.notes.writes)
-        self._judge = Judge(self._codec, self._limits, stages, (self._epochs.triple_writes,))
+        self._judge = Judge(self._codec, self._limits, stages, (self._epochs.triple_writes,), redactor.place)
         self._judge.lenses = self._lenses()
         self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
@@ -157,7 +168,13 @@ class Service:
 
     def _redactor(self) -> Redactor:
         secret = self._backing.key or os.urandom(32)
-        return Redactor(hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest())
+        asked = self.config.redaction
+        return Redactor(
+            hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest(),
+            names=(*asked.names, *asked.paths),
+            headers=asked.headers,
+            patterns=Patterns(asked.patterns, builtin=asked.builtin),
+        )
 
     def _access_of(self, config: Config) -> Access:
         guarded = config.web_tls is not None and config.web_tls.client_ca is not None

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Comparison, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing import Claim, Codec, Judged, UndecodableError, ledger_write
@@ -100,12 +102,19 @@ class Judge:
     """Judges claims under the lenses of the targets."""
 
     def __init__(
-        self, codec: Codec, limits: Limits, stages: tuple[Stage, ...], triple_stages: tuple[TripleStage, ...] = ()
+        self,
+        codec: Codec,
+        limits: Limits,
+        stages: tuple[Stage, ...],
+        triple_stages: tuple[TripleStage, ...] = (),
+        place: Callable[[str], str] = str,
     ) -> None:
+        """`place` takes the secrets out of a path pattern, which every stage writes down."""
         self._codec = codec
         self._limits = limits
         self._stages = stages
         self._triple_stages = triple_stages
+        self._place = place
         self.lenses: dict[str, Lens] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
@@ -142,11 +151,20 @@ class Judge:
 
     def judged(self, judgement: Judgement, now_ms: int) -> Judged:
         """Return the judgement with everything that is to be stored with it."""
-        pair, comparison = judgement.pair, judgement.comparison
+        pair, comparison = judgement.pair, self._without_secrets(judgement.comparison)
         writes: list[Write] = [ledger_write(pair.target, comparison.result)]
         for stage in self._stages:
             writes += stage(pair, comparison, now_ms)
         if judgement.control is not None:
+            control = self._without_secrets(judgement.control)
             for triple_stage in self._triple_stages:
-                writes += triple_stage(pair, comparison, judgement.control)
+                writes += triple_stage(pair, comparison, control)
         return Judged(judgement.claim, tuple(writes))
+
+    def _without_secrets(self, comparison: Comparison) -> Comparison:
+        """Return a comparison whose path patterns hold no secret; nearly always it is the same."""
+        place, found = self._place, comparison.differences
+        if all(place(one.pattern) == one.pattern for one in found):
+            return comparison
+        plain = tuple(msgspec.structs.replace(one, pattern=place(one.pattern)) for one in found)
+        return msgspec.structs.replace(comparison, differences=plain)

@@ -1,0 +1,239 @@
+"""Hundreds of secrets sent through a whole service, in every place; none is found again in clear anywhere it rests.
+
+Looked through: every key of Redis with its value, opened where it is sealed with the service's own key; its file on
+disk; the log; the metrics; the API; the pages. The search is known to find: the same words without redaction do show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import urllib.request
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import quote
+
+from shadowdiff.store import Store, connect
+from tests.integration.service.conftest import serving, settings, target
+from tests.integration.service.scripts import response, v2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import RedisServer
+    from tests.integration.service.scripts import Answer
+    from tests.running import Service
+
+KEY: Final = b"0123456789abcdef0123456789abcdef"
+_WORDS: Final = ("Qzv", "Wkx", "Jhg", "Ypt", "Bnm", "Fdr", "Lcs", "Gtk")
+PLAIN: Final = {"ordinary": "Kettle-of-copper"}
+"""What is no secret, and must be found, so that the search is known to look where things lie."""
+
+
+def _secret(number: int) -> str:
+    """Return a secret that occurs nowhere else, and holds nothing that gives it away by its look."""
+    return f"{_WORDS[number % 8]}{number:03d}{_WORDS[(number // 8) % 8].lower()}pw{_WORDS[number * 5 % 8]}"
+
+
+def _card(number: int) -> str:
+    """Return a card's number with the right check digit."""
+    body = f"4539{number:011d}"
+    doubled = sum(sum(divmod(2 * int(one), 10)) for one in body[::-2])
+    return body + str(-(doubled + sum(int(one) for one in body[-2::-2])) % 10)
+
+
+def _iban(number: int) -> str:
+    account = f"{37040044:08d}{532013000 + number:010d}"
+    return f"DE{98 - int(account + '131400') % 97:02d}{account}"
+
+
+def _by_look(number: int) -> str:
+    """Return a secret that its look gives away."""
+    tail = f"{number:04d}" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1z"
+    made = (
+        _card(number), _iban(number), f"jo.{number}.doe@mail{number}.example.com", f"AKIA{number:04d}QWERTYUIOPAS",
+        f"ghp_{tail}9", f"sk_live_{tail}", f"xoxb-{tail}", f"AIza{tail}", f"glpat-{tail}",
+        f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx{number:04d}fQ.c2lnbmF0dXJl{number:04d}", f"SG.{tail}.{tail}",
+        f"npm_{tail}x",
+    )  # fmt: skip
+    return made[number % len(made)]
+
+
+class Planted:
+    """Bodies, headers and paths full of secrets, each noted."""
+
+    def __init__(self) -> None:
+        self.secrets: list[str] = []
+        self.named_ones: list[str] = []
+        self.requests: list[tuple[str, dict[str, str], str, str]] = []
+
+    def named(self) -> str:
+        """Return a new secret that a name gives away."""
+        self.secrets.append(_secret(len(self.secrets)))
+        self.named_ones.append(self.secrets[-1])
+        return self.secrets[-1]
+
+    def seen(self) -> str:
+        """Return a new secret that its look gives away."""
+        self.secrets.append(_by_look(len(self.secrets)))
+        return self.secrets[-1]
+
+    def add(self, kind: str, body: str, path: str = "/", **headers: str) -> None:
+        """Plant a request whose answer is `body`, of a content type."""
+        self.requests.append((path, headers, body, kind))
+
+
+def planted() -> Planted:
+    """Return more than two hundred secrets in every place there is."""
+    made = Planted()
+    named, seen = made.named, made.seen
+    for name in ("authorization", "x-api-key", "x-auth-token", "x-csrf-token", "x-secret", "cookie"):
+        value = f"Bearer {named()}" if name == "authorization" else f"sid={named()}" if name == "cookie" else named()
+        made.add("application/json", '{"a": 1}', **{name: value})
+    for name in ("api_key", "token", "access_token", "code", "sig", "password"):
+        made.add("application/json", '{"a": 2}', f"/search?q=1&{name}={named()}&z=1")
+    for _ in range(12):
+        made.add("application/json", '{"a": 3}', f"/users/{quote(seen(), safe='')}/orders")
+    for _ in range(12):
+        deep = {"list": [{"note": seen()}], "deep": {"in": {"text": f"see {seen()}."}}}
+        made.add("application/json", json.dumps(deep))
+        made.add("application/json", json.dumps({seen(): 1, "a": {seen(): [2]}}))
+    for name in ("password", "clientSecret", "refresh_token", "apiKey", "otp", "credentials"):
+        made.add("application/json", json.dumps({"user": {name: named()}, "z": 1}, indent=1))
+        made.add("application/json", json.dumps({"payload": json.dumps({name: named()}), "z": 1}))
+        made.add("application/json", f'{{"user": {{"{name}": "{named()}", "b": [1, 2')
+        made.add("application/json", f'{{"user": {{"{name}": "{named()}"')
+        made.add("application/x-www-form-urlencoded", f"a=1&{name}={named()}&b=2")
+        made.add(
+            "multipart/form-data; boundary=x",
+            f'--x\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{named()}\r\n--x--\r\n',
+        )
+        made.add("application/xml", f"<r><{name}>{named()}</{name}><b {name}='{named()}'/></r>")
+        made.add("text/event-stream", f'data: {{"{name}": "{named()}"}}\n\n')
+        made.add("application/x-ndjson", f'{{"a": 1}}\n{{"{name}": "{named()}"}}\n')
+        made.add("text/plain", f"2026-03-01 could not connect: {name}={named()} refused\n")
+    for _ in range(12):
+        made.add("text/plain", f"Error: mail to {seen()} failed with {seen()}\n")
+        made.add("text/csv", f"id,holder,number\n1,jo,{seen()}\n2,al,{seen()}\n")
+        made.add("application/xml", f"<r><who>{seen()}</who></r>")
+        made.add("application/x-ndjson", f'{{"v": "{seen()}"}}\n{{"v": "{seen()}"}}\n')
+        made.add("text/event-stream", f"event: x\ndata: {seen()}\n\n")
+    key = "".join(named() for _ in range(3))
+    made.add("text/plain", f"-----BEGIN RSA PRIVATE KEY-----\n{key}\n-----END RSA PRIVATE KEY-----\n")
+    made.secrets.append("CUST-77120091")
+    made.add("text/plain", "customer CUST-77120091 was not found\n")
+    made.secrets += ["Insured-Person-Nine", "Clinic-Header-Seven"]
+    insured = '{"patient": {"insurance": "Insured-Person-Nine"}}'
+    made.add("application/json", insured, **{"x-clinic": "Clinic-Header-Seven"})
+    made.add("application/json", json.dumps(PLAIN))
+    return made
+
+
+async def _everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]:
+    """Return every key with every value of it, opened where it is sealed or compressed."""
+    store = Store(connect(url), key=KEY)
+    found: list[tuple[str, bytes]] = []
+    for raw in await store.command("KEYS", f"{prefix}:*"):
+        name, kind = raw.decode("latin-1"), (await store.command("TYPE", raw)).decode()
+        read = {"string": ("GET", raw), "list": ("LRANGE", raw, 0, -1), "hash": ("HGETALL", raw),
+                "zset": ("ZRANGE", raw, 0, -1), "set": ("SMEMBERS", raw),
+                "stream": ("XRANGE", raw, "-", "+")}[kind]  # fmt: skip
+        held: Any = await store.command(*read)
+        if isinstance(held, dict) and ":samples:" in name:
+            part = "line" if name.endswith(":lines") else "sample"
+            for field, value in held.items():
+                whole = store.opened(value, f"{part} {field[-16:].decode()}".encode())
+                assert whole is not None, name
+                found.append((name, whole))
+        found += [(name, raw), (name, repr(held).encode())]
+    await store.close()
+    return found
+
+
+def _answers(made: Planted) -> Answer:
+    """Return a v2 whose answers have another status, and other secrets under the names of secrets."""
+    raw: list[bytes] = []
+    for _, _, body, kind in made.requests:
+        other = body
+        for secret in made.named_ones:
+            other = other.replace(secret, f"{secret}V2") if secret in body else other
+        raw.append(response(other.encode(), "201 Created", f"content-type: {kind}"))
+
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        found = re.search(rb"planted-(\d+)", head)
+        writer.write(raw[int(found[1]) if found else 0])
+
+    return answer
+
+
+def _fetched(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return cast("bytes", answer.read())
+
+
+async def _shown(service: Service, samples: list[Any]) -> list[tuple[str, bytes]]:
+    """Return what the API, the pages, the metrics and the log show."""
+    api = ("targets", "targets/shop", "samples?target=shop&limit=1000", "fingerprints?target=shop&limit=200",
+           "history?target=shop", "verdict?target=shop", "doctor", "rules", "ledger?target=shop")  # fmt: skip
+    addresses = [("web", f"/api/v1/{one}") for one in api]
+    addresses += [("web", f"/api/v1/samples/{one['id']}") for one in samples]
+    addresses += [
+        ("web", "/"),
+        ("web", "/targets/shop"),
+        ("web", f"/samples/{samples[0]['id']}"),
+        ("metrics", "/metrics"),
+    ]
+    found: list[tuple[str, bytes]] = [("log", service.log.encode())]
+    for port, path in addresses:
+        found.append((path, await asyncio.to_thread(_fetched, service.url(port, path))))
+    return found
+
+
+async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Not one of more than two hundred, in Redis, on its disk, in the log, the metrics, the API or the pages."""
+    made = planted()
+    assert len(set(made.secrets)) > 200
+    async with v2(_answers(made)) as port:
+        config = settings(
+            redis_server.url,
+            target(port),
+            store={"prefix": "planted", "key": "STORE_KEY"},
+            redaction={"patterns": ["CUST-[0-9]{8}"], "paths": ["$.patient.insurance"], "headers": ["x-clinic"]},
+        )
+        async with serving(tmp_path, config, STORE_KEY=base64.b64encode(KEY).decode()) as world:
+            for number, (path, headers, body, kind) in enumerate(made.requests):
+                name = f"planted-{number}"
+                assert 202 == await world.mesh.record(name, body.encode(), path, h_content_type=kind)
+                assert 202 == await world.mesh.mirror(name, path, headers=headers)
+            await world.until(pairs__ready=len(made.requests))
+            places = await _everything_in_redis(redis_server.url, "planted")
+            samples = await world.samples()
+            places += await _shown(world.service, samples)
+    shown = {(where, secret) for where, value in places for secret in made.secrets if secret.encode() in value}
+    assert set[tuple[str, str]]() == shown
+    assert len(samples) > 100
+    assert any(PLAIN["ordinary"].encode() in value for where, value in places if ":samples:" in where)
+
+
+async def test_the_search_finds_what_is_not_taken_out(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Without the expressions for looks, secrets that only their look gives away do show."""
+    made = Planted()
+    made.add("text/plain", f"id,holder,number\n1,jo,{made.seen()}\n")
+    async with v2(_answers(made)) as port:
+        config = settings(
+            redis_server.url,
+            target(port),
+            store={"prefix": "unplanted", "key": "STORE_KEY"},
+            redaction={"builtin": False},
+        )
+        async with serving(tmp_path, config, STORE_KEY=base64.b64encode(KEY).decode()) as world:
+            assert 202 == await world.mesh.record(
+                "planted-0", made.requests[0][2].encode(), h_content_type="text/plain"
+            )
+            assert 202 == await world.mesh.mirror("planted-0")
+            await world.until(pairs__ready=1)
+            places = await _everything_in_redis(redis_server.url, "unplanted")
+            places += await _shown(world.service, await world.samples())
+    assert {True} == {any(made.secrets[0].encode() in value for where, value in places if part in where)
+                      for part in (":samples:", "/api/v1/samples/", "/samples/")}  # fmt: skip
