@@ -6,6 +6,7 @@ Holds: bounded in number, size and age; only redacted text goes in.
 
 from shadowdiff.report.fingerprint import FingerprintSettings, Place, Print, print_of
 from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Order, Page, Span, Trend, Wanted
+from shadowdiff.report.keeping import Keeping
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor
 from shadowdiff.report.remarks import Note, Remarks, State, Stated
@@ -26,6 +27,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintSettings",
     "Fingerprints",
+    "Keeping",
     "Note",
     "Order",
     "Page",

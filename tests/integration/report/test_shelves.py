@@ -11,14 +11,18 @@ from shadowdiff.model import Comparison, Result
 from shadowdiff.report import (
     Fingerprints,
     FingerprintSettings,
+    Keeping,
     Redactor,
+    Remarks,
     ReportStage,
     SampleSettings,
+    State,
     Wanted,
     newest_samples,
     sample,
     sample_writes,
 )
+from shadowdiff.report.remarks import states_key
 from shadowdiff.store import Store, connect
 from tests.fakes.traffic import difference, mismatch, pair
 from tests.integration.report.conftest import MemoryShelf, StoreShelf
@@ -153,3 +157,24 @@ async def test_a_shelf_dies_with_its_last_sample(shelf: Shelf) -> None:
     keys: list[bytes] = await shelf.reader.command("KEYS", "*samples*")
     assert 6 * _shards(shelf) == len(keys)
     assert all([0 < await shelf.reader.command("TTL", key) <= 3600 for key in keys])
+
+
+async def test_what_was_not_seen_for_weeks_is_forgotten_with_what_was_said_of_it(shelf: Shelf) -> None:
+    """Samples by their age, fingerprints by theirs; what goes on stays."""
+    if isinstance(shelf, MemoryShelf):
+        pytest.skip("only a store forgets by itself")
+    assert isinstance(shelf, StoreShelf)
+    weeks_ms = 36 * 86_400_000
+    await _fill(shelf, SETTINGS, [0] * 4 + [1] * 4)
+    prints = Fingerprints(shelf.reader, lambda: AT_MS + weeks_ms)
+    remarks = Remarks(shelf.reader, lambda: AT_MS, str)
+    for one in (await prints.page("shop", Wanted())).fingerprints:
+        await remarks.set_state("shop", one.id, State.EXPECTED, "jo")
+    await _fill(shelf, SETTINGS, [1] * 4, AT_MS + weeks_ms, first=100)
+    await Keeping(shelf.reader, lambda: ["shop"], lambda: AT_MS + weeks_ms + 1000, 3600).forget()
+    (left,) = (await prints.page("shop", Wanted())).fingerprints
+    assert (["$['f1']"], State.EXPECTED) == ([place.path for place in left.places], left.state)
+    states: dict[bytes, bytes] = await shelf.reader.command("HGETALL", shelf.reader.keys.name(0, states_key("shop")))
+    assert [left.id.encode()] == list(states)
+    listed = await newest_samples(shelf.reader, "shop", 100)
+    assert {"$['f1']"} == {line.differences[0].path for line in listed}

@@ -250,3 +250,28 @@ def test_help_says_what_it_does_and_how_it_is_called(command: str) -> None:
     output = CliRunner().invoke(main, [command, "--help"]).output
     assert "Example" in output
     assert "SHADOWDIFF_URL" in output
+
+
+def test_fingerprints_are_a_line_each_with_the_numbers_of_the_page(url: str) -> None:
+    """Where, how often, since when; the worst first where that is asked for."""
+    lines = _lines(_run(url, "fingerprints", "--sort", "severity"))
+    assert lines[0].startswith("id | where | count | share")
+    assert any("GET /products/{id} | price value | 20 | 1.43%" in line for line in lines)
+    told = json.loads(_run(url, "fingerprints", "--json").output)
+    assert 34 == sum(one["count"] for one in told["fingerprints"])
+
+
+def test_one_fingerprint_shows_what_each_side_said(url: str) -> None:
+    """And which sample to look at."""
+    told = json.loads(_run(url, "fingerprints", "--kind", "status", "--json").output)
+    lines = _lines(_run(url, "fingerprint", told["fingerprints"][0]["id"]))
+    assert "200 | → | 500 | 1 ×" in lines
+    assert lines[-1].startswith("shadowdiff sample shop-")
+
+
+def test_no_fingerprint_says_whether_there_are_others(url: str) -> None:
+    """An empty list alone would read as `all is well`."""
+    assert ["No fingerprint of shop answers to this; there are 4 in all."] == _lines(
+        _run(url, "fingerprints", "--state", "fixed")
+    )
+    assert 2 == _run(url, "fingerprint", "ffffffffffff").exit_code

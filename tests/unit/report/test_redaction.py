@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadowdiff.model import Kind
@@ -123,6 +123,7 @@ def test_another_key_makes_other_placeholders(secret: str) -> None:
     assert R.secret(secret) != Redactor(b"another").secret(secret)
 
 
+@settings(deadline=None)
 @given(JSON, TEXTS)
 def test_redacting_twice_is_redacting_once(value: object, noise: str) -> None:
     """Whatever the text: whole JSON, JSON cut short, or none."""
