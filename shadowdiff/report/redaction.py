@@ -49,8 +49,12 @@ _COOKIES: Final = frozenset({"cookie", "set-cookie"})
 _SCHEMES: Final = frozenset({"basic", "bearer", "digest", "negotiate", "dpop", "hmac", "apikey", "aws4-hmac-sha256"})
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-_PARAMETER: Final = re.compile(r"([?&;])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>`][^&;#\s\"'<>]*+)")
-_FORM_PARAMETER: Final = re.compile(r"(^|[?&;\s])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>`][^&;#\s\"'<>]*+)")
+_PARAMETER: Final = re.compile(
+    r"([?&;])([^=&;?#\s\"'<>]{1,64})=((?!‹redacted:[0-9a-f]{12}›)[^&;#\s\"'<>`][^&;#\s\"'<>]*+)"
+)
+_FORM_PARAMETER: Final = re.compile(
+    r"(^|[?&;\s])([^=&;?#\s\"'<>]{1,64})=((?!‹redacted:[0-9a-f]{12}›)[^&;#\s\"'<>`][^&;#\s\"'<>]*+)"
+)
 _SCHEME: Final = re.compile(r"(?i:bearer|basic|dpop) +")
 _USER_INFO: Final = re.compile(r"""(?<=://)[^\s/@:"'<>‹]{0,64}:([^\s/@"'<>]{1,256})(?=@)""")
 _PATH_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")

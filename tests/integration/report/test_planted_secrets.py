@@ -140,9 +140,9 @@ async def _everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]
                 "zset": ("ZRANGE", raw, 0, -1), "set": ("SMEMBERS", raw),
                 "stream": ("XRANGE", raw, "-", "+")}[kind]  # fmt: skip
         held: Any = await store.command(*read)
-        if isinstance(held, dict) and ":samples:" in name:
+        if kind == "hash" and ":samples:" in name:
             part = "line" if name.endswith(":lines") else "sample"
-            for field, value in held.items():
+            for field, value in cast("dict[bytes, bytes]", held).items():
                 whole = store.opened(value, f"{part} {field[-16:].decode()}".encode())
                 assert whole is not None, name
                 found.append((name, whole))
