@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadowdiff.model import Kind
-from shadowdiff.report import Redactor
+from shadowdiff.report import Patterns, Redactor
 from tests.fakes.traffic import difference
 
 R = Redactor(b"a key")
@@ -150,7 +150,8 @@ def test_redacted_json_is_json_still(value: object) -> None:
 @given(st.dictionaries(st.sampled_from(["a", "b", "name"]), st.integers() | st.floats(allow_nan=False), max_size=3))
 def test_json_without_secrets_is_untouched(value: object) -> None:
     """Nothing is rewritten for its own sake."""
-    assert json.dumps(value) == R.body(json.dumps(value), "application/json")
+    names_alone = Redactor(b"a key", patterns=Patterns(builtin=False))  # a number may happen to be a card's
+    assert json.dumps(value) == names_alone.body(json.dumps(value), "application/json")
 
 
 def test_a_difference_under_a_secret_name_tells_only_that_it_differs() -> None:
