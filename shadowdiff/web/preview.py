@@ -1,8 +1,8 @@
 """What a changed set of rules would make of the stored samples: as counted, and as the rules would count.
 
 In: samples, rules.  Out: a `Preview`: which results change, which faults vanish, what else is hidden.
-Holds: pure. It speaks of the samples alone, which are the newest pairs that differed: what rules cover today was never
-kept, so that nothing is said of what a rule taken away would bring back.
+Holds: pure. It speaks of the samples, which are the newest pairs that differed: what rules cover today was never kept
+whole, so that of what a rule taken away would bring back only the places and their numbers of pairs are known.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from shadowdiff.model import Result
 from shadowdiff.web.judged_again import judge_again
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from shadowdiff.model import Difference
     from shadowdiff.report import Sample
     from shadowdiff.rules import CompiledRules
+    from shadowdiff.verdict import RouteCounts
     from shadowdiff.web.judged_again import Again
 
 MOST_LISTED = 200
@@ -74,6 +75,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     judged: Result
 
 
+class Returning(msgspec.Struct, frozen=True, kw_only=True):
+    """A place that a rule covers today and that would count without it; in how many pairs since the store began."""
+
+    route: str
+    place: Place
+    rule: str
+    pairs: int
+
+
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """As counted, and as the rules would count.
 
@@ -92,6 +102,21 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     vanishing: int
     hidden: list[Hidden]
     warnings: list[str]
+    returning: list[Returning] = []
+
+
+def returning(routes: Iterable[RouteCounts], stay: Container[str]) -> list[Returning]:
+    """Return what the rules that go cover today: counted places whose rule is not among those that stay.
+
+    A place that another rule covers too comes back only where that one goes as well: the first one's name is counted.
+    """
+    found = [
+        Returning(route=route.route, place=Place(one.path, one.kind), rule=one.rule, pairs=one.count)
+        for route in routes
+        for one in route.covered
+        if one.rule is not None and one.rule not in stay
+    ]
+    return sorted(found, key=lambda one: (-one.pairs, one.route, one.place))[:MOST_LISTED]
 
 
 def preview(target: str, samples: Sequence[Sample], rules: CompiledRules, warnings: Iterable[str] = ()) -> Preview:

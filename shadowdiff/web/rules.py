@@ -19,12 +19,15 @@ from shadowdiff.compare import Limits
 from shadowdiff.model import Result
 from shadowdiff.report import newest_samples, sample
 from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_rules, parse_rules
+from shadowdiff.verdict import read_counts
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
-from shadowdiff.web.preview import Preview, preview
+from shadowdiff.web.preview import Preview, preview, returning
 from shadowdiff.web.rule_book import BookFullError, MadeRule, RuleBook
 from shadowdiff.web.visit import note
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.requests import Request
 
     from shadowdiff.report import Sample
@@ -65,11 +68,15 @@ class NewRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesToTry(msgspec.Struct, frozen=True, kw_only=True):
-    """Rules to try on the samples: in place of the target's rules, or beside them."""
+    """Rules to try on the samples: in place of the target's rules, or beside them.
+
+    without: ids of rules made here that would be taken back.
+    """
 
     target: str
-    rules: list[dict[str, Any]]
+    rules: list[dict[str, Any]] = []
     beside: bool = False
+    without: list[str] = []
 
 
 def in_force(state: WebState, view: TargetView) -> list[RuleInForce]:
@@ -154,12 +161,25 @@ async def tried(state: WebState, asked: RulesToTry, limit: int = PREVIEWED) -> P
         rules = parse_rules(asked.rules)
     except RuleError as error:
         raise ApiError(400, str(error)) from error
-    whole = (*rules_of(state, view), *rules) if asked.beside else rules
+    stay = _without(state, view, asked.without)
+    whole = (*stay, *rules) if asked.beside else rules
     samples = await _newest(state, view.target.name, limit)
     now = datetime.fromtimestamp(state.now_ms() / 1000, UTC)
     warnings = [found.message for found in lint_rules(rules, compared_headers=Limits().headers, now=now)]
     async with state.previews:
-        return await asyncio.to_thread(preview, view.target.name, samples, compile_rules(whole, now), warnings)
+        made = await asyncio.to_thread(preview, view.target.name, samples, compile_rules(whole, now), warnings)
+    counts = await read_counts(state.reader, view.target.name, state.fold(view.target.name))
+    back = returning(counts.routes, {rule.label for rule in whole})
+    return msgspec.structs.replace(made, returning=back)
+
+
+def _without(state: WebState, view: TargetView, gone: Collection[str]) -> tuple[Rule, ...]:
+    """Return a target's rules but for some that were made here. Raises: ApiError where one of them is not known."""
+    made = [one for one in (state.rule_book.made if state.rule_book else ()) if one.target == view.target.name]
+    unknown = sorted(set(gone) - {one.id for one in made})
+    if unknown:
+        raise ApiError(404, f"no rule made here for {view.target.name!r} is called {', '.join(map(repr, unknown))}")
+    return (*view.declared, *parse_rules([one.rule for one in made if one.id not in gone]))
 
 
 def rules_of(state: WebState, view: TargetView) -> tuple[Rule, ...]:

@@ -62,6 +62,10 @@ class RulePages:
         given: dict[str, str] = {}
         try:
             given = await form_fields(request)
+            if given.get("do") == "try-without":
+                visit().changed_nothing = True
+                asked = RulesToTry(target=given.get("target", ""), beside=True, without=[given.get("id", "")])
+                return await self._page(given, tried=await tried(self._state, asked))
             if given.get("do") == "try":
                 visit().changed_nothing = True
                 return await self._page(given, tried=await self._try(given))

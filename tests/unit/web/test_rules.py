@@ -12,7 +12,9 @@ import fakeredis
 import pytest
 
 from shadowdiff.store import Store
+from shadowdiff.verdict import PathCount, RouteCounts
 from shadowdiff.web import create_web, rule_book
+from shadowdiff.web.preview import returning
 from shadowdiff.web.rule_book import RuleBook
 from tests.fakes.asgi import Answer, get, post_form
 from tests.fakes.shop import NOW_MS, open_shop, web_state
@@ -129,3 +131,17 @@ async def test_a_rule_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureF
     await book.look()
     assert len(changes) == 2
     await store.close()
+
+
+def test_a_preview_says_what_would_count_again_without_a_rule() -> None:
+    """Places that only rules which go cover, those with most pairs first; what another rule keeps covering is none."""
+    covered = (
+        PathCount(path="$['a']", kind="value", count=3, rule="ignore $.a"),
+        PathCount(path="$['b']", kind="type", count=9, rule="ignore $.b"),
+        PathCount(path="$['c']", kind="value", count=5, rule="ignore $.c"),
+    )
+    routes = [RouteCounts(route="GET /", results={}, covered=covered)]
+    found = returning(routes, {"ignore $.c"})
+    assert [("$['b']", "ignore $.b", 9), ("$['a']", "ignore $.a", 3)] == [
+        (one.place.path, one.rule, one.pairs) for one in found
+    ]
