@@ -9,16 +9,20 @@ from shadowdiff.compare.engine import compare
 from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.export import NotExportableError, deep_diff, json_patch
 from shadowdiff.compare.limits import COMPARED_HEADERS, Limits
+from shadowdiff.compare.messages import Messages, is_packed, read_message
 from shadowdiff.compare.nearest import by_likeness
 
 __all__ = [
     "COMPARED_HEADERS",
     "Limits",
+    "Messages",
     "NotExportableError",
     "NotJsonError",
     "by_likeness",
     "compare",
     "deep_diff",
+    "is_packed",
     "json_patch",
     "parse_exact",
+    "read_message",
 ]

@@ -16,6 +16,7 @@ from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exa
 from shadowdiff.compare.headers import all_of, value_of
 from shadowdiff.compare.markup import xml
 from shadowdiff.compare.media import Form, Media, media_of
+from shadowdiff.compare.messages import Packed, read_both
 from shadowdiff.compare.text import compare_text
 from shadowdiff.compare.walk import STRICT, Walker
 from shadowdiff.model import Kind
@@ -26,13 +27,23 @@ if TYPE_CHECKING:
     from shadowdiff.compare.finding import Findings
     from shadowdiff.compare.headers import Fields
     from shadowdiff.compare.limits import Limits
+    from shadowdiff.compare.messages import Messages
     from shadowdiff.compare.values import Value
     from shadowdiff.model import Pair
     from shadowdiff.rules.compiled import RouteRules
 
 
+_PACKED: Final = frozenset({Form.GRPC, Form.PROTOBUF})
+
+
 def compare_bodies(
-    pair: Pair, heads: tuple[Fields, Fields], rules: RouteRules, limits: Limits, findings: Findings
+    pair: Pair,
+    heads: tuple[Fields, Fields],
+    rules: RouteRules,
+    limits: Limits,
+    findings: Findings,
+    *,
+    messages: Messages | None = None,
 ) -> str:
     """Note where the bodies differ; return why they cannot be compared, empty where they could.
 
@@ -43,7 +54,11 @@ def compare_bodies(
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
             media = _media(heads[0])
-            _by_form(one, other, (media, media if heads[0] is heads[1] else _media(heads[1])), rules, findings)
+            both = (media, media if heads[0] is heads[1] else _media(heads[1]))
+            if media.form in _PACKED and media.form is both[1].form:
+                _packed(Packed(pair, one, other, both, limits, messages), rules, findings)
+            else:
+                _by_form(one, other, both, rules, findings)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"
@@ -88,6 +103,34 @@ def _by_form(one: bytes, other: bytes, media: tuple[Media, Media], rules: RouteR
         compare_json(_utf8(one, media[0]), _utf8(other, media[1]), rules, findings)
     else:
         _structured(one, other, media, rules, findings)
+
+
+def _packed(bodies: Packed, rules: RouteRules, findings: Findings) -> None:
+    """Compare messages by their descriptors; without any, by their bytes."""
+    one, other = bodies.one, bodies.other
+    whole = rules.root.effect.ignore
+    if bodies.media[0].form is Form.GRPC and not (one and other):  # no message at all: its status says why
+        findings.place("$", Kind.REMOVED if one else Kind.ADDED, _size(one), _size(other), whole)
+        return
+    left, right, described = read_both(bodies)
+    if isinstance(left, BrokenBodyError) or isinstance(right, BrokenBodyError):
+        faults = [str(side) if isinstance(side, BrokenBodyError) else "" for side in (left, right)]
+        if all(faults):
+            compare_bytes(one, other, findings, whole)
+            return
+        said = [
+            f"broken ({why}): {_size(body)}" if why else _size(body)
+            for why, body in zip(faults, (one, other), strict=True)
+        ]
+        findings.place("$", Kind.TYPE, said[0], said[1], whole)
+    elif described:
+        compare_values(Parsed(left, right, STRICT), rules, findings)
+    elif left != right:
+        compare_bytes(one, other, findings, whole)
+
+
+def _size(body: bytes) -> str | None:
+    return f"{len(body)} bytes" if body else None
 
 
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:

@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.bodies import compare_bodies
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.headers import compare_headers, hosts_of, relevant
+from shadowdiff.compare.headers import compare_headers, fields_of, hosts_of, relevant
 from shadowdiff.compare.outcome import incomparable, overlong, settled, status_difference
 from shadowdiff.compare.required import unmet
 from shadowdiff.model import Comparison, Result
 
 if TYPE_CHECKING:
     from shadowdiff.compare.limits import Limits
+    from shadowdiff.compare.messages import Messages
     from shadowdiff.model import Pair
     from shadowdiff.rules import CompiledRules
 
 MATCH: Final = Comparison(result=Result.MATCH)
 
 
-def compare(pair: Pair, rules: CompiledRules, limits: Limits) -> Comparison:
-    """Return how the candidate's response differs from the primary's."""
+def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Messages | None = None) -> Comparison:
+    """Return how the candidate's response differs from the primary's.
+
+    messages: reads the target's Protocol Buffers; without it their bytes are compared.
+    """
     decided = settled(pair)
     if decided is not None:
         return decided
@@ -35,9 +39,9 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits) -> Comparison:
     alike = primary.status == candidate.status and primary.body == candidate.body
     truncated = primary.body_bytes > len(primary.body) or candidate.body_bytes > len(candidate.body)
     alike = alike and not truncated
-    if alike and primary.headers == candidate.headers:
+    if alike and primary.headers == candidate.headers and primary.trailers == candidate.trailers:
         return MATCH
-    heads = relevant(primary.headers, candidate.headers, limits)
+    heads = relevant(fields_of(primary), fields_of(candidate), limits)
     if alike and heads[0] is heads[1]:
         return MATCH
     findings = Findings(limits)
@@ -47,7 +51,7 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits) -> Comparison:
     if heads[0] is not heads[1]:
         compare_headers(heads, hosts_of(pair), route, findings)
     if not truncated:
-        reason = compare_bodies(pair, heads, route, limits, findings)
+        reason = compare_bodies(pair, heads, route, limits, findings, messages=messages)
     elif lost := overlong(pair):
         findings.add(lost)
     else:

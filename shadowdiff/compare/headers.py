@@ -18,9 +18,13 @@ from shadowdiff.model import Kind
 if TYPE_CHECKING:
     from shadowdiff.compare.finding import Findings
     from shadowdiff.compare.limits import Limits
-    from shadowdiff.model import Headers, Pair
+    from shadowdiff.model import Headers, Observation, Pair
     from shadowdiff.rules.compiled import Effect, RouteRules
 
+
+GRPC_STATUS = b"grpc-status"
+GRPC_FIELDS = frozenset({GRPC_STATUS, b"grpc-message", b"grpc-status-details-bin"})
+"""gRPC's outcome, in the trailers; in the headers of an answer that has nothing else."""
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields in order, names in lower case."""
@@ -29,7 +33,14 @@ Fields = list[tuple[bytes, bytes]]
 @lru_cache(maxsize=64)
 def compared_names(names: tuple[str, ...]) -> frozenset[bytes]:
     """Return the fields to compare as bytes, with the coding, which the body's equality rests on."""
-    return frozenset(name.encode() for name in names) | {b"content-encoding", b"content-type"}
+    return frozenset(name.encode() for name in names) | GRPC_FIELDS | {b"content-encoding", b"content-type"}
+
+
+def fields_of(side: Observation) -> Headers:
+    """Return a side's header fields, and of its trailers those that say how a gRPC call ended."""
+    if not side.trailers:
+        return side.headers
+    return (*side.headers, *(field for field in side.trailers if field[0] in GRPC_FIELDS))
 
 
 def relevant(primary: Headers, candidate: Headers, limits: Limits) -> tuple[Fields, Fields]:
@@ -77,7 +88,7 @@ def _note(name: bytes, part: str, said: tuple[str | None, str | None], rules: Ro
     effect = rules.headers.get(name)
     rule = _rule(effect, one, other) if effect else None
     path = f"header.{name.decode('latin-1')}" + (f"[{part!r}]" if part else "")
-    findings.place(path, Kind.HEADER, one, other, rule)
+    findings.place(path, Kind.STATUS if name == GRPC_STATUS else Kind.HEADER, one, other, rule)
 
 
 def _rule(effect: Effect, one: str | None, other: str | None) -> str | None:

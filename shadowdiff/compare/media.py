@@ -21,6 +21,8 @@ class Form(StrEnum):
     SSE = "sse"
     FORM = "form"
     MULTIPART = "multipart"
+    GRPC = "grpc"
+    PROTOBUF = "protobuf"
     XML = "xml"
     TEXT = "text"
     BYTES = "bytes"
@@ -48,6 +50,11 @@ _FORMS: Final = {
     "application/json-seq": Form.NDJSON,
     "text/event-stream": Form.SSE,
     "application/x-www-form-urlencoded": Form.FORM,
+    "application/grpc": Form.GRPC,
+    "application/grpc+proto": Form.GRPC,
+    "application/protobuf": Form.PROTOBUF,
+    "application/x-protobuf": Form.PROTOBUF,
+    "application/vnd.google.protobuf": Form.PROTOBUF,
     "application/xml": Form.XML,
     "text/xml": Form.XML,
     "application/javascript": Form.TEXT,

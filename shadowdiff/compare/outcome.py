@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from shadowdiff.compare.binary import size
-from shadowdiff.compare.headers import value_of
+from shadowdiff.compare.headers import GRPC_STATUS, fields_of, value_of
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ def settled(pair: Pair) -> Comparison | None:
     """Return the comparison where a failure decides it; None where the answers are to be compared."""
     primary, candidate = pair.primary, pair.candidate
     if primary.failure is None and candidate.failure is None and primary.status < TOO_MANY_REQUESTS > candidate.status:
-        return None
+        may_be_grpc = primary.trailers or candidate.trailers or not (primary.body and candidate.body)
+        return _settled_by_grpc(primary, candidate) if may_be_grpc else None
     if primary.failure is not None:
         return incomparable("primary_failed")
     if primary.status >= SERVER_ERROR:
@@ -33,6 +36,23 @@ def settled(pair: Pair) -> Comparison | None:
     if candidate.failure is None and candidate.status < SERVER_ERROR:
         return None
     return mismatch(status_difference(primary, candidate))
+
+
+GRPC_FAILED: Final = frozenset({b"2", b"4", b"8", b"13", b"14", b"15"})
+"""What stands for 5xx and 429: unknown, deadline exceeded, resource exhausted, internal, unavailable, data loss."""
+
+
+def _settled_by_grpc(primary: Observation, candidate: Observation) -> Comparison | None:
+    """Decide by the status of a gRPC call as by HTTP's."""
+    one, other = (value_of(fields_of(side), GRPC_STATUS) for side in (primary, candidate))
+    if one in GRPC_FAILED:
+        return incomparable("primary_grpc_failed")
+    if not one or other not in GRPC_FAILED:
+        return None
+    difference = status_difference(primary, candidate)
+    path = f"header.{GRPC_STATUS.decode()}"
+    said = {"path": path, "pattern": path, "primary": one.decode("latin-1"), "candidate": other.decode("latin-1")}
+    return mismatch(msgspec.structs.replace(difference, **said))
 
 
 def incomparable(reason: str) -> Comparison:

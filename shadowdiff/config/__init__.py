@@ -18,7 +18,8 @@
                               .anonymous (None: loopback decides) .session_s .attempts .records (secrets)
     config.records_tls        .cert .key .client_ca (None: plain HTTP); so is config.web_tls
     config.drain_s            float
-    config.targets            tuple of .target (model.Target) and .rules (tuple[rules.Rule, ...])
+    config.targets            tuple of .target (model.Target), .rules (tuple[rules.Rule, ...])
+                              and .protobuf (None: no descriptors)
     config.warnings           tuple[str, ...], what is allowed and cannot work, one line each
 
 Holds: every value was checked, its unit stands in its name, and no `repr` shows a secret (`key.reveal()` gives it).
@@ -33,6 +34,7 @@ from shadowdiff.config.values import (
     ListenConfig,
     LogConfig,
     PairingConfig,
+    ProtobufConfig,
     ProxyConfig,
     SamplesConfig,
     Secret,
@@ -52,6 +54,7 @@ __all__ = [
     "LogConfig",
     "PairingConfig",
     "Problem",
+    "ProtobufConfig",
     "ProxyConfig",
     "SamplesConfig",
     "Secret",

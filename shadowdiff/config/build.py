@@ -27,6 +27,7 @@ from shadowdiff.model import Candidate, Control, Gate, Target
 if TYPE_CHECKING:
     from shadowdiff.config import settings
     from shadowdiff.config.secrets import Secrets
+    from shadowdiff.config.values import ProtobufConfig
     from shadowdiff.rules import Rule
 
 
@@ -36,6 +37,8 @@ def build(
     secrets: Secrets,
     rules: list[tuple[Rule, ...]],
     routes: list[tuple[str, ...]],
+    *,
+    protobuf: list[ProtobufConfig | None],
 ) -> Config:
     """Return the values: the same settings, with units in their names."""
     store, pairing, limits = root.store, root.pairing, root.limits
@@ -91,8 +94,8 @@ def build(
         records_tls=_tls(root.tls.records),
         web_tls=_tls(root.tls.web),
         targets=tuple(
-            TargetConfig(target=_target(target, declared), rules=own)
-            for target, own, declared in zip(root.targets, rules, routes, strict=True)
+            TargetConfig(target=_target(target, declared), rules=own, protobuf=messages)
+            for target, own, declared, messages in zip(root.targets, rules, routes, protobuf, strict=True)
         ),
     )
 

@@ -18,6 +18,7 @@ from shadowdiff.config.environment import FILE_VARIABLE, overlay
 from shadowdiff.config.exposure import exposed
 from shadowdiff.config.openapi import read_routes
 from shadowdiff.config.problem import ConfigError, Problem
+from shadowdiff.config.protobuf import read_protobuf
 from shadowdiff.config.refusal import Place, check, known_variables
 from shadowdiff.config.review import review
 from shadowdiff.config.secrets import SecretReader
@@ -26,7 +27,7 @@ from shadowdiff.rules import Rule, RuleError, parse_rules
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shadowdiff.config.values import Config
+    from shadowdiff.config.values import Config, ProtobufConfig
 
 
 class Loaded(NamedTuple):
@@ -59,13 +60,14 @@ def load(path: Path | None, env: Mapping[str, str]) -> Loaded:
     secrets = SecretReader(data, env, place, problems).all()
     rules = [_rules(target, index, place, problems) for index, target in enumerate(_targets(data))]
     routes = [_routes(target, index, source, place, problems) for index, target in enumerate(_targets(data))]
+    protobuf = [_protobuf(target, index, source, place, problems) for index, target in enumerate(_targets(data))]
     problems += _clashes(data, place)
     problems += exposed(root, place) if root else ()
     if root is not None and root.pairing.settle >= root.pairing.window:
         problems.append(place.problem(("pairing", "settle"), "write less than pairing.window"))
     if root is None or problems:
         raise ConfigError(tuple(problems))
-    config = build(root, source, secrets, rules, routes)
+    config = build(root, source, secrets, rules, routes, protobuf=protobuf)
     return Loaded(root, msgspec.structs.replace(config, warnings=tuple(map(str, review(config, place)))))
 
 
@@ -123,6 +125,24 @@ def _routes(
     except ValueError as error:
         problems.append(place.problem(path, str(error), name))
         return ()
+
+
+def _protobuf(
+    target: dict[str, Any], index: int, source: Path | None, place: Place, problems: list[Problem]
+) -> ProtobufConfig | None:
+    """Return the descriptors that a target names, if it names some."""
+    section: Any = target.get("protobuf")
+    name: Any = cast("dict[str, Any]", section).get("descriptor_set") if isinstance(section, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    answers: Any = cast("dict[str, Any]", section).get("answers")
+    routes = cast("dict[object, object]", answers) if isinstance(answers, dict) else {}
+    try:
+        named = {str(route): str(message) for route, message in routes.items()}
+        return read_protobuf((source.parent if source else Path()) / name, named)
+    except ValueError as error:
+        problems.append(place.problem(("targets", index, "protobuf", "descriptor_set"), str(error), name))
+        return None
 
 
 def _targets(data: dict[str, Any]) -> list[dict[str, Any]]:

@@ -409,6 +409,18 @@ class NoiseSettings(Settings):
     )
 
 
+class ProtobufSettings(Settings):
+    """What reads messages of Protocol Buffers; without it their bytes are compared."""
+
+    descriptor_set: str = Field(
+        min_length=1, description="A file of protoc --include_imports --descriptor_set_out, beside the configuration's."
+    )
+    answers: dict[Route, str] = Field(
+        default={},
+        description="Of answers without gRPC: the route, such as GET /products/{id}, and its message's name.",
+    )
+
+
 class TargetSettings(Settings):
     """One service under comparison."""
 
@@ -429,6 +441,7 @@ class TargetSettings(Settings):
     openapi: str | None = Field(
         default=None, min_length=1, description="A file that names the routes instead, beside the configuration's own."
     )
+    protobuf: ProtobufSettings | None = Field(default=None, description="Descriptors of gRPC and Protocol Buffers.")
     gate: GateSettings = Field(default=GateSettings(), description="What a verdict allows.")
     rules: tuple[dict[str, Any], ...] = Field(
         default=(), description="What is declared not to matter, or to matter less; see docs/rules.md."

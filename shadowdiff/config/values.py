@@ -173,11 +173,19 @@ class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float = 60.0
 
 
+class ProtobufConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A FileDescriptorSet that was proved, and the messages that routes without gRPC answer with."""
+
+    descriptor_set: bytes
+    answers: tuple[tuple[str, str], ...] = ()
+
+
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A target and its compiled declarations."""
 
     target: Target
     rules: tuple[Rule, ...]
+    protobuf: ProtobufConfig | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ _STATUSES: Final = {
 _REASONS: Final = {
     "primary_5xx": "v1 itself answered 5xx",
     "primary_429": "v1 itself answered 429",
+    "primary_grpc_failed": "v1's gRPC call failed by its status",
     "primary_failed": "v1 itself gave no answer",
     "unknown_target": "the target was taken out of the configuration",
 }

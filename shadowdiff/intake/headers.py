@@ -56,6 +56,11 @@ def has_member(baggage: bytes) -> bool:
     return any(member.partition(b"=")[0].strip() == BAGGAGE_KEY for member in baggage.split(b","))
 
 
+def is_grpc(headers: RawHeaders) -> bool:
+    """Whether a request is a gRPC call, which is asked over HTTP/2."""
+    return any(name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers)
+
+
 def forwarded(headers: RawHeaders) -> RawHeaders:
     """Return the fields to send on, with the mark and the baggage member added; Host is the caller's."""
     sent: RawHeaders = []

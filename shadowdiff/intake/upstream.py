@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from yarl import URL
 
 from shadowdiff.intake.connection import Answer
-from shadowdiff.intake.headers import forwarded
+from shadowdiff.intake.headers import RawHeaders, forwarded, is_grpc
 from shadowdiff.intake.pool import ConnectError, Pool
 from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from shadowdiff.intake.http2 import Http2Client
     from shadowdiff.intake.mirrored import Mirrored
 
 MAX_BODY_BYTES = 1 << 20
@@ -69,13 +70,14 @@ class Destination:
 class Upstream:
     """A pooled client for every candidate and control. Open it with `async with`, on the running loop."""
 
-    __slots__ = ("_context", "_loop", "_max_body_bytes", "_now_ms", "_pools")
+    __slots__ = ("_context", "_http2", "_loop", "_max_body_bytes", "_now_ms", "_pools")
 
     def __init__(self, now_ms: Callable[[], int], max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._now_ms = now_ms
         self._max_body_bytes = max_body_bytes
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._context: ssl.SSLContext | None = None
+        self._http2: Http2Client | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def __aenter__(self) -> Self:
@@ -87,6 +89,8 @@ class Upstream:
     ) -> None:
         for pool in self._pools.values():
             pool.close()
+        if self._http2 is not None:
+            self._http2.close()
 
     async def ask(self, destination: Destination, request: Mirrored) -> Observation:
         """Send the request and return what came of it. Only cancellation raises."""
@@ -95,6 +99,8 @@ class Upstream:
         return self._observation(destination, request, answer, (time.monotonic() - started_s) * 1000)
 
     async def _exchange(self, destination: Destination, request: Mirrored, until_s: float) -> Answer:
+        if request.method == "POST" and is_grpc(request.headers):
+            return await self._call(destination, request, until_s)
         pool = self._pools.get(destination.origin) or self._pool(destination.origin)
         head, is_head = head_of(destination, request), request.method == "HEAD"
         connection = pool.take()
@@ -107,6 +113,15 @@ class Upstream:
         except ConnectError as error:
             return Answer(failure=error.failure)
         return await connection.exchange(head, request.body, until_s, is_head=is_head)
+
+    async def _call(self, destination: Destination, request: Mirrored, until_s: float) -> Answer:
+        """Ask over HTTP/2, which gRPC needs; loaded with the first call, since most services never see one."""
+        if self._http2 is None:
+            from shadowdiff.intake.http2 import Http2Client
+
+            self._http2 = Http2Client(self._max_body_bytes)
+        path = destination.prefix + request.path.encode("latin-1")
+        return await self._http2.ask(destination.origin, path, sent_fields(destination, request), request.body, until_s)
 
     def _pool(self, origin: tuple[str, str, int]) -> Pool:
         scheme, host, port = origin
@@ -146,8 +161,8 @@ class Upstream:
         )
 
 
-def head_of(destination: Destination, request: Mirrored) -> bytes:
-    """Return the request line and the fields that v2 is to see, as they go on the wire."""
+def sent_fields(destination: Destination, request: Mirrored) -> RawHeaders:
+    """Return the fields that v2 is to see, Host among them."""
     fields = forwarded(request.headers)
     host = request.host.encode("latin-1", "replace")
     if destination.preserves_host:
@@ -156,6 +171,12 @@ def head_of(destination: Destination, request: Mirrored) -> bytes:
         fields.append((b"host", destination.authority))
         if all(name != b"x-forwarded-host" for name, _ in fields):  # else v1 saw the outer gateway's, and so shall v2
             fields.append((b"x-forwarded-host", host))
+    return fields
+
+
+def head_of(destination: Destination, request: Mirrored) -> bytes:
+    """Return the request line and the fields that v2 is to see, as they go on the wire."""
+    fields = sent_fields(destination, request)
     if request.body or request.method in _WITH_CONTENT:
         fields.append((b"content-length", b"%d" % len(request.body)))
     lines = [b"%b: %b\r\n" % field for field in fields]

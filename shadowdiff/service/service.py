@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from redis.exceptions import RedisError
 
 from shadowdiff import __version__
 from shadowdiff.compare import Limits
-from shadowdiff.config import TargetConfig
 from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
@@ -50,6 +50,7 @@ from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
 from shadowdiff.service.figures import snapshot, sources
+from shadowdiff.service.opening import messages_of, opening
 from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
@@ -66,7 +67,8 @@ from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shadowdiff.config import Config
+    from shadowdiff.compare import Messages
+    from shadowdiff.config import Config, TargetConfig
     from shadowdiff.model import Comparison, Observation, Pair, Write
     from shadowdiff.rules import Router, Rule
     from shadowdiff.service.backing import Backing
@@ -195,7 +197,7 @@ class Service:
     def _targets(self) -> list[TargetConfig]:
         """Return the targets with every rule that holds: the configuration's, and those that people made."""
         return [
-            TargetConfig(target=one.target, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
+            msgspec.structs.replace(one, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
             for one in self.config.targets
         ]
 
@@ -229,7 +231,7 @@ class Service:
 
     def _lenses(self) -> dict[str, Lens]:
         most = self.config.limits.routes
-        return {one.target.name: Lens(one.target.routes, one.rules, most) for one in self._targets()}
+        return {one.target.name: Lens(one.target.routes, one.rules, most, messages_of(one)) for one in self._targets()}
 
     def _routers(self) -> dict[str, Router]:
         return {name: lens.router for name, lens in self._judge.lenses.items()}
@@ -245,7 +247,12 @@ class Service:
             body_bytes=samples.body_bytes,
             ttl_s=int(samples.max_age_s),
         )
-        return ReportStage(FingerprintSettings(most=self.config.limits.fingerprints), kept)
+        stage = ReportStage(FingerprintSettings(most=self.config.limits.fingerprints), kept)
+        return opening(stage, self._messages, self._limits)
+
+    def _messages(self, target: str) -> Messages | None:
+        lens = self._judge.lenses.get(target)
+        return lens.messages if lens else None
 
     def _worker(self, shard: int) -> Worker:
         claimer = Claimer(self._store, shard, self._process, self._target_names())

@@ -44,4 +44,5 @@ def _digest(one: TargetConfig, now: datetime) -> str:
     target = one.target
     rules = [repr(msgspec.structs.replace(rule, reason="")) for rule in one.rules if not rule.expired(now)]
     how = (rules, target.routes, sorted(target.methods), target.sample, target.candidate.url)
-    return hashlib.blake2b(msgspec.json.encode(how), digest_size=_DIGEST_BYTES).hexdigest()
+    with_messages = b"" if one.protobuf is None else msgspec.json.encode(one.protobuf)
+    return hashlib.blake2b(msgspec.json.encode(how) + with_messages, digest_size=_DIGEST_BYTES).hexdigest()

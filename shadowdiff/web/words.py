@@ -39,6 +39,7 @@ REASONS: Final = {
     "primary_failed": "v1 itself gave no whole answer",
     "primary_5xx": "v1 itself answered with 5xx",
     "primary_429": "v1 itself answered 429",
+    "primary_grpc_failed": "v1's gRPC call failed by its status",
     "truncated": "as far as the bodies were kept they agree, but they were cut short",
     "poison": "three workers in turn did not get through it",
     "undecodable_observation": "what the store held of it could not be read",

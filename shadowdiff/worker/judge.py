@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shadowdiff.compare import Limits, compare
+from shadowdiff.compare import Limits, Messages, compare
 from shadowdiff.model import Comparison, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing import Claim, Codec, Judged, UndecodableError, ledger_write
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
@@ -35,14 +35,21 @@ TripleStage = Callable[[Pair, Comparison, Comparison], tuple[Write, ...]]
 
 
 class Lens:
-    """How one target's pairs are looked at: its routes (`most_routes` apart, 0: all) and its rules, compiled."""
+    """How one target's pairs are looked at: its routes (`most_routes` apart, 0: all), its rules, its messages."""
 
-    __slots__ = ("_compiled", "_compiled_at_s", "router", "rules")
+    __slots__ = ("_compiled", "_compiled_at_s", "messages", "router", "rules")
 
-    def __init__(self, routes: tuple[str, ...], rules: tuple[Rule, ...], most_routes: int = 0) -> None:
+    def __init__(
+        self,
+        routes: tuple[str, ...],
+        rules: tuple[Rule, ...],
+        most_routes: int = 0,
+        messages: Messages | None = None,
+    ) -> None:
         spoken_of = (route for rule in rules for route in rule.routes)
         self.router = Router(routes, most=most_routes, spoken_of=spoken_of)
         self.rules = rules
+        self.messages = messages
         self._compiled_at_s = -RECOMPILE_S
         self._compiled: CompiledRules
 
@@ -141,9 +148,10 @@ class Judge:
             return Judgement(claim, pair, incomparable("unknown_target"))
         control: Comparison | None = None
         try:
-            comparison = compare(pair, lens.compiled(now_s), self._limits)
+            compiled, messages = lens.compiled(now_s), lens.messages
+            comparison = compare(pair, compiled, self._limits, messages)
             if pair.control is not None and (against := with_control(pair)):
-                control = compare(against, lens.compiled(now_s), self._limits)
+                control = compare(against, compiled, self._limits, messages)
         except Exception:  # the worker's outer edge: one pair must not stop the others
             log.exception("comparing a pair failed", extra=said_of(pair))
             comparison = incomparable("comparison_failed")

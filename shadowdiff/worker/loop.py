@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from shadowdiff.pairing import commit
 from shadowdiff.store import said
 from shadowdiff.worker.judge import Judgement, with_control
-from shadowdiff.worker.pool import is_large
+from shadowdiff.worker.pool import Job, is_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,9 +190,10 @@ class Worker:
         lens = self._judge.lenses.get(read.target)
         if lens is None:  # a reload removed the target meanwhile
             return self._judge.compare(claim, read, now_s)
-        comparison = await self._pool.compare(read, lens.rules, now_s, self._limits)
+        job = Job(read, lens.rules, now_s, self._limits, lens.messages)
+        comparison = await self._pool.compare(job)
         against = with_control(read)
-        control = await self._pool.compare(against, lens.rules, now_s, self._limits) if against else None
+        control = await self._pool.compare(job._replace(pair=against)) if against else None
         return Judgement(claim, read, comparison, control)
 
     async def _finish(self, judgements: Sequence[Judgement]) -> None:

@@ -12,9 +12,9 @@ import logging
 import multiprocessing
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from shadowdiff.compare import Limits, compare
+from shadowdiff.compare import Limits, Messages, compare
 from shadowdiff.rules import compile_rules
 from shadowdiff.store import said
 from shadowdiff.worker.judge import incomparable, said_of
@@ -36,6 +36,16 @@ START_S = 30.0
 COLLECT_EVERY = 200_000
 
 _SPAWN = multiprocessing.get_context("spawn")
+
+
+class Job(NamedTuple):
+    """One comparison, as it goes to a process."""
+
+    pair: Pair
+    rules: tuple[Rule, ...]
+    now_s: float
+    limits: Limits
+    messages: Messages | None = None
 
 
 def is_large(pair: Pair) -> bool:
@@ -63,8 +73,8 @@ def _serve(link: Connection) -> None:
     with suppress(EOFError, KeyboardInterrupt):
         link.send(None)
         while True:
-            pair, rules, now_s, limits = cast("tuple[Pair, tuple[Rule, ...], float, Limits]", link.recv())
-            link.send(compare(pair, compile_rules(rules, datetime.fromtimestamp(now_s, UTC)), limits))
+            pair, rules, now_s, limits, messages = cast("Job", link.recv())
+            link.send(compare(pair, compile_rules(rules, datetime.fromtimestamp(now_s, UTC)), limits, messages))
 
 
 class _Comparer:
@@ -74,7 +84,7 @@ class _Comparer:
         self._process: SpawnProcess | None = None
         self._link: Connection
 
-    def compare(self, job: tuple[Pair, tuple[Rule, ...], float, Limits], time_s: float) -> Comparison:
+    def compare(self, job: Job, time_s: float) -> Comparison:
         """Return the comparison; blocks, so call it in a thread."""
         try:
             link = self._started()
@@ -82,10 +92,10 @@ class _Comparer:
             if link.poll(time_s):
                 return cast("Comparison", link.recv())
         except (EOFError, OSError) as error:
-            log.warning("a comparing process ended", extra={"error": said(error), **said_of(job[0])})
+            log.warning("a comparing process ended", extra={"error": said(error), **said_of(job.pair)})
             self.kill()
             return incomparable("comparison_crashed")
-        log.warning("a comparison took too long", extra={"limit_s": time_s, **said_of(job[0])})
+        log.warning("a comparison took too long", extra={"limit_s": time_s, **said_of(job.pair)})
         self.kill()
         return incomparable("comparison_timed_out")
 
@@ -120,11 +130,11 @@ class ComparisonPool:
         for comparer in self._all:
             self._comparers.put_nowait(comparer)
 
-    async def compare(self, pair: Pair, rules: tuple[Rule, ...], now_s: float, limits: Limits) -> Comparison:
+    async def compare(self, job: Job) -> Comparison:
         """Return the comparison, `incomparable` past its time."""
         comparer = await self._comparers.get()
         try:
-            return await asyncio.to_thread(comparer.compare, (pair, rules, now_s, limits), self._time_s)
+            return await asyncio.to_thread(comparer.compare, job, self._time_s)
         finally:
             self._comparers.put_nowait(comparer)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shadowdiff.config import Config, ConfigError, load_config
+from shadowdiff.config import Config, ConfigError, ProtobufConfig, load_config
 from shadowdiff.model import Candidate, Control, HostPolicy, Target
+from tests.fakes.shop_proto import descriptor_set
 
 TARGET = "targets: [{name: a, hosts: [a], candidate: {url: 'http://a-v2'}%s}]\n"
 KEY_ITSELF = base64.b64encode(bytes(range(200, 232))).decode()
@@ -173,6 +174,14 @@ targets:
         ("pairing: {window: 1s, settle: 1s}\n", "s.yaml:1: pairing.settle: write less than pairing.window"),
         (TARGET % ", sample: .nan", "s.yaml:1: targets[0].sample: "),
         (TARGET % ", openapi: none.yaml", "s.yaml:1: targets[0].openapi: names a file that cannot be read"),
+        (
+            TARGET % ", protobuf: {descriptor_set: none.pb}",
+            "s.yaml:1: targets[0].protobuf.descriptor_set: names a file that cannot be read",
+        ),
+        (
+            TARGET % ", protobuf: {descriptor_set: s.yaml}",
+            "s.yaml:1: targets[0].protobuf.descriptor_set: is no descriptor set",
+        ),
         ("log:\n  level: |\n    a\n    b\n", "s.yaml:2: log.level: write 'debug'"),
     ],
 )
@@ -250,6 +259,15 @@ def test_a_key_of_the_wrong_length_is_a_fault_which_does_not_show_it(tmp_path: P
     """Sixteen bytes are not thirty-two."""
     text = base64.b64encode(b"sixteen bytes ..").decode()
     assert [text in line for line in faults(tmp_path, "store: {key: K}", {"K": text})] == [False]
+
+
+def test_a_descriptor_set_is_read_and_proved(tmp_path: Path) -> None:
+    """Beside the file that names it, with what routes without gRPC answer."""
+    (tmp_path / "shop.pb").write_bytes(descriptor_set())
+    given = ', protobuf: {descriptor_set: shop.pb, answers: {"GET /products/{id}": shop.v1.Product}}'
+    config = loaded(tmp_path, TARGET % given)
+    expected = ProtobufConfig(descriptor_set=descriptor_set(), answers=(("GET /products/{id}", "shop.v1.Product"),))
+    assert expected == config.targets[0].protobuf
 
 
 def test_openapi_gives_the_routes(tmp_path: Path) -> None:

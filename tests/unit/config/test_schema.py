@@ -20,7 +20,7 @@ _SECTIONS = [(), *((name,) for name in keys_at(()) if name != "drain")]
 _INNER = [("access", "proxy"), ("tls", "records"), ("tls", "web")]
 _PLACES = [
     *_SECTIONS,
-    *(("targets", 0, name) for name in ("candidate", "control", "gate", "noise")),
+    *(("targets", 0, name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
     ("access", "tokens", 0),
     *_INNER,
 ]
@@ -83,7 +83,7 @@ def _nested() -> set[tuple[str | int, ...]]:
     """Return the keys that hold further settings, and are documented by those."""
     return {
         *_SECTIONS,
-        *(("targets", name) for name in ("candidate", "control", "gate", "noise")),
+        *(("targets", name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
         *_INNER,
         ("access", "tokens"),
     }

@@ -1,0 +1,134 @@
+"""gRPC through a real Envoy: unary calls and streams of real stubs, recorded on v1's side, asked of v2, compared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from mesh_service import Whole, whole
+from mesh_world import Plan
+
+from shadowdiff.demo.api import TARGET
+from shadowdiff.demo.port import HOST
+from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+grpc: Any = pytest.importorskip("grpc")
+
+OVER_HTTP2 = """
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }
+"""
+HEAD = "    - name: {}\n      connect_timeout: 1s"
+SPOKEN = {HEAD.format(name) + "\n": HEAD.format(name) + OVER_HTTP2 for name in ("v1_inbound", "v1")}
+"""v1's clusters as those of a port that is named grpc."""
+
+
+def _answers(price: Callable[[str], int]) -> Any:
+    """Return the methods of a shop that takes these prices."""
+
+    def get(ask: Any, context: Any) -> Any:
+        if ask.sku == "none":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such product")
+        return Product(sku=ask.sku, unit_price=price(ask.sku), colour=1)
+
+    def listed(ask: Any, context: Any) -> Iterator[Any]:
+        for number in range(3):
+            yield Product(sku=f"{ask.sku}-{number}", unit_price=price(f"{ask.sku}-{number}"))
+        context.set_trailing_metadata((("x-left", "0"),))
+
+    kinds = {"request_deserializer": Ask.FromString, "response_serializer": Product.SerializeToString}
+    return grpc.method_handlers_generic_handler(
+        SERVICE.removeprefix("/"),
+        {
+            "Get": grpc.unary_unary_rpc_method_handler(get, **kinds),
+            "List": grpc.unary_stream_rpc_method_handler(listed, **kinds),
+        },
+    )
+
+
+@contextlib.contextmanager
+def shop(price: Callable[[str], int]) -> Generator[int]:
+    """Run a real gRPC server, and yield its port."""
+    with ThreadPoolExecutor(4) as pool:
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers((_answers(price),))
+        port = server.add_insecure_port(f"{HOST}:0")
+        server.start()
+        try:
+            yield port
+        finally:
+            server.stop(None).wait()
+
+
+def call(address: str) -> tuple[list[int], str]:
+    """Ask as a user does: twice one product, one that is not there, and two streams; return prices and an error."""
+    kinds = {"request_serializer": Ask.SerializeToString, "response_deserializer": Product.FromString}
+    with grpc.insecure_channel(address) as channel:
+        get, listed = channel.unary_unary(f"{SERVICE}/Get", **kinds), channel.unary_stream(f"{SERVICE}/List", **kinds)
+        prices = [get(Ask(sku=sku), timeout=10).unit_price for sku in ("same", "dear")]
+        prices += [each.unit_price for sku in ("same", "late") for each in listed(Ask(sku=sku), timeout=10)]
+        try:
+            get(Ask(sku="none"), timeout=10)
+        except grpc.RpcError as error:
+            return prices, f"{error.code().name}: {error.details()}"
+    return prices, ""
+
+
+async def never(_request: web.Request) -> web.Response:
+    """Fail: nothing here is asked over HTTP/1.1."""
+    return web.Response(status=500)
+
+
+def v2_price(sku: str) -> int:
+    """Return v2's price: two differ from v1's, which is always the largest integer of 64 bits."""
+    return 2**63 - 2 if sku in {"dear", "late-2"} else 2**63 - 1
+
+
+async def told(mesh: Whole) -> dict[str, set[tuple[str, str, str, str]]]:
+    """Return what the samples say, by route: path, kind, both values."""
+    async with mesh.world.user.get(f"{mesh.api.url}/api/v1/samples?target={TARGET}") as answer:
+        listed = (await answer.json())["samples"]
+    found: dict[str, set[tuple[str, str, str, str]]] = {}
+    for sample in listed:
+        async with mesh.world.user.get(f"{mesh.api.url}/api/v1/samples/{sample['id']}") as answer:
+            whole_sample = await answer.json()
+        for one in whole_sample["differences"]:
+            place = (one["path"], one["kind"], one["primary"], one["candidate"])
+            found.setdefault(sample["route"], set()).add(place)
+    return found
+
+
+async def test_calls_and_streams_are_compared_by_their_messages(tmp_path: Path) -> None:
+    """The user gets v1's answers; v2's two wrong prices are told by path and to the last digit."""
+    (tmp_path / "shop.pb").write_bytes(descriptor_set())
+    with shop(lambda _: 2**63 - 1) as v1, shop(v2_price) as v2:
+        settings = {
+            "candidate": {"url": f"http://{HOST}:{v2}", "timeout": "5s", "queue_timeout": "2s"},
+            "methods": ["POST"],
+            "protobuf": {"descriptor_set": "shop.pb"},
+        }
+        plan = Plan(v1=v1, config=SPOKEN)
+        async with whole(never, never, tmp_path, plan, settings) as mesh:
+            prices, error = await asyncio.to_thread(call, mesh.world.client.removeprefix("http://"))
+            ledger = await mesh.when(lambda books: books.pairs["ready"] >= 5)
+            differences = await told(mesh)
+    assert [2**63 - 1] * 8 == prices
+    assert "NOT_FOUND: no such product" == error
+    assert {"match": 3, "mismatch": 2, "ignored": 0, "incomparable": 0} == {
+        name: ledger.pairs[name] for name in ("match", "mismatch", "ignored", "incomparable")
+    }
+    v1_says, v2_says = str(2**63 - 1), str(2**63 - 2)
+    assert differences == {
+        f"POST {SERVICE}/Get": {("$['unitPrice']", "value", v1_says, v2_says)},
+        f"POST {SERVICE}/List": {("$[2]['unitPrice']", "value", v1_says, v2_says)},
+    }
