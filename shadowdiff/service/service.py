@@ -44,7 +44,15 @@ from shadowdiff.pairing import (
     read_ledger,
     routes_name,
 )
-from shadowdiff.report import FingerprintSettings, Patterns, Redactor, Remarks, ReportStage, SampleSettings
+from shadowdiff.report import (
+    FingerprintSettings,
+    Keeping,
+    Patterns,
+    Redactor,
+    Remarks,
+    ReportStage,
+    SampleSettings,
+)
 from shadowdiff.rules.routes import OTHER
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
@@ -426,8 +434,10 @@ class Service:
         )
         pushing = self._exporting.pushing(self._exposition.take)
         pushed = [] if pushing is None else [group.create_task(pushing, name="push-metrics")]
+        keeping = Keeping(self._store, self._target_names, now_ms, int(self.config.samples.max_age_s))
         return [
             *pushed,
+            group.create_task(keeping.run(), name="forget"),
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
