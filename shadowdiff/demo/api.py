@@ -98,6 +98,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
     mismatch_ratio: float | None = None
     top: list[TopPath] = []
+    lack: str | None = None
 
 
 class NoisePlace(msgspec.Struct, frozen=True):

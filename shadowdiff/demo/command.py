@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ONCE_REQUESTS = 5000
 REQUESTS_AT_MOST = 50_000
 RATE = 200.0
+LEAST_WITH_CONTROL = 500
 COULD_NOT_RUN = 3
 INTERRUPTED = 130
 
@@ -73,8 +74,9 @@ def command(
     """
     if (as_json or keep_running) and not once:
         raise click.UsageError("--json and --keep-running go with --once")
-    if control and (requests or 0) > SAMPLES_AT_MOST:
-        raise click.UsageError(f"--control is for {SAMPLES_AT_MOST:,} requests at most, since noise is in every sample")
+    if control and requests is not None and not LEAST_WITH_CONTROL <= requests <= SAMPLES_AT_MOST:
+        least, most = f"{LEAST_WITH_CONTROL:,}", f"{SAMPLES_AT_MOST:,}"
+        raise click.UsageError(f"--control goes with {least} (to learn from) to {most} requests (all are sampled)")
     count = requests or (ONCE_REQUESTS if once else None)
     wanted = Wanted(
         samples=count or 1000, journals=once, usual_ports=not any_port, envoy=not without_envoy, control=control

@@ -32,7 +32,7 @@ ADMIN_S = 10.0
 WINDOW_S = 10
 USUAL = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090, "users": 10000}
 OTHERS = ("inbound", "admin", "v1", "v2", "control")
-LEARN = 150
+LEARN = 100
 """Triples that the demo learns v1's noise from; a service would take more."""
 
 

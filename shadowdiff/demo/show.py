@@ -37,6 +37,8 @@ DRAW_S = 0.5
 LINE_S = 3.0
 SETTLE_WITHIN_S = WINDOW_S + 50.0
 QUIET_S = 8.0
+LEARNED_WITHIN_S = 30.0
+POLL_S = 0.25
 
 
 class NoiseOutcome(msgspec.Struct, frozen=True):
@@ -122,7 +124,7 @@ async def run_live(folder: Path, play: Play, console: Console) -> None:
     """Play until stopped."""
     tally = Tally()
     async with stage(folder, play, console) as here, _shown(here, tally, play, console):
-        await _users_ask(here, tally, play, keep=False)
+        await _users_ask(here, tally, play, play.asked(), keep=False)
         _ = await asyncio.Event().wait()
 
 
@@ -132,18 +134,29 @@ async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator
     tally = Tally()
     async with stage(folder, play, console) as here:
         async with _shown(here, tally, play, console):
-            await _users_ask(here, tally, play, keep=True)
+            asked = iter(play.asked())
+            if play.wanted.control and play.count:
+                await _users_ask(here, tally, play, islice(asked, play.count // 2), keep=True)
+                await _learned(here)
+            await _users_ask(here, tally, play, asked, keep=True)
             _ = await _settle(here, tally)
         yield await judge(here, tally, control=play.wanted.control)
 
 
-async def _users_ask(here: Scene, tally: Tally, play: Play, *, keep: bool) -> None:
+async def _users_ask(here: Scene, tally: Tally, play: Play, asked: Iterable[Ask], *, keep: bool) -> None:
     """Let users ask, no faster than what they cause is taken in."""
     pace = Pace(here.on_the_way)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(pace.follow())
-        await drive(here.url("users"), tally, play.asked(), rate=play.rate, keep=keep, pace=pace)
+        await drive(here.url("users"), tally, asked, rate=play.rate, keep=keep, pace=pace)
         _ = following.cancel()
+
+
+async def _learned(here: Scene) -> None:
+    """Wait until the noise is in force, so that what comes then is judged by it; the audit says where it never is."""
+    deadline = time.monotonic() + LEARNED_WITHIN_S
+    while (await here.api.target()).verdict.lack == "learning" and time.monotonic() < deadline:  # noqa: ASYNC110 - polls
+        await asyncio.sleep(POLL_S)
 
 
 async def _settle(here: Scene, tally: Tally) -> Ledger:

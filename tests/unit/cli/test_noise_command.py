@@ -1,0 +1,102 @@
+"""`noise`, `calibrate` and `rules suggest` against an API that answers as the service does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shadowdiff.cli import main
+from shadowdiff.verdict import Cells, PlaceFinding, Source
+from shadowdiff.web import create_web
+from shadowdiff.web.noise import NoiseAsked, NoiseReport
+from tests.fakes.serving import served
+from tests.fakes.shop import open_shop, web_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+
+REPORT = NoiseReport(
+    target="shop",
+    phase="in force",
+    learned=0,
+    learn=1000,
+    version=3,
+    source=Source.CONTROL,
+    frozen="2026-03-01T10:00:00.000Z",
+    learned_from=1000,
+    checked=500,
+    missed=1,
+    left_out=40,
+    triples=120,
+    places=[
+        PlaceFinding(
+            route="GET /",
+            path="$['id']",
+            kind="value",
+            change="uuid",
+            state="constant",
+            triples=120,
+            cells=Cells(both=120),
+        )
+    ],
+)
+_asked: list[NoiseAsked] = []
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Serve a noise report, and note what is asked for."""
+
+    async def noise(request: Request) -> Response:
+        if request.method == "POST":
+            _asked.append(msgspec.json.decode(await request.body(), type=NoiseAsked))
+        return Response(msgspec.json.encode(REPORT), media_type="application/json")
+
+    with served(Starlette(routes=[Route("/api/v1/noise", noise, methods=["GET", "POST"])])) as address:
+        yield address
+
+
+def _run(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--url", url])
+
+
+def test_the_noise_set_is_shown_with_its_evidence(url: str) -> None:
+    """Where it is from, what it left out, and what follows for each place."""
+    said = _run(url, "noise", "show", "--target", "shop").output
+    assert "set 3, from 1,000 (control" in said
+    assert "40 pairs; 120 triples" in said
+    assert "constant" in said
+    assert "v2 alone 0, v1 alone 0, both 120" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "action"),
+    [
+        (("noise", "learn"), "learn"),
+        (("noise", "forget"), "forget"),
+        (("calibrate", "start"), "calibrate"),
+        (("calibrate", "stop"), "stop"),
+    ],
+)
+def test_what_is_asked_for_has_a_name_and_a_reason(url: str, command: tuple[str, str], action: str) -> None:
+    """Who asks is this machine's user."""
+    done = _run(url, *command, "--target", "shop", "--reason", "before 2.0")
+    assert 0 == done.exit_code, done.output
+    assert (action, "before 2.0") == (_asked[-1].action, _asked[-1].reason)
+    assert _asked[-1].author
+
+
+def test_a_shop_whose_faults_are_no_habits_gets_no_suggestion() -> None:
+    """And the command says from how many samples."""
+    with served(create_web(web_state(open_shop()))) as address:
+        done = _run(address, "rules", "suggest", "--target", "shop")
+    assert 0 == done.exit_code, done.output
+    assert "nothing to suggest, from" in done.output
