@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from shadowdiff.compare import Limits
-from shadowdiff.model import Comparison, Incr, Observation, Pair, Result, Side, Write
+from shadowdiff.model import Comparison, Failure, Incr, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing import Claim, Codec
 from shadowdiff.rules import parse_rules
 from shadowdiff.worker import Judge, Lens
@@ -96,3 +98,37 @@ def test_every_stages_writes_go_with_the_result() -> None:
     judged = made.judged(made.compare(of, read, 0.0), 5)
     write = Incr("seen:shop:match", "5")
     assert (Incr("ledger:shop", "pairs.match"), write, write) == judged.writes
+
+
+def with_third(control: bytes | None, failure: Failure | None = None) -> list[tuple[Result, Result]]:
+    """Return what triple stages were told of a pair that differs: v2's result, and the control's."""
+    told: list[tuple[Result, Result]] = []
+
+    def stage(_pair: Pair, raw: Comparison, noise: Comparison) -> tuple[Write, ...]:
+        told.append((raw.result, noise.result))
+        return ()
+
+    third = None
+    if control is not None:
+        read = CODEC.decode(KEY, side(Side.CONTROL, control))
+        third = CODEC.encode(KEY, msgspec.structs.replace(read, failure=failure))
+    of = claim(side(Side.PRIMARY, b'{"a": 1}'), side(Side.CANDIDATE, b'{"a": 2}'))
+    of = replace(of, control=third)
+    made = Judge(CODEC, Limits(), (), (stage,))
+    made.lenses = {"shop": Lens(("/products/{id}",), RULES)}
+    pair = made.read(of)
+    assert isinstance(pair, Pair)
+    made.judged(made.compare(of, pair, 0.0), 5)
+    return told
+
+
+def test_a_control_is_compared_with_the_same_primary_under_the_same_rules() -> None:
+    """And told beside v2's comparison."""
+    assert [(Result.MISMATCH, Result.MATCH)] == with_third(b'{"a": 1}')
+    assert [(Result.MISMATCH, Result.IGNORED)] == with_third(b'{"a": 1, "at": 3}')
+
+
+def test_without_an_answer_of_the_control_there_is_no_triple() -> None:
+    """A control that is away shows nothing of v1's noise."""
+    assert [] == with_third(None)
+    assert [] == with_third(b"", Failure.REFUSED)
