@@ -96,6 +96,7 @@ def _environment() -> Environment:
         "answered": answered,
         "funnel_bars": bars,
         "count": "{:,}".format,
+        "as_rule": words.rule,
     }
     cast("dict[str, Any]", environment.filters).update(filters)
     cast("dict[str, Any]", environment.globals).update(age=words.age)

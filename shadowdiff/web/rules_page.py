@@ -1,4 +1,4 @@
-"""The page of rules: those in force, a place to try and to make one, and a way to take one back.
+"""The page of rules: those in force and what each covered, a place to try and to make one, a way to take one back.
 
 In: plain forms, since nothing runs on these pages.  Out: HTML, or a way back to the page after a change.
 Holds: every form passed the `Entry` before it comes here.
@@ -6,20 +6,27 @@ Holds: every form passed the `Entry` before it comes here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
-from urllib.parse import parse_qs, quote
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from urllib.parse import parse_qs, urlencode
 
 import yaml
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from shadowdiff.report import sample
 from shadowdiff.rules import RuleError, parse_rules
+from shadowdiff.verdict import read_counts
+from shadowdiff.web import words
 from shadowdiff.web.operation import ApiError
-from shadowdiff.web.rules import NewRule, RulesToTry, in_force, make, payload, remove, tried
+from shadowdiff.web.proposals import Proposal, proposals
+from shadowdiff.web.rules import NewRule, RuleInForce, RulesToTry, in_force, make, payload, remove, tried
+from shadowdiff.web.suggestions import suggestions_for
 from shadowdiff.web.visit import visit
 from shadowdiff.web.writes import FORM, content_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from shadowdiff.web.preview import Preview
@@ -34,6 +41,14 @@ class Render(Protocol):
     async def __call__(self, template: str, status: int = 200, **values: Any) -> Response:
         """Return the page."""
         ...
+
+
+class Line(NamedTuple):
+    """A rule as the page lists it: as it is written, and in how many pairs and places it covered a difference."""
+
+    rule: RuleInForce
+    written: str
+    covered: int
 
 
 class RulePages:
@@ -51,11 +66,27 @@ class RulePages:
         ]
 
     async def show(self, request: Request) -> Response:
-        """Answer the rules in force, and an empty form."""
+        """Answer the rules in force, and a form; filled with what covers a difference where one is named."""
         if self._state.rule_book and not self._state.rule_book.looked.is_set():
             await self._state.rule_book.look()
-        target = request.query_params.get("target", "")
-        return await self._page({"target": target} if self._state.target(target) else {})
+        asked = request.query_params
+        target = asked.get("target", "")
+        given = {"target": target} if self._state.target(target) else {}
+        given |= {name: asked[name] for name in ("made", "suggest") if name in asked}
+        proposed = await self._proposed(asked.get("sample", ""), asked.get("path", "")) if given else []
+        if not proposed:
+            return await self._page(given)
+        number = asked.get("choice", "")
+        at = int(number) if number.isascii() and number.isdigit() and int(number) < len(proposed) else 0
+        given |= {"rule": words.rule(proposed[at].rule), "sample": asked["sample"], "path": asked.get("path", "")}
+        return await self._page(given, tried=await self._try(given), proposed=proposed, choice=at)
+
+    async def _proposed(self, sample_id: str, path: str) -> list[Proposal]:
+        """Return rules that would cover the difference of a sample at a path."""
+        found = await sample(self._state.reader, sample_id, since_ms=self._state.since_ms) if sample_id else None
+        counted = [one for one in found.differences if one.rule is None] if found else []
+        here = next((one for one in counted if path in (one.pattern, one.path)), None)
+        return proposals(here, found.route) if found and here else []
 
     async def change(self, request: Request) -> Response:
         """Try a rule, make it, or take one back, as the form says."""
@@ -72,7 +103,8 @@ class RulePages:
             await self._write(given)
         except ApiError as refusal:
             return await self._page(given, refusal.status, refusal=refusal.message)
-        return RedirectResponse(f"/rules?target={quote(given.get('target', ''), safe='')}", _SEE_OTHER)
+        query = {name: given[name] for name in ("target", "made") if given.get(name)}
+        return RedirectResponse(f"/rules?{urlencode(query)}", _SEE_OTHER)
 
     async def _try(self, given: dict[str, str]) -> Preview:
         rules = _declared(given.get("rule", ""))
@@ -83,7 +115,8 @@ class RulePages:
             case "make":
                 target, author, reason = (given.get(name, "") for name in ("target", "author", "reason"))
                 for rule in _declared(given.get("rule", "")):
-                    await make(self._state, NewRule(target=target, rule=rule, author=author, reason=reason))
+                    made = await make(self._state, NewRule(target=target, rule=rule, author=author, reason=reason))
+                    given["made"] = made.id or ""
             case "remove":
                 if not given.get("author", "").strip():
                     raise ApiError(400, "say who takes the rule back")
@@ -92,19 +125,41 @@ class RulePages:
                 raise ApiError(400, f"do is {other!r}: give try, make or remove")
 
     async def _page(
-        self, given: dict[str, str], status: int = 200, *, tried: Preview | None = None, refusal: str = ""
+        self,
+        given: dict[str, str],
+        status: int = 200,
+        *,
+        tried: Preview | None = None,
+        refusal: str = "",
+        proposed: Sequence[Proposal] = (),
+        choice: int = 0,
     ) -> Response:
-        views = self._state.targets()
+        state = self._state
+        views = state.targets()
+        chosen = state.target(given.get("target", "")) or (views[0] if len(views) == 1 else None)
+        rules = [rule for view in ([chosen] if chosen else views) for rule in in_force(state, view)]
+        suggested = await suggestions_for(state, chosen.target.name) if chosen and given.get("suggest") else None
         return await self._render(
             "rules.html",
             status,
             names=[view.target.name for view in views],
-            rules=[(rule, _written(rule.rule)) for view in views for rule in in_force(self._state, view)],
-            given=dict.fromkeys(("target", "rule", "author", "reason"), "") | given,
+            chosen=chosen.target.name if chosen else "",
+            rules=[Line(rule, words.rule(rule.rule), await self._covered(rule)) for rule in rules],
+            given=dict.fromkeys(("target", "rule", "author", "reason", "sample", "path"), "") | given,
+            made=next((rule for rule in rules if rule.id and rule.id == given.get("made")), None),
             tried=tried,
             refusal=refusal,
-            writable=self._state.rule_book is not None,
+            proposed=proposed,
+            choice=choice,
+            suggested=[(one, words.rule(one.rule)) for one in suggested.suggestions] if suggested else None,
+            writable=state.rule_book is not None,
         )
+
+    async def _covered(self, rule: RuleInForce) -> int:
+        """Return in how many pairs and places a rule covered a difference."""
+        label = parse_rules([rule.rule])[0].label
+        counts = await read_counts(self._state.reader, rule.target)
+        return sum(path.count for route in counts.routes for path in route.covered if path.rule == label)
 
 
 async def form_fields(request: Request) -> dict[str, str]:
@@ -128,7 +183,3 @@ def _declared(text: str) -> list[dict[str, Any]]:
     except (yaml.YAMLError, RuleError) as error:
         raise ApiError(400, " ".join(str(error).split())) from error
     return rules
-
-
-def _written(rule: dict[str, Any]) -> str:
-    return yaml.safe_dump(rule, default_flow_style=True, sort_keys=False, width=1000, allow_unicode=True).strip()

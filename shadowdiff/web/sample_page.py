@@ -1,7 +1,7 @@
 """The page of a sample: both answers, what differs between them, and what to do with it.
 
 In: a sample's id and how it is to be shown.  Out: HTML.
-Holds: reads only; the neighbours are looked for among the newest samples of its kind, which are bounded.
+Holds: reads only; the neighbours are the newest samples of its group, which are bounded.
 """
 
 from __future__ import annotations
@@ -88,7 +88,12 @@ class SamplePage:
 
     async def _neighbours(self, found: Sample) -> Neighbours:
         lines = await newest_samples(
-            self._state.reader, found.target, _AROUND, result=found.result, since_ms=self._state.since_ms
+            self._state.reader,
+            found.target,
+            _AROUND,
+            result=found.result,
+            since_ms=self._state.since_ms,
+            fingerprint=found.fingerprint,
         )
         ids = [line.id for line in lines]
         if found.id not in ids:

@@ -92,7 +92,12 @@ _Found = list[tuple["Sample", "Difference"]]
 
 async def get_suggestions(state: WebState, arguments: Arguments, _request: Request) -> Suggestions:
     """Answer rules to think about."""
-    view = known(state, arguments["target"])
+    return await suggestions_for(state, arguments["target"])
+
+
+async def suggestions_for(state: WebState, target: str) -> Suggestions:
+    """Return rules to think about. Raises: ApiError where no target is called so."""
+    view = known(state, target)
     name = view.target.name
     lines = await newest_samples(state.reader, name, LOOKED_AT, since_ms=state.since_ms)
     samples = [one for line in lines if (one := await sample(state.reader, line.id, since_ms=state.since_ms))]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import yaml
 
 from shadowdiff.model import Difference, Failure, Kind, Severity
 from shadowdiff.report import Fingerprint, Sample, Summary
@@ -197,6 +199,11 @@ def moment(at_ms: int) -> str:
 def iso(at_ms: int) -> str:
     """Return a time as a machine reads it: `2026-03-01T10:00:00Z`."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rule(declared: dict[str, Any]) -> str:
+    """Return a rule as the configuration would have it, on one line."""
+    return yaml.safe_dump(declared, default_flow_style=True, sort_keys=False, width=1000, allow_unicode=True).strip()
 
 
 def _quoted(value: str | None) -> str:
