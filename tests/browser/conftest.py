@@ -30,9 +30,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Start a browser for the module: while it lasts, its loop stands in the way of tests with their own."""
+    """Start a browser for all of these tests: while it lasts, its loop stands in the way of tests with their own."""
     program = os.environ.get("CHROMIUM") or needs_tool("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shop() -> Iterator[str]:
     """Serve the pages of the shop."""
     with served(create_web(web_state(open_shop()))) as url:

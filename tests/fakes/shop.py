@@ -17,13 +17,14 @@ from shadowdiff.model import (
     Failure,
     Kind,
     Pair,
+    Push,
     Result,
     Severity,
     Side,
     Target,
 )
 from shadowdiff.report import FingerprintSettings, Redactor, ReportStage, SampleSettings
-from shadowdiff.verdict import count_writes
+from shadowdiff.verdict import bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import PRODUCT, difference, observation, pair
@@ -167,7 +168,10 @@ def open_shop() -> MemoryStore:
             fault = truncated
         made, said = fault(number) if fault else _answered(number, lambda _: None)
         store.commit(count_writes(made, said))
-        store.commit(report(made, said, NOW_MS - (1001 - number) * 500))
+        at_ms = NOW_MS - (1001 - number) * 500
+        store.commit(report(made, said, at_ms))
+        store.commit(bucket_writes(made, said, at_ms))
+    store.commit([Push("epochs:shop", f"{NOW_MS - 400_000} 3 revision 2026.2".encode(), 9)])
     for number in range(2001, 2401):
         store.commit(count_writes(*greeting(number)))
     return store
