@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from urllib.request import urlopen
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs] - it has none
 from playwright.sync_api import Browser, Page, expect
 
 Scheme = Literal["dark", "light"]
