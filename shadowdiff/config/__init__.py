@@ -16,6 +16,7 @@
                               .queue .every_s
     config.access             .tokens (.name .role .secret) .proxy (.peers .user_header .groups_header .read .write)
                               .anonymous (None: loopback decides) .session_s .attempts .records (secrets)
+    config.webhooks           tuple of .url .events .targets (empty: all) .secret (Secret | None)
     config.records_tls        .cert .key .client_ca (None: plain HTTP); so is config.web_tls
     config.drain_s            float
     config.targets            tuple of .target (model.Target), .rules (tuple[rules.Rule, ...])
@@ -43,6 +44,7 @@ from shadowdiff.config.values import (
     TelemetryConfig,
     TlsConfig,
     TokenConfig,
+    WebhookConfig,
 )
 
 __all__ = [
@@ -63,5 +65,6 @@ __all__ = [
     "TelemetryConfig",
     "TlsConfig",
     "TokenConfig",
+    "WebhookConfig",
     "load_config",
 ]

@@ -21,6 +21,7 @@ from shadowdiff.config.values import (
     TlsConfig,
     TokenConfig,
     WebConfig,
+    WebhookConfig,
 )
 from shadowdiff.model import Candidate, Control, Gate, Target
 
@@ -91,6 +92,10 @@ def build(
         telemetry=_telemetry(root.telemetry),
         drain_s=root.drain,
         access=_access(root.access, secrets),
+        webhooks=tuple(
+            WebhookConfig(url=hook.url, events=hook.events, targets=hook.targets, secret=secret)
+            for hook, secret in zip(root.webhooks, secrets.webhooks, strict=True)
+        ),
         records_tls=_tls(root.tls.records),
         web_tls=_tls(root.tls.web),
         targets=tuple(

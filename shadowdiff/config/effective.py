@@ -20,4 +20,6 @@ def effective_yaml(root: Root) -> str:
     data = root.model_dump(mode="json", exclude_none=True)
     if root.store.url is not None:
         data["store"]["url"] = masked(root.store.url)
+    for hook in data.get("webhooks", []):  # the path of such a URL is a credential
+        hook["url"] = "/".join([*hook["url"].split("/")[:3], "***"])
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)

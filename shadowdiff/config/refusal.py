@@ -119,5 +119,5 @@ def known_variables() -> tuple[str, ...]:
     return tuple(
         variable((name, key) if key else (name,))
         for name, model in sections.items()
-        for key in (model.model_fields if model and name != "targets" else ("",))
+        for key in (model.model_fields if model and name not in {"targets", "webhooks"} else ("",))
     )

@@ -33,6 +33,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[Secret, ...] = ()
     records: tuple[Secret, ...] = ()
     hooks: Secret | None = None
+    webhooks: tuple[Secret | None, ...] = ()
 
 
 class SecretReader:
@@ -52,13 +53,18 @@ class SecretReader:
             tokens=self._many(("access", "tokens"), ("secret",)),
             records=self._many(("access", "records"), ()),
             hooks=self._one(("access", "hooks"), _token),
+            webhooks=tuple(
+                self._one(("webhooks", number, "secret"), _token) for number in range(self._count(("webhooks",)))
+            ),
         )
 
     def _many(self, path: Path, rest: Path) -> tuple[Secret, ...]:
-        items = at(self._data, path)
-        count = len(cast("list[Any]", items)) if isinstance(items, list) else 0
-        found = [self._one((*path, number, *rest), _token) for number in range(count)]
+        found = [self._one((*path, number, *rest), _token) for number in range(self._count(path))]
         return tuple(secret for secret in found if secret is not None)
+
+    def _count(self, path: Path) -> int:
+        items = at(self._data, path)
+        return len(cast("list[Any]", items)) if isinstance(items, list) else 0
 
     def _one(self, path: Path, read: Callable[[str, Mapping[str, str]], Secret]) -> Secret | None:
         name = at(self._data, path)

@@ -137,6 +137,9 @@ def _network(value: str) -> str:
 SecretName = Annotated[
     str, _matches(_WHERE, "name where the secret is, an environment variable or a file with a / in its path")
 ]
+WebhookUrl = Annotated[
+    str, _matches(re.compile(r"https?://[^\s/@]+(?:/[^\s@]*)?"), "write a URL such as https://hooks.example/T0/B0")
+]
 Network = Annotated[str, AfterValidator(_network)]
 Role = Literal["read", "write"]
 
@@ -264,6 +267,19 @@ class Access(Settings):
         default=None,
         description="Where the token is that Flagger's hooks must bring in their metadata, since they send no headers. "
         "Left out: none is needed, unless others need credentials.",
+    )
+
+
+class WebhookSettings(Settings):
+    """A receiver of news; see docs/webhooks.md."""
+
+    url: WebhookUrl = Field(description="Where news is posted, as JSON.")
+    events: Annotated[tuple[Literal["fingerprint.new", "verdict.changed"], ...], AfterValidator(_distinct)] = Field(
+        default=("fingerprint.new", "verdict.changed"), min_length=1, description="What it is told."
+    )
+    targets: tuple[TargetName, ...] = Field(default=(), description="Of these targets alone. Left out: of all.")
+    secret: SecretName | None = Field(
+        default=None, description="Where the secret is that signs each post: an environment variable, or a file."
     )
 
 
@@ -463,4 +479,5 @@ class Root(Settings):
     log: Log = Field(default=Log(), description="What is written to standard error.")
     telemetry: Telemetry = Field(default=Telemetry(), description="What is pushed to an OpenTelemetry collector.")
     drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")
+    webhooks: tuple[WebhookSettings, ...] = Field(default=(), description="Who is told what is new.")
     targets: tuple[TargetSettings, ...] = Field(default=(), description="The services under comparison.")

@@ -114,6 +114,15 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True):
     hooks: Secret | None = None
 
 
+class WebhookConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver of news. `targets` is empty for all."""
+
+    url: str
+    events: tuple[str, ...]
+    targets: tuple[str, ...]
+    secret: Secret | None
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds."""
 
@@ -207,6 +216,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float
     targets: tuple[TargetConfig, ...]
     access: AccessConfig = AccessConfig()
+    webhooks: tuple[WebhookConfig, ...] = ()
     records_tls: TlsConfig | None = None
     web_tls: TlsConfig | None = None
     warnings: tuple[str, ...] = ()

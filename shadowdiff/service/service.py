@@ -45,6 +45,7 @@ from shadowdiff.pairing import (
     routes_name,
 )
 from shadowdiff.report import (
+    Fingerprints,
     FingerprintSettings,
     Keeping,
     Patterns,
@@ -54,6 +55,7 @@ from shadowdiff.report import (
     SampleSettings,
 )
 from shadowdiff.rules.routes import OTHER
+from shadowdiff.service.announcing import Announcer
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
@@ -103,6 +105,7 @@ FIXED = (
     "drain_s",
     "records_tls",
     "web_tls",
+    "webhooks",
 )
 """Settings that a reload cannot change while the service runs."""
 
@@ -150,6 +153,7 @@ class Service:
         )
         self._parker = Parker(self._store, self._codec, self._parking, self._process)
         redactor = self._redactor()
+        self._redact = redactor.text
         self._remarks = Remarks(self._store, now_ms, redactor.text)
         self._doctor = Doctor(
             store=self._store,
@@ -447,7 +451,20 @@ class Service:
             group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
+            group.create_task(self._announcer(), name="webhooks"),
         ]
+
+    async def _announcer(self) -> None:
+        """Tell the receivers what is new."""
+        await Announcer(
+            self.config.webhooks,
+            store=self._store,
+            verdicts=self._verdicts,
+            fingerprints=Fingerprints(self._store, now_ms),
+            targets=self._target_names,
+            redact=self._redact,
+            now_ms=now_ms,
+        ).run()
 
     def _note_depth(self, depth: int) -> None:
         self._parker.store_depth = depth

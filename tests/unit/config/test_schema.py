@@ -16,12 +16,13 @@ from shadowdiff.rules import RuleKind
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "configuration.md").read_text()
-_SECTIONS = [(), *((name,) for name in keys_at(()) if name != "drain")]
+_SECTIONS = [(), *((name,) for name in keys_at(()) if name not in {"drain", "webhooks"})]
 _INNER = [("access", "proxy"), ("tls", "records"), ("tls", "web")]
 _PLACES = [
     *_SECTIONS,
     *(("targets", 0, name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
     ("access", "tokens", 0),
+    ("webhooks", 0),
     *_INNER,
 ]
 
@@ -86,4 +87,5 @@ def _nested() -> set[tuple[str | int, ...]]:
         *(("targets", name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
         *_INNER,
         ("access", "tokens"),
+        ("webhooks",),
     }
