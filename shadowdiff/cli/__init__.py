@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "sample": _Entry("shadowdiff.cli.sample", "Show one differing pair."),
     "compare": _Entry("shadowdiff.cli.compare", "Compare two responses in files, as diff(1) would."),
     "rules": _Entry("shadowdiff.cli.rules", "Try rules on the pairs that were sampled."),
+    "istio": _Entry("shadowdiff.cli.istio", "Print what a mesh's own objects need."),
     "doctor": _Entry("shadowdiff.cli.doctor", "Say why nothing pairs."),
 }
 

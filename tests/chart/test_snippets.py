@@ -1,0 +1,100 @@
+"""What `shadowdiff istio snippets` prints is what the chart would render, and what its makers take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from shadowdiff.cli import main
+from tests.chart.rendering import configuration, one, rendered
+from tests.chart.schemas import faults_of_custom, schemas_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _snippets(tmp_path: Path, case: str, *options: str) -> Result:
+    """Run the command on the configuration that the chart renders, whose secrets and files are elsewhere."""
+    file = tmp_path / "shadowdiff.yaml"
+    file.write_text(yaml.safe_dump(configuration(rendered(case))))
+    return CliRunner().invoke(main, ["istio", "snippets", "--config", str(file), *options])
+
+
+def _parts(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    return list(yaml.safe_load_all(result.output))
+
+
+def test_the_snippets_are_what_the_chart_renders(tmp_path: Path) -> None:
+    """For a VirtualService and an HTTPRoute that the chart may own, key by key."""
+    (route,) = one(rendered("istio"), "VirtualService", "shadowdiff-recommendation")["spec"]["http"]
+    part, rule, _ = _parts(_snippets(tmp_path, "istio", "--target", "recommendation"))
+    assert part == {name: route[name] for name in part}
+    (own,) = one(rendered("gateway-api"), "HTTPRoute", "shadowdiff-orders")["spec"]["rules"]
+    assert rule == {name: own[name] for name in rule}
+
+
+def test_each_one_validates_where_it_is_pasted(tmp_path: Path) -> None:
+    """In a route, a rule and a Canary of someone else's."""
+    folder = schemas_folder()
+    if folder is None:
+        pytest.skip("no schemas of custom resources here: name their folder in SHADOWDIFF_CRD_SCHEMAS")
+    route, rule, service = _parts(_snippets(tmp_path, "istio", "--target", "recommendation"))
+    to = {"destination": {"host": "v1"}}
+    canary = {
+        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "v1"},
+        "analysis": {"interval": "1m", "iterations": 9, "threshold": 1},
+    }
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+         "spec": {"hosts": ["v1"], "http": [{"route": [to], **route}]}},
+        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+         "spec": {"rules": [{**rule, "backendRefs": [{"name": "v1", "port": 8080}]}]}},
+        {"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+         "spec": {**canary, "service": {"port": 8080, **service}}},
+    ]  # fmt: skip
+    assert [] == [fault for each in objects for fault in faults_of_custom(each, folder)]
+
+
+def test_a_recorder_at_the_gateway_sets_the_id_itself(tmp_path: Path) -> None:
+    """A second one, drawn by the route, would be another."""
+    (part,) = _parts(
+        _snippets(tmp_path, "istio", "--target", "recommendation", "--into", "virtualservice", "--recorder-at-gateway")
+    )
+    assert {"timeout", "mirrors"} == set(part)
+
+
+def test_the_service_may_have_another_name(tmp_path: Path) -> None:
+    """Its host as the mesh calls it, and as the Gateway API does."""
+    options = ("--target", "orders", "--service", "shadow.tools.svc.cluster.local", "--timeout", "3s")
+    route, rule, canary = _parts(_snippets(tmp_path, "targets", *options))
+    assert ("shadow.tools.svc.cluster.local", "3s") == (route["mirrors"][0]["destination"]["host"], route["timeout"])
+    reference = {"name": "shadow", "namespace": "tools", "port": 8080}
+    assert reference == rule["filters"][1]["requestMirror"]["backendRef"] == canary["mirror"][0]["backendRef"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--target", "nothing"), "no target is called 'nothing': configured are recommendation"),
+        (("--target", "recommendation", "--service", "shadowdiff"), "write NAME.NAMESPACE.svc.cluster.local"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused_with_the_way_out(tmp_path: Path, options: tuple[str, ...], told: str) -> None:
+    """Exit 2, one line."""
+    result = _snippets(tmp_path, "istio", *options)
+    assert (2, True) == (result.exit_code, told in result.output), result.output
+
+
+def test_an_id_that_others_share_is_refused(tmp_path: Path) -> None:
+    """Without the header that the mesh draws anew, the snippet would set one that nobody reads."""
+    file = tmp_path / "shadowdiff.yaml"
+    config = configuration(rendered("istio")) | {"pairing": {"id_headers": ["x-request-id"]}}
+    file.write_text(yaml.safe_dump(config))
+    result = CliRunner().invoke(main, ["istio", "snippets", "--config", str(file), "--target", "recommendation"])
+    assert (2, True) == (result.exit_code, "pairing.id_headers lacks x-diff-id" in result.output)
+    missing = CliRunner().invoke(main, ["istio", "snippets", "--config", str(tmp_path / "no"), "--target", "x"])
+    assert (2, True) == (missing.exit_code, "cannot be read" in missing.output)

@@ -1,0 +1,1 @@
+"""The examples for rollout controllers, and what those controllers ask."""

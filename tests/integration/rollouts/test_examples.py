@@ -1,0 +1,301 @@
+"""Flagger's and Argo's own calls, as examples/rollouts has them configured, replayed against a real service.
+
+The controllers cannot run here; what they send and how they read the answer is theirs, read from their sources:
+Flagger posts {name, namespace, phase, checksum, metadata} and takes 2xx for a yes; Argo's web provider gets a URL and
+reads JSON, its Prometheus provider asks a real Prometheus, and both hold `result` against their conditions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import operator
+import re
+import subprocess
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+
+from shadowdiff.demo.port import free_ports
+from tests.chart.schemas import faults_of_custom, is_custom, schemas_folder
+from tests.conftest import ROOT, RedisServer, needs_tool
+from tests.running import Mesh, Service, mesh_of, settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+EXAMPLES = sorted((ROOT / "examples" / "rollouts").glob("*.yaml"))
+TARGET = "orders"
+TOKEN = "a-token-with-the-role-write"
+WITHIN_S = 30.0
+PAIRS = 150
+_NUMBERS = itertools.count()
+
+
+def objects(name: str) -> list[dict[str, Any]]:
+    """Return the objects of an example."""
+    return list(yaml.safe_load_all((ROOT / "examples" / "rollouts" / name).read_text()))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_is_what_the_controllers_take(path: Path) -> None:
+    """By the schemas of their own definitions, closed to unknown keys."""
+    folder = schemas_folder()
+    if folder is None:
+        pytest.skip("no schemas of custom resources here: name their folder in SHADOWDIFF_CRD_SCHEMAS")
+    for each in objects(path.name):
+        assert is_custom(each)
+        assert [] == faults_of_custom(each, folder)
+
+
+@dataclass
+class World:
+    """A service with one target, whose v2 can be made wrong, and the mesh in front of it."""
+
+    service: Service
+    mesh: Mesh
+    wrong: bool = False
+
+    async def pairs(self, count: int = PAIRS) -> None:
+        """Send that many requests through the mesh, and wait until all are judged."""
+        before = self.service.get(f"ledger?target={TARGET}")["pairs"]["ready"]
+
+        async def one(number: int) -> None:
+            assert 202 == await self.mesh.mirror(f"r{number}")
+            fields = {"h-content-type": "application/json"}
+            assert 202 == await self.mesh.record(f"r{number}", b'{"price": 1}', **fields)
+
+        _ = await asyncio.gather(*(one(next(_NUMBERS)) for _ in range(count)))
+        _ = await self.service.until(
+            lambda books: settled(books) and books["pairs"]["ready"] == before + count, target=TARGET
+        )
+
+    def here(self, url: str) -> str:
+        """Return where a URL of the examples leads on this machine."""
+        return url.replace("http://shadowdiff.shadowdiff:8082", self.service.url("web", ""))
+
+
+@dataclass
+class Own(Service):
+    """A service whose API asks for a token."""
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a path of the API."""
+        command = ["curl", "-fsS", "-H", f"Authorization: Bearer {TOKEN}", self.url("web", f"/api/v1/{path}")]
+        done = subprocess.run(command, capture_output=True, timeout=WITHIN_S, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.decode())
+        return yaml.safe_load(done.stdout)
+
+
+@asynccontextmanager
+async def world(folder: Path, redis: RedisServer) -> AsyncGenerator[World]:
+    """Run the service and its v2."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"price": 2}' if made.wrong else b'{"price": 1}', content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    v2 = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    target = {"name": TARGET, "hosts": [TARGET], "candidate": {"url": v2}, "gate": {"max_mismatch_ratio": 0.05}}
+    config = {
+        "targets": [target],
+        "store": {"url": redis.url, "prefix": folder.name[-32:]},
+        "access": {"tokens": [{"name": "rollouts", "role": "write", "secret": "ROLLOUTS_TOKEN"}]},
+    }
+    service = Own(folder, config, {"ROLLOUTS_TOKEN": TOKEN})
+    try:
+        await asyncio.to_thread(service.start)
+        async with mesh_of(service) as mesh:
+            mesh.host = TARGET
+            made = World(service, mesh)
+            yield made
+    finally:
+        if service.process is not None:
+            _ = service.stop()
+        await runner.cleanup()
+
+
+@dataclass
+class Flagger:
+    """What its controller does with a Canary's webhooks."""
+
+    world: World
+    canary: dict[str, Any]
+    checksum: str
+    phase: str = "Progressing"
+
+    async def call(self, kind: str) -> int:
+        """Call the hooks of one type, as its controller does, and return the status."""
+        (hook,) = [each for each in self.canary["spec"]["analysis"]["webhooks"] if each["type"] == kind]
+        payload = {
+            "name": self.canary["metadata"]["name"],
+            "namespace": self.canary["metadata"]["namespace"],
+            "phase": self.phase,
+            "checksum": self.checksum,
+            "metadata": hook["metadata"] | {"token": TOKEN},
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.world.here(hook["url"]), json=payload) as answer,
+        ):
+            assert "\n" not in await answer.text()
+            return answer.status
+
+    async def advance(self) -> list[int]:
+        """Go one interval on: it asks whether to roll back, then whether this check failed."""
+        return [await self.call("rollback"), await self.call("rollout")]
+
+
+@pytest.mark.parametrize("name", ["flagger-istio.yaml", "flagger-gateway-api.yaml"])
+async def test_flagger_promotes_what_is_sound_and_rolls_back_what_is_not(
+    name: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """A first revision waits for its pass and is promoted; a second one differs, fails its checks and is rolled back."""
+    (canary,) = objects(name)
+    async with world(tmp_path, redis_server) as here:
+        first = Flagger(here, canary, "6f9bb5c7b4")
+        assert [200, 200] == [await first.call("event"), await first.call("pre-rollout")]
+        assert [404, 200] == await first.advance()
+        first.phase = "WaitingPromotion"
+        assert 409 == await first.call("confirm-promotion")
+        await here.pairs()
+        assert 200 == await first.call("confirm-promotion")
+        first.phase = "Succeeded"
+        assert 200 == await first.call("event")
+        here.wrong = True
+        second = Flagger(here, canary, "77c9d8f6d5")
+        assert 200 == await second.call("pre-rollout")
+        await here.pairs()
+        assert [200, 412] == await second.advance()
+        assert 412 == await second.call("confirm-promotion")
+
+
+async def test_flagger_without_the_token_is_refused(tmp_path: Path, redis_server: RedisServer) -> None:
+    """By a 4xx, which neither promotes nor rolls back."""
+    (canary,) = objects("flagger-istio.yaml")
+    async with world(tmp_path, redis_server) as here:
+        for hook in canary["spec"]["analysis"]["webhooks"]:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(here.here(hook["url"]), json={"name": "orders", "namespace": "shop",
+                             "phase": "Progressing", "checksum": "1", "metadata": {"target": TARGET}}) as answer,
+            ):  # fmt: skip
+                assert answer.status in {401, 403}
+
+
+_ARGO = re.compile(r'(?:len\(result\) > 0 && )?(result(?:\.verdict|\[0\])) (==|>|<) ("\w+"|0)')
+_COMPARED = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
+
+
+def _holds(condition: str, result: Any) -> bool:
+    """Return what one of the examples' conditions is for a result; the language is Argo's expr, as far as they use it."""
+    form = _ARGO.fullmatch(condition)
+    assert form is not None, condition
+    what, compared, value = form.groups()
+    if what == "result[0]":
+        return bool(result) and _COMPARED[compared](result[0], 0)
+    return result["verdict"] == value.strip('"')
+
+
+def _phase(metric: dict[str, Any], result: Any) -> str:
+    """Return the phase of a measurement, as Argo tells it from its conditions."""
+    if _holds(metric["failureCondition"], result):
+        return "Failed"
+    return "Successful" if _holds(metric["successCondition"], result) else "Inconclusive"
+
+
+def _filled(text: str, **arguments: str) -> str:
+    for name, value in arguments.items():
+        text = text.replace("{{args." + name + "}}", value)
+    assert "{{" not in text
+    return text
+
+
+async def test_argos_web_provider_pauses_passes_and_fails(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Each revision by its own epoch: inconclusive at first, then successful; the next one fails. Always a 200."""
+    template, rollout, _ = objects("argo-web.yaml")
+    (metric,) = template["spec"]["metrics"]
+    provider = metric["provider"]["web"]
+    assert "{$}" == provider["jsonPath"]
+    step = next(each["analysis"] for each in rollout["spec"]["strategy"]["canary"]["steps"] if "analysis" in each)
+    assert {"target", "revision"} == {each["name"] for each in step["args"]}
+    async with world(tmp_path, redis_server) as here, aiohttp.ClientSession() as session:
+
+        async def measure(revision: str) -> str:
+            url = here.here(_filled(provider["url"], target=TARGET, revision=revision))
+            headers = {each["key"]: _filled(each["value"], token=TOKEN) for each in provider["headers"]}
+            async with session.get(url, headers=headers) as answer:
+                assert 200 == answer.status
+                return _phase(metric, await answer.json())
+
+        assert "Inconclusive" == await measure("7d4f")
+        await here.pairs()
+        assert "Successful" == await measure("7d4f")
+        here.wrong = True
+        assert "Inconclusive" == await measure("8e5a")
+        await here.pairs()
+        assert "Failed" == await measure("8e5a")
+
+
+@asynccontextmanager
+async def _prometheus(folder: Path, metrics: int) -> AsyncGenerator[str]:
+    """Run a real Prometheus on the service's metrics."""
+    (port,) = free_ports([0])
+    config = folder / "prometheus.yml"
+    job = {"job_name": "shadowdiff", "static_configs": [{"targets": [f"127.0.0.1:{metrics}"]}]}
+    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "250ms"}, "scrape_configs": [job]}))
+    command = [needs_tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+async def test_argos_prometheus_provider_reads_the_same_verdict(tmp_path: Path, redis_server: RedisServer) -> None:
+    """From a real Prometheus: no series is inconclusive, then so is insufficient, then a pass and a fail."""
+    (template,) = objects("argo-prometheus.yaml")
+    (metric,) = template["spec"]["metrics"]
+    provider = metric["provider"]["prometheus"]
+    assert "Inconclusive" == _phase(metric, [])
+    async with (
+        world(tmp_path, redis_server) as here,
+        _prometheus(tmp_path, here.service.ports["metrics"]) as address,
+        aiohttp.ClientSession() as session,
+    ):
+
+        async def measure() -> str:
+            query = {"query": _filled(provider["query"], target=TARGET)}
+            async with session.get(f"{address}/api/v1/query", params=query) as answer:
+                series = (await answer.json())["data"]["result"]
+            return _phase(metric, [float(each["value"][1]) for each in series]) if series else "no series"
+
+        async def until(wanted: str) -> None:
+            deadline, seen = time.monotonic() + WITHIN_S, ""
+            while seen != wanted:
+                assert time.monotonic() < deadline, f"{seen} in the place of {wanted}"
+                await asyncio.sleep(0.1)
+                try:
+                    seen = await measure()
+                except aiohttp.ClientConnectorError:
+                    seen = "Prometheus does not answer yet"
+
+        await until("Inconclusive")
+        await here.pairs()
+        await until("Successful")
+        here.wrong = True
+        await here.pairs(PAIRS * 3)
+        await until("Failed")
