@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import operator
 import re
 import subprocess
+import threading
 import time
+import urllib.request
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
 import yaml
-from aiohttp import web
 
 from shadowdiff.demo.port import free_ports
 from tests.chart.schemas import faults_of_custom, is_custom, schemas_folder
@@ -28,13 +31,14 @@ from tests.conftest import ROOT, RedisServer, needs_tool
 from tests.running import Mesh, Service, mesh_of, settled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
 EXAMPLES = sorted((ROOT / "examples" / "rollouts").glob("*.yaml"))
-TARGET = "orders"
+TARGETS = [f"orders-{number}" for number in range(8)]
+_TAKEN: dict[str, int] = {}
 TOKEN = "a-token-with-the-role-write"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 PAIRS = 150
 _NUMBERS = itertools.count()
 
@@ -55,76 +59,93 @@ def test_each_example_is_what_the_controllers_take(path: Path) -> None:
         assert [] == faults_of_custom(each, folder)
 
 
-@dataclass
-class World:
-    """A service with one target, whose v2 can be made wrong, and the mesh in front of it."""
+class Candidate(ThreadingHTTPServer):
+    """v2, which can be made wrong."""
 
-    service: Service
-    mesh: Mesh
-    wrong: bool = False
+    wrong = False
+    daemon_threads = True
 
-    async def pairs(self, count: int = PAIRS) -> None:
-        """Send that many requests through the mesh, and wait until all are judged."""
-        before = self.service.get(f"ledger?target={TARGET}")["pairs"]["ready"]
 
-        async def one(number: int) -> None:
-            assert 202 == await self.mesh.mirror(f"r{number}")
-            fields = {"h-content-type": "application/json"}
-            assert 202 == await self.mesh.record(f"r{number}", b'{"price": 1}', **fields)
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        _ = await asyncio.gather(*(one(next(_NUMBERS)) for _ in range(count)))
-        _ = await self.service.until(
-            lambda books: settled(books) and books["pairs"]["ready"] == before + count, target=TARGET
-        )
+    def do_GET(self) -> None:
+        body = b'{"price": 2}' if cast("Candidate", self.server).wrong else b'{"price": 1}'
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-    def here(self, url: str) -> str:
-        """Return where a URL of the examples leads on this machine."""
-        return url.replace("http://shadowdiff.shadowdiff:8082", self.service.url("web", ""))
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base has the name
+        """Say nothing."""
 
 
 @dataclass
 class Own(Service):
     """A service whose API asks for a token."""
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, within_s: float = 10) -> Any:
         """Return the JSON of a path of the API."""
-        command = ["curl", "-fsS", "-H", f"Authorization: Bearer {TOKEN}", self.url("web", f"/api/v1/{path}")]
-        done = subprocess.run(command, capture_output=True, timeout=WITHIN_S, check=False)
-        if done.returncode:
-            raise OSError(done.stderr.decode())
-        return yaml.safe_load(done.stdout)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        request = urllib.request.Request(self.url("web", f"/api/v1/{path}"), headers=headers)
+        with urllib.request.urlopen(request, timeout=within_s) as answer:
+            return json.load(answer)
 
 
-@asynccontextmanager
-async def world(folder: Path, redis: RedisServer) -> AsyncGenerator[World]:
-    """Run the service and its v2."""
+@dataclass
+class World:
+    """A service, its v2, and one of its targets."""
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=b'{"price": 2}' if made.wrong else b'{"price": 1}', content_type="application/json")
+    service: Service
+    candidate: Candidate
+    target: str = ""
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    v2 = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    target = {"name": TARGET, "hosts": [TARGET], "candidate": {"url": v2}, "gate": {"max_mismatch_ratio": 0.05}}
-    config = {
-        "targets": [target],
-        "store": {"url": redis.url, "prefix": folder.name[-32:]},
-        "access": {"tokens": [{"name": "rollouts", "role": "write", "secret": "ROLLOUTS_TOKEN"}]},
-    }
-    service = Own(folder, config, {"ROLLOUTS_TOKEN": TOKEN})
-    try:
-        await asyncio.to_thread(service.start)
-        async with mesh_of(service) as mesh:
-            mesh.host = TARGET
-            made = World(service, mesh)
-            yield made
-    finally:
-        if service.process is not None:
+    async def pairs(self, count: int = PAIRS) -> None:
+        """Send that many requests through the mesh, and wait until all are judged."""
+        before = (await asyncio.to_thread(self.service.ledger, self.target))["pairs"]["ready"]
+        async with mesh_of(self.service) as mesh:
+            mesh.host = self.target
+            _ = await asyncio.gather(*(self._one(mesh, f"r{next(_NUMBERS)}") for _ in range(count)))
+        _ = await self.service.until(
+            lambda books: settled(books) and books["pairs"]["ready"] == before + count, target=self.target
+        )
+
+    async def _one(self, mesh: Mesh, name: str) -> None:
+        assert 202 == await mesh.mirror(name)
+        assert 202 == await mesh.record(name, b'{"price": 1}', **{"h-content-type": "application/json"})
+
+    def here(self, url: str) -> str:
+        """Return where a URL of the examples leads on this machine."""
+        return url.replace("http://shadowdiff.shadowdiff:8082", self.service.url("web", ""))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[World]:
+    """Run one service for all tests, with a target for each."""
+    with Candidate(("127.0.0.1", 0), _Answer) as v2:
+        threading.Thread(target=v2.serve_forever, daemon=True).start()
+        url, gate = f"http://127.0.0.1:{v2.server_port}", {"max_mismatch_ratio": 0.05}
+        config = {
+            "targets": [{"name": name, "hosts": [name], "candidate": {"url": url}, "gate": gate} for name in TARGETS],
+            "store": {"url": redis_server.url, "prefix": "rollouts"},
+            "access": {"tokens": [{"name": "rollouts", "role": "write", "secret": "ROLLOUTS_TOKEN"}]},
+        }
+        service = Own(tmp_path_factory.mktemp("rollouts"), config, {"ROLLOUTS_TOKEN": TOKEN})
+        service.start()
+        try:
+            yield World(service, v2)
+        finally:
             _ = service.stop()
-        await runner.cleanup()
+            v2.shutdown()
+
+
+@pytest.fixture
+def here(running: World, request: pytest.FixtureRequest) -> World:
+    """Return the service with a target that no other test uses, and with a v2 that is sound."""
+    running.candidate.wrong = False
+    running.target = TARGETS[_TAKEN.setdefault(request.node.name, len(_TAKEN))]
+    return running
 
 
 @dataclass
@@ -144,7 +165,7 @@ class Flagger:
             "namespace": self.canary["metadata"]["namespace"],
             "phase": self.phase,
             "checksum": self.checksum,
-            "metadata": hook["metadata"] | {"token": TOKEN},
+            "metadata": hook["metadata"] | {"token": TOKEN, "target": self.world.target},
         }
         async with (
             aiohttp.ClientSession() as session,
@@ -159,40 +180,36 @@ class Flagger:
 
 
 @pytest.mark.parametrize("name", ["flagger-istio.yaml", "flagger-gateway-api.yaml"])
-async def test_flagger_promotes_what_is_sound_and_rolls_back_what_is_not(
-    name: str, tmp_path: Path, redis_server: RedisServer
-) -> None:
-    """A first revision waits for its pass and is promoted; a second one differs, fails its checks and is rolled back."""
+async def test_flagger_promotes_what_is_sound_and_rolls_back_what_is_not(name: str, here: World) -> None:
+    """A first revision waits for its pass and is promoted; a second one differs and is rolled back."""
     (canary,) = objects(name)
-    async with world(tmp_path, redis_server) as here:
-        first = Flagger(here, canary, "6f9bb5c7b4")
-        assert [200, 200] == [await first.call("event"), await first.call("pre-rollout")]
-        assert [404, 200] == await first.advance()
-        first.phase = "WaitingPromotion"
-        assert 409 == await first.call("confirm-promotion")
-        await here.pairs()
-        assert 200 == await first.call("confirm-promotion")
-        first.phase = "Succeeded"
-        assert 200 == await first.call("event")
-        here.wrong = True
-        second = Flagger(here, canary, "77c9d8f6d5")
-        assert 200 == await second.call("pre-rollout")
-        await here.pairs()
-        assert [200, 412] == await second.advance()
-        assert 412 == await second.call("confirm-promotion")
+    first = Flagger(here, canary, "6f9bb5c7b4")
+    assert [200, 200] == [await first.call("event"), await first.call("pre-rollout")]
+    assert [404, 200] == await first.advance()
+    first.phase = "WaitingPromotion"
+    assert 409 == await first.call("confirm-promotion")
+    await here.pairs()
+    assert 200 == await first.call("confirm-promotion")
+    first.phase = "Succeeded"
+    assert 200 == await first.call("event")
+    here.candidate.wrong = True
+    second = Flagger(here, canary, "77c9d8f6d5")
+    assert 200 == await second.call("pre-rollout")
+    await here.pairs()
+    assert [200, 412] == await second.advance()
+    assert 412 == await second.call("confirm-promotion")
 
 
-async def test_flagger_without_the_token_is_refused(tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_flagger_without_the_token_is_refused(here: World) -> None:
     """By a 4xx, which neither promotes nor rolls back."""
     (canary,) = objects("flagger-istio.yaml")
-    async with world(tmp_path, redis_server) as here:
-        for hook in canary["spec"]["analysis"]["webhooks"]:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.post(here.here(hook["url"]), json={"name": "orders", "namespace": "shop",
-                             "phase": "Progressing", "checksum": "1", "metadata": {"target": TARGET}}) as answer,
-            ):  # fmt: skip
-                assert answer.status in {401, 403}
+    for hook in canary["spec"]["analysis"]["webhooks"]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(here.here(hook["url"]), json={"name": "orders", "namespace": "shop",
+                         "phase": "Progressing", "checksum": "1", "metadata": {"target": here.target}}) as answer,
+        ):  # fmt: skip
+            assert answer.status in {401, 403}
 
 
 _ARGO = re.compile(r'(?:len\(result\) > 0 && )?(result(?:\.verdict|\[0\])) (==|>|<) ("\w+"|0)')
@@ -200,7 +217,7 @@ _COMPARED = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
 def _holds(condition: str, result: Any) -> bool:
-    """Return what one of the examples' conditions is for a result; the language is Argo's expr, as far as they use it."""
+    """Return what a condition is for a result; the language is Argo's expr, as far as the examples use it."""
     form = _ARGO.fullmatch(condition)
     assert form is not None, condition
     what, compared, value = form.groups()
@@ -223,7 +240,7 @@ def _filled(text: str, **arguments: str) -> str:
     return text
 
 
-async def test_argos_web_provider_pauses_passes_and_fails(tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_argos_web_provider_pauses_passes_and_fails(here: World) -> None:
     """Each revision by its own epoch: inconclusive at first, then successful; the next one fails. Always a 200."""
     template, rollout, _ = objects("argo-web.yaml")
     (metric,) = template["spec"]["metrics"]
@@ -231,10 +248,10 @@ async def test_argos_web_provider_pauses_passes_and_fails(tmp_path: Path, redis_
     assert "{$}" == provider["jsonPath"]
     step = next(each["analysis"] for each in rollout["spec"]["strategy"]["canary"]["steps"] if "analysis" in each)
     assert {"target", "revision"} == {each["name"] for each in step["args"]}
-    async with world(tmp_path, redis_server) as here, aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
 
         async def measure(revision: str) -> str:
-            url = here.here(_filled(provider["url"], target=TARGET, revision=revision))
+            url = here.here(_filled(provider["url"], target=here.target, revision=revision))
             headers = {each["key"]: _filled(each["value"], token=TOKEN) for each in provider["headers"]}
             async with session.get(url, headers=headers) as answer:
                 assert 200 == answer.status
@@ -243,7 +260,7 @@ async def test_argos_web_provider_pauses_passes_and_fails(tmp_path: Path, redis_
         assert "Inconclusive" == await measure("7d4f")
         await here.pairs()
         assert "Successful" == await measure("7d4f")
-        here.wrong = True
+        here.candidate.wrong = True
         assert "Inconclusive" == await measure("8e5a")
         await here.pairs()
         assert "Failed" == await measure("8e5a")
@@ -258,27 +275,28 @@ async def _prometheus(folder: Path, metrics: int) -> AsyncGenerator[str]:
     config.write_text(yaml.safe_dump({"global": {"scrape_interval": "250ms"}, "scrape_configs": [job]}))
     command = [needs_tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(  # noqa: ASYNC220 - started once, and waited for by its answers
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
 
 
-async def test_argos_prometheus_provider_reads_the_same_verdict(tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_argos_prometheus_provider_reads_the_same_verdict(here: World, tmp_path: Path) -> None:
     """From a real Prometheus: no series is inconclusive, then so is insufficient, then a pass and a fail."""
     (template,) = objects("argo-prometheus.yaml")
     (metric,) = template["spec"]["metrics"]
     provider = metric["provider"]["prometheus"]
     assert "Inconclusive" == _phase(metric, [])
     async with (
-        world(tmp_path, redis_server) as here,
         _prometheus(tmp_path, here.service.ports["metrics"]) as address,
         aiohttp.ClientSession() as session,
     ):
 
         async def measure() -> str:
-            query = {"query": _filled(provider["query"], target=TARGET)}
+            query = {"query": _filled(provider["query"], target=here.target)}
             async with session.get(f"{address}/api/v1/query", params=query) as answer:
                 series = (await answer.json())["data"]["result"]
             return _phase(metric, [float(each["value"][1]) for each in series]) if series else "no series"
@@ -296,6 +314,6 @@ async def test_argos_prometheus_provider_reads_the_same_verdict(tmp_path: Path, 
         await until("Inconclusive")
         await here.pairs()
         await until("Successful")
-        here.wrong = True
+        here.candidate.wrong = True
         await here.pairs(PAIRS * 3)
         await until("Failed")
