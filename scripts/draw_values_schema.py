@@ -101,6 +101,7 @@ OWN: Schema = {
             "items": closed(("name", "secret"), name=TEXT, role={"enum": ["read", "write"]}, secret=WHOLE_SECRET),
         },
         records={"type": "array", "items": WHOLE_SECRET},
+        hooks=SECRET,
     ),
     "store": closed(
         url=TEXT,
@@ -197,7 +198,7 @@ OWN: Schema = {
 
 GIVEN_BY_THE_CHART = {
     "Store": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key"),
-    "Access": ("tokens", "records"),
+    "Access": ("tokens", "records", "hooks"),
 }
 """Settings that name a secret or a file: the chart takes the Secret, and says where it is."""
 

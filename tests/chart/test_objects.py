@@ -212,6 +212,7 @@ def test_tokens_come_from_secrets() -> None:
         "SHADOWDIFF_RECORDS_TOKEN_0": "recorder",
         "SHADOWDIFF_RECORDS_TOKEN_1": "recorder-next",
     } == keys
+    assert "SHADOWDIFF_HOOKS_TOKEN" == configuration(rendered("flagger"))["access"]["hooks"]
     (test,) = one(objects, "Pod", "shadowdiff-test")["spec"]["containers"]
     (token,) = [each["valueFrom"]["secretKeyRef"]["key"] for each in test["env"] if each["name"] == "TOKEN"]
     assert ("people", "open") == (token, {each["name"]: each.get("value") for each in test["env"]}["WEB"])

@@ -97,6 +97,7 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- $records := list -}}
 {{- range $number, $_ := .Values.access.records -}}{{- $records = append $records (printf "SHADOWDIFF_RECORDS_TOKEN_%d" $number) -}}{{- end -}}
 {{- if $records -}}{{- $_ := set $access "records" $records -}}{{- end -}}
+{{- if .Values.access.hooks.name -}}{{- $_ := set $access "hooks" "SHADOWDIFF_HOOKS_TOKEN" -}}{{- end -}}
 {{- if $access -}}{{- $_ := set $config "access" $access -}}{{- end -}}
 {{- $store := default dict $config.store -}}
 {{- if include "shadowdiff.embedded" . -}}
