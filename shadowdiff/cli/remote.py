@@ -69,6 +69,11 @@ def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
     return _call(url, None, path, arguments)
 
 
+def page(url: str, *path: str, **arguments: str | float | None) -> bytes:
+    """Return a page. Raises: RemoteError, in one line."""
+    return _call(url, None, path, arguments, root="")
+
+
 def tell(url: str, body: bytes, *path: str, **arguments: str | float | None) -> bytes:
     """Return the API's answer to JSON that is posted. Raises: RemoteError, in one line."""
     return _call(url, body, path, arguments)
@@ -85,11 +90,13 @@ def _call(
     path: Sequence[str],
     arguments: Mapping[str, str | float | None],
     method: str | None = None,
+    *,
+    root: str = "/api/v1",
 ) -> bytes:
     given = {name: value for name, value in arguments.items() if value is not None}
     if "://" not in url:
         url = f"http://{url}"
-    address = f"{url.rstrip('/')}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
+    address = f"{url.rstrip('/')}{root}/{'/'.join(quote(part, safe='') for part in path)}"
     if given:
         address += f"?{urlencode(given)}"
     if not address.startswith(("http://", "https://")):

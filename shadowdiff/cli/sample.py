@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from shadowdiff.cli.remote import ask, json_option, read, url_option
+from shadowdiff.cli.remote import ask, json_option, page, read, url_option
 from shadowdiff.cli.screen import console, inert, said, text
 from shadowdiff.report import Sample
 from shadowdiff.web.sample_view import SampleView, answered, view
@@ -30,9 +31,10 @@ V1, V2 = "blue", "yellow"
 @click.command()
 @click.argument("sample_id", metavar="ID")
 @click.option("--all", "whole", is_flag=True, help="Show equal lines too.")
+@click.option("--html", "file", type=click.Path(dir_okay=False, writable=True), help="Write its page as one file.")
 @url_option
 @json_option
-def command(sample_id: str, url: str, *, whole: bool, as_json: bool) -> None:
+def command(sample_id: str, url: str, file: str | None, *, whole: bool, as_json: bool) -> None:
     """Show one pair that differs: what v1 answered, what v2 answered.
 
     \b
@@ -42,6 +44,10 @@ def command(sample_id: str, url: str, *, whole: bool, as_json: bool) -> None:
     """  # noqa: D301 - click wants the backspace itself
     if not sample_id.strip():
         raise click.UsageError("ID is empty: give one that `shadowdiff samples` lists")
+    if file is not None:
+        Path(file).write_bytes(page(url, "samples", sample_id, download=1))
+        click.echo(f"{file} holds the page of {sample_id}, redacted as it is stored")
+        return
     answer = ask(url, "samples", sample_id)
     if as_json:
         click.echo(answer)

@@ -54,6 +54,11 @@ class Layout:
         text = await asyncio.to_thread(lambda: render(now_ms=now_ms, **values, **make()))
         return HTMLResponse(text, status)
 
+    @property
+    def style(self) -> str:
+        """The style sheet."""
+        return self._static["style.css"].decode()
+
     async def error(self, status: int, line: str) -> Response:
         """Answer an error as a page."""
         return await self.html("error.html", status=status, code=status, line=line)

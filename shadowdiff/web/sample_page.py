@@ -15,6 +15,7 @@ from starlette.routing import Route
 from shadowdiff.report import newest_samples, sample
 from shadowdiff.web.curl import curl, host_of
 from shadowdiff.web.sample_view import view
+from shadowdiff.web.standalone import attachment
 from shadowdiff.web.unified import patch_text, unified
 from shadowdiff.web.views import without_credentials
 
@@ -52,14 +53,15 @@ class SamplePage:
         return [Route("/samples/{id}", self.show, methods=["GET"], name="sample-page")]
 
     async def show(self, request: Request) -> Response:
-        """Answer the page; `view` chooses split, unified or patch."""
+        """Answer the page; `view` chooses split, unified or patch, `download` makes it one file to keep."""
         found = await sample(self._state.reader, request.path_params["id"], since_ms=self._state.since_ms)
         if found is None:
             raise HTTPException(404, "This sample expired, or newer ones took its place.")
         asked = request.query_params.get("view")
         form = asked if asked in FORMS else FORMS[0]
         near = await self._neighbours(found)
-        return await self._layout.html("sample.html", make=lambda: self._laid(found, form), form=form, near=near)
+        page = await self._layout.html("sample.html", make=lambda: self._laid(found, form), form=form, near=near)
+        return attachment(page, self._layout.style, found.id) if request.query_params.get("download") else page
 
     def _laid(self, found: Sample, form: str) -> dict[str, Any]:
         shown = view(found)
