@@ -34,7 +34,7 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Messages
         return decided
     primary, candidate = pair.primary, pair.candidate
     route = rules.for_route(pair.route, primary.method)
-    if route.requirements and (reason := unmet(pair, route.requirements, limits)):
+    if route.requirements and (reason := unmet(pair, route.requirements, limits, messages)):
         return incomparable(reason)
     alike = primary.status == candidate.status and primary.body == candidate.body
     truncated = primary.body_bytes > len(primary.body) or candidate.body_bytes > len(candidate.body)

@@ -11,6 +11,7 @@ from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.headers import all_of, value_of
 from shadowdiff.compare.media import Form, media_of
+from shadowdiff.compare.messages import is_packed, read_message
 from shadowdiff.compare.select import select
 from shadowdiff.compare.values import Value, same
 
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shadowdiff.compare.limits import Limits
+    from shadowdiff.compare.messages import Messages
     from shadowdiff.model import Observation, Pair
     from shadowdiff.rules.compiled import Requirement
 
 
-def unmet(pair: Pair, requirements: Sequence[Requirement], limits: Limits) -> str:
+def unmet(pair: Pair, requirements: Sequence[Requirement], limits: Limits, messages: Messages | None) -> str:
     """Return the first requirement that does not hold, as a reason; empty where all hold.
 
-    A body that is no JSON on either side holds nothing to require; the comparison of bodies speaks of it.
+    A body that is no JSON and no message holds nothing to require; the comparison of bodies speaks of it.
     """
     primary, candidate = pair.primary, pair.candidate
-    values: tuple[list[Value], list[Value]] | None = None
+    values: tuple[list[Value], ...] | None = None
     for requirement in requirements:
         name = requirement.header
         if name:
@@ -38,15 +40,18 @@ def unmet(pair: Pair, requirements: Sequence[Requirement], limits: Limits) -> st
         if primary.body == candidate.body:
             continue
         if values is None:
-            values = _document(primary, limits), _document(candidate, limits)
+            values = tuple(_document(side, pair.route, limits, messages) for side in (primary, candidate))
         one, other = ([node for value in side for node in select(requirement.query, value)] for side in values)
         if not same(one, other):
             return requirement.label
     return ""
 
 
-def _document(side: Observation, limits: Limits) -> list[Value]:
-    """Return the side's JSON value as a list of one; empty where it has none."""
+def _document(side: Observation, route: str, limits: Limits, messages: Messages | None) -> list[Value]:
+    """Return the side's value, of JSON or of messages, as a list of one; empty where it has none."""
+    if messages is not None and is_packed(side.headers):
+        value = read_message(side, route, limits, messages)
+        return [] if value is None else [value]
     if media_of(value_of(side.headers, b"content-type")).form is not Form.JSON:
         return []
     try:

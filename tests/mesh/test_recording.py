@@ -62,6 +62,21 @@ async def test_a_head_request_is_recorded_without_a_body(tmp_path: Path) -> None
     assert "23" == record.said("h-content-length")
 
 
+async def test_the_trace_of_a_request_is_recorded_and_no_other_header_of_it(tmp_path: Path) -> None:
+    """As it came to v1's side, for the span of the comparison to be linked to."""
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x-b3-sampled": "1"}
+    async with mesh(_case, tmp_path) as world:
+        async with world.user.get(f"{world.client}/small", headers=trace | {"cookie": "a=1"}):
+            pass
+        record = (await world.stub.recorded(1))[0]
+
+    assert trace == {
+        name.removeprefix("x-shadowdiff-q-"): value
+        for name, value in record.headers.items()
+        if name.startswith("x-shadowdiff-q-")
+    }
+
+
 async def test_a_chunked_answer_is_recorded_whole(tmp_path: Path) -> None:
     """Chunks become one body."""
 

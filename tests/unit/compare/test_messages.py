@@ -109,6 +109,16 @@ def test_rules_speak_of_messages_as_of_json() -> None:
     assert 2 <= len(of(one, other))
 
 
+def test_a_precondition_speaks_of_messages_too() -> None:
+    """Where it does not hold the pair says nothing of v2."""
+    sides = [
+        side(which, framed(Product(sku=sku, unit_price=price).SerializeToString()))
+        for which, sku, price in ((Side.PRIMARY, "A", 1), (Side.CANDIDATE, "B", 2))
+    ]
+    assert "incomparable" == judged(sides[0], sides[1], {"require": "$.sku"}).result
+    assert "mismatch" == judged(sides[0], sides[1], {"require": "$.colour"}).result
+
+
 def test_the_same_message_written_otherwise_is_the_same() -> None:
     """The order of fields on the wire, and defaults written out, say nothing."""
     straight = b"\x0a\x01A\x10\x05"
