@@ -65,6 +65,7 @@ class Candidate(ThreadingHTTPServer):
 
     wrong = False
     daemon_threads = True
+    request_queue_size = 512
 
 
 class _Answer(BaseHTTPRequestHandler):
