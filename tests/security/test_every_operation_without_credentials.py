@@ -56,7 +56,7 @@ def app() -> Starlette:
         peers=("10.9.9.9/32",), user_header="x-user", groups_header="x-groups", read=("*",), write=("*",)
     )
     access = Access(AccessConfig(tokens=(token,), proxy=proxy, attempts=1_000_000), is_loopback=False)
-    return create_web(replace(web_state(open_shop()), access=lambda: access, gate_token="the-token-of-hooks"))
+    return create_web(replace(web_state(open_shop()), access=lambda: access, gate_token=lambda: b"the-token-of-hooks"))
 
 
 @pytest.mark.parametrize(("method", "path", "told"), LISTED, ids=[f"{method} {path}" for method, path, _ in LISTED])
@@ -95,3 +95,11 @@ def test_no_page_is_open_but_the_form_that_asks_who_you_are(app: Starlette) -> N
     opened = {name: status for name, status in told.items() if status not in {303, 401, 403}}
     hooks = {f"POST {HOOKS}{hook}": 415 for hook in ("check", "promote", "rollback", "open", "event")}
     assert opened == {"GET /login": 200, "HEAD /login": 200, "GET /static/shop": 404, "HEAD /static/shop": 404} | hooks
+
+
+@pytest.mark.parametrize("hook", ["check", "promote", "rollback", "open", "event"])
+def test_a_hook_without_its_token_is_refused(app: Starlette, hook: str) -> None:
+    """However well it is formed."""
+    asked = {"name": "a", "namespace": "b", "phase": "Progressing", "metadata": {"target": "shop", "token": SECRET}}
+    answer = asyncio.run(get(app, HOOKS + hook, "POST", json.dumps(asked).encode(), "application/json"))
+    assert answer.status == 403
