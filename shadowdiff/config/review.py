@@ -37,6 +37,9 @@ def review(config: Config, place: Place) -> Iterator[Problem]:
         yield from _shares(each.target, at, place)
         yield from _hosts(each.target, at, index, place)
         yield from _routes(each.target, at, place)
+        if each.protobuf is not None and not each.protobuf.answers and "POST" not in each.target.methods:
+            message = "leaves POST out, which every gRPC call is, so that none is compared; see docs/grpc.md"
+            yield place.problem((*at, "methods"), message)
 
 
 def _whole(config: Config, place: Place) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shadowdiff.config import load_config
+from tests.fakes.shop_proto import descriptor_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +64,21 @@ def test_a_window_shorter_than_the_default_timeouts_is_answered_with_what_to_wri
     candidate = "candidate: {url: 'http://v2', timeout: 6s, queue_timeout: 3s}"
     path.write_text(f"pairing: {{window: 10s}}\ntargets: [{{name: a, hosts: [a], {candidate}}}]")
     assert () == load_config(path, {}).warnings
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ["targets[0].methods"]),
+        (", methods: [POST]", []),
+        (", protobuf: {descriptor_set: shop.pb, answers: {GET /x: shop.v1.Product}}", []),
+    ],
+)
+def test_descriptors_without_post_are_warned_of(more: str, expected: list[str], tmp_path: Path) -> None:
+    """Every gRPC call is a POST, which no target takes unless it says so."""
+    (tmp_path / "shop.pb").write_bytes(descriptor_set())
+    given = more if "protobuf" in more else f", protobuf: {{descriptor_set: shop.pb}}{more}"
+    path = tmp_path / "s.yaml"
+    path.write_text(f"targets: [{{{_A}{given}}}]")
+    warnings = load_config(path, {}).warnings
+    assert expected == [warning.split(": ")[1] for warning in warnings]
