@@ -15,6 +15,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from playwright.sync_api import sync_playwright
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
-REQUESTS = "2500"
+REQUESTS, RATE = "6000", "25"
+"""Four minutes, so that there is something to see over time."""
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,6 +49,8 @@ def demo() -> Generator[str]:
         "--once",
         "--requests",
         REQUESTS,
+        "--rate",
+        RATE,
         "--keep-running",
         "--any-port",
     ]
@@ -65,22 +69,41 @@ def demo() -> Generator[str]:
             process.send_signal(signal.SIGINT)
 
 
-def faults(address: str) -> dict[str, str]:
-    """Return the page of a sample for each kind of difference."""
+def newest(address: str) -> dict[str, dict[str, Any]]:
+    """Return the newest sample of each kind of difference."""
     with urlopen(f"{address}/api/v1/samples?target=recommendation&limit=10000", timeout=10) as answer:  # noqa: S310 - the demo's own address
         samples: list[dict[str, Any]] = json.load(answer)["samples"]
-    return {found["kind"]: f"/samples/{sample['id']}" for sample in samples for found in sample["differences"][:1]}
+    return {found["kind"]: sample for sample in reversed(samples) for found in sample["differences"][:1]}
+
+
+def addresses(address: str) -> dict[str, str]:
+    """Return the address of each page."""
+    found = newest(address)
+    value = found["value"]
+    rule = urlencode(
+        {"target": "recommendation", "sample": value["id"], "path": value["differences"][0]["path"], "choice": "0"}
+    )
+    return {
+        "targets": "/",
+        "target": "/targets/recommendation",
+        "group": f"/fingerprints/{found['type']['fingerprint']}",
+        "sample": f"/samples/{value['id']}",
+        "sample-unified": f"/samples/{found['type']['id']}?view=unified",
+        "rules": f"/rules?{rule}",
+        "ledger": "/ledger",
+        "doctor": "/doctor",
+    }
+
+
+DARK = ("targets", "target", "sample")
+"""Shown dark as well."""
 
 
 def take(address: str) -> None:
     """Take every picture."""
-    found = faults(address)
-    pictures = {
-        "targets-light.png": ("/", "light"),
-        "targets-dark.png": ("/", "dark"),
-        "sample-light.png": (found["value"], "light"),
-        "sample-dark.png": (found["removed"], "dark"),
-    }
+    pages = addresses(address)
+    pictures = {f"{name}-light.png": (path, "light") for name, path in pages.items()}
+    pictures |= {f"{name}-dark.png": (pages[name], "dark") for name in DARK}
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)

@@ -212,7 +212,12 @@ def _alone(line: Line, at: int) -> Cell:
 
 
 def _cell(line: Line, at: int, pieces: tuple[Piece, ...]) -> Cell:
-    return Cell(at + 1, line.depth, (*pieces, Piece(",")) if line.comma else pieces)
+    if not line.comma:
+        return Cell(at + 1, line.depth, pieces)
+    last = pieces[-1:]
+    if last and not last[0].changed:
+        return Cell(at + 1, line.depth, (*pieces[:-1], Piece(last[0].text + ",")))
+    return Cell(at + 1, line.depth, (*pieces, Piece(",")))
 
 
 class _Marker:

@@ -60,7 +60,9 @@ def _below(rows: Iterable[Row]) -> Iterator[UnifiedLine]:
 
 def patch_text(rows: Sequence[Row], old: str, new: str) -> str:
     """Return what `diff -u` says of the two texts as they are laid out; empty where they are equal."""
-    hunks = [_hunk(rows[start:end]) for start, end in _stretches(rows)]
+    # A line that is last on one side alone has no comma there: equal to a reader, and not to patch(1).
+    exact = [row._replace(state="equal" if _text(row.primary) == _text(row.candidate) else "changed") for row in rows]
+    hunks = [_hunk(exact[start:end]) for start, end in _stretches(exact)]
     return "".join([f"--- {old}\n+++ {new}\n", *hunks]) if hunks else ""
 
 

@@ -80,3 +80,58 @@ def test_the_demos_verdict_and_books_are_on_the_first_page(browser: Browser, dem
     expect(page.locator(".badge").first).to_have_text("fail")
     expect(page.get_by_text("The books do not balance")).to_have_count(0)
     page.close()
+
+
+def test_a_rule_is_proposed_previewed_made_and_undone(browser: Browser, demo: str) -> None:
+    """From the difference itself: what it would hide stands there before anything is made."""
+    page = browser.new_page()
+    page.goto(f"{demo}/targets/recommendation?path=price.amount")
+    page.locator(".what").first.click()
+    page.locator(".samples a").first.click()
+    page.get_by_role("link", name="make a rule").first.click()
+    expect(page.locator("#tried")).to_contain_text("price.amount")
+    page.get_by_role("link", name="it does not matter at all").click()
+    expect(page.locator("#rule")).to_have_value(re.compile(r"ignore: .*amount"))
+    page.get_by_role("button", name="try", exact=True).click()
+    expect(page.locator("#tried tr.covered").first).to_contain_text("vanishes")
+    page.get_by_label("your name").last.fill("ada")
+    page.get_by_label("reason").fill("prices follow")
+    page.get_by_role("button", name="make").click()
+    expect(page.get_by_role("status")).to_contain_text("Made:")
+    expect(page.locator(".under")).to_have_text("prices follow")
+    page.get_by_role("button", name="undo").click()
+    expect(page.locator(".under")).to_have_count(0)
+    page.close()
+
+
+def test_a_state_and_a_note_are_set_and_shown(browser: Browser, demo: str) -> None:
+    """Without a script; whoever comes next sees who said it."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{demo}/targets/recommendation?path=stock.count")
+    page.locator(".what").first.click()
+    page.get_by_label("expected").check()
+    page.get_by_label("your name").first.fill("ada")
+    page.get_by_role("button", name="set").click()
+    expect(page.locator(".facts")).to_contain_text("said ada")
+    page.get_by_label("note").fill("the new schema <b>says so</b>")
+    page.get_by_label("your name").last.fill("bob")
+    page.get_by_role("button", name="write").click()
+    expect(page.locator("blockquote")).to_contain_text("the new schema <b>says so</b>")
+    page.goto(f"{demo}/targets/recommendation?state=expected")
+    expect(page.locator(".what")).to_have_count(1)
+    expect(page.locator(".under")).to_contain_text("the new schema")
+    context.close()
+
+
+def test_an_open_page_follows_what_is_counted_and_can_be_paused(browser: Browser, demo: str) -> None:
+    """By a button and by a key; a reload keeps the choice."""
+    page = browser.new_page()
+    page.goto(demo)
+    button = page.get_by_role("button", name="live")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press(".")
+    expect(page.get_by_role("button", name="paused")).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    expect(page.get_by_role("button", name="paused")).to_be_visible()
+    page.close()
