@@ -6,6 +6,7 @@ A tool that is missing skips the tests that need it, with the reason in the summ
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -77,11 +78,22 @@ def needs_tool_fixture() -> Callable[[str], str]:
     return needs_tool
 
 
+_PORTS = range(12_000, 32_000)
+"""Below what systems give to outgoing connections: none of those takes a port between its choice and its use."""
+_given: set[int] = set()
+
+
 def free_port_number() -> int:
-    """Return a loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on, and that no other process of this test run is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        port = random.choice(_PORTS[worker::workers])
+        with socket.socket() as probe, suppress(OSError):
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 @pytest.fixture
