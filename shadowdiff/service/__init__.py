@@ -1,5 +1,5 @@
 """The composition root: build and wire everything, start, drain, stop."""
 
-from shadowdiff.service.run import run
+from shadowdiff.service.run import run, run_workers
 
-__all__ = ["run"]
+__all__ = ["run", "run_workers"]

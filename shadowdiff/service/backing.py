@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from shadowdiff.config import Config, StoreConfig
+    from shadowdiff.service.control import Embedded
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,17 @@ def _credentials(settings: StoreConfig) -> Credentials:
         cert=settings.cert,
         cert_key=settings.cert_key,
     )
+
+
+@asynccontextmanager
+async def backing_of(settings: StoreConfig, embedded: Embedded) -> AsyncGenerator[Backing]:
+    """Yield the embedded store that another process runs."""
+    key = settings.key.reveal() if settings.key else embedded.key
+    store = Store(connect(embedded.url), settings.prefix, settings.shards, key)
+    try:
+        yield Backing(store, embedded.backend, embedded.version, durable=True, key=key)
+    finally:
+        await store.close()
 
 
 @asynccontextmanager

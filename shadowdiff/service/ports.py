@@ -11,14 +11,14 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
 from shadowdiff.intake.protocol import IntakeProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
 
     from uvicorn._types import ASGIApplication
 
@@ -42,26 +42,48 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
+def bound(name: str, host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
+    """Return a socket at an address that nobody else has.
+
+    shared: others of this user may bind there too, each with a queue of its own among which the kernel spreads
+    connections. Raises: PortTakenError, also where somebody listens there who shares.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        if shared and port:
+            bound(name, host, port, setting).close()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise PortTakenError(
+            f"{setting}: cannot listen on {host}:{port} for {name}: {error.strerror}; set another port, or 0 for any"
+        ) from error
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def beside(other: socket.socket) -> socket.socket:
+    """Return one more socket at a shared address."""
+    made = socket.socket(other.family)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(other.getsockname())
+    return made
+
+
 class Port:
     """One listening address and the application behind it."""
 
-    def __init__(self, name: str, host: str, port: int, setting: str, tls: TlsConfig | None = None) -> None:
+    def __init__(self, name: str, listening: socket.socket, tls: TlsConfig | None = None) -> None:
         self.name = name
-        self.host = host
         self._tls = tls
-        _check_certificate(name, tls)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise PortTakenError(
-                f"{setting}: cannot listen on {host}:{port} for {name}: {error.strerror};"
-                " set another port, or 0 for any"
-            ) from error
-        self.port = int(self._socket.getsockname()[1])
+        self._socket = listening
+        self.host, self.port = cast("tuple[str, int]", listening.getsockname()[:2])
         self._server: _QuietServer | None = None
 
     def __repr__(self) -> str:
@@ -76,7 +98,7 @@ class Port:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
+        return ipaddress.ip_address(self.host).is_loopback
 
     async def serve(self, app: ASGIApplication) -> None:
         """Serve until `stop`."""
@@ -131,36 +153,59 @@ def _check_certificate(name: str, tls: TlsConfig | None) -> None:
         ) from error
 
 
+def addresses(config: Config) -> dict[str, tuple[str, int]]:
+    """Return where each port listens, by its name, in the order of the data."""
+    listen = config.listen
+    return {
+        "mirror": (listen.host, listen.mirror),
+        "records": (listen.host, listen.records),
+        "web": (listen.web_host, listen.web),
+        "metrics": (listen.host, listen.metrics),
+    }
+
+
+def _certificates(config: Config) -> dict[str, TlsConfig | None]:
+    found = {"records": config.records_tls, "web": config.web_tls}
+    for name, tls in found.items():
+        _check_certificate(name, tls)
+    return found
+
+
+def bind_all(config: Config, names: Sequence[str], *, shared: bool = False) -> dict[str, socket.socket]:
+    """Bind the named ports, or none; raises PortTakenError."""
+    made: dict[str, socket.socket] = {}
+    try:
+        for name in names:
+            made[name] = bound(name, *addresses(config)[name], f"listen.{name}", shared=shared)
+    except BaseException:
+        for each in made.values():
+            each.close()
+        raise
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The four listening addresses."""
+    """The listening addresses. metrics: None in one process of several, whose supervisor answers there."""
 
     mirror: Port
     records: Port
     web: Port
-    metrics: Port
+    metrics: Port | None
 
     @classmethod
     def bind(cls, config: Config) -> Ports:
         """Bind all four, or none; raises PortTakenError."""
-        listen = config.listen
-        bound: list[Port] = []
-        try:
-            for name, number in (
-                ("mirror", listen.mirror),
-                ("records", listen.records),
-                ("web", listen.web),
-                ("metrics", listen.metrics),
-            ):
-                host = listen.web_host if name == "web" else listen.host
-                tls = {"records": config.records_tls, "web": config.web_tls}.get(name)
-                bound.append(Port(name, host, number, f"listen.{name}", tls))
-        except BaseException:
-            for port in bound:
-                port.close()
-            raise
-        return cls(*bound)
+        _certificates(config)
+        return cls.of(config, bind_all(config, list(addresses(config))))
 
-    def all(self) -> tuple[Port, Port, Port, Port]:
+    @classmethod
+    def of(cls, config: Config, sockets: Mapping[str, socket.socket]) -> Ports:
+        """Return the ports on these sockets; raises PortTakenError where a certificate cannot be served."""
+        tls = _certificates(config)
+        made = {name: Port(name, each, tls.get(name)) for name, each in sockets.items()}
+        return cls(made["mirror"], made["records"], made["web"], made.get("metrics"))
+
+    def all(self) -> list[Port]:
         """Return them in the order of the data."""
-        return (self.mirror, self.records, self.web, self.metrics)
+        return [self.mirror, self.records, self.web, *([self.metrics] if self.metrics is not None else [])]

@@ -60,11 +60,12 @@ from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
 from shadowdiff.service.figures import snapshot, sources
+from shadowdiff.service.fixed import changed
 from shadowdiff.service.opening import messages_of, opening
 from shadowdiff.service.route_names import RouteNames
 from shadowdiff.service.watching import watched
 from shadowdiff.store import Store, said
-from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState
+from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState, Taken
 from shadowdiff.telemetry.port import monitor_app
 from shadowdiff.verdict import CountCaps, Epochs, LedgerMarks, TripleBounds, Watched, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
@@ -94,20 +95,6 @@ CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-FIXED = (
-    "store",
-    "pairing",
-    "listen",
-    "limits",
-    "samples",
-    "redaction",
-    "telemetry",
-    "drain_s",
-    "records_tls",
-    "web_tls",
-    "webhooks",
-)
-"""Settings that a reload cannot change while the service runs."""
 
 
 def now_ms() -> int:
@@ -132,6 +119,7 @@ class Service:
         self._ports = ports
         self._state = _State()
         self._closing = asyncio.Event()
+        self.is_ready = asyncio.Event()
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -318,7 +306,8 @@ class Service:
                 task.cancel()
             self._closing.set()
             self._ports.web.stop()
-            self._ports.metrics.stop()
+            if self._ports.metrics is not None:
+                self._ports.metrics.stop()
 
     async def _keep_epochs(self) -> None:
         """Keep the epochs once all rules are known: a start with the configuration's alone would open one."""
@@ -379,7 +368,9 @@ class Service:
         )
         return [
             group.create_task(port.serve(app), name=f"port-{port.name}")
-            for port, app in zip(self._ports.all(), apps, strict=True)
+            for port, app in zip(
+                self._ports.all(), apps, strict=False
+            )  # one of several processes has no port for metrics
         ]
 
     def _web_state(self) -> WebState:
@@ -503,6 +494,7 @@ class Service:
         while not all(port.started for port in self._ports.all()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         self._state.phase = None
+        self.is_ready.set()
         log.info(
             "ready",
             extra={
@@ -545,7 +537,7 @@ class Service:
 
     def reload(self, config: Config) -> None:
         """Take a new configuration's targets and rules; say what only a restart can change."""
-        fixed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        fixed = changed(config, self.config)
         if fixed:
             log.warning("a restart is needed for some settings", extra={"settings": fixed})
         self.config = config
@@ -560,6 +552,10 @@ class Service:
             worker.serve(self._target_names())
         self._state.reload = ReloadState(successful=True, at_s=time.time())
         log.info("configuration reloaded", extra={"targets": self._target_names()})
+
+    def figures(self) -> Taken:
+        """Return what this process counted up to now; call it once the service is ready."""
+        return self._exposition.stages()
 
     def reload_failed(self) -> None:
         """Note that a new configuration was wrong; the old one stays."""

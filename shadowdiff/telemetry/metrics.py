@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -38,13 +38,21 @@ _TRACE_MOST: Final = 100
 """OpenMetrics allows 128 characters for an exemplar's labels, names included."""
 
 
+Across = Literal["sum", "most", "least", "one", "own"]
+
+
 class Spec(NamedTuple):
-    """One metric as it is announced. kind: `counter`, `gauge`, `histogram` or `info`."""
+    """One metric as it is announced. kind: `counter`, `gauge`, `histogram` or `info`.
+
+    across: how the figures of one pod's worker processes become the pod's. `one`: all say the same, so that any
+    one's will do. `own`: the supervisor's.
+    """
 
     name: str
     kind: str
     labels: tuple[str, ...]
     help: str
+    across: Across = "sum"
 
 
 METRICS: Final = {
@@ -79,6 +87,7 @@ METRICS: Final = {
             "counter",
             ("target", "missing"),
             "Observations whose window ended with no partner, by the side that was missing." + _EVERY_POD,
+            "most",
         ),
         Spec(
             "shadowdiff_shed_total",
@@ -104,30 +113,35 @@ METRICS: Final = {
             ("target", "bound"),
             "Mismatches over pairs compared in the current epoch: the point, and both ends of its interval."
             + _EVERY_POD,
+            "one",
         ),
         Spec(
             "shadowdiff_coverage_ratio",
             "gauge",
             ("target",),
             "Pairs compared over eligible primaries in the current epoch." + _EVERY_POD,
+            "one",
         ),
         Spec(
             "shadowdiff_verdict",
             "gauge",
             ("target", "verdict"),
             "1 for the verdict of now, as the API gives it, and 0 for the other two." + _EVERY_POD,
+            "one",
         ),
         Spec(
             "shadowdiff_top_differences",
             "gauge",
             ("target", "route", "path", "kind"),
             "The paths that differ most in the current epoch, at most 10 a target, with their counts." + _EVERY_POD,
+            "one",
         ),
         Spec(
             "shadowdiff_gate_threshold",
             "gauge",
             ("target", "threshold"),
             "What the configuration's gate allows or asks for: max_mismatch_ratio and min_coverage.",
+            "one",
         ),
         Spec(
             "shadowdiff_candidate_failures_total",
@@ -140,13 +154,15 @@ METRICS: Final = {
             "gauge",
             ("target", "side"),
             "Observations parked that wait for their partner." + _EVERY_POD,
+            "one",
         ),
-        Spec("shadowdiff_store_up", "gauge", (), "Whether the store answered this pod's last call."),
+        Spec("shadowdiff_store_up", "gauge", (), "Whether the store answered this pod's last call.", "least"),
         Spec(
             "shadowdiff_store_info",
             "info",
             ("backend", "version", "durable"),
             "What the store is, and whether it outlives its process.",
+            "one",
         ),
         Spec(
             "shadowdiff_otlp_spans_total",
@@ -159,14 +175,24 @@ METRICS: Final = {
             "gauge",
             (),
             "Whether the last attempt to load the configuration succeeded.",
+            "own",
         ),
         Spec(
             "shadowdiff_config_last_reload_timestamp_seconds",
             "gauge",
             (),
             "When the configuration was last loaded or tried, Unix time.",
+            "own",
         ),
-        Spec("shadowdiff_build_info", "info", ("version", "python"), "What runs here."),
+        Spec("shadowdiff_workers", "gauge", (), "Processes of this pod that take requests.", "own"),
+        Spec(
+            "shadowdiff_worker_crashes_total",
+            "counter",
+            (),
+            "Processes of this pod that ended by themselves, or were ended since they hung, and were started again.",
+            "own",
+        ),
+        Spec("shadowdiff_build_info", "info", ("version", "python"), "What runs here.", "own"),
     )
 }
 """Every metric that this product names; `process_*` stand beside them."""
@@ -209,6 +235,14 @@ class ReloadState:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersState:
+    """How many processes of this pod take requests, and how many crashed. One process is its own only worker."""
+
+    ready: int = 1
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Where the figures come from. Mappings are read as they are at a scrape; callables are called on the loop.
 
@@ -239,7 +273,7 @@ Series = tuple[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class Taken:
     """All figures at one moment, by metric."""
 
     series: dict[str, list[Series]]
@@ -254,6 +288,17 @@ class _Taken:
                 yield _plain(spec, self.series[spec.name])
 
 
+def own_series(reload: ReloadState, workers: WorkersState) -> dict[str, list[Series]]:
+    """Return what is said of the pod as a whole."""
+    return {
+        "shadowdiff_config_last_reload_successful": [((), float(reload.successful))],
+        "shadowdiff_config_last_reload_timestamp_seconds": [((), reload.at_s)],
+        "shadowdiff_workers": [((), workers.ready)],
+        "shadowdiff_worker_crashes_total": [((), workers.crashes)],
+        "shadowdiff_build_info": [((__version__, platform.python_version()), 1)],
+    }
+
+
 class StageCollector(Collector):
     """Reads the stages' counters each time it is asked."""
 
@@ -264,11 +309,11 @@ class StageCollector(Collector):
         """Yield every metric with the figures of now."""
         return self.take().collect()
 
-    def take(self) -> _Taken:
+    def take(self) -> Taken:
         """Copy all figures of this moment."""
         s = self._sources
         store, reload, ledgers = s.store(), s.config_reload(), s.ledgers()
-        return _Taken(
+        return Taken(
             {
                 "shadowdiff_mirrored_requests_total": _by_disposition({(t,): n for t, n in s.mirrored().items()}),
                 "shadowdiff_records_total": _by_disposition(s.recorded()),
@@ -301,15 +346,21 @@ class StageCollector(Collector):
                 "shadowdiff_store_up": [((), float(store.up))],
                 "shadowdiff_store_info": [((store.backend, store.version, str(store.durable).lower()), 1)],
                 "shadowdiff_otlp_spans_total": [((outcome,), n) for outcome, n in s.spans().items()],
-                "shadowdiff_config_last_reload_successful": [((), float(reload.successful))],
-                "shadowdiff_config_last_reload_timestamp_seconds": [((), reload.at_s)],
-                "shadowdiff_build_info": [((__version__, platform.python_version()), 1)],
+                **own_series(reload, WorkersState()),
             },
             {
                 "shadowdiff_response_seconds": [(labels, h.copy()) for labels, h in s.response_seconds.items()],
                 "shadowdiff_pairing_delay_seconds": [((t,), h.copy()) for t, h in s.pairing_delay_seconds.items()],
             },
         )
+
+
+class Rendering(Protocol):
+    """What answers a scrape."""
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the text of one scrape and its content type."""
+        ...
 
 
 class Exposition:
@@ -329,14 +380,23 @@ class Exposition:
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return the text of one scrape and its content type: OpenMetrics where `accept` asks for it."""
         taken = self.take()
-        encode, content_type = _encoder(accept)
-        return await asyncio.to_thread(encode, taken), content_type
+        return await written(taken, accept)
+
+    def stages(self) -> Taken:
+        """Copy the stages' figures of this moment."""
+        return self._stages.take()
+
+
+async def written(taken: Collector, accept: str) -> tuple[bytes, str]:
+    """Return figures as text, written in a thread, and its content type."""
+    encode, content_type = _encoder(accept)
+    return await asyncio.to_thread(encode, taken), content_type
 
 
 class _Together(Collector):
     """Several collectors as one."""
 
-    def __init__(self, parts: Iterable[_Taken | Collector]) -> None:
+    def __init__(self, parts: Iterable[Taken | Collector]) -> None:
         self._parts = parts
 
     def collect(self) -> Iterator[Metric]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from shadowdiff.telemetry.metrics import Exposition
+    from shadowdiff.telemetry.metrics import Rendering
 
 
-def monitor_app(exposition: Exposition, not_ready: Callable[[], str | None]) -> Starlette:
+def monitor_app(exposition: Rendering, not_ready: Callable[[], str | None]) -> Starlette:
     """Return the application for the metrics port.
 
     not_ready: says why the service is not ready (`starting`, `draining`); None when it is.
