@@ -22,7 +22,7 @@ from tests.conftest import free_port_number
 from tests.funnels import check_funnels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import Path
 
 WITHIN_S = 20.0
@@ -40,6 +40,7 @@ class Service:
         default_factory=lambda: {name: free_port_number() for name in ("mirror", "records", "web", "metrics")}
     )
     process: subprocess.Popen[bytes] | None = None
+    arguments: Sequence[str] = ()
 
     def write(self) -> Path:
         """Write the configuration file and return its path."""
@@ -55,7 +56,7 @@ class Service:
 
     def start(self) -> None:
         """Start the process and wait until it is ready."""
-        command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(self.write())]
+        command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(self.write()), *self.arguments]
         with (self.folder / "service.log").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **self.environment})
         deadline = time.monotonic() + WITHIN_S

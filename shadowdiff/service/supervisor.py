@@ -46,6 +46,9 @@ HUNG_S = 60.0
 """A worker that said nothing for this long, though asked every second, is ended."""
 ANSWERS_WITHIN_S = 2.0
 READY_WITHIN_S = 60.0
+EXIT_USAGE = 2
+START_S = 60.0
+"""So soon after the start, a worker that says that the configuration cannot work here speaks for all."""
 LAST_S = 10.0
 """What a worker gets beyond its drain before it is killed."""
 
@@ -77,6 +80,7 @@ class Supervisor:
         self._together = Together()
         self._stopping = asyncio.Event()
         self._embedded: Embedded | None = None
+        self._begun_s = time.monotonic()
         self._exit = 0
         self._crashes = 0
         self._rolling = asyncio.Lock()
@@ -185,7 +189,7 @@ class Supervisor:
         if slot.worker is not worker or self._stopping.is_set():
             return
         slot.worker = None
-        if code == 2 and not worker.is_ready and self._phase is not None:  # noqa: PLR2004 - as EXIT_USAGE
+        if code == EXIT_USAGE and time.monotonic() - self._begun_s < START_S:
             self._exit = code  # it said why
             self._stopping.set()
             return
