@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
 TARGET: Final = "shop"
 ROUTES: Final = 20
-ROUNDS: Final = 15
+ROUNDS: Final = 9
 LIMIT_MS: Final = 150.0
-BATCH: Final = 200
+BATCH: Final = 100
 LEDGER: Final = {"target": TARGET, "balanced": True, "coverage": {"eligible": 1, "compared": 1, "ratio": 1.0}}
 ROW: Final = {"mirrored": {"received": 1}, "recorded": {"received": 1}, "observations": {}, "pairs": {"ready": 1}}
 
@@ -184,7 +184,7 @@ async def put(store: Store, judged: Sequence[tuple[Write, ...]]) -> None:
     stream = store.keys.name(0, names.ready(TARGET))
     with suppress(ResponseError):  # the group is there already
         await store.command("XGROUP", "CREATE", stream, names.GROUP, "0", "MKSTREAM")
-    entries = [await store.command("XADD", stream, "*", "k", "x") for _ in judged]
+    entries = await asyncio.gather(*(store.command("XADD", stream, "*", "k", "x") for _ in judged))
     await store.command("XREADGROUP", "GROUP", names.GROUP, "me", "COUNT", len(judged), "STREAMS", stream, ">")
     claims = [Claim(0, TARGET, entry, b"", b"", b"", None, 0.0) for entry in entries]
     done = await commit(store, 0, [Judged(claim, writes) for claim, writes in zip(claims, judged, strict=True)])
