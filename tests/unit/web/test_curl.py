@@ -62,7 +62,7 @@ async def test_the_command_repeats_method_path_headers_and_body() -> None:
         "POST",
         "-H",
         "content-type: application/json",
-    ] == shlex.split(curl(asked, f"http://{host_of(asked)}"))[:7]
+    ] == _words(curl(asked, f"http://{host_of(asked)}"))[:7]
     assert ["--data-binary", '{"it\'s": "$HOME"}'] == _words(curl(asked, "http://v2"))[-2:]
 
 
