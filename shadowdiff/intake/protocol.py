@@ -3,15 +3,15 @@
 In: bytes of one connection.  Out: requests to an ASGI 3 application, its answers, in the order of the requests.
 A request whose body has come whole goes to the application's `take_whole`, if it has one: no task, no queue, one
 call and one write. All others go the ASGI way, their bodies as they arrive.
-Holds: a head has a bound in bytes and in time, a body may not stall, and what waits in memory of one connection is
-bounded: reading pauses until the application has taken it. uvicorn's own protocol has none of these bounds.
+Holds: a head has a bound in bytes and in time, as have trailers and what stands between chunks; a body may not stall,
+nor trickle for ever; what waits in memory of one connection is bounded: reading pauses until the application has
+taken it, and until the peer has read its answers. uvicorn's own protocol has none of these bounds.
 Source: RFC 9112; the parser is llhttp, as httptools binds it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+
+from shadowdiff.intake.wire import address_of, head_of_answer, path_and_query
 
 if TYPE_CHECKING:
     import uvicorn
@@ -34,12 +36,16 @@ MAX_HEAD_BYTES = 256 << 10
 HEAD_WITHIN_S = 30.0
 """From a head's first byte to its last."""
 STALLED_S = 60.0
-"""A body of which nothing more came for so long is given up."""
+"""A body of which nothing more came for so long is given up, and so are answers that nobody reads."""
+REQUEST_WITHIN_S = 600.0
+"""From a head's last byte to the body's: a sender that trickles would hold its share of memory for ever."""
 _LOOK_EVERY_S = 5.0
 _UNREAD_BYTES = 1 << 16
 _DROPPED_BYTES = 64 << 20
 """Of a body that nobody wants, read so that its sender sees the answer; closing beside unread bytes resets it."""
 _WAITING_REQUESTS = 16
+_MOST_WAITING = 64
+"""Requests that may wait behind one another, of those that came in one read; what comes after is not looked at."""
 
 
 class Reply(NamedTuple):
@@ -72,6 +78,7 @@ class _Request:
     unread_bytes: int = 0
     is_whole: bool = False
     is_dropped: bool = False
+    since_s: float = 0.0
 
 
 class IntakeProtocol(asyncio.Protocol):
@@ -79,8 +86,8 @@ class IntakeProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_app", "_client", "_expects_continue", "_head_bytes", "_head_since_s", "_headers", "_is_closing",
-        "_keep_alive_s", "_last_s", "_look", "_loop", "_parser", "_requests", "_scheme", "_server", "_state",
-        "_take_whole", "_task", "_transport", "_unparsed_bytes", "_url", "_wake",
+        "_is_deaf", "_is_unread", "_keep_alive_s", "_last_s", "_look", "_loop", "_parser", "_refusal", "_requests",
+        "_scheme", "_server", "_state", "_take_whole", "_task", "_transport", "_unparsed_bytes", "_url", "_wake",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +108,9 @@ class IntakeProtocol(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._is_deaf = False  # nothing more is looked at: what came is answered, then the connection ends
+        self._refusal = 0
+        self._is_unread = False
         self._transport: asyncio.Transport
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int] | None = None
@@ -121,14 +131,16 @@ class IntakeProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection."""
         self._transport = cast("asyncio.Transport", transport)
-        self._client = _address(transport, "peername")
-        self._server = _address(transport, "sockname")
+        self._client = address_of(transport, "peername")
+        self._server = address_of(transport, "sockname")
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._state.connections.add(self)  # pyright: ignore[reportArgumentType] - what uvicorn lists its own as
         self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what is whole."""
+        if self._is_deaf:
+            return
         self._last_s = self._loop.time()
         self._unparsed_bytes += len(data)
         try:
@@ -137,14 +149,24 @@ class IntakeProtocol(asyncio.Protocol):
             pass  # nothing is upgraded to: the request is answered as any other, and the connection ends
         except httptools.HttpParserError:
             self._refuse(400)
-            return
-        if self._head_since_s and self._unparsed_bytes > MAX_HEAD_BYTES:
+        if self._unparsed_bytes > MAX_HEAD_BYTES:  # a head, trailers, chunk extensions, empty lines
             self._refuse(431)
-            return
-        if self._requests and self._task is None and not self._is_closing and not self._requests[0].is_dropped:
+        if self._requests and self._task is None and not self._is_lost and not self._requests[0].is_dropped:
             self._start(self._requests[0])
-        if len(self._requests) > _WAITING_REQUESTS:
+        if len(self._requests) > _WAITING_REQUESTS and not self._is_lost:
             self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Take no more requests of a peer that does not read its answers."""
+        self._is_unread = True
+        if not self._is_lost:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with a peer that reads again."""
+        self._is_unread = False
+        self._last_s = self._loop.time()
+        self._read_again()
 
     def eof_received(self) -> None:
         """Leave the closing to the transport."""
@@ -167,11 +189,15 @@ class IntakeProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        if self._is_deaf:
+            return
         self._begin()
         self._head_since_s = self._last_s
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request target."""
+        if self._is_deaf:
+            return
         self._url += url
         self._head_bytes += len(url)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -179,23 +205,29 @@ class IntakeProtocol(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field; those of trailers are dropped."""
-        if not self._head_since_s:
+        if not self._head_since_s or self._is_deaf:
             return
         name = name.lower()
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
-        elif name == b"expect":
+            return
+        if name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Put the request behind those that are being answered."""
+        if self._is_deaf:
+            return
         self._head_since_s = 0.0
+        if len(self._requests) >= _MOST_WAITING:
+            self._end_after_these(0)
+            return
         parser = self._parser
         version = parser.get_http_version()
         keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
-        raw_path, query = _target(self._url)
+        raw_path, query = path_and_query(self._url)
         path = raw_path.decode("latin-1")
         scope: Scope = {
             "type": "http",
@@ -211,11 +243,11 @@ class IntakeProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
         }
-        self._requests.append(_Request(scope, keep_alive, self._expects_continue))
+        self._requests.append(_Request(scope, keep_alive, self._expects_continue, since_s=self._last_s))
 
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body until the application takes it."""
-        if self._is_closing and not self._requests:
+        if self._is_deaf or not self._requests:
             return
         request = self._requests[-1]
         request.unread_bytes += len(part)
@@ -233,7 +265,7 @@ class IntakeProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Answer at once where that is possible."""
         self._unparsed_bytes = 0
-        if not self._requests:
+        if self._is_deaf or not self._requests:
             return
         request = self._requests[-1]
         request.is_whole = True
@@ -244,7 +276,7 @@ class IntakeProtocol(asyncio.Protocol):
             self._answered(request)
         elif self._task is not None:
             self._wake.set()
-        elif self._take_whole is not None and not self._is_closing:
+        elif self._take_whole is not None and not self._is_lost:
             self._answer_whole(self._take_whole, request)
 
     # How a request is answered.
@@ -258,15 +290,18 @@ class IntakeProtocol(asyncio.Protocol):
         if reply is ACCEPTED and request.keep_alive:
             self._transport.write(_ACCEPTED_WIRE)
         else:
-            self._transport.write(_head(reply.status, reply.headers, keep_alive=request.keep_alive) + reply.body)
+            body = b"" if request.scope["method"] == "HEAD" else reply.body
+            self._transport.write(head_of_answer(reply.status, reply.headers, keep_alive=request.keep_alive) + body)
         self._answered(request)
 
     def _answered(self, request: _Request) -> None:
         self._state.total_requests += 1
         if not request.keep_alive or (self._is_closing and not self._requests):
-            self._is_closing = True
+            self._is_closing = self._is_deaf = True
             self._requests.clear()
             self._transport.close()
+        elif self._is_deaf and not self._requests:
+            self._say_refused()
 
     def _start(self, request: _Request) -> None:
         """Hand a request to the application the ASGI way."""
@@ -286,11 +321,11 @@ class IntakeProtocol(asyncio.Protocol):
         if not exchange.is_complete:
             request.keep_alive = False
             if not exchange.has_begun:
-                self.write(_head(500, [(b"content-length", b"0")], keep_alive=False))
+                self.write(head_of_answer(500, [(b"content-length", b"0")], keep_alive=False))
         elif not request.is_whole and not self._is_lost:
             request.is_dropped = True
             request.unread_bytes = 0
-            self._transport.resume_reading()
+            self._read_again()
             return
         if self._requests and self._requests[0] is request:
             self._requests.popleft()
@@ -299,44 +334,75 @@ class IntakeProtocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer what came pipelined, and read again."""
-        while self._requests and self._task is None and not self._is_closing:
+        while self._requests and self._task is None and not self._is_lost:
             request = self._requests[0]
             if request.is_whole and self._take_whole is not None:
                 self._answer_whole(self._take_whole, request)
             if self._requests and self._requests[0] is request:
                 self._start(request)
-        if not self._is_closing:
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Read on, where the peer reads too."""
+        if not self._is_unread and not self._is_lost:
             self._transport.resume_reading()
 
     def _refuse(self, status: int) -> None:
-        """Answer what cannot be read, where nothing else is being answered, and end the connection."""
-        if not self._requests and not self._is_closing:
-            self._transport.write(_head(status, [(b"content-length", b"0")], keep_alive=False))
+        """Answer what cannot be read, once what came whole before it is answered, and end the connection."""
+        if self._is_deaf or self._is_lost:
+            return
+        last = self._requests[-1] if self._requests else None
+        if last is not None and not last.is_whole:
+            if last.is_dropped or (self._task is not None and len(self._requests) == 1):  # it has, or gets, its own
+                self._is_closing = self._is_deaf = True
+                self._wake.set()
+                self._transport.close()
+                return
+            self._requests.pop()
+        self._end_after_these(status)
+
+    def _end_after_these(self, status: int) -> None:
+        """Look at nothing more; answer what waits, then say `status`, if it is not 0, and end."""
+        self._is_deaf = True
+        self._head_since_s = 0.0
+        self._refusal = status
+        if not self._requests:
+            self._say_refused()
+
+    def _say_refused(self) -> None:
         self._is_closing = True
-        self._wake.set()
+        if self._refusal:
+            self._transport.write(head_of_answer(self._refusal, [(b"content-length", b"0")], keep_alive=False))
         self._transport.close()
 
     def _look_after(self) -> None:
         """End a connection that is idle, or whose sender stalls."""
-        now_s = self._loop.time()
-        waits_s = now_s - self._last_s
-        if self._head_since_s:
-            is_over = now_s - self._head_since_s > HEAD_WITHIN_S
-        elif self._requests:
-            is_over = not self._requests[-1].is_whole and self._transport.is_reading() and waits_s > STALLED_S
-        else:
-            is_over = waits_s > self._keep_alive_s
-        if is_over:
-            self._transport.close()
-        else:
+        if not self._is_overdue(self._loop.time()):
             self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
+        elif self._is_unread:
+            self._transport.abort()  # a close would wait for the peer to read
+        else:
+            self._transport.close()
+
+    def _is_overdue(self, now_s: float) -> bool:
+        waits_s = now_s - self._last_s
+        if self._is_unread:
+            return waits_s > STALLED_S
+        if self._head_since_s:
+            return now_s - self._head_since_s > HEAD_WITHIN_S
+        if not self._requests:
+            return waits_s > self._keep_alive_s
+        last = self._requests[-1]
+        if last.is_whole or not self._transport.is_reading():
+            return False
+        return waits_s > STALLED_S or now_s - last.since_s > REQUEST_WITHIN_S
 
     # What an exchange on the ASGI way needs.
 
     async def more(self, request: _Request) -> None:
         """Wait until more of the body has come, or its end, or the connection's."""
         while not request.parts and not request.is_whole and not self._is_lost:
-            self._transport.resume_reading()
+            self._read_again()
             self._wake.clear()
             await self._wake.wait()
 
@@ -383,37 +449,13 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """Send a part of the answer."""
         if message["type"] == "http.response.start":
-            self._head = _head(message["status"], message["headers"], keep_alive=self._request.keep_alive)
+            self._head = head_of_answer(message["status"], message["headers"], keep_alive=self._request.keep_alive)
             return
-        self._connection.write(self._head + message.get("body", b""))
+        body = b"" if self._request.scope["method"] == "HEAD" else message.get("body", b"")
+        self._connection.write(self._head + body)
         self._head = b""
         self.has_begun = True
         self.is_complete = not message.get("more_body", False)
 
 
-def _address(transport: asyncio.BaseTransport, name: str) -> tuple[str, int] | None:
-    found = cast("tuple[str, int] | str | None", transport.get_extra_info(name))
-    return (found[0], found[1]) if isinstance(found, tuple) else None
-
-
-def _target(url: bytes) -> tuple[bytes, bytes]:
-    """Return path and query of a request target, in whichever of its four forms. Source: RFC 9112, section 3.2."""
-    if url[:1] != b"/" and b"://" in url:
-        after = url.partition(b"://")[2]
-        slash = after.find(b"/")
-        url = after[slash:] if slash >= 0 else b"/" + after[after.find(b"?") :] if b"?" in after else b"/"
-    path, _, query = url.partition(b"?")
-    return path, query
-
-
-_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
-
-
-def _head(status: int, headers: RawHeaders, *, keep_alive: bool) -> bytes:
-    lines = [b"%b: %b\r\n" % each for each in headers]
-    if not keep_alive:
-        lines.append(b"connection: close\r\n")
-    return b"".join((_LINES[status], *lines, b"\r\n"))
-
-
-_ACCEPTED_WIRE = _head(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)
+_ACCEPTED_WIRE = head_of_answer(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)

@@ -1,6 +1,6 @@
 """The service's HTTP ports: sockets bound first, so that port 0 is known, and uvicorn on each.
 
-On the intake's two ports uvicorn's server speaks the intake's own protocol.
+On the intake's two ports uvicorn's server speaks the intake's own protocol, on the others its own, with bounds.
 Holds: nothing here handles signals; the service does, once for all ports.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import uvicorn
 
 from shadowdiff.intake.protocol import IntakeProtocol
+from shadowdiff.service.bounded import BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -104,7 +105,7 @@ class Port:
         """Serve until `stop`."""
         config = uvicorn.Config(
             app,
-            http=IntakeProtocol if self.name in _INTAKES else "httptools",
+            http=IntakeProtocol if self.name in _INTAKES else BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -95,3 +95,45 @@ async def test_a_sender_that_stalls_loses_its_connection(
         assert b"" == await exchange(running.mirror_port, sent)
         row = running.books.mirror_row("svc")
         await until(lambda: aborted == row.aborted == row.received, "the request in its place")
+
+
+ONE = b"GET /one HTTP/1.1\r\nhost: s\r\n\r\n"
+CHUNKED = b"POST /record HTTP/1.1\r\nhost: s\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (record(b"one") + b"\0garbage\r\n\r\n", [b"202", b"400"]),
+        (ONE + ONE + b"GET / HTTP/1.1\r\nbad\r\n\r\n", [b"405", b"405", b"400"]),
+        (ONE + CHUNKED + b"zz\r\n", [b"405", b"400"]),
+        (ONE * 200, [b"405"] * 64),
+        (CHUNKED + b"1\r\nx\r\n0\r\nt: " + b"v" * 600_000, []),
+        (CHUNKED + b"1;" + b"e" * 600_000, []),
+        (b"\r\n" * 300_000, [b"431"]),
+    ],
+    ids=["after one", "after two", "bad chunk", "too many", "trailers", "extension", "empty lines"],
+)
+async def test_what_came_whole_is_answered_before_the_connection_ends(sent: bytes, statuses: list[bytes]) -> None:
+    """Behind good requests a bad one is refused in its turn; what has no end is given up at the bound of a head."""
+    async with v2(answering) as port, intake(target(port)) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.records_port)
+        writer.write(sent)
+        answers = b""
+        async with asyncio.timeout(10):
+            try:
+                while part := await reader.read(65_536):
+                    answers += part
+            except ConnectionError:
+                pass  # it ended beside unread bytes
+        writer.transport.abort()
+        found = re.findall(rb"HTTP/1.1 ([0-9]+) ", answers)
+        assert statuses == found[: len(statuses)]
+        assert len(found) <= max(1, len(statuses))
+
+
+async def test_an_answer_to_head_has_no_body() -> None:
+    """Its length is said, and the next answer on the connection stands where the client looks for it."""
+    async with v2(answering) as port, intake(target(port)) as running:
+        answers = await exchange(running.records_port, b"HEAD / HTTP/1.1\r\nhost: s\r\n\r\n" + record(b"x") + LAST)
+        assert re.match(rb"HTTP/1.1 405 [^\0]*?\r\n\r\nHTTP/1.1 202 ", answers)
