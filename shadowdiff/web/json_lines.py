@@ -164,7 +164,8 @@ class _Writer:
     def _members(self, node: Node, like: Node | None, path: str) -> list[_Member]:
         if path in self._unordered and node.opens == "[" and like is not None and like.opens == "[":
             return _nearest(node, like)
-        return [_Member(at, at, _member(node, like, at)) for at in _order(node, like)]
+        places = _places(like) if like is not None and like.opens == "{" else {}
+        return [_Member(at, at, _member(node, like, at, places)) for at in _order(node, like)]
 
 
 def _nearest(node: Node, like: Node) -> list[_Member]:
@@ -219,12 +220,17 @@ def _order(node: Node, like: Node | None) -> list[int]:
     return [at for _, at in sorted(ranked)]
 
 
-def _member(node: Node, like: Node | None, at: int) -> Node | None:
+def _member(node: Node, like: Node | None, at: int, places: dict[str, int]) -> Node | None:
+    """Return what a member is written like: its namesake, or the element of its number."""
     if like is None or like.opens != node.opens:
         return None
-    if node.opens == "[":
-        return like.values[at] if at < len(like.values) else None
-    return like.values[like.keys.index(node.keys[at])] if node.keys[at] in like.keys else None
+    place = at if node.opens == "[" else places.get(node.keys[at], len(like.values))
+    return like.values[place] if place < len(like.values) else None
+
+
+def _places(node: Node) -> dict[str, int]:
+    """Return where each key stands first."""
+    return {key: at for at, key in reversed(list(enumerate(node.keys)))}
 
 
 def _name(key: str) -> str:
