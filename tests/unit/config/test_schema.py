@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -13,6 +14,9 @@ import yaml
 from shadowdiff.config.refusal import keys_at
 from shadowdiff.config.schema import config_schema
 from shadowdiff.rules import RuleKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "configuration.md").read_text()
@@ -89,3 +93,35 @@ def _nested() -> set[tuple[str | int, ...]]:
         ("access", "tokens"),
         ("webhooks",),
     }
+
+
+def _declared(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each setting's path, and its default as the reference writes it."""
+    for name, given in schema["properties"].items():
+        inner, path = _followed(given), f"{prefix}{name}"
+        items = _followed(inner["items"]) if inner.get("type") == "array" and name != "rules" else {}
+        if "properties" in inner:
+            yield from _declared(inner, f"{path}.")
+        elif "properties" in items:
+            yield from _declared(items, f"{path}[].")
+        elif name in schema.get("required", ()):
+            yield path, "required"
+        else:
+            default = inner.get("default")
+            said = default if isinstance(default, str) else json.dumps(default)
+            yield path, "–" if default in (None, [], {}, "") else f"`{said}`"
+
+
+def _followed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what it refers to in its place."""
+    referring = next((one for one in (schema, *schema.get("anyOf", ())) if "$ref" in one), None)
+    if referring is None:
+        return schema
+    named = config_schema()["$defs"][referring["$ref"].rpartition("/")[2]]
+    return _followed({**named, **{key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}})
+
+
+def test_every_default_in_the_reference_is_the_one_that_holds() -> None:
+    """And no row is of a setting that there is not."""
+    rows = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| ([^|]*) \| [^|]+ \|$", DOCS, re.MULTILINE)
+    assert dict(_declared(config_schema())) == dict(rows)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.operation import PREFIX
 
-PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "api.md").read_text()
+REFERENCE = (ROOT / "docs" / "api-reference.md").read_text()
 
 
 def test_every_address_of_the_api_is_in_the_docs_and_no_other() -> None:
@@ -36,3 +40,21 @@ def test_the_pictures_are_there() -> None:
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAGE)
     assert pictures
     assert [] == [name for name in pictures if not (Path(__file__).parents[3] / "docs" / name).is_file()]
+
+
+def test_the_reference_of_every_operation_is_the_current_one() -> None:
+    """`python scripts/draw_api_reference.py` was run after the last change: parameters, roles, refusals."""
+    command = [sys.executable, "scripts/draw_api_reference.py", "--check"]
+    assert 0 == subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode
+
+
+def test_every_operation_says_what_it_takes_needs_and_refuses() -> None:
+    """The page is made of the declarations; here it is read as a reader does, from its headings."""
+    sections = dict(re.findall(r"^## (\w+ /\S+)\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL))
+    assert [f"{operation.method} {PREFIX}{operation.path}" for operation in OPERATIONS] == list(sections)
+    for operation in OPERATIONS:
+        section = sections[f"{operation.method} {PREFIX}{operation.path}"]
+        rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+        assert [parameter.name for parameter in operation.parameters] == rows
+        assert ("hooks" if operation.needs == "own" else f"`{operation.needs}`") in section
+        assert [] == [status for status in operation.refuses if f"{status} " not in section]
