@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
@@ -23,7 +24,6 @@ from tests.funnels import check_funnels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from pathlib import Path
 
 WITHIN_S = 20.0
 TARGET = "shop"
@@ -69,6 +69,12 @@ class Service:
         """Send a signal to exactly this process."""
         assert self.process is not None
         self.process.send_signal(number)
+
+    def peak_mib(self) -> int:
+        """Return the most memory that the process ever held."""
+        assert self.process is not None
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop the process and return its exit code; of one that ends in peace the funnels are held to the books."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shadowdiff.intake.breaker import Admission, Breaker
+from shadowdiff.intake.pool import NoMeansError
 from shadowdiff.intake.upstream import Destination
 from shadowdiff.model import Failure, Observation, Side
 
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_CONCURRENCY = 64
 """Controls asked at once, per target; more are not asked, and their pairs do not wait."""
+_NO_MEANS = "no file descriptor is left to ask v2 by: raise `ulimit -n`"
 _LOST = False
 _CONNECTION_FAILURES = frozenset({Failure.REFUSED, Failure.UNRESOLVED})
 
@@ -206,6 +208,9 @@ class Dispatcher:
             else:
                 lane.breaker.connected()
             self._offer(observation, lane.row.settled, control_wait_s)
+        except NoMeansError as error:
+            logger.error(_NO_MEANS, extra={"error": str(error)})  # noqa: TRY400 - what is missing is no fault of the code
+            self._shed(lane, request, "descriptors")
         except Exception:  # the task's outer edge: one request must not end the service
             logger.exception("asking the candidate of %s failed on %s", lane.target.name, request.method)
             self._shed(lane, request, "error")
@@ -234,6 +239,9 @@ class Dispatcher:
             if lane.control is not None:
                 observation = await self._upstream.ask(lane.control, request)
                 self._offer(observation, lane.control_row.settled, 0.0)
+        except NoMeansError as error:
+            logger.error(_NO_MEANS, extra={"error": str(error)})  # noqa: TRY400 - what is missing is no fault of the code
+            lane.control_row.settled(parked=False)
         except Exception:  # the task's outer edge
             logger.exception("asking the control of %s failed on %s", lane.target.name, request.method)
             lane.control_row.settled(parked=False)

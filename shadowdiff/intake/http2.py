@@ -22,6 +22,7 @@ import h2.exceptions
 import h2.settings
 
 from shadowdiff.intake.connection import Answer
+from shadowdiff.intake.pool import NoMeansError, raise_if_own
 from shadowdiff.model import Failure
 
 if TYPE_CHECKING:
@@ -265,11 +266,13 @@ class Http2Client:
         self._tls: ssl.SSLContext | None = None
 
     async def ask(self, origin: Origin, path: bytes, fields: RawHeaders, body: bytes, until_s: float) -> Answer:
-        """Return what v2 answers by `until_s` on the loop's clock. Only cancellation raises."""
+        """Return what v2 answers by `until_s` on the loop's clock; raises NoMeansError where it cannot be asked."""
         answer = Answer()
         try:
             async with asyncio.timeout_at(until_s):
                 await self._ask(origin, _head(origin, path, fields), body, answer)
+        except NoMeansError:
+            raise
         except Exception as error:  # noqa: BLE001  (whatever v2 sends: it becomes v2's failure)
             answer.failure = _failure_of(error)
         return answer
@@ -308,9 +311,13 @@ class Http2Client:
         loop = asyncio.get_running_loop()
         scheme, host, port = origin
         context = self._context() if scheme == "https" else None
-        _, connection = await loop.create_connection(
-            lambda: _Connection(loop, self._most_bytes), host, port, ssl=context
-        )
+        try:
+            _, connection = await loop.create_connection(
+                lambda: _Connection(loop, self._most_bytes), host, port, ssl=context
+            )
+        except OSError as error:
+            raise_if_own(error)
+            raise
         await connection.settled()
         return connection
 

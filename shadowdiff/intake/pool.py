@@ -26,6 +26,20 @@ IDLE_CONNECTION_S = 1.5
 DNS_CACHE_S = 10.0
 
 
+_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What this machine lacks, of which v2 knows nothing."""
+
+
+class NoMeansError(Exception):
+    """No connection, for want of something of this machine's own: never v2's failure."""
+
+
+def raise_if_own(error: OSError) -> None:
+    """Raise NoMeansError where it is this machine that lacks something."""
+    if error.errno in _OWN:
+        raise NoMeansError(error.strerror) from error
+
+
 class ConnectError(Exception):
     """No connection, and why."""
 
@@ -76,7 +90,7 @@ class Pool:
         return None
 
     async def connect(self, until_s: float) -> Connection:
-        """Return a new connection by `until_s` on the loop's clock; raises ConnectError."""
+        """Return a new connection by `until_s` on the loop's clock; raises ConnectError, NoMeansError."""
         try:
             async with asyncio.timeout_at(until_s):
                 return await self._connect()
@@ -99,6 +113,7 @@ class Pool:
                     server_hostname=self._host if self._context else None,
                 )  # fmt: skip
             except OSError as error:  # a certificate that does not hold is one too
+                raise_if_own(error)
                 failure = Failure.TIMEOUT if error.errno == errno.ETIMEDOUT else Failure.REFUSED
             else:
                 return connection

@@ -93,7 +93,7 @@ class Upstream:
             self._http2.close()
 
     async def ask(self, destination: Destination, request: Mirrored) -> Observation:
-        """Send the request and return what came of it. Only cancellation raises."""
+        """Send the request and return what came of it; raises NoMeansError where this machine cannot ask."""
         started_s = time.monotonic()  # uvloop's own clock counts whole milliseconds
         answer = await self._exchange(destination, request, self._loop.time() + destination.timeout_s)
         return self._observation(destination, request, answer, (time.monotonic() - started_s) * 1000)

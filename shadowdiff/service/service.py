@@ -56,6 +56,7 @@ from shadowdiff.report import (
 )
 from shadowdiff.rules.routes import OTHER
 from shadowdiff.service.announcing import Announcer
+from shadowdiff.service.clock import watch_clock
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
@@ -442,6 +443,7 @@ class Service:
             group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
+            group.create_task(watch_clock(), name="clock"),
             group.create_task(self._announcer(), name="webhooks"),
         ]
 

@@ -13,7 +13,6 @@ import socket
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,13 +49,6 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
     yield running
     assert 0 == running.stop()
     assert [] == [line for line in running.log.splitlines() if "Traceback" in line or '"level":"error"' in line]
-
-
-def _memory_mib(service: Service) -> int:
-    """Return the most memory that the process ever had."""
-    assert service.process is not None
-    with Path(f"/proc/{service.process.pid}/status").open() as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
 
 
 async def _send(port: int, sent: bytes, *, half_closes: bool) -> bytes:
@@ -110,15 +102,13 @@ async def test_hostile_bytes_break_nothing(
     service: Service, connections: int, record_property: Callable[[str, object], None]
 ) -> None:
     """No answer is of class 5xx, nothing is logged as an error, memory is bounded, and a proper pair is compared."""
-    before = _memory_mib(service)
+    before = service.peak_mib()
     seen = await _attack(service, connections, seed=1)
     assert [] == [(name, status) for name, status in seen if status >= 500]
     assert {name for name, _ in seen} == set(PORTS)
     await _serves_a_proper_pair(service, f"proper-{connections}")
-    assert _memory_mib(service) - before < GROWS_AT_MOST_MIB
-    figures = (
-        f"{connections * len(PORTS)} connections: {sum(seen.values())} answers, {_memory_mib(service)} MiB at most"
-    )
+    assert service.peak_mib() - before < GROWS_AT_MOST_MIB
+    figures = f"{connections * len(PORTS)} connections: {sum(seen.values())} answers, {service.peak_mib()} MiB at most"
     record_property("figures", figures)
 
 
@@ -161,7 +151,7 @@ def test_no_sequence_of_requests_is_a_fault_of_the_server(service: Service, port
 @pytest.mark.parametrize("port", ["mirror", "records"])
 def test_who_does_not_read_is_not_read(service: Service, port: str) -> None:
     """A peer that pipelines and reads no answer is stopped by its own full buffers, not by the service's memory."""
-    before = _memory_mib(service)
+    before = service.peak_mib()
     many = b"GET /unread HTTP/1.1\r\nhost: shop\r\n\r\n" * 2_000
     sent, quiet_since_s = 0, time.monotonic()
     with socket.create_connection(("127.0.0.1", service.ports[port])) as peer:
@@ -175,7 +165,7 @@ def test_who_does_not_read_is_not_read(service: Service, port: str) -> None:
             except ConnectionError:
                 break
             assert sent < 128 << 20, "the service reads on, and keeps what it answers"
-    assert _memory_mib(service) - before < 64
+    assert service.peak_mib() - before < 64
 
 
 def _sends_until_cut(port: int, start: bytes, more: bytes) -> None:
@@ -189,7 +179,7 @@ def _sends_until_cut(port: int, start: bytes, more: bytes) -> None:
 @pytest.mark.parametrize("port", PORTS)
 def test_an_endless_head_ends(service: Service, port: str) -> None:
     """A field, trailers, chunk extensions or empty lines without end are given up at a bound."""
-    before = _memory_mib(service)
+    before = service.peak_mib()
     chunked = b"POST /records HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n"
     for start, more in (
         (b"GET / HTTP/1.1\r\nhost: shop\r\nx: ", b"v" * 65_536),
@@ -199,7 +189,7 @@ def test_an_endless_head_ends(service: Service, port: str) -> None:
         (b"", b"\r\n" * 32_768),
     ):
         _sends_until_cut(service.ports[port], start, more)
-    assert _memory_mib(service) - before < 64
+    assert service.peak_mib() - before < 64
 
 
 async def test_held_connections_keep_nobody_out(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.conftest import free_port_number, needs_tool
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ANSWERS_WITHIN_S = 10.0
@@ -26,6 +28,7 @@ class OwnRedis:
     durable: bool = False
     port: int = field(default_factory=free_port_number)
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def url(self) -> str:
@@ -37,7 +40,8 @@ class OwnRedis:
         command = [needs_tool("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
         command += ["--appendonly", "yes" if self.durable else "no", "--appendfsync", "always"]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seen = {**os.environ, **self.environment}
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=seen)
         deadline = time.monotonic() + ANSWERS_WITHIN_S
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "redis.log").read_text()
