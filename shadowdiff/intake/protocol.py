@@ -287,6 +287,8 @@ class IntakeProtocol(asyncio.Protocol):
         if reply is None:
             return
         self._requests.popleft()
+        if request.unread_bytes > _UNREAD_BYTES:  # its body came in one piece, and was long enough to pause for
+            self._read_again()
         if reply is ACCEPTED and request.keep_alive:
             self._transport.write(_ACCEPTED_WIRE)
         else:

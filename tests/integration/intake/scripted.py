@@ -141,7 +141,15 @@ async def exchange(port: int, request: bytes) -> bytes:
 async def served(app: MirrorApp | RecordsApp) -> AsyncGenerator[int]:
     """Serve an application as the service does, on a free port."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http=IntakeProtocol, ws="none", lifespan="off", log_config=None, access_log=False
+        app,
+        host="127.0.0.1",
+        port=0,
+        http=IntakeProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:

@@ -6,8 +6,11 @@ import asyncio
 import re
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from shadowdiff.intake import protocol
+from shadowdiff.intake.protocol import IntakeProtocol
 from tests.integration.intake.scripted import exchange, get, intake, target, until, v2
 
 RECORD = "x-shadowdiff-"
@@ -137,3 +140,41 @@ async def test_an_answer_to_head_has_no_body() -> None:
     async with v2(answering) as port, intake(target(port)) as running:
         answers = await exchange(running.records_port, b"HEAD / HTTP/1.1\r\nhost: s\r\n\r\n" + record(b"x") + LAST)
         assert re.match(rb"HTTP/1.1 405 [^\0]*?\r\n\r\nHTTP/1.1 202 ", answers)
+
+
+class _Line(asyncio.Transport):
+    """A transport that notes whether it is read from, and what is written: no kernel cuts what comes by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = True
+        self.written = b""
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+
+async def test_a_long_body_that_comes_in_one_piece_does_not_end_the_reading() -> None:
+    """It is longer than what reading pauses for, and answered at once: the next request has to be read too."""
+    async with v2(answering) as port, intake(target(port, methods=("POST",))) as running:
+        config = uvicorn.Config(running.mirror, lifespan="off", log_config=None, proxy_headers=False)
+        config.load()
+        line = _Line()
+        connection = IntakeProtocol(config, ServerState(), {})
+        connection.connection_made(line)
+        connection.data_received(
+            get(method="POST", body=b"x" * 100_000).replace(b"connection: close", b"connection: keep-alive")
+        )
+        assert line.written.startswith(b"HTTP/1.1 202 ")
+        assert line.reads
+        connection.connection_lost(None)
+        await running.settled()
