@@ -156,5 +156,6 @@ def test_the_whole_way_without_a_mesh(walk: Walk) -> None:
     assert (271, 30) == (books["pairs"]["match"], books["pairs"]["mismatch"])
     assert 1 == books["recorded"]["ineligible"]
     assert 1.0 == books["coverage"]["ratio"]
-    assert 'v2 answered price as a string "10" where v1 answered a number 10' in walk.output_of("samples")
+    told = walk.output_of("samples")
+    assert re.search(r'v2 answered price as a string "([0-9]+)" where v1 answered a number \1\b', told), told
     assert "fail" in walk.output_of("verdict")
