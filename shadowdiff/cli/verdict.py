@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.text import Text
@@ -15,6 +15,9 @@ from shadowdiff.cli.screen import VERDICT_STYLES, console, inert, text
 from shadowdiff.cli.verdict_files import junit, markdown
 from shadowdiff.verdict import Decision, Lack, Verdict
 from shadowdiff.web.words import percent, short_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXIT: Final = {Decision.PASS: 0, Decision.FAIL: 1, Decision.INSUFFICIENT: 3}
 POLL_S: Final = 2.0
@@ -63,10 +66,16 @@ def command(
     """  # noqa: D301 - click wants the backspace itself
     asked = {"target": target, "revision": revision}
     stricter = {"max_mismatch_ratio": max_mismatch_ratio, "min_coverage": min_coverage}
+    files = ((junit_file, junit), (markdown_file, markdown))
+    for file, _ in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise RemoteError(f"{file} cannot be written: there is no folder {file.absolute().parent}")
     answer, verdict = _waited(url, {**asked, **stricter}, timeout) if wait else _asked(url, {**asked, **stricter})
-    for file, write in ((junit_file, junit), (markdown_file, markdown)):
+    for file, write in files:
         if file is not None:
             _write(file, write(verdict))
+    for looser in _looser(verdict, max_mismatch_ratio, min_coverage):
+        click.echo(f"note: {looser}", err=True)
     if as_json:
         click.echo(answer)
     else:
@@ -128,6 +137,18 @@ class _Progress:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
+def _looser(verdict: Verdict, max_mismatch_ratio: float | None, min_coverage: float | None) -> Iterator[str]:
+    """Yield what was asked for and is not what was judged by, since the configuration is stricter."""
+    held = verdict.thresholds
+    if held and max_mismatch_ratio is not None and max_mismatch_ratio > held.max_mismatch_ratio:
+        yield (
+            f"--max-mismatch-ratio {max_mismatch_ratio:g} is looser than the configuration's "
+            f"{held.max_mismatch_ratio:g}, which holds"
+        )
+    if held and min_coverage is not None and min_coverage < held.min_coverage:
+        yield f"--min-coverage {min_coverage:g} is looser than the configuration's {held.min_coverage:g}, which holds"
+
+
 def _write(file: Path, whole: str) -> None:
     try:
         file.write_text(whole, encoding="utf-8")
@@ -140,7 +161,8 @@ def _show(verdict: Verdict) -> None:
     out.print(Text.assemble((verdict.verdict, VERDICT_STYLES[verdict.verdict]), "  ", text(verdict.reason)))
     if verdict.coverage:
         share = percent(verdict.coverage.ratio if verdict.coverage.eligible else None)
-        out.print(text(f"{verdict.pairs['compared']:,} pairs compared, coverage {share}", "dim"))
+        compared = verdict.pairs["compared"]
+        out.print(text(f"{compared:,} {'pair' if compared == 1 else 'pairs'} compared, coverage {share}", "dim"))
     if verdict.epoch:
         out.print(
             text(f"since {verdict.epoch.started} ({verdict.epoch.by}), v2 {verdict.epoch.revision or '–'}", "dim")

@@ -2,7 +2,8 @@
 
 In: a verdict.  Out: the text of a file.
 Holds: pure; what routes and paths say cannot end an element or a table's cell. In JUnit a failing verdict is a
-failure, an insufficient one an error (it is no result), and a route with too little traffic is skipped.
+failure, an insufficient one an error (it is no result), and a route with too little traffic is skipped; the figures
+are the suite's properties, whatever the verdict is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from shadowdiff.verdict import Decision
+from shadowdiff.verdict.decide import differ
 from shadowdiff.web.words import percent, short_path
 
 if TYPE_CHECKING:
@@ -32,10 +34,16 @@ _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>|#~!])")
 def junit(verdict: Verdict) -> str:
     """Return the verdict as JUnit XML: one case for the target, one for each route."""
     suite = Element("testsuite", name=_xml(f"shadowdiff {verdict.target}"))
+    told = SubElement(suite, "properties")
+    for name, value in _properties(verdict).items():
+        SubElement(told, "property", name=name, value=_xml(value))
     case = SubElement(suite, "testcase", classname=_xml(verdict.target), name="verdict")
     _outcome(case, verdict)
     for route in verdict.routes:
         _route_case(suite, verdict, route)
+    for name in _unseen(verdict):
+        case = SubElement(suite, "testcase", classname=_xml(verdict.target), name=_xml(name))
+        SubElement(case, "skipped", message="no verdict on this route: it had too few pairs, or none, in this epoch")
     counted = {name: sum(1 for _ in suite.iter(tag)) for name, tag in _OUTCOMES.items()}
     suite.attrib |= {name: str(count) for name, count in counted.items()}
     whole = Element("testsuites", {name: suite.attrib[name] for name in ("tests", "failures", "errors")})
@@ -45,6 +53,37 @@ def junit(verdict: Verdict) -> str:
 
 
 _OUTCOMES: Final = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+def _properties(verdict: Verdict) -> dict[str, str]:
+    """Return the figures, by the names that the API gives them."""
+    interval, coverage, epoch, limits = verdict.interval, verdict.coverage, verdict.epoch, verdict.thresholds
+    told: dict[str, object] = {
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "pairs.compared": verdict.pairs.get("compared"),
+        "mismatch_ratio": verdict.mismatch_ratio,
+        "interval": interval and f"{interval.lower:g} to {interval.upper:g} at {interval.level:g}",
+        "thresholds.max_mismatch_ratio": limits and limits.max_mismatch_ratio,
+        "thresholds.min_coverage": limits and limits.min_coverage,
+        "coverage": coverage and coverage.ratio,
+        "epoch.started": epoch and epoch.started,
+        "epoch.by": epoch and epoch.by,
+        "epoch.revision": epoch and epoch.revision,
+        "pairs_needed": verdict.pairs_needed,
+        "report_url": verdict.report_url,
+    }
+    return {
+        name: f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in told.items()
+        if value is not None
+    }
+
+
+def _unseen(verdict: Verdict) -> list[str]:
+    """Return the routes that nobody can vouch for, beside those that are told of with their pairs."""
+    told = {route.route for route in verdict.routes}
+    return [name for name in verdict.routes_untested or () if name not in told]
 
 
 def _outcome(case: Element, verdict: Verdict) -> None:
@@ -58,7 +97,7 @@ def _outcome(case: Element, verdict: Verdict) -> None:
 
 def _route_case(suite: Element, verdict: Verdict, route: RouteFinding) -> None:
     case = SubElement(suite, "testcase", classname=_xml(verdict.target), name=_xml(route.route))
-    told = f"{route.mismatches:,} of {route.compared:,} pairs differ: {_STATES[route.state]}"
+    told = f"{differ(route.compared, route.mismatches)}: {_STATES[route.state]}"
     if route.state == "fails":
         SubElement(case, "failure", message=_xml(told), type="fail")
     elif route.state != "within":
@@ -81,6 +120,9 @@ def markdown(verdict: Verdict) -> str:
             f"| {percent(route.lower)} – {percent(route.upper)} | {_STATES[route.state]} |"
             for route in verdict.routes[:SHOWN_ROUTES]
         ]
+    if unseen := _unseen(verdict):
+        more = f" and {len(unseen) - SHOWN_ROUTES} more" if len(unseen) > SHOWN_ROUTES else ""
+        lines += ["", f"Too little traffic to vouch for: {', '.join(map(_md, unseen[:SHOWN_ROUTES]))}{more}"]
     if verdict.top:
         lines += ["", "| where they differ | kind | pairs |", "|---|---|--:|"]
         lines += [
@@ -99,9 +141,15 @@ def _figures(verdict: Verdict) -> list[str]:
     if verdict.thresholds:
         told.append(f"allowed {percent(verdict.thresholds.max_mismatch_ratio)}")
     if verdict.coverage:
-        told.append(f"coverage {percent(verdict.coverage.ratio)}")
+        least = f" (at least {percent(verdict.thresholds.min_coverage)})" if verdict.thresholds else ""
+        told.append(f"coverage {percent(verdict.coverage.ratio)}{least}")
     if verdict.epoch:
-        told.append(f"since {verdict.epoch.started}")
+        told.append(f"since {verdict.epoch.started} ({verdict.epoch.by}), v2 {_md(verdict.epoch.revision or '–')}")
+    if verdict.verdict is Decision.INSUFFICIENT and verdict.pairs_needed:
+        told.append(
+            f"{verdict.pairs_needed:,} more pairs needed"
+            + (f", by {verdict.expected_at}" if verdict.expected_at else "")
+        )
     return [" · ".join(told)] if told else []
 
 

@@ -197,7 +197,8 @@ def _needed(n: int, k: int, allowed: float) -> int | None:
 
 def differ(n: int, k: int) -> str:
     """Say how many of how many pairs differ."""
-    return f"{k:,} of {n:,} pairs {'differs' if k == 1 else 'differ'} ({percent(k / n if n else 0.0)})"
+    said = f"{k:,} of {n:,} {'pair' if n == 1 else 'pairs'} {'differs' if 1 in {k, n} else 'differ'}"
+    return f"{said} ({percent(k / n if n else 0.0)})"
 
 
 def percent(ratio: float) -> str:

@@ -24,6 +24,7 @@ from tests.fakes.traffic import MATCH, pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -125,6 +126,27 @@ def test_a_failing_verdict_ends_with_1_and_names_the_places(url: str) -> None:
     assert 1 == result.exit_code
     assert "fail | 34 of 1,399 pairs differ (2.43%), 0.1% is allowed" == _lines(result)[0]
     assert "20 | GET /products/{id} | price | value" in _lines(result)
+
+
+def test_a_looser_threshold_is_said_to_change_nothing(url: str) -> None:
+    """Whoever asks for 50 % must not think that 50 % was allowed."""
+    looser = CliRunner().invoke(
+        main, ["verdict", "--target", "shop", "--url", url, "--max-mismatch-ratio", "0.5", "--min-coverage", "0.1"]
+    )
+    assert 1 == looser.exit_code
+    assert [
+        "note: --max-mismatch-ratio 0.5 is looser than the configuration's 0.001, which holds",
+        "note: --min-coverage 0.1 is looser than the configuration's 0.95, which holds",
+    ] == looser.stderr.splitlines()
+    assert "" == _run(url, "verdict", "--target", "shop", "--max-mismatch-ratio", "0.0001").stderr
+
+
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_waited_for(url: str, tmp_path: Path) -> None:
+    """Not after half an hour."""
+    missing = tmp_path / "reports" / "verdict.xml"
+    result = _run(url, "verdict", "--target", "shop", "--wait", "--junit", str(missing))
+    assert 2 == result.exit_code
+    assert f"Error: {missing} cannot be written: there is no folder {missing.parent}" == result.stderr.strip()
 
 
 def test_waiting_ends_when_the_verdict_is_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from defusedxml.ElementTree import fromstring
 from shadowdiff.cli.verdict_files import junit, markdown
 from shadowdiff.verdict import Decision, RouteFinding, Verdict
 from shadowdiff.verdict.decide import Interval
-from shadowdiff.verdict.verdict import TopPath
+from shadowdiff.verdict.verdict import EpochTold, Thresholds, TopPath
 
 ROUTES = [
     RouteFinding(route="GET /cart", compared=40, mismatches=40, lower=0.8, upper=1.0, state="fails"),
@@ -40,9 +40,51 @@ def test_junit_has_a_case_for_the_target_and_one_a_route() -> None:
         ("GET /new", "skipped"),
         ("GET /rare", "skipped"),
         ("GET /", None),
-    ] == [(case.get("name"), case[0].tag if len(case) else None) for case in suite]
-    assert FAILED.reason == suite[0][0].get("message")
-    assert "40 GET /cart total value" in (suite[0][0].text or "")
+    ] == [(case.get("name"), case[0].tag if len(case) else None) for case in suite.iter("testcase")]
+    failure = next(suite.iter("failure"))
+    assert FAILED.reason == failure.get("message")
+    assert "40 GET /cart total value" in (failure.text or "")
+
+
+def test_junit_tells_the_figures_whatever_the_verdict_is() -> None:
+    """A pass that nobody can trace back is worth little."""
+    passed = msgspec.structs.replace(
+        FAILED,
+        verdict=Decision.PASS,
+        pairs={"compared": 9045},
+        mismatch_ratio=0.0045,
+        thresholds=Thresholds(max_mismatch_ratio=0.01, min_coverage=0.95),
+        epoch=EpochTold(started="2026-03-01T10:00:00.000Z", revision="v2", rules=None, id=3, by="hand"),
+    )
+    told = {found.get("name"): found.get("value") for found in fromstring(junit(passed)).iter("property")}
+    assert {
+        "verdict": "pass",
+        "reason": FAILED.reason,
+        "pairs.compared": "9045",
+        "mismatch_ratio": "0.0045",
+        "interval": "0.002 to 0.007 at 0.95",
+        "thresholds.max_mismatch_ratio": "0.01",
+        "thresholds.min_coverage": "0.95",
+        "epoch.started": "2026-03-01T10:00:00.000Z",
+        "epoch.by": "hand",
+        "epoch.revision": "v2",
+        "report_url": "http://shadowdiff/targets/shop",
+    } == told
+
+
+def test_a_route_without_a_pair_is_named_in_both() -> None:
+    """Nobody takes it for tested because it is not there."""
+    silent = msgspec.structs.replace(FAILED, routes_untested=["GET /rare", "/orders"])
+    cases = {case.get("name"): [part.tag for part in case] for case in fromstring(junit(silent)).iter("testcase")}
+    assert ["skipped"] == cases["/orders"]
+    assert "Too little traffic to vouch for: /orders" in markdown(silent).splitlines()
+
+
+def test_one_pair_is_one_pair() -> None:
+    """In words that somebody reads aloud."""
+    one = [msgspec.structs.replace(ROUTES[1], compared=1, mismatches=0)]
+    skipped = next(fromstring(junit(msgspec.structs.replace(FAILED, routes=one))).iter("skipped"))
+    assert "0 of 1 pair differs (0%): looks above the limit, too few pairs to say so" == skipped.get("message")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +112,7 @@ def test_what_traffic_says_cannot_leave_its_place() -> None:
     hostile = msgspec.structs.replace(
         FAILED, routes=[msgspec.structs.replace(ROUTES[0], route=HOSTILE)], reason=HOSTILE
     )
-    case = fromstring(junit(hostile))[0][1]
+    case = list(fromstring(junit(hostile)).iter("testcase"))[1]
     assert 'GET /<b>|`x`\ufffd\ufffd[31m"& # oh' == " ".join((case.get("name") or "").split())
     row = next(line for line in markdown(hostile).splitlines() if line.startswith("| GET /\\<b\\>"))
     assert 6 == row.replace("\\|", "").count("|")
