@@ -96,9 +96,7 @@ def test_a_route_that_looks_broken_holds_a_pass_back() -> None:
     """One broken answer of one is too little to fail on, and too much to pass over."""
     verdict = judged(route(20_000), route(0, 1, name="GET /cart"))
     assert (Decision.INSUFFICIENT, Lack.ROUTE) == (verdict.verdict, verdict.lack)
-    assert (
-        "of GET /cart 1 of 1 pair differs (100%): more than 0.1% explains, too few pairs to say so" == verdict.reason
-    )
+    assert "of GET /cart 1 of 1 pair differs (100%): more than 0.1% explains, too few pairs to say so" == verdict.reason
 
 
 def test_a_pass_names_the_routes_that_nobody_can_vouch_for() -> None:
