@@ -25,6 +25,8 @@ with suppress(ImportError):
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.redis_cluster import RedisCluster
+
 ROOT = Path(__file__).parent.parent
 _ANSWER_WITHIN_S = 10.0
 
@@ -117,6 +119,19 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
             yield server
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Run a real cluster of three masters for the session; each test flushes or picks its own prefix."""
+    from tests.redis_cluster import RedisCluster
+
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), replicas=0)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def _wait_until_it_answers(server: RedisServer, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -38,7 +38,7 @@ def exposed(root: Root, place: Place) -> Iterator[Problem]:
         name = getattr(root.store, setting)
         if name is not None:
             yield from _unreadable(("store", setting), name, place)
-            if root.store.url is None or not root.store.url.startswith("rediss://"):
+            if root.store.url is None or not root.store.url.startswith("rediss"):
                 yield place.problem(("store", setting), "is for TLS: begin store.url with rediss://", name)
     if (root.store.cert is None) != (root.store.cert_key is None):
         yield place.problem(("store", "cert"), "and store.cert_key belong together: name both files, or neither")

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from shadowdiff.config.units import (
     DURATION_PATTERN,
@@ -30,7 +39,12 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ROUTE = re.compile(r"(?:[A-Z]+ )?/[^\s?#]*")
 _WHERE = re.compile(r"[A-Z_][A-Z0-9_]*|.*/.*")
-_STORE = re.compile(r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|unix://\S+)")
+_STORE = re.compile(
+    r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|rediss?\+cluster://[^\s/?]+/?|rediss?\+sentinel://[^\s/?]+/[^\s/?]+(?:/\d+)?"
+    r"|unix://\S+)"
+)
+CLUSTER_SHARDS = 64
+"""16 spread 6/6/4 over three masters."""
 
 
 def _positive(seconds: float) -> float:
@@ -107,7 +121,14 @@ Size = Annotated[
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
-StoreUrl = Annotated[str, _matches(_STORE, "write redis://HOST:6379/0, rediss://… or unix:///path/to/socket")]
+StoreUrl = Annotated[
+    str,
+    _matches(
+        _STORE,
+        "write redis://HOST:6379/0, redis+cluster://HOST:6379,HOST:6379, redis+sentinel://HOST:26379,HOST:26379/NAME,"
+        " the same with rediss for TLS, or unix:///path/to/socket",
+    ),
+]
 HeaderName = Annotated[
     str, BeforeValidator(_lower), _matches(_TOKEN, "write the name of a header, such as x-request-id")
 ]
@@ -153,7 +174,9 @@ class Settings(BaseModel):
 class Store(Settings):
     """Where observations wait for their partners, and where the counts are kept."""
 
-    url: StoreUrl | None = Field(default=None, description="Redis. Left out: an embedded one serves this machine.")
+    url: StoreUrl | None = Field(
+        default=None, description="Redis, one or a cluster. Left out: an embedded one serves this machine."
+    )
     username: str | None = Field(default=None, min_length=1, description="The user of Redis' access list.")
     password: SecretName | None = Field(
         default=None, description="Where the password is: an environment variable, or a file (with a / in it)."
@@ -179,6 +202,14 @@ class Store(Settings):
     )
     flush_ms: float = Field(default=5.0, ge=0, le=1000, description="How long calls are gathered into one script call.")
     queue: int = Field(default=20_000, ge=1, description="Observations that may wait for the store; more are shed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shards_of_a_cluster(cls, stated: Any) -> Any:
+        """Spread a cluster's keys over its masters, unless the file says how far."""
+        if isinstance(stated, dict) and "+cluster://" in str(cast("dict[str, Any]", stated).get("url", "")):
+            return {"shards": CLUSTER_SHARDS} | cast("dict[str, Any]", stated)
+        return cast("Any", stated)
 
 
 class Pairing(Settings):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.1
+SHARDS_A_TURN = 16
+"""With more shards the turns come less often, so that looking costs no more."""
 MOST_DUE = 200
 EXAMPLES = 50
 """Of each target and stretch; many at once, so that both halves of a request are likely to be among them."""
@@ -87,7 +89,7 @@ class Sweeper:
                 except (RedisError, OSError, TimeoutError) as error:
                     log.warning("the sweep waits for the store", extra={"error": said(error)})
                     break
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(EVERY_S * max(1.0, self._store.shards / SHARDS_A_TURN))
 
     async def _sweep_dry(self, shard: int) -> None:
         while True:

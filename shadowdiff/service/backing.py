@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shadowdiff.store import Credentials, Store, connect
+from shadowdiff.store import Credentials, Store, connect, open_client
 from shadowdiff.store.embedded import choose_and_start
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def backing(config: Config) -> AsyncGenerator[Backing]:
     settings = config.store
     key = settings.key.reveal() if settings.key else None
     if settings.url is not None:
-        store = Store(connect(settings.url, _credentials(settings)), settings.prefix, settings.shards, key)
+        store = Store(open_client(settings.url, _credentials(settings)), settings.prefix, settings.shards, key)
         try:
             yield Backing(store, "redis", "", durable=True, key=key)
         finally:

@@ -3,7 +3,7 @@
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
 from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
-from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, said
+from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, open_client, said
 from shadowdiff.store.vault import UnopenableError, Vault
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "UnopenableError",
     "Vault",
     "connect",
+    "open_client",
     "said",
 ]

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from shadowdiff.store.cluster import CLUSTER, SENTINEL, ClusterClient, sentinel_client
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from shadowdiff.model.reader import Read
+    from shadowdiff.store.cluster import Client
     from shadowdiff.store.scripts import Execute
 
 log = logging.getLogger(__name__)
@@ -72,28 +74,40 @@ class Credentials:
         return {name: value for name, value in named.items() if value is not None}
 
 
+def _options(credentials: Credentials | None) -> dict[str, Any]:
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": CALL_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "health_check_interval": 0,
+        "client_name": "shadowdiff",
+        **(credentials.options() if credentials else {}),
+    }
+
+
+def open_client(url: str, credentials: Credentials | None = None) -> Client:
+    """Return a client for any URL of a store: one server, a cluster (`+cluster`), or what sentinels name."""
+    scheme = url.partition("://")[0]
+    if scheme.endswith(CLUSTER):
+        return ClusterClient(url, _options(credentials))
+    if scheme.endswith(SENTINEL):
+        return sentinel_client(url, _options(credentials))
+    return connect(url, credentials)
+
+
 def connect(url: str, credentials: Credentials | None = None) -> Redis:
     """Return a client for `url` (redis://, rediss://, unix://) that never retries by itself.
 
     A server that speaks TLS must show a certificate of the given CAs, or of the system's, for the host that was asked.
     """
-    options = credentials.options() if credentials else {}
-    made: Redis = cast("Any", Redis).from_url(
-        url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=CALL_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        health_check_interval=0,
-        client_name="shadowdiff",
-        **options,
-    )
+    made: Redis = cast("Any", Redis).from_url(url, **_options(credentials))
     return made
 
 
 class Store:
     """One Redis: scripts and reads by relative name, and whether it answers."""
 
-    def __init__(self, client: Redis, prefix: str = "sd", shards: int = 1, key: bytes | None = None) -> None:
+    def __init__(self, client: Client | Redis, prefix: str = "sd", shards: int = 1, key: bytes | None = None) -> None:
         self.client = client
         self.vault = Vault(key)
         self._execute = cast("Execute", client.execute_command)  # pyright: ignore[reportUnknownMemberType] - untyped there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,12 +24,14 @@ from shadowdiff.pairing import (
     ledger_write,
     read_ledger,
 )
-from shadowdiff.store import Store, connect
+from shadowdiff.store import Store, connect, open_client
+from shadowdiff.store.cluster import ClusterClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from tests.conftest import RedisServer
+    from tests.redis_cluster import RedisCluster
 
 TARGET = "shop"
 WITHIN_S = 10.0
@@ -133,17 +135,39 @@ class Bench:
         return self.codec.decode(claim.key, stored).body
 
 
-@pytest.fixture(params=[1, 4], ids=["one shard", "four shards"])
-def shards(request: pytest.FixtureRequest) -> int:
-    """Run each test on one shard and on several."""
-    return int(request.param)
+async def on_every_server(store: Store, *words: Any) -> list[Any]:
+    """Send a command to each server of the store; return what each said."""
+    if not isinstance(store.client, ClusterClient):
+        return [await store.command(*words)]
+    cluster = await store.client._reached()  # pyright: ignore[reportPrivateUsage] - the product never asks all
+    return [await node.execute_command(*words) for node in cluster.get_primaries()]
+
+
+@pytest.fixture(params=[(1, False), (4, False), (6, True)], ids=["one shard", "four shards", "cluster"])
+def where(request: pytest.FixtureRequest) -> tuple[int, bool]:
+    """Run each test on one shard, on several, and on a cluster of three masters."""
+    return request.param
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer, shards: int) -> AsyncIterator[Store]:
-    """Connect to an emptied real Redis."""
-    made = Store(connect(redis_server.unix_url), shards=shards)
-    await made.command("FLUSHALL")
+def shards(where: tuple[int, bool]) -> int:
+    """Return how many shards the store has."""
+    return where[0]
+
+
+@pytest.fixture
+async def store(
+    request: pytest.FixtureRequest, redis_server: RedisServer, where: tuple[int, bool]
+) -> AsyncIterator[Store]:
+    """Connect to an emptied real Redis, or cluster."""
+    shards, on_cluster = where
+    if on_cluster:
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        await asyncio.to_thread(cluster.flush)
+        made = Store(open_client(cluster.url), shards=shards)
+    else:
+        made = Store(connect(redis_server.unix_url), shards=shards)
+        await made.command("FLUSHALL")
     await made.check()
     yield made
     await made.close()

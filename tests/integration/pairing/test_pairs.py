@@ -12,7 +12,7 @@ from shadowdiff.model import Failure, Incr, Push, Put, Result, Side
 from shadowdiff.pairing import Judged, ParkSettings, commit, ledger_write
 from shadowdiff.pairing.park import Flush, Item, head_of
 from shadowdiff.store import Store, StoreMisfitError
-from tests.integration.pairing.conftest import TARGET, Bench, observed, running, until
+from tests.integration.pairing.conftest import TARGET, Bench, observed, on_every_server, running, until
 
 PRIMARY, CANDIDATE, CONTROL = Side.PRIMARY, Side.CANDIDATE, Side.CONTROL
 
@@ -227,7 +227,7 @@ async def test_reading_the_ledger_changes_no_number(bench: Bench) -> None:
 
 
 async def _keys(store: Store, pattern: bytes) -> list[bytes]:
-    return await store.command("KEYS", pattern)
+    return [key for keys in await on_every_server(store, "KEYS", pattern) for key in keys]
 
 
 async def _dump(store: Store) -> dict[bytes, bytes]:
@@ -265,14 +265,14 @@ async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_roo
     """Nothing of a refused flush is counted; sweeping and committing go on, and make the room."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     claims = await bench.claims()
-    await bench.store.command("CONFIG", "SET", "maxmemory", "1")
+    await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "1")
     try:
         assert bench.parker.offer(observed(PRIMARY, "b"), bench.settled.append)
         assert [True] == await bench.commit(claims)
         ledger = await bench.ledger()
         assert (1, 1) == (ledger["observations"]["primary"]["parked"], ledger["pairs"]["match"])
     finally:
-        await bench.store.command("CONFIG", "SET", "maxmemory", "0")
+        await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "0")
     await until(lambda: len(bench.settled) == 3)
     assert 2 == (await bench.ledger())["observations"]["primary"]["parked"]
 

@@ -1,0 +1,157 @@
+"""Redis Cluster and Sentinel: the same commands, sent to whoever holds the key by now.
+
+In: a URL with several hosts.  Out: a client with the two calls that a store needs.
+Holds: nothing is sent twice by itself but what a node refused with a redirection; every failure is a RedisError, so
+that who rides out a lost server rides out a failover; a node that nobody reaches any more is looked for by name anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis.asyncio import Redis
+
+CLUSTER: Final = "+cluster"
+SENTINEL: Final = "+sentinel"
+CLUSTER_SHARDS: Final = 64
+"""16 spread 6/6/4 over three masters."""
+_REDIS_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
+_CONNECTIONS: Final = 1024
+"""To one node: each shard reads, parks and commits over connections of its own, and one master may have them all."""
+_KEYLESS: Final = frozenset({"INFO", "TIME", "PING"})
+_KEY_PLACE: Final = {"XGROUP": 2}
+
+
+class Client(Protocol):
+    """What a store asks of its connection."""
+
+    async def execute_command(self, *words: Any) -> Any:
+        """Send one command; raises redis.exceptions.RedisError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Hosts(NamedTuple):
+    """What a URL with several hosts says. service: of sentinels, the name of the master."""
+
+    hosts: tuple[tuple[str, int], ...]
+    username: str | None
+    password: str | None
+    tls: bool
+    service: str
+    db: int
+
+
+def hosts_of(url: str) -> Hosts:
+    """Read `redis+cluster://user:password@h1:7000,h2:7000` or `redis+sentinel://h1,h2/mymaster/0`.
+
+    Raises: ValueError.
+    """
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    login, _, hosts = place.rpartition("@")
+    user, _, password = login.partition(":")
+    default = _SENTINEL_PORT if scheme.endswith(SENTINEL) else _REDIS_PORT
+    service, _, db = path.partition("?")[0].partition("/")
+    return Hosts(
+        tuple(_host(one, default) for one in hosts.split(",")),
+        unquote(user) or None,
+        unquote(password) or None,
+        scheme.startswith("rediss"),
+        unquote(service),
+        int(db or 0),
+    )
+
+
+def _host(place: str, default: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{place}")
+    if not parts.hostname:
+        raise ValueError(f"names no host in {place!r}")
+    return parts.hostname, parts.port or default
+
+
+def sentinel_client(url: str, options: Mapping[str, Any]) -> Redis:
+    """Return a client of the master that the sentinels at `url` name, whichever that is when it connects."""
+    told = hosts_of(url)
+    sentinels = Sentinel(
+        list(told.hosts), socket_timeout=options["socket_connect_timeout"],
+        socket_connect_timeout=options["socket_connect_timeout"],
+    )  # fmt: skip
+    login = {"username": told.username, "password": told.password}
+    named = {name: value for name, value in login.items() if value is not None} | dict(options)
+    made = cast("Any", sentinels).master_for(told.service, db=told.db, ssl=told.tls, **named)
+    return cast("Redis", made)
+
+
+class ClusterClient:
+    """A client of a cluster, made anew from the names in its URL when none of the nodes known answers."""
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self._told = hosts_of(url)
+        self._options = options
+        self._made = self._make()
+
+    def __repr__(self) -> str:
+        """State where it begins."""
+        return f"<ClusterClient {self._told.hosts}>"
+
+    def _make(self) -> RedisCluster:
+        told = self._told
+        login = {"username": told.username, "password": told.password}
+        named = {name: value for name, value in login.items() if value is not None} | dict(self._options)
+        return cast("Any", RedisCluster)(
+            startup_nodes=[ClusterNode(host, port) for host, port in told.hosts],
+            require_full_coverage=False,
+            max_connections=_CONNECTIONS,
+            ssl=told.tls,
+            **{name: value for name, value in named.items() if told.tls or not name.startswith("ssl_")},
+        )
+
+    async def execute_command(self, *words: Any) -> Any:
+        """Send one command to the node that holds its keys. Raises: redis.exceptions.RedisError."""
+        try:
+            cluster = await self._reached()
+            if words[0] in {"EVALSHA", "EVAL"}:
+                return await cluster.execute_command(*words)
+            return await cluster.execute_command(*words, target_nodes=self._node(cluster, words))
+        except RedisClusterException as error:
+            raise RedisConnectionError(str(error)) from error
+        except (AttributeError, KeyError, RuntimeError) as error:
+            # As redis-py drops a node that failed, it closes connections that others were just given (their writer is
+            # None, or uvloop says that it is closed), and asks its tables for what is no longer there. Seen under load
+            # as a master died.
+            raise RedisConnectionError(f"the cluster changes: {error}") from error
+
+    async def _reached(self) -> RedisCluster:
+        """Return a client that knows the cluster's nodes; after a failure it asks them anew."""
+        cluster = self._made
+        try:
+            return await cluster.initialize()
+        except BaseException:
+            if self._made is cluster:
+                self._made = self._make()  # by the names in the URL: those that it had learned may all be gone
+            raise
+
+    def _node(self, cluster: RedisCluster, words: tuple[Any, ...]) -> ClusterNode:
+        """Return who holds a command's key, without asking a server where in the command it stands."""
+        if words[0] in _KEYLESS:
+            return cluster.get_random_primary_node()
+        key = words[words.index("STREAMS") + 1] if "STREAMS" in words else words[_KEY_PLACE.get(words[0], 1)]
+        return cast("Any", cluster.nodes_manager).get_node_from_slot(cluster.keyslot(key))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._made.aclose()

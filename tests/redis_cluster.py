@@ -1,0 +1,197 @@
+"""A real Redis Cluster, and a real master with sentinels, each of processes on loopback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.conftest import free_port_number, needs_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+WITHIN_S = 60.0
+SLOTS = 16384
+BUS = 10_000
+NODE_TIMEOUT_MS = 2000
+"""After which a silent node is held for dead; Redis' own default is 15 s."""
+
+
+def _port_with_a_bus() -> int:
+    """Return a free port whose port for the cluster's own talk, 10,000 above, is free too."""
+    while True:
+        port = free_port_number()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + BUS))
+            return port
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until `condition` holds; what does not answer yet does not hold."""
+    deadline = time.monotonic() + WITHIN_S
+    while time.monotonic() < deadline:
+        with suppress(RedisError, OSError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"never: {what}")
+
+
+@dataclass
+class Node:
+    """One server, with nothing on disk."""
+
+    folder: Path
+    options: list[str]
+    port: int = field(default_factory=_port_with_a_bus)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        self.folder.mkdir(exist_ok=True)
+        command = [needs_tool("redis-server"), *self.options, "--bind", "127.0.0.1", "--port", str(self.port)]
+        command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def client(self) -> Redis:
+        """Return a client of this very server."""
+        return Redis(port=self.port, socket_timeout=5.0)
+
+    def say(self, *words: str | int) -> Any:
+        """Send it a command of plain words."""
+        with self.client() as client:
+            said: Any = client.execute_command(*words)
+            return said
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=WITHIN_S)
+            self.process = None
+
+
+class RedisCluster:
+    """Three masters, each with `replicas` replicas."""
+
+    def __init__(self, folder: Path, replicas: int = 1, masters: int = 3) -> None:
+        options = ["--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0"]
+        options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "no"]
+        options += ["--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1"]
+        self.nodes = [Node(folder / str(number), list(options)) for number in range(masters * (1 + replicas))]
+        self.masters = self.nodes[:masters]
+        self.replicas = self.nodes[masters:]
+
+    @property
+    def url(self) -> str:
+        """Return a URL that names two of the nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+
+    def start(self) -> None:
+        """Start the nodes, let them meet, and wait until all hold the cluster for whole."""
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            until(lambda node=node: bool(node.say("PING")), f"{node.port} answers")
+        each = SLOTS // len(self.masters)
+        for number, node in enumerate(self.masters):
+            last = SLOTS - 1 if node is self.masters[-1] else (number + 1) * each - 1
+            node.say("CLUSTER", "ADDSLOTS", *range(number * each, last + 1))
+            node.say("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            self.nodes[0].say("CLUSTER", "MEET", "127.0.0.1", node.port)
+        until(lambda: all(len(_known(node)) == len(self.nodes) for node in self.nodes), "all nodes have met")
+        for number, node in enumerate(self.replicas):
+            master = str(self.masters[number % len(self.masters)].say("CLUSTER", "MYID"), "ascii")
+            node.say("CLUSTER", "REPLICATE", master)
+        until(lambda: all(_is_whole(node) for node in self.nodes), "the cluster is whole")
+
+    def flush(self) -> None:
+        """Empty every master."""
+        for node in self.masters:
+            node.say("FLUSHALL")
+
+    def stop(self) -> None:
+        """End every node."""
+        for node in self.nodes:
+            node.kill()
+
+
+def _known(node: Node) -> list[str]:
+    return [line for line in _lines(node) if "handshake" not in line]
+
+
+def _lines(node: Node) -> list[str]:
+    told = node.say("CLUSTER", "NODES")
+    return list(told) if isinstance(told, dict) else str(told, "ascii").splitlines()
+
+
+def _is_whole(node: Node) -> bool:
+    told = node.say("CLUSTER", "INFO")
+    state = told["cluster_state"] if isinstance(told, dict) else ("ok" if b"cluster_state:ok" in told else "")
+    role = node.say("ROLE")
+    return state == "ok" and (role[0] == b"master" or role[3] == b"connected")
+
+
+class Sentinels:
+    """A master, a replica, and three sentinels that watch them."""
+
+    NAME = "mymaster"
+
+    def __init__(self, folder: Path) -> None:
+        plain = [
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1",
+        ]
+        self.master = Node(folder / "master", plain)
+        self.replica = Node(folder / "replica", [*plain, "--replicaof", "127.0.0.1", str(self.master.port)])
+        self.sentinels: list[Node] = []
+        for number in range(3):
+            home = folder / f"sentinel{number}"
+            home.mkdir()
+            file = home / "sentinel.conf"
+            file.write_text(
+                f"sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 2\n"
+                f"sentinel down-after-milliseconds {self.NAME} {NODE_TIMEOUT_MS}\n"
+                f"sentinel failover-timeout {self.NAME} 5000\n"
+            )
+            self.sentinels.append(Node(home, [str(file), "--sentinel"]))
+
+    @property
+    def url(self) -> str:
+        """Return the URL that names the sentinels."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.sentinels)
+        return f"redis+sentinel://{hosts}/{self.NAME}/0"
+
+    def start(self) -> None:
+        """Start all, and wait until the sentinels know the replica and each other."""
+        for node in (self.master, self.replica):
+            node.start()
+        until(lambda: self.replica.say("ROLE")[3] == b"connected", "the replica follows")
+        for node in self.sentinels:
+            node.start()
+        until(lambda: all(self._knows(node) for node in self.sentinels), "the sentinels know each other")
+
+    def _knows(self, sentinel: Node) -> bool:
+        told = sentinel.say("SENTINEL", "MASTERS")
+        state: dict[str, Any] = told[self.NAME] if isinstance(told, dict) else next(iter(told))
+        return (int(state["num-slaves"]), int(state["num-other-sentinels"])) == (1, 2)
+
+    def stop(self) -> None:
+        """End all."""
+        for node in (*self.sentinels, self.replica, self.master):
+            node.kill()
