@@ -187,9 +187,10 @@ class Sentinels:
         until(lambda: all(self._knows(node) for node in self.sentinels), "the sentinels know each other")
 
     def _knows(self, sentinel: Node) -> bool:
-        told = sentinel.say("SENTINEL", "MASTERS")
-        state: dict[str, Any] = told[self.NAME] if isinstance(told, dict) else next(iter(told))
-        return (int(state["num-slaves"]), int(state["num-other-sentinels"])) == (1, 2)
+        told = sentinel.say("SENTINEL", "MASTER", self.NAME)
+        state = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+        counts = [state.get(name) or state.get(name.encode()) for name in ("num-slaves", "num-other-sentinels")]
+        return [int(count) for count in counts if count is not None] == [1, 2]
 
     def stop(self) -> None:
         """End all."""

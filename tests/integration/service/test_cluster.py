@@ -71,7 +71,8 @@ class _Load:
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 status = await self._world.mesh.record(request_id, b'{"price": 1}', h_content_type=JSON)
                 self.said_yes["recorded"] += status == 202
-                self.said_yes["mirrored"] += await self._world.mesh.mirror(request_id) == 202
+                status = await self._world.mesh.mirror(request_id)
+                self.said_yes["mirrored"] += status == 202
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
