@@ -7,7 +7,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -68,8 +68,7 @@ class Node:
     def say(self, *words: str | int) -> Any:
         """Send it a command of plain words."""
         with self.client() as client:
-            said: Any = client.execute_command(*words)
-            return said
+            return cast("Any", client).execute_command(*words)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
@@ -131,14 +130,14 @@ def _known(node: Node) -> list[str]:
 
 def _lines(node: Node) -> list[str]:
     told = node.say("CLUSTER", "NODES")
-    return list(told) if isinstance(told, dict) else str(told, "ascii").splitlines()
+    return list(cast("dict[str, Any]", told)) if isinstance(told, dict) else str(told, "ascii").splitlines()
 
 
 def _is_whole(node: Node) -> bool:
     told = node.say("CLUSTER", "INFO")
-    state = told["cluster_state"] if isinstance(told, dict) else ("ok" if b"cluster_state:ok" in told else "")
+    is_ok = cast("Any", told)["cluster_state"] == "ok" if isinstance(told, dict) else b"cluster_state:ok" in told
     role = node.say("ROLE")
-    return state == "ok" and (role[0] == b"master" or role[3] == b"connected")
+    return bool(is_ok and (role[0] == b"master" or role[3] == b"connected"))
 
 
 class Sentinels:
@@ -188,7 +187,9 @@ class Sentinels:
 
     def _knows(self, sentinel: Node) -> bool:
         told = sentinel.say("SENTINEL", "MASTER", self.NAME)
-        state = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+        if not isinstance(told, dict):
+            told = dict(zip(told[::2], told[1::2], strict=True))
+        state = cast("dict[Any, Any]", told)
         counts = [state.get(name) or state.get(name.encode()) for name in ("num-slaves", "num-other-sentinels")]
         return [int(count) for count in counts if count is not None] == [1, 2]
 
