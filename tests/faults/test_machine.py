@@ -119,6 +119,11 @@ async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: P
                     writer.transport.abort()
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             await _pairs(world, "after")
-            books = await world.until(pairs__match=10)
+            # Some of those in between may find a descriptor that something else has given back.
+            books = await world.service.until(
+                lambda books: (
+                    books["pairs"]["match"] + books["mirrored"]["shed"] == 13 and not books["pairs"]["pending"]
+                )
+            )
             assert 0 == books["pairs"]["mismatch"]
-            assert 3 == books["mirrored"]["shed"]
+            assert 1 <= books["mirrored"]["shed"] <= 3
