@@ -48,7 +48,7 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
     running.start()
     yield running
     assert 0 == running.stop()
-    assert [] == [line for line in running.log.splitlines() if "Traceback" in line or '"level":"error"' in line]
+    assert [] == [line for line in running.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
 
 
 async def _send(port: int, sent: bytes, *, half_closes: bool) -> bytes:
