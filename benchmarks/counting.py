@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 import yaml
-from pipeline import RULES, WARM_UP, family, free_port, ledger, running, service_round
+from pipeline import RULES, WARM_UP, Load, family, free_port, ledger, running, service_round
 from traffic import Answering, Served, answers
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         ways = {way: stack.enter_context(service(way, folder, v2_url)) for way in WAYS}
         for way, (ports, pids) in ways.items():
-            await service_round(f"{way}-warm", WARM_UP, ports, pids, served)
+            await service_round(f"{way}-warm", Load(WARM_UP, times=1), ports, pids, served)
         for number in range(options.rounds):
             for way in list(WAYS)[:: 1 if number % 2 == 0 else -1]:
                 ports, pids = ways[way]
-                rounds[way].append(await service_round(f"{way}{number:03d}", options.pairs, ports, pids, served))
+                rounds[way].append(
+                    await service_round(f"{way}{number:03d}", Load(options.pairs, times=1), ports, pids, served)
+                )
                 sys.stderr.write(f"round {number + 1}/{options.rounds} {way}: {_us(rounds[way][-1]):.0f} us a pair\n")
         balanced = all(ledger(ports["web"])["balanced"] for ports, _ in ways.values())
     return report(rounds) | {"balanced": balanced}

@@ -2,7 +2,8 @@
 
 Both run at saturation, in turn (ABAB…), on the same machine with v2 and the load generator on it. Every
 body carries a field that always differs and is covered by a rule, so that no pair takes the byte-equal
-path; 5 % differ beyond it. Prints one JSON object; progress goes to standard error.
+path; 5 % differ beyond it. Each round then repeats the service's half at half the rate that it had. Prints one JSON
+object; progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
 START_S = 30.0
 WARM_UP = 2_000
+BODY_BYTES = 1_500
 RULES = [
     {"ignore": "$.meta.generatedAt", "reason": "clock"},
     {"ignore": "$.meta.requestId"},
@@ -46,6 +49,14 @@ RULES = [
     {"ignore": "header.x-served-by"},
     {"tolerance": {"path": "$.stock", "abs": 0}},
 ]
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many pairs make a round, and how many times as long as the shortest their bodies are."""
+
+    pairs: int
+    times: int
 
 
 def free_port() -> int:
@@ -121,9 +132,16 @@ async def measured(pids: list[int], load: Any) -> tuple[float, float, dict[str, 
 
 
 async def service_round(
-    name: str, pairs: int, ports: dict[str, int], pids: dict[str, list[int]], served: Served
+    name: str,
+    load_of: Load,
+    ports: dict[str, int],
+    pids: dict[str, list[int]],
+    served: Served,
+    *,
+    rate: float | None = None,
 ) -> dict[str, float]:
     """Return one round's figures of the service; it ends when the last pair is booked."""
+    pairs = load_of.pairs
     before = ledger(ports["web"])["pairs"]["ready"]
 
     async def load() -> dict[str, int]:
@@ -134,6 +152,8 @@ async def service_round(
             records_port=ports["records"],
             served=served,
             outstanding=OUTSTANDING,
+            times=load_of.times,
+            rate=rate,
         )
         while True:
             books = await asyncio.to_thread(ledger, ports["web"])
@@ -151,11 +171,19 @@ async def service_round(
     }  # fmt: skip
 
 
-async def forwarder_round(name: str, requests: int, port: int, pids: list[int], served: Served) -> dict[str, float]:
+async def forwarder_round(name: str, load_of: Load, port: int, pids: list[int], served: Served) -> dict[str, float]:
     """Return one round's figures of the forwarder."""
-    cpu, wall, statuses = await measured(
-        pids, drive(name, requests, mirror_port=port, records_port=None, served=served, outstanding=OUTSTANDING)
+    requests = load_of.pairs
+    load = drive(
+        name,
+        requests,
+        mirror_port=port,
+        records_port=None,
+        served=served,
+        outstanding=OUTSTANDING,
+        times=load_of.times,
     )
+    cpu, wall, statuses = await measured(pids, load)
     if set(statuses) != {"200"}:
         raise SystemExit(f"the forwarder failed: {statuses}")
     return {"cpu_us": cpu / requests * 1e6, "per_s": requests / wall, "busy": cpu / wall}
@@ -165,7 +193,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and return the result."""
     loop = asyncio.get_running_loop()
     served = Served()
-    prepared = answers("2026-11-23T10:00:00.009Z", faults=True)
+    load = Load(pairs=options.pairs, times=max(1, round(options.body_bytes / BODY_BYTES)))
+    prepared = answers("2026-11-23T10:00:00.009Z", faults=True, times=load.times)
     v2 = await loop.create_server(lambda: Answering(prepared, served), "127.0.0.1", 0)
     v2_url = f"http://127.0.0.1:{v2.sockets[0].getsockname()[1]}"
     ports = {name: free_port() for name in ("mirror", "records", "web", "metrics", "redis", "forwarder")}
@@ -195,26 +224,33 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         try:
             pids = {"service": family(service), "redis": [store_process.pid]}
             forwarder_pids = family(forwarder)
-            await service_round("warm", WARM_UP, ports, pids, served)
-            await forwarder_round("warm", WARM_UP, ports["forwarder"], forwarder_pids, served)
+            warm = replace(load, pairs=min(WARM_UP, load.pairs))
+            await service_round("warm", warm, ports, pids, served)
+            await forwarder_round("warm", warm, ports["forwarder"], forwarder_pids, served)
             a: list[dict[str, float]] = []
             b: list[dict[str, float]] = []
+            half: list[dict[str, float]] = []
             for number in range(options.rounds):
-                a.append(await service_round(f"a{number:03d}", options.pairs, ports, pids, served))
-                b.append(
-                    await forwarder_round(f"b{number:03d}", options.pairs, ports["forwarder"], forwarder_pids, served)
-                )
+                a.append(await service_round(f"a{number:03d}", load, ports, pids, served))
+                b.append(await forwarder_round(f"b{number:03d}", load, ports["forwarder"], forwarder_pids, served))
+                half.append(await service_round(f"h{number:03d}", load, ports, pids, served, rate=a[-1]["per_s"] / 2))
                 sys.stderr.write(f"round {number + 1}/{options.rounds}: {a[-1]['cpu_us']:.0f} us a pair,")
-                sys.stderr.write(f" {b[-1]['cpu_us']:.0f} us forwarded\n")
+                sys.stderr.write(f" {b[-1]['cpu_us']:.0f} us forwarded,")
+                sys.stderr.write(f" {half[-1]['cpu_us']:.0f} us a pair at half load\n")
             books = ledger(ports["web"])
             memory = rss_mib(family(service))
         finally:
             store_process.terminate()
-    return report(a, b, books, memory)
+    body_bytes = statistics.mean(len(one.partition(b"\r\n\r\n")[2]) for one in prepared)
+    return {"body_bytes": round(body_bytes)} | report(a, b, half, books, memory)
 
 
 def report(
-    a: list[dict[str, float]], b: list[dict[str, float]], books: dict[str, Any], memory: float
+    a: list[dict[str, float]],
+    b: list[dict[str, float]],
+    half: list[dict[str, float]],
+    books: dict[str, Any],
+    memory: float,
 ) -> dict[str, Any]:
     """Return the one object that is printed: medians, and the spread of the ratio over the rounds."""
     ratios = [service["cpu_us"] / forwarder["cpu_us"] for service, forwarder in zip(a, b, strict=True)]
@@ -233,6 +269,11 @@ def report(
         "busy": median(a, "busy", 2),
         "forwarder_busy": median(b, "busy", 2),
         "redis_cpu_us_per_pair": median(a, "redis_us"),
+        "half_load": {
+            "pairs_per_s": median(half, "per_s", 0),
+            "cpu_us_per_pair": median(half, "cpu_us"),
+            "redis_cpu_us_per_pair": median(half, "redis_us"),
+        },
         "mismatch_share": round(pairs["mismatch"] / max(1, pairs["ready"]), 4),
         "incomparable": pairs["incomparable"],
         "match": pairs["match"],
@@ -245,6 +286,7 @@ def main() -> None:
     """Parse the options, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10_000, help="pairs a round")
+    parser.add_argument("--body-bytes", type=int, default=BODY_BYTES, help="about how long each body is")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side")
     parser.add_argument("--json", action="store_true", help="one JSON object (the default)")
     options = parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import cast
@@ -35,8 +36,8 @@ REQUEST_HEADERS = "".join(
 """With host, x-request-id and x-diff-id: fifteen headers, as a mesh's requests bear them."""
 
 
-def product(number: int, when: str, *, faulty: bool = False) -> bytes:
-    """Return a JSON body of 1 to 2 KB; `when` always differs between v1 and v2."""
+def product(number: int, when: str, *, faulty: bool = False, times: int = 1) -> bytes:
+    """Return a JSON body of 1 to 2 KB, or `times` as many; `when` always differs between v1 and v2."""
     draw = random.Random(number)
     return json.dumps(
         {
@@ -53,16 +54,17 @@ def product(number: int, when: str, *, faulty: bool = False) -> bytes:
                     "price": round(draw.uniform(1, 500), 2),
                     "tags": ["new", "eu"],
                 }
-                for n in range(draw.randrange(12, 18))
+                for n in range(draw.randrange(12 * times, 18 * times))
             ],
             "meta": {"generatedAt": when, "region": "eu-west-1", "cached": False},
         }
     ).encode()  # fmt: skip
 
 
-def answers(when: str, *, faults: bool) -> list[bytes]:
+def answers(when: str, *, faults: bool, times: int = 1) -> list[bytes]:
     """Return each product's whole HTTP response."""
-    bodies = [product(n, when, faulty=faults and n < PRODUCTS * FAULTY_SHARE) for n in range(PRODUCTS)]
+    faulty = PRODUCTS * FAULTY_SHARE if faults else 0
+    bodies = [product(n, when, faulty=n < faulty, times=times) for n in range(PRODUCTS)]
     return [
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-version: v2\r\nserver: stub\r\n"
         b"cache-control: no-store\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
@@ -70,12 +72,12 @@ def answers(when: str, *, faults: bool) -> list[bytes]:
     ]
 
 
-def requests_of(run: str, port: int) -> tuple[list[bytes], list[bytes]]:
+def requests_of(run: str, port: int, times: int = 1) -> tuple[list[bytes], list[bytes]]:
     """Return templates of the mirrored request and of the record of each product; `@ID@@@@@@@@@` marks the id."""
     mirrored: list[bytes] = []
     records: list[bytes] = []
     for n in range(PRODUCTS):
-        body = product(n, "2026-11-23T10:00:00.001Z")
+        body = product(n, "2026-11-23T10:00:00.001Z", times=times)
         head = f"GET /products/{n} HTTP/1.1\r\nhost: shop:{port}\r\n{REQUEST_HEADERS}"
         mirrored.append(f"{head}x-request-id: {run}-@ID@@@@@@@@@\r\nx-diff-id: {run}-@ID@@@@@@@@@\r\n\r\n".encode())
         record = (
@@ -176,20 +178,31 @@ async def connect_all(port: int, connections: int, wake: asyncio.Event) -> tuple
 
 
 async def drive(
-    run: str, total: int, *, mirror_port: int, records_port: int | None, served: Served, outstanding: int
+    run: str,
+    total: int,
+    *,
+    mirror_port: int,
+    records_port: int | None,
+    served: Served,
+    outstanding: int,
+    times: int = 1,
+    rate: float | None = None,
 ) -> dict[str, int]:
     """Send `total` requests, and with each its record where there is a port for it; return answers by status.
 
-    Never more than `outstanding` requests are between the first port and v2.
+    Never more than `outstanding` requests are between the first port and v2, and no more than `rate` go in a second.
     """
     wake = asyncio.Event()
     served.changed = wake
-    mirrored, records = requests_of(run, mirror_port)
+    mirrored, records = requests_of(run, mirror_port, times)
     ports = [await connect_all(mirror_port, outstanding, wake)]
     if records_port is not None:
         ports.append(await connect_all(records_port, outstanding, wake))
     first = served.count
+    began_s = time.monotonic()
     for number in range(total):
+        if rate and (early_s := began_s + number / rate - time.monotonic()) > 0:
+            await asyncio.sleep(early_s)
         while number - (served.count - first) >= outstanding or not all(idle for _, idle in ports):
             wake.clear()
             await wake.wait()
