@@ -8,9 +8,7 @@ reference in docs/configuration.md are held against this module.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from typing import Annotated, Any, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,151 +16,35 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
     model_validator,
 )
 
-from shadowdiff.config.units import (
-    DURATION_PATTERN,
-    SIZE_PATTERN,
-    duration_text,
-    parse_duration,
-    parse_size,
-    size_text,
+from shadowdiff.config.kinds import (
+    Duration,
+    Expression,
+    HeaderName,
+    HostName,
+    Method,
+    Network,
+    Period,
+    Port,
+    Prefix,
+    Role,
+    Route,
+    SecretName,
+    Share,
+    Size,
+    StoreUrl,
+    TargetName,
+    Url,
+    WebhookUrl,
+    distinct,
+    lower,
 )
 from shadowdiff.model import HostPolicy
-from shadowdiff.report.patterns import PatternError, compiled
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_ROUTE = re.compile(r"(?:[A-Z]+ )?/[^\s?#]*")
-_WHERE = re.compile(r"[A-Z_][A-Z0-9_]*|.*/.*")
-_STORE = re.compile(
-    r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|rediss?\+cluster://[^\s/?]+/?|rediss?\+sentinel://[^\s/?]+/[^\s/?]+(?:/\d+)?"
-    r"|unix://\S+)"
-)
 CLUSTER_SHARDS = 64
 """16 spread 6/6/4 over three masters."""
-
-
-def _positive(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError("write a duration of more than 0")
-    return seconds
-
-
-def _http_url(value: str) -> str:
-    """Return the URL of a service, checked, without a trailing slash."""
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable, parts = False, urlsplit("")
-    if not usable or re.search(r"\s", value):
-        raise ValueError("write a URL such as http://recommendation-v2:8080, with http or https")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("write the URL without user and password")
-    if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError("write the URL without query and fragment; the mirrored request brings its own")
-    return value.rstrip("/")
-
-
-def _matches(pattern: re.Pattern[str], right: str) -> AfterValidator:
-    """Return a check that a text is wholly of `pattern`, whose failure says what is `right`."""
-
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(right)
-        return value
-
-    return AfterValidator(check)
-
-
-def _expression(value: str) -> str:
-    """Return a regular expression that RE2 takes."""
-    try:
-        compiled(value)
-    except PatternError as error:
-        raise ValueError(f"write a regular expression of RE2's: {error}") from error
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    again = next((value for index, value in enumerate(values) if value in values[:index]), None)
-    if again is not None:
-        raise ValueError(f"write {again} once")
-    return values
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    PlainSerializer(duration_text),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": DURATION_PATTERN, "minimum": 0, "maximum": 0}),
-]
-Period = Annotated[Duration, AfterValidator(_positive), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    Field(ge=1),
-    PlainSerializer(size_text),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": SIZE_PATTERN, "minimum": 1}),
-]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
-StoreUrl = Annotated[
-    str,
-    _matches(
-        _STORE,
-        "write redis://HOST:6379/0, redis+cluster://HOST:6379,HOST:6379, redis+sentinel://HOST:26379,HOST:26379/NAME,"
-        " the same with rediss for TLS, or unix:///path/to/socket",
-    ),
-]
-HeaderName = Annotated[
-    str, BeforeValidator(_lower), _matches(_TOKEN, "write the name of a header, such as x-request-id")
-]
-Method = Annotated[str, BeforeValidator(_upper), _matches(_TOKEN, "write a method, such as GET")]
-HostName = Annotated[
-    str,
-    BeforeValidator(_lower),
-    _matches(_HOST, "write a host, such as recommendation.tutorial or recommendation:8080"),
-]
-Route = Annotated[str, _matches(_ROUTE, "write a template such as /products/{id} or GET /products/{id}")]
-TargetName = Annotated[
-    str, _matches(_NAME, "write a name of up to 63 lower-case letters, digits, dots and dashes, such as recommendation")
-]
-Expression = Annotated[str, AfterValidator(_expression)]
-Prefix = Annotated[
-    str, _matches(re.compile(r"[A-Za-z0-9_.-]{1,32}"), "write up to 32 letters, digits, dots and dashes")
-]
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ip_network(value))
-    except ValueError as error:
-        raise ValueError("write a network, such as 10.0.0.0/8 or fd00::/8, or one address") from error
-
-
-SecretName = Annotated[
-    str, _matches(_WHERE, "name where the secret is, an environment variable or a file with a / in its path")
-]
-WebhookUrl = Annotated[
-    str, _matches(re.compile(r"https?://[^\s/@]+(?:/[^\s@]*)?"), "write a URL such as https://hooks.example/T0/B0")
-]
-Network = Annotated[str, AfterValidator(_network)]
-Role = Literal["read", "write"]
 
 
 class Settings(BaseModel):
@@ -217,7 +99,7 @@ class Pairing(Settings):
 
     window: Period = Field(default=30.0, description="How long an observation waits for its partner.")
     settle: Duration = Field(default=1.0, description="How long an answer that may be retried waits to be the last.")
-    id_headers: Annotated[tuple[HeaderName, ...], AfterValidator(_distinct)] = Field(
+    id_headers: Annotated[tuple[HeaderName, ...], AfterValidator(distinct)] = Field(
         default=("x-diff-id", "x-request-id", "traceparent"),
         min_length=1,
         description="Where a request's id is looked for; the first one present counts.",
@@ -268,7 +150,7 @@ class AccessToken(Settings):
 class ProxySettings(Settings):
     """A proxy in front that has asked people who they are."""
 
-    peers: Annotated[tuple[Network, ...], AfterValidator(_distinct)] = Field(
+    peers: Annotated[tuple[Network, ...], AfterValidator(distinct)] = Field(
         min_length=1, description="The networks that it asks from; from elsewhere its headers count for nothing."
     )
     user_header: HeaderName = Field(default="x-forwarded-user", description="The header that names the user.")
@@ -291,7 +173,7 @@ class Access(Settings):
     )
     session: Period = Field(default=43200.0, description="How long a login by the pages lasts.")
     attempts: int = Field(default=10, ge=1, description="Wrong tokens a minute that one source may bring.")
-    records: Annotated[tuple[SecretName, ...], AfterValidator(_distinct)] = Field(
+    records: Annotated[tuple[SecretName, ...], AfterValidator(distinct)] = Field(
         default=(), description="Where the tokens are of which recorders must bring one. Left out: none is needed."
     )
     hooks: SecretName | None = Field(
@@ -305,7 +187,7 @@ class WebhookSettings(Settings):
     """A receiver of news; see docs/webhooks.md."""
 
     url: WebhookUrl = Field(description="Where news is posted, as JSON.")
-    events: Annotated[tuple[Literal["fingerprint.new", "verdict.changed"], ...], AfterValidator(_distinct)] = Field(
+    events: Annotated[tuple[Literal["fingerprint.new", "verdict.changed"], ...], AfterValidator(distinct)] = Field(
         default=("fingerprint.new", "verdict.changed"), min_length=1, description="What it is told."
     )
     targets: tuple[TargetName, ...] = Field(default=(), description="Of these targets alone. Left out: of all.")
@@ -392,7 +274,7 @@ class Log(Settings):
     format: Literal["json", "text", "auto"] = Field(
         default="auto", description="json, text, or auto: text on a terminal, else json."
     )
-    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         default="info", description="The least that is written."
     )
 
@@ -472,17 +354,17 @@ class TargetSettings(Settings):
     """One service under comparison."""
 
     name: TargetName = Field(description="Names the target in metrics, pages and gates.")
-    hosts: Annotated[tuple[HostName, ...], AfterValidator(_distinct)] = Field(
+    hosts: Annotated[tuple[HostName, ...], AfterValidator(distinct)] = Field(
         min_length=1, description="The hosts that it is mirrored under."
     )
     candidate: CandidateSettings = Field(description="v2.")
     control: ControlSettings | None = Field(default=None, description="A second v1 without users.")
     noise: NoiseSettings = Field(default=NoiseSettings(), description="How v1's own noise is learned.")
     sample: Share = Field(default=1.0, description="Share of the requests compared, drawn by id on both sides.")
-    methods: Annotated[tuple[Method, ...], AfterValidator(_distinct)] = Field(
+    methods: Annotated[tuple[Method, ...], AfterValidator(distinct)] = Field(
         default=("GET", "HEAD", "OPTIONS"), min_length=1, description="Others are acknowledged and not forwarded."
     )
-    routes: Annotated[tuple[Route, ...], AfterValidator(_distinct)] = Field(
+    routes: Annotated[tuple[Route, ...], AfterValidator(distinct)] = Field(
         default=(), description="Templates of paths, such as /products/{id}. Left out: inferred."
     )
     openapi: str | None = Field(

@@ -14,8 +14,9 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shadowdiff.telemetry.catalogue import METRICS
 from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
-from shadowdiff.telemetry.metrics import METRICS, ReloadState, Series, Taken, WorkersState, own_series
+from shadowdiff.telemetry.metrics import ReloadState, Series, Taken, WorkersState, own_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

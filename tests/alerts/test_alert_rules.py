@@ -14,7 +14,7 @@ import yaml
 
 from shadowdiff.intake.books import MirrorRow, RecordRow
 from shadowdiff.model import Result, Side
-from shadowdiff.telemetry.metrics import METRICS, VERDICTS
+from shadowdiff.telemetry.catalogue import METRICS, VERDICTS
 from tests.conftest import needs_tool
 
 ROOT: Final = Path(__file__).parents[2]

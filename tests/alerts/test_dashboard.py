@@ -11,8 +11,9 @@ import promql_parser
 import pytest
 from promql_parser import Expr, VectorSelector
 
+from shadowdiff.telemetry.catalogue import METRICS
 from shadowdiff.telemetry.histogram import Histogram
-from shadowdiff.telemetry.metrics import METRICS, Exposition
+from shadowdiff.telemetry.metrics import Exposition
 from tests.unit.telemetry.stages import ROUTE, Stages
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from shadowdiff.cli import COMMANDS, main
 from shadowdiff.config.refusal import keys_at
-from shadowdiff.telemetry.metrics import METRICS
+from shadowdiff.telemetry.catalogue import METRICS
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.operation import PREFIX
 

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from shadowdiff import __version__
 from shadowdiff.model import Result
+from shadowdiff.telemetry.catalogue import METRICS
 from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
-from shadowdiff.telemetry.metrics import METRICS, Exposition
+from shadowdiff.telemetry.metrics import Exposition
 from tests.conftest import needs_tool
 from tests.unit.telemetry.stages import OPENMETRICS, ROUTE, Stages
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from shadowdiff.telemetry.metrics import METRICS
+from shadowdiff.telemetry.catalogue import METRICS
 from tests.conftest import needs_tool
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shadowdiff.model import Incr
 from shadowdiff.verdict import CountCaps, Epoch, OpenedBy, Watched
-from shadowdiff.verdict.epochs import EpochView
+from shadowdiff.verdict.epoch_view import EpochView
 from tests.fakes.traffic import mismatch, pair
 
 

@@ -10,7 +10,7 @@ import pytest
 from shadowdiff.model import Gate, Result
 from shadowdiff.verdict import Coverage, Decision, Lack, Thresholds, Verdict, judge
 from shadowdiff.verdict.epoch import Epoch, OpenedBy
-from shadowdiff.verdict.epochs import EpochView, Watched
+from shadowdiff.verdict.epoch_view import EpochView, Watched
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence, read_evidence
 from shadowdiff.verdict.histogram import bucket_of
 from tests.fakes.store_reader import MemoryStore
