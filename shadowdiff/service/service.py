@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 from redis.exceptions import RedisError
 
 from shadowdiff import __version__
@@ -29,12 +28,11 @@ from shadowdiff.intake.losses import RouteLosses
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.records import RecordsApp
 from shadowdiff.intake.upstream import Upstream
-from shadowdiff.model import UNKNOWN_TARGET, Side
+from shadowdiff.model import Side
 from shadowdiff.pairing import (
     BookKeeper,
     Claimer,
     Codec,
-    Ledger,
     Parker,
     ParkSettings,
     Sweeper,
@@ -46,15 +44,11 @@ from shadowdiff.pairing import (
 )
 from shadowdiff.report import (
     Fingerprints,
-    FingerprintSettings,
     Keeping,
     Patterns,
     Redactor,
     Remarks,
-    ReportStage,
-    SampleSettings,
 )
-from shadowdiff.rules.routes import OTHER
 from shadowdiff.service.announcing import Announcer
 from shadowdiff.service.clock import watch_clock
 from shadowdiff.service.cutting import cutting_off
@@ -62,36 +56,29 @@ from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.fixed import changed
-from shadowdiff.service.opening import messages_of, opening
-from shadowdiff.service.route_names import RouteNames
-from shadowdiff.service.watching import watched
+from shadowdiff.service.gauges import Gauges
+from shadowdiff.service.judging import Judging
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState, Taken
 from shadowdiff.telemetry.port import monitor_app
-from shadowdiff.verdict import CountCaps, Epochs, LedgerMarks, TripleBounds, Watched, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 from shadowdiff.web.access import Access
 from shadowdiff.web.audit import AuditLog
 from shadowdiff.web.rule_book import RuleBook
-from shadowdiff.web.views import verdict_of
-from shadowdiff.worker import ComparisonPool, Judge, Lens, Tally, Worker
+from shadowdiff.worker import ComparisonPool, Tally, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shadowdiff.compare import Messages
-    from shadowdiff.config import Config, TargetConfig
-    from shadowdiff.model import Comparison, Observation, Pair, Write
-    from shadowdiff.rules import Router, Rule
+    from shadowdiff.config import Config
+    from shadowdiff.model import Observation
+    from shadowdiff.rules import Rule
     from shadowdiff.service.backing import Backing
     from shadowdiff.service.ports import Ports
-    from shadowdiff.verdict import Verdict
-    from shadowdiff.worker import Stage
 
 log = logging.getLogger(__name__)
 
 POOL_PROCESSES = 2
-LEDGERS_EVERY_S = 5.0
 CHECK_RETRY_S = 0.5
 LAST_BATCH_S = 2.0
 """What workers get for their last batch where draining used up its time."""
@@ -126,9 +113,7 @@ class Service:
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._books = Books(losses=RouteLosses(self._route_told, config.limits.routes))
         self._tally = Tally(config.limits.routes)
-        self._ledgers: dict[str, Ledger] = {}
-        self._marks = LedgerMarks(self._store)
-        self._verdicts: dict[str, Verdict] = {}
+        self._gauges = Gauges(self._store, now_ms)
         self._limits = Limits(
             decoded_bytes=config.limits.decoded_bytes,
             differences=config.limits.differences,
@@ -157,13 +142,17 @@ class Service:
         self._access = self._access_of(config)
         self._audit = AuditLog(self._store, now_ms)
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
-        self._caps = CountCaps(routes=config.limits.routes, paths=config.limits.paths)
-        bounds = TripleBounds(config.limits.routes, config.limits.paths, config.limits.differences)
-        self._epochs = Epochs(self._store, self._watched, self._ledger, bounds, caps=self._caps)
-        stages = (*self._counts(), self._epochs.writes, self._report(redactor), self._doctor.notes.writes)
-        self._judge = Judge(self._codec, self._limits, stages, (self._epochs.triple_writes,), redactor.place)
-        self._judge.lenses = self._lenses()
-        self._route_names = RouteNames(self._store, self._routers, config.limits.routes)
+        self._judging = Judging(
+            config,
+            self._store,
+            self._codec,
+            self._limits,
+            redactor=redactor,
+            ledger=self._ledger,
+            made=self._rule_book.rules,
+            notes=self._doctor.notes.writes,
+        )
+        self._epochs = self._judging.epochs
         self._pool = ComparisonPool(POOL_PROCESSES, config.limits.compare_ms / 1000)
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
         self._exporting = Exporting(config.telemetry, self._process)
@@ -183,32 +172,11 @@ class Service:
         guarded = config.web_tls is not None and config.web_tls.client_ca is not None
         return Access(config.access, is_loopback=self._ports.web.is_loopback, has_client_ca=guarded)
 
-    def _counts(self) -> tuple[Stage, Stage]:
-        """Return what counts a pair since the store began, and in its minute and hour."""
-        caps = self._caps
-
-        def writes(pair: Pair, comparison: Comparison, _at_ms: int) -> tuple[Write, ...]:
-            return count_writes(pair, comparison, caps)
-
-        def over_time(pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
-            return bucket_writes(pair, comparison, at_ms, caps)
-
-        return writes, over_time
-
-    def _targets(self) -> list[TargetConfig]:
-        """Return the targets with every rule that holds: the configuration's, and those that people made."""
-        return [
-            msgspec.structs.replace(one, rules=(*one.rules, *self._rule_book.rules(one.target.name)))
-            for one in self.config.targets
-        ]
-
     def _route_told(self, target: str, method: str, path: str) -> str:
-        lens = self._judge.lenses.get(target)
-        return lens.router.told(method, path) if lens else OTHER
+        return self._judging.route_told(target, method, path)
 
-    def _named_now(self, target: str, route: str) -> str:
-        lens = self._judge.lenses.get(target)
-        return lens.router.named_now(route) if lens else route
+    def _take_rules(self) -> None:
+        self._judging.take_rules()
 
     async def _lost(self, target: str) -> dict[str, int]:
         return await self._store.counts(ledger_name(routes_name(target)))
@@ -221,47 +189,13 @@ class Service:
         hooks = self.config.access.hooks
         return hooks.reveal() if hooks else None
 
-    def _watched(self) -> list[Watched]:
-        return watched(self._targets(), time.time())
-
-    def _take_rules(self) -> None:
-        """Judge by the rules as they are now."""
-        self._judge.lenses = self._lenses()
-        self._route_names.furnish(self._routers())
-        self._epochs.reload()
-
-    def _lenses(self) -> dict[str, Lens]:
-        most = self.config.limits.routes
-        return {one.target.name: Lens(one.target.routes, one.rules, most, messages_of(one)) for one in self._targets()}
-
-    def _routers(self) -> dict[str, Router]:
-        return {name: lens.router for name, lens in self._judge.lenses.items()}
-
-    def _report(self, redactor: Redactor) -> Stage:
-        samples = self.config.samples
-        kept = SampleSettings(
-            redactor=redactor,
-            close=self._store.vault.close,
-            keep=samples.keep,
-            per_fingerprint=samples.per_fingerprint,
-            size_bytes=samples.size_bytes,
-            body_bytes=samples.body_bytes,
-            ttl_s=int(samples.max_age_s),
-        )
-        stage = ReportStage(FingerprintSettings(most=self.config.limits.fingerprints), kept)
-        return opening(stage, self._messages, self._limits)
-
-    def _messages(self, target: str) -> Messages | None:
-        lens = self._judge.lenses.get(target)
-        return lens.messages if lens else None
-
     def _worker(self, shard: int) -> Worker:
         claimer = Claimer(self._store, shard, self._process, self._target_names())
         return Worker(
             store=self._store,
             shard=shard,
             claimer=claimer,
-            judge=self._judge,
+            judge=self._judging.judge,
             pool=self._pool,
             limits=self._limits,
             tally=self._tally,
@@ -354,8 +288,8 @@ class Service:
                 self._books,
                 self._tally,
                 store=self._store_state,
-                ledgers=self._ledgers,
-                verdicts=self._verdicts,
+                ledgers=self._gauges.ledgers,
+                verdicts=self._gauges.verdicts,
                 targets=lambda: self.config.targets,
                 reload=lambda: self._state.reload,
                 spans=self._exporting.outcomes,
@@ -379,7 +313,7 @@ class Service:
         return WebState(
             targets=lambda: [
                 TargetView(all_of.target, tuple(_line(rule) for rule in all_of.rules), target.rules)
-                for all_of, target in zip(self._targets(), self.config.targets, strict=True)
+                for all_of, target in zip(self._judging.targets(), self.config.targets, strict=True)
             ],
             reader=self._store,
             ledger=self._ledger,
@@ -387,7 +321,7 @@ class Service:
             rule_book=self._rule_book,
             remarks=self._remarks,
             diagnosis=self._doctor.diagnosis,
-            named_now=self._named_now,
+            named_now=self._judging.named_now,
             lost=self._lost,
             now_ms=now_ms,
             closing=self._closing,
@@ -437,8 +371,8 @@ class Service:
             group.create_task(self._parker.run(), name="park"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
-            group.create_task(self._route_names.run(), name="route-names"),
-            group.create_task(self._read_ledgers(), name="ledgers"),
+            group.create_task(self._judging.route_names.run(), name="route-names"),
+            group.create_task(self._gauges.run(self._web_state()), name="gauges"),
             group.create_task(self._rule_book.run(), name="rules"),
             group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
@@ -452,7 +386,7 @@ class Service:
         await Announcer(
             self.config.webhooks,
             store=self._store,
-            verdicts=self._verdicts,
+            verdicts=self._gauges.verdicts,
             fingerprints=Fingerprints(self._store, now_ms),
             targets=self._target_names,
             redact=self._redact,
@@ -472,25 +406,6 @@ class Service:
                 await asyncio.sleep(CHECK_RETRY_S)
             else:
                 return
-
-    async def _read_ledgers(self) -> None:
-        """Keep the ledgers and the verdicts that the gauges show."""
-        web = self._web_state()
-        while True:
-            for target in [*self._target_names(), UNKNOWN_TARGET]:
-                try:
-                    self._ledgers[target] = await read_ledger(self._store, target, prove=False)
-                    await self._marks.keep(target, self._ledgers[target], now_ms())
-                except (RedisError, OSError, TimeoutError) as error:
-                    log.debug("the gauges wait for the store", extra={"error": said(error)})
-                    break
-            for view in web.targets():
-                try:
-                    self._verdicts[view.target.name] = await verdict_of(web, view, "")
-                except (RedisError, OSError, TimeoutError) as error:
-                    log.debug("the gauges wait for the store", extra={"error": said(error)})
-                    break
-            await asyncio.sleep(LEDGERS_EVERY_S)
 
     async def _ready(self) -> None:
         while not all(port.started for port in self._ports.all()):  # noqa: ASYNC110 - uvicorn has no event for it
@@ -548,7 +463,7 @@ class Service:
         self._records.replace(targets)
         self._records.admit(_admission(config))
         self._access = self._access_of(config)
-        self._take_rules()
+        self._judging.serve(config)
         self._doctor.serve(config)
         for worker in self._workers:
             worker.serve(self._target_names())
