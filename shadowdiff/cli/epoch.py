@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-
 import click
 import msgspec
 
-from shadowdiff.cli.remote import ask, json_option, read, tell, url_option
+from shadowdiff.cli.author import author
+from shadowdiff.cli.remote import ask, json_option, read, target_of, target_option, tell, url_option
 from shadowdiff.cli.screen import console, text
 from shadowdiff.web.gates import Opened, OpenEpoch
 
@@ -23,35 +21,28 @@ def command() -> None:
 
 
 @command.command("show")
-@click.option("--target", required=True, metavar="NAME", help="The target.")
+@target_option
 @url_option
 @json_option
-def show(target: str, url: str, *, as_json: bool) -> None:
+def show(target: str | None, url: str, *, as_json: bool) -> None:
     """Show the epoch that is open."""
-    _print(ask(url, "epochs", target=target), url, as_json=as_json)
+    _print(ask(url, "epochs", target=target_of(target, url)), url, as_json=as_json)
 
 
 @command.command("open")
-@click.option("--target", required=True, metavar="NAME", help="The target.")
+@target_option
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is logged with your name.")
 @url_option
 @json_option
-def open_(target: str, reason: str, url: str, *, as_json: bool) -> None:
+def open_(target: str | None, reason: str, url: str, *, as_json: bool) -> None:
     """Open an epoch now: what was counted before is no part of the verdict any more.
 
     \b
     Example:
       shadowdiff epoch open --target recommendation --reason "v2's catalogue was imported again"
     """  # noqa: D301 - click wants the backspace itself
-    asked = msgspec.json.encode(OpenEpoch(author=_author(), reason=reason))
-    _print(tell(url, asked, "epochs", target=target), url, as_json=as_json)
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+    asked = msgspec.json.encode(OpenEpoch(author=author(), reason=reason))
+    _print(tell(url, asked, "epochs", target=target_of(target, url)), url, as_json=as_json)
 
 
 def _print(answer: bytes, url: str, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shadowdiff.cli.fingerprints import STYLES, bars, state
-from shadowdiff.cli.remote import ask, json_option, read, url_option
+from shadowdiff.cli.remote import ask, json_option, page, read, url_option
 from shadowdiff.cli.screen import console, text
 from shadowdiff.web.fingerprints import Fingerprinted
 from shadowdiff.web.words import moment, percent, short_path
@@ -25,18 +26,24 @@ SHOWN_VALUES = 5
 
 @click.command()
 @click.argument("fingerprint_id", metavar="ID")
+@click.option("--html", "file", type=click.Path(dir_okay=False, writable=True), help="Write its page as one file.")
 @url_option
 @json_option
-def command(fingerprint_id: str, url: str, *, as_json: bool) -> None:
+def command(fingerprint_id: str, url: str, file: str | None, *, as_json: bool) -> None:
     """Show one fingerprint: how often, since when, and what v1 and v2 said at its places.
 
     \b
     Example:
       shadowdiff fingerprints
       shadowdiff fingerprint 3f2a9c0d1e2f
+      shadowdiff fingerprint 3f2a9c0d1e2f --html to-share.html
     """  # noqa: D301 - click wants the backspace itself
     if not fingerprint_id.strip():
         raise click.UsageError("ID is empty: give one that `shadowdiff fingerprints` lists")
+    if file is not None:
+        Path(file).write_bytes(page(url, "fingerprints", fingerprint_id, download=1))
+        click.echo(f"{file} holds the page of {fingerprint_id}, redacted as its samples are stored")
+        return
     answer = ask(url, "fingerprints", fingerprint_id)
     if as_json:
         click.echo(answer)

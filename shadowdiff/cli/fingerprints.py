@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from shadowdiff.cli.remote import ask, json_option, only_target, read, url_option
+from shadowdiff.cli.remote import ask, json_option, read, target_of, target_option, url_option
 from shadowdiff.cli.screen import console, text
 from shadowdiff.model import Kind, Severity
 from shadowdiff.report import Fingerprint, Order, Page, State
@@ -25,7 +25,7 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 @click.command()
-@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@target_option
 @click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many.")
 @click.option(
     "--sort", type=click.Choice([one.value for one in Order]), default="last_seen", show_default=True, help="The order."
@@ -47,7 +47,7 @@ def command(*, target: str | None, url: str, as_json: bool, **asked: str | int |
       shadowdiff fingerprints --severity breaking --state open
       shadowdiff fingerprints --path price --since 6h
     """  # noqa: D301 - click wants the backspace itself
-    name = target or only_target(url)
+    name = target_of(target, url)
     answer = ask(url, "fingerprints", target=name, **asked)
     if as_json:
         click.echo(answer)

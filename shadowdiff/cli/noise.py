@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
 from rich.text import Text
 
-from shadowdiff.cli.remote import ask, json_option, read, tell, url_option
+from shadowdiff.cli.author import author
+from shadowdiff.cli.remote import ask, json_option, read, target_of, target_option, tell, url_option
 from shadowdiff.cli.screen import console, text
 from shadowdiff.web.noise import NoiseAsked, NoiseReport
 from shadowdiff.web.words import short_path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _LISTED = 40
 _STYLES = {"noise": "dim", "beyond": "red", "constant": "red", "v2": "yellow", "unclear": "dim"}
-_TARGET = click.option("--target", required=True, metavar="NAME", help="The target.")
 _REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it is logged with your name.")
 
 
@@ -30,30 +28,30 @@ def command() -> None:
 
 
 @command.command("show")
-@_TARGET
+@target_option
 @url_option
 @json_option
-def show(target: str, url: str, *, as_json: bool) -> None:
+def show(target: str | None, url: str, *, as_json: bool) -> None:
     """Show the noise set, and what the triples say of each place."""
-    _print(ask(url, "noise", target=target), url, as_json=as_json)
+    _print(ask(url, "noise", target=target_of(target, url)), url, as_json=as_json)
 
 
 @command.command("learn")
-@_TARGET
+@target_option
 @_REASON
 @url_option
 @json_option
-def learn(target: str, reason: str, url: str, *, as_json: bool) -> None:
+def learn(target: str | None, reason: str, url: str, *, as_json: bool) -> None:
     """Learn the noise from the control anew; until that is done nothing is decided."""
     _do("learn", target, reason, url, as_json=as_json)
 
 
 @command.command("forget")
-@_TARGET
+@target_option
 @_REASON
 @url_option
 @json_option
-def forget(target: str, reason: str, url: str, *, as_json: bool) -> None:
+def forget(target: str | None, reason: str, url: str, *, as_json: bool) -> None:
     """Have no noise set any more; where there is a control, it is learned anew."""
     _do("forget", target, reason, url, as_json=as_json)
 
@@ -71,37 +69,30 @@ def calibrate() -> None:
 
 
 @calibrate.command("start")
-@_TARGET
+@target_option
 @_REASON
 @url_option
 @json_option
-def start(target: str, reason: str, url: str, *, as_json: bool) -> None:
+def start(target: str | None, reason: str, url: str, *, as_json: bool) -> None:
     """Take whatever differs from now on for noise; until it is stopped nothing is decided."""
     _do("calibrate", target, reason, url, as_json=as_json)
 
 
 @calibrate.command("stop")
-@_TARGET
+@target_option
 @_REASON
 @url_option
 @json_option
-def stop(target: str, reason: str, url: str, *, as_json: bool) -> None:
+def stop(target: str | None, reason: str, url: str, *, as_json: bool) -> None:
     """Freeze what was learned, and have it in force from a new epoch on."""
     _do("stop", target, reason, url, as_json=as_json)
 
 
 def _do(
-    action: Literal["learn", "calibrate", "stop", "forget"], target: str, reason: str, url: str, *, as_json: bool
+    action: Literal["learn", "calibrate", "stop", "forget"], target: str | None, reason: str, url: str, *, as_json: bool
 ) -> None:
-    asked = NoiseAsked(action=action, author=_author(), reason=reason)
-    _print(tell(url, msgspec.json.encode(asked), "noise", target=target), url, as_json=as_json)
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+    asked = NoiseAsked(action=action, author=author(), reason=reason)
+    _print(tell(url, msgspec.json.encode(asked), "noise", target=target_of(target, url)), url, as_json=as_json)
 
 
 def _print(answer: bytes, url: str, *, as_json: bool) -> None:

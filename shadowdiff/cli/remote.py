@@ -64,6 +64,13 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")(command)
 
 
+def target_option(command: Command) -> Command:
+    """Add `--target`, which names a target; pass what it gives through `target_of`."""
+    return click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")(
+        command
+    )
+
+
 def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
     """Return the API's answer. Raises: RemoteError, in one line."""
     return _call(url, None, path, arguments)
@@ -124,8 +131,10 @@ def read(answer: bytes, shape: type[Shape], url: str) -> Shape:
         raise RemoteError(f"what answers at {url} is not this version's API ({error})") from error
 
 
-def only_target(url: str) -> str:
-    """Return the name of the only target. Raises: RemoteError where there are several, or none."""
+def target_of(given: str | None, url: str) -> str:
+    """Return the target that was named, else the only one. Raises: RemoteError where there are several, or none."""
+    if given:
+        return given
     names = [target.name for target in read(ask(url, "targets"), _Targets, url).targets]
     if len(names) == 1:
         return names[0]

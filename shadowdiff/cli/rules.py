@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 import msgspec
 import yaml
 from rich.text import Text
 
-from shadowdiff.cli.remote import RemoteError, ask, json_option, read, take_back, tell, url_option
+from shadowdiff.cli.author import author as user
+from shadowdiff.cli.remote import ask, json_option, read, take_back, target_of, target_option, tell, url_option
 from shadowdiff.cli.screen import console, text
-from shadowdiff.web.api import Targets
 from shadowdiff.web.preview import Preview
 from shadowdiff.web.rules import MOST_PREVIEWED, PREVIEWED, NewRule, RuleInForce, Rules, RulesToTry
 from shadowdiff.web.suggestions import Suggestions
 from shadowdiff.web.words import short_path
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LISTED = 20
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -34,7 +29,7 @@ def command() -> None:
 
 @command.command("preview")
 @click.argument("file", type=_FILE)
-@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@target_option
 @click.option("--beside", is_flag=True, help="Try them beside the rules in force, not in their place.")
 @click.option("--limit", type=click.IntRange(1, MOST_PREVIEWED), default=PREVIEWED, show_default=True, help="Samples.")
 @url_option
@@ -49,7 +44,7 @@ def preview(*, file: Path, target: str | None, beside: bool, limit: int, url: st
       shadowdiff rules preview shadowdiff.yaml --target recommendation
       shadowdiff rules preview new-rules.yaml --beside
     """  # noqa: D301 - click wants the backspace itself
-    name = target or _only_target(url)
+    name = target_of(target, url)
     asked = msgspec.json.encode(RulesToTry(target=name, rules=_declared(file, name), beside=beside), enc_hook=str)
     answer = tell(url, asked, "rules", "preview", limit=limit)
     if as_json:
@@ -59,12 +54,12 @@ def preview(*, file: Path, target: str | None, beside: bool, limit: int, url: st
 
 
 @command.command("suggest")
-@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@target_option
 @url_option
 @json_option
 def suggest(*, target: str | None, url: str, as_json: bool) -> None:
     """Say which places' values are always made anew, and which rules would cover that. Nothing is changed."""
-    answer = ask(url, "suggestions", target=target or _only_target(url))
+    answer = ask(url, "suggestions", target=target_of(target, url))
     if as_json:
         click.echo(answer)
         return
@@ -99,7 +94,7 @@ def list_(*, target: str | None, url: str, as_json: bool) -> None:
 
 @command.command("add")
 @click.argument("rule")
-@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@target_option
 @click.option("--reason", required=True, metavar="TEXT", help="Why it does not matter.")
 @click.option("--author", metavar="NAME", help="Who says so; else the user of this machine.")
 @url_option
@@ -111,8 +106,8 @@ def add(*, rule: str, target: str | None, reason: str, author: str | None, url: 
     Example:
       shadowdiff rules add '{ignore: $.meta.generatedAt}' --reason clock
     """  # noqa: D301 - click wants the backspace itself
-    name = target or _only_target(url)
-    asked = NewRule(target=name, rule=_one(rule), author=author or _user(), reason=reason)
+    name = target_of(target, url)
+    asked = NewRule(target=name, rule=_one(rule), author=author or user(), reason=reason)
     _told(tell(url, msgspec.json.encode(asked, enc_hook=str), "rules"), url, as_json=as_json)
 
 
@@ -124,7 +119,7 @@ def add(*, rule: str, target: str | None, reason: str, author: str | None, url: 
 @json_option
 def remove(*, rule_id: str, reason: str, author: str | None, url: str, as_json: bool) -> None:
     """Take back the rule ID, which was made here; those of the configuration are changed there."""
-    _told(take_back(url, "rules", rule_id, author=author or _user(), reason=reason or None), url, as_json=as_json)
+    _told(take_back(url, "rules", rule_id, author=author or user(), reason=reason or None), url, as_json=as_json)
 
 
 @command.command("export")
@@ -206,17 +201,3 @@ def _told(answer: bytes, url: str, *, as_json: bool) -> None:
         click.echo(answer)
     else:
         _line(read(answer, RuleInForce, url))
-
-
-def _only_target(url: str) -> str:
-    names: Sequence[str] = [target.name for target in read(ask(url, "targets"), Targets, url).targets]
-    if len(names) == 1:
-        return names[0]
-    raise RemoteError(f"--target is missing: there are {len(names)} targets ({', '.join(names) or 'none configured'})")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"

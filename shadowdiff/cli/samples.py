@@ -7,7 +7,7 @@ import time
 import click
 from rich.table import Table
 
-from shadowdiff.cli.remote import ask, json_option, only_target, read, url_option
+from shadowdiff.cli.remote import ask, json_option, read, target_of, target_option, url_option
 from shadowdiff.cli.screen import console, said, text
 from shadowdiff.model import Kind
 from shadowdiff.web.api import MAX_SAMPLES, Samples
@@ -15,7 +15,7 @@ from shadowdiff.web.words import age, headline
 
 
 @click.command()
-@click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")
+@target_option
 @click.option("--limit", type=click.IntRange(1, MAX_SAMPLES), default=20, show_default=True, help="How many.")
 @click.option("--route", metavar="ROUTE", help="Only this route, such as 'GET /products/{id}'.")
 @click.option("--path", metavar="PATH", help="Only pairs that differ here or below, such as price.amount.")
@@ -42,7 +42,7 @@ def command(
       shadowdiff samples --kind removed --limit 5
       shadowdiff samples --path price.amount
     """  # noqa: D301 - click wants the backspace itself
-    name = target or only_target(url)
+    name = target_of(target, url)
     result = "incomparable" if incomparable else "mismatch"
     answer = ask(url, "samples", target=name, limit=limit, route=route, path=path, kind=kind, result=result)
     if as_json:

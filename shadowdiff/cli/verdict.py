@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.text import Text
 
-from shadowdiff.cli.remote import RemoteError, ask, json_option, read, url_option
+from shadowdiff.cli.remote import RemoteError, ask, json_option, read, target_of, target_option, url_option
 from shadowdiff.cli.screen import VERDICT_STYLES, console, inert, text
 from shadowdiff.cli.verdict_files import junit, markdown
 from shadowdiff.verdict import Decision, Lack, Verdict
@@ -28,7 +28,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command()
-@click.option("--target", required=True, metavar="NAME", help="The target.")
+@target_option
 @click.option("--revision", metavar="NAME", help="What is rolled out; one not seen before opens its epoch.")
 @click.option("--max-mismatch-ratio", type=click.FloatRange(0, 1), metavar="RATIO", help="A stricter limit.")
 @click.option("--min-coverage", type=click.FloatRange(0, 1), metavar="RATIO", help="A stricter coverage.")
@@ -44,7 +44,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 def command(
     ctx: click.Context,
     *,
-    target: str,
+    target: str | None,
     revision: str | None,
     max_mismatch_ratio: float | None,
     min_coverage: float | None,
@@ -64,12 +64,12 @@ def command(
       shadowdiff verdict --target recommendation --wait && kubectl apply -f v2.yaml
       shadowdiff verdict --target recommendation --junit verdict.xml --markdown "$GITHUB_STEP_SUMMARY"
     """  # noqa: D301 - click wants the backspace itself
-    asked = {"target": target, "revision": revision}
     stricter = {"max_mismatch_ratio": max_mismatch_ratio, "min_coverage": min_coverage}
     files = ((junit_file, junit), (markdown_file, markdown))
     for file, _ in files:
         if file is not None and not file.absolute().parent.is_dir():
             raise RemoteError(f"{file} cannot be written: there is no folder {file.absolute().parent}")
+    asked = {"target": target_of(target, url), "revision": revision}
     answer, verdict = _waited(url, {**asked, **stricter}, timeout) if wait else _asked(url, {**asked, **stricter})
     for file, write in files:
         if file is not None:

@@ -87,7 +87,7 @@ def build(
             body_bytes=root.samples.body,
         ),
         redaction=RedactionConfig(**root.redaction.model_dump()),
-        web=WebConfig(trace_url=root.web.trace_url),
+        web=WebConfig(url=root.web.url, trace_url=root.web.trace_url),
         log=LogConfig(format=root.log.format, level=root.log.level),
         telemetry=_telemetry(root.telemetry),
         drain_s=root.drain,

@@ -248,7 +248,8 @@ class Redaction(Settings):
     headers: tuple[HeaderName, ...] = Field(default=(), description="Headers whose values are secrets.")
     paths: tuple[str, ...] = Field(
         default=(),
-        description="Paths such as $.user.ssn: all that stands under their last name is a secret, wherever it stands.",
+        description="RFC 9535 paths such as $.user.ssn or $..ssn: all that stands there in JSON is a secret; "
+        "elsewhere, all under their last name.",
     )
     patterns: tuple[Expression, ...] = Field(
         default=(), description="Regular expressions (RE2) of secrets in any text, such as CUST-[0-9]{8}."
@@ -258,9 +259,26 @@ class Redaction(Settings):
     )
 
 
+def _public_url(value: str) -> str:
+    plain = _http_url(value)
+    if urlsplit(plain).path:
+        raise ValueError("write the URL without a path, such as https://shadowdiff.example: pages lie at its root")
+    return plain
+
+
+PublicUrl = Annotated[
+    str, AfterValidator(_public_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s/?#@]+/?$"})
+]
+
+
 class Web(Settings):
     """The pages."""
 
+    url: PublicUrl | None = Field(
+        default=None,
+        description="Where people find the pages, such as https://shadowdiff.example, for the links in verdicts, gates "
+        "and webhooks. Left out: the address that was asked, and in webhooks none.",
+    )
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(
         default=None,
         description="Where traces are shown, with {trace_id} in the place of the id, such as "

@@ -159,8 +159,9 @@ class RedactionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where traces are shown, with `{trace_id}` in the place of the id."""
+    """url: where people find the pages.  trace_url: where traces are, with `{trace_id}` in the place of the id."""
 
+    url: str | None = None
     trace_url: str | None = None
 
 

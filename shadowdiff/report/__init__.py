@@ -9,6 +9,7 @@ from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Order, Pag
 from shadowdiff.report.keeping import Keeping
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor
+from shadowdiff.report.redaction_key import redaction_key, shared_key
 from shadowdiff.report.remarks import Note, Remarks, State, Stated
 from shadowdiff.report.samples import (
     Body,
@@ -48,6 +49,8 @@ __all__ = [
     "Wanted",
     "newest_samples",
     "print_of",
+    "redaction_key",
     "sample",
     "sample_writes",
+    "shared_key",
 ]

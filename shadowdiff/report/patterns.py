@@ -26,6 +26,7 @@ _MOST_DIGIT: Final = 9
 _CARD_DIGITS: Final = range(19, 12, -1)
 
 _RUN: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,47}+(?![\w])")
+_FRACTION: Final = re.compile(r"\.\d++(?:[eE][+-]?\d++)?(?!\w)")
 _GROUPS: Final = re.compile(r"\d+")
 _CARD: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3[0689]\d{12}|35\d{14}"
@@ -160,9 +161,19 @@ def _numbers(text: str) -> Iterator[Stretch]:
             for _, end in reversed(groups[first:]):
                 digits = text[start:end].replace(" ", "").replace("-", "")
                 if len(digits) in _CARD_DIGITS and is_card(digits):
-                    yield Stretch(start, end, text[start:end], _quote(text, start, end))
+                    yield _whole_number(text, start, end)
                     at = end
                     break
+
+
+def _whole_number(text: str, start: int, end: int) -> Stretch:
+    """Return the stretch of digits with the sign and the fraction that JSON's numbers have, so that JSON stays JSON."""
+    fraction = _FRACTION.match(text, end)
+    end = fraction.end() if fraction else end
+    signed = start - (text[start - 1 : start] == "-")
+    quote = _quote(text, signed, end)
+    start = signed if quote else start
+    return Stretch(start, end, text[start:end], quote)
 
 
 def _quote(text: str, start: int, end: int) -> str:

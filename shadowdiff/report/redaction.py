@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from shadowdiff.report.hidden_paths import HiddenPaths
 from shadowdiff.report.marks import NO_SIDES, Sides, SideText, redact_marked
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.shapes import Stretch, find_secrets, merged, unquoted
@@ -74,24 +75,35 @@ _BUILTIN: Final = Patterns()
 class Redactor:
     """Redacts with one key.
 
-    names: further names of secrets, for every place; of a path such as `$.user.ssn` its last name.
+    names: further names of secrets, for every place.  paths: under which everything is a secret (`hidden_paths`).
     headers: further headers whose values are secrets.  patterns: what else looks like a secret.
     """
 
     def __init__(
-        self, key: bytes, names: Iterable[str] = (), headers: Iterable[str] = (), patterns: Patterns | None = None
+        self,
+        key: bytes,
+        names: Iterable[str] = (),
+        headers: Iterable[str] = (),
+        patterns: Patterns | None = None,
+        paths: Iterable[str] = (),
     ) -> None:
         self._key = key
-        self._names = frozenset(_NOT_IN_NAMES.sub("", _last_name(name).lower()) for name in names) - {""}
+        self._paths = HiddenPaths(paths)
+        self._names = _plain([*names, *self._paths.bare])
+        self._names_of_paths = self._names | _plain(self._paths.names)
         self._headers = frozenset(name.lower() for name in headers)
         self._patterns = _BUILTIN if patterns is None else patterns
         self._places: dict[str, str] = {}
-        names_of_secrets = {*_SECRET_WORDS, *_SECRET_NAMES, *self._names} - {""}
+        names_of_secrets = {*_SECRET_WORDS, *_SECRET_NAMES, *self._names_of_paths}
         self._traces = tuple(
             name.encode()
             for name in sorted(names_of_secrets)
             if not any(other in name for other in names_of_secrets - {name})
         )
+
+    def rekey(self, key: bytes) -> None:
+        """Take another key from now on: the one that all processes share, once it is known."""
+        self._key = key
 
     def secret(self, text: str) -> str:
         """Return the placeholder of a secret; an empty text and a placeholder stay as they are."""
@@ -127,10 +139,16 @@ class Redactor:
 
     def secrets(self, text: str, media_type: str) -> list[Stretch]:
         """Return where in a body secrets stand."""
+        return self._secrets(text, media_type, "$")
+
+    def _secrets(self, text: str, media_type: str, path: str) -> list[Stretch]:
+        """Return the secrets of a text that stands at a path of a body."""
         found = [*self._in_urls(text, form=media_type == FORM), *self._by_look(text)]
+        at_paths = self._paths.find(text, path) if self._paths else []
         if self._may_name_secrets(text):
-            found += find_secrets(text, self._is_secret, yaml=media_type.endswith("yaml"))
-        return merged(text, found)
+            is_secret = self._is_secret if at_paths is not None else self._may_be_at_path
+            found += find_secrets(text, is_secret, yaml=media_type.endswith("yaml"))
+        return merged(text, [*found, *(at_paths or ())])
 
     def replaced(self, text: str, secrets: Iterable[Stretch]) -> str:
         """Return text with placeholders for secrets."""
@@ -203,11 +221,12 @@ class Redactor:
             return self._bytes(value, sides)
         if self._hides_all(path, sides):
             return self._json_secret(value)
-        return self.body(value, FORM if path == "$" and _are_forms(sides) else "")
+        kind = FORM if path == "$" and _are_forms(sides) else ""
+        return self.replaced(value, self._secrets(value, kind, path))
 
     def _hides_all(self, path: str, sides: Sides) -> bool:
         """Whether all that stands at a path is secret, by a name on it or, in multipart, beside it."""
-        if any(self._is_secret_at(name[1], sides) for name in _PATH_NAME.finditer(path)):
+        if self._paths.hide(path) or any(self._is_secret_at(name[1], sides) for name in _PATH_NAME.finditer(path)):
             return True
         return any(one is not None and one.media_type.startswith("multipart/") and one.secrets for one in sides)
 
@@ -236,6 +255,9 @@ class Redactor:
     def _is_secret(self, name: str) -> bool:
         return is_secret_name(name, self._names)
 
+    def _may_be_at_path(self, name: str) -> bool:
+        return is_secret_name(name, self._names_of_paths)
+
     def _json_secret(self, value: str) -> str:
         if value in ("", "null", "true", "false", '""'):
             return value
@@ -252,11 +274,8 @@ class Redactor:
         return name + equals + self.secret(value) if equals else self.secret(cookie)
 
 
-def _last_name(path: str) -> str:
-    """Return the last name of a path, `*` and indexes left out; a plain name is its own."""
-    return next(
-        (name for name in reversed(re.findall(r"[^.\[\]'\"$]+", path)) if not re.fullmatch(r"\*|\d+", name)), ""
-    )
+def _plain(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(_NOT_IN_NAMES.sub("", name.lower()) for name in names) - {""}
 
 
 def _are_forms(sides: Sides) -> bool:

@@ -110,6 +110,16 @@ def unquoted(token: str) -> str:
         return inner
 
 
+def json_stretch(text: str, start: int, end: int, level: int = 0) -> Stretch | None:
+    """Return the stretch of a JSON value that is a secret; None where it says nothing."""
+    value, quote = text[start:end], _QUOTES[level]
+    inner = value
+    if value.startswith(quote):
+        inner = value[len(quote) :]
+        inner = _said(inner.removesuffix(quote), level)
+    return None if inner in _EMPTY else Stretch(start, end, inner, quote)
+
+
 def _said(inner: str, level: int) -> str:
     """Return what a string's inside says, so deep in strings."""
     for _ in range(level + 1 if "\\" in inner else 0):
@@ -129,17 +139,8 @@ def _in_json(text: str, within: tuple[int, int], level: int, is_secret: IsSecret
         start = at = colon.end()
         if is_secret(_said(string[1], level)):
             at = _end_of_value(text, start, end, level)
-            _note(text, (start, at), level, found)
-
-
-def _note(text: str, span: tuple[int, int], level: int, found: list[Stretch]) -> None:
-    value, quote = text[slice(*span)], _QUOTES[level]
-    inner = value
-    if value.startswith(quote):
-        inner = value[len(quote) :]
-        inner = _said(inner.removesuffix(quote), level)
-    if inner not in _EMPTY:
-        found.append(Stretch(*span, inner, quote))
+            stretch = json_stretch(text, start, at, level)
+            found.extend([stretch] if stretch else [])
 
 
 def _end_of_value(text: str, at: int, end: int, level: int) -> int:

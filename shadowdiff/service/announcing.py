@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 5.0
 NEWEST: Final = 20
 """New fingerprints of one look that are told one by one."""
+TEXT_CHARS: Final = 700
+"""Of a text that an address follows."""
 REMEMBERED_S: Final = 30 * 86_400
 _CHANGED: Final = Script(
     "notify-changed.lua",
@@ -56,6 +58,7 @@ class Announcer:
         fingerprints: Fingerprints,
         targets: Callable[[], Sequence[str]],
         redact: Callable[[str], str],
+        public_url: str | None = None,
         now_ms: Callable[[], int],
         every_s: float = EVERY_S,
     ) -> None:
@@ -64,6 +67,7 @@ class Announcer:
         self._fingerprints = fingerprints
         self._targets = targets
         self._redact = redact
+        self._public_url = public_url
         self._now_ms = now_ms
         self._every_s = every_s
         self._seen: dict[str, str] = {}
@@ -124,7 +128,11 @@ class Announcer:
     def _tell(self, event: str, target: str, told: tuple[str, dict[str, Any]]) -> None:
         text, facts = told
         redacted = {key: self._redact(value) if isinstance(value, str) else value for key, value in facts.items()}
-        news = News(event=event, target=target, at_ms=self._now_ms(), text=self._redact(text), facts=redacted)
+        text = self._redact(text)
+        if self._public_url is not None:
+            redacted["url"] = f"{self._public_url}{facts['path']}"
+            text = f"{text[:TEXT_CHARS]} {redacted['url']}"
+        news = News(event=event, target=target, at_ms=self._now_ms(), text=text, facts=redacted)
         for receiver in self.receivers:
             receiver.offer(news)
 

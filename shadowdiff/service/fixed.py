@@ -18,6 +18,7 @@ FIXED: Final = (
     "drain_s",
     "records_tls",
     "web_tls",
+    "web",
     "webhooks",
 )
 """Settings that need a new process."""

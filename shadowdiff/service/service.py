@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import socket
@@ -48,6 +47,8 @@ from shadowdiff.report import (
     Patterns,
     Redactor,
     Remarks,
+    redaction_key,
+    shared_key,
 )
 from shadowdiff.service.announcing import Announcer
 from shadowdiff.service.clock import watch_clock
@@ -107,6 +108,7 @@ class Service:
         self._ports = ports
         self._state = _State()
         self._closing = asyncio.Event()
+        self._keyed = asyncio.Event()
         self.is_ready = asyncio.Event()
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
@@ -126,7 +128,7 @@ class Service:
             queue_bytes=config.limits.in_flight_bytes,
         )
         self._parker = Parker(self._store, self._codec, self._parking, self._process)
-        redactor = self._redactor()
+        self._redactor = redactor = self._redactor_of_config()
         self._redact = redactor.text
         self._remarks = Remarks(self._store, now_ms, redactor.text)
         self._doctor = Doctor(
@@ -140,7 +142,7 @@ class Service:
             durable=backing.durable,
         )
         self._access = self._access_of(config)
-        self._audit = AuditLog(self._store, now_ms)
+        self._audit = AuditLog(self._store, now_ms, redactor.text)
         self._rule_book = RuleBook(self._store, now_ms, self._take_rules)
         self._judging = Judging(
             config,
@@ -158,12 +160,12 @@ class Service:
         self._exporting = Exporting(config.telemetry, self._process)
         self._workers = [self._worker(shard) for shard in range(self._store.shards)]
 
-    def _redactor(self) -> Redactor:
-        secret = self._backing.key or os.urandom(32)
+    def _redactor_of_config(self) -> Redactor:
         asked = self.config.redaction
         return Redactor(
-            hashlib.blake2b(b"redaction", key=secret, digest_size=32).digest(),
-            names=(*asked.names, *asked.paths),
+            redaction_key(self._backing.key or os.urandom(32)),
+            names=asked.names,
+            paths=asked.paths,
             headers=asked.headers,
             patterns=Patterns(asked.patterns, builtin=asked.builtin),
         )
@@ -250,8 +252,9 @@ class Service:
         await self._epochs.run()
 
     async def _work(self, worker: Worker) -> None:
-        """Let a worker judge once it is known which epoch its pairs count in."""
+        """Let a worker judge once it is known which epoch its pairs count in, and what stands for secrets."""
         await self._epochs.ready.wait()
+        await self._keyed.wait()
         await worker.run()
 
     def _dispatcher(self, group: asyncio.TaskGroup, upstream: Upstream) -> Dispatcher:
@@ -325,11 +328,13 @@ class Service:
             lost=self._lost,
             now_ms=now_ms,
             closing=self._closing,
+            public_url=self.config.web.url,
             trace_url=self.config.web.trace_url,
             sample_ttl_s=int(self.config.samples.max_age_s),
             access=lambda: self._access,
             gate_token=self._gate_token,
             audit=self._audit,
+            redact=self._redact,
             hosts=LOOPBACK_NAMES if self._ports.web.is_loopback and not self._access.asks else (),
             version=__version__,
             store=f"{backing.backend} {self._version()} ({'durable' if backing.durable else 'not durable'})",
@@ -390,6 +395,7 @@ class Service:
             fingerprints=Fingerprints(self._store, now_ms),
             targets=self._target_names,
             redact=self._redact,
+            public_url=self.config.web.url,
             now_ms=now_ms,
         ).run()
 
@@ -397,14 +403,17 @@ class Service:
         self._parker.store_depth = depth
 
     async def _check_store(self) -> None:
-        """Check the store's settings once it answers; a misfit ends the service."""
+        """Once the store answers, check its settings, where a misfit ends the service, and take the key of hashes."""
         while True:
             try:
                 await self._store.check()
+                if self._backing.key is None:
+                    self._redactor.rekey(await shared_key(self._store))
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("the store does not answer yet", extra={"error": said(error)})
                 await asyncio.sleep(CHECK_RETRY_S)
             else:
+                self._keyed.set()
                 return
 
     async def _ready(self) -> None:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
+from shadowdiff.web.asked import known
 from shadowdiff.web.audit import AUDIT
 from shadowdiff.web.doctor import OPERATION as DOCTOR
 from shadowdiff.web.export import EXPORT
@@ -33,7 +34,7 @@ from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, v
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from shadowdiff.web.state import TargetView, WebState
+    from shadowdiff.web.state import WebState
 
 MAX_SAMPLES = 10_000
 
@@ -49,14 +50,6 @@ class Samples(msgspec.Struct, frozen=True):
 
     samples: list[Summary]
     note: str = ""
-
-
-def known(state: WebState, name: str) -> TargetView:
-    """Return a target by name. Raises: ApiError, listing the names there are."""
-    view = state.target(name)
-    if view is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
-    return view
 
 
 async def get_targets(state: WebState, _arguments: Arguments, request: Request) -> Targets:

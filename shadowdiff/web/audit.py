@@ -1,8 +1,8 @@
 """Every change, with who made it, when, what, and from where: a line in the log, and the newest ones in the store.
 
 In: what a request changed.  Out: entries, newest first.
-Holds: bounded in number and in the length of each part; a store that is away costs the entry there, never the line in
-the log, nor the change.
+Holds: bounded in number and in the length of each part, and redacted, since a rule may quote what it covers; a store
+that is away costs the entry there, never the line in the log, nor the change.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SHOWN: Final = 100
 _CHARACTERS: Final = 500
 _FACTS: Final = 12
 _KEY: Final = "audit"
+_WHO: Final = frozenset({"author", "by"})
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +67,14 @@ class Audit(Protocol):
 class AuditLog:
     """The audit log, in the store and as lines."""
 
-    def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, now_ms: Callable[[], int], redact: Callable[[str], str]) -> None:
         self._store = store
         self._now_ms = now_ms
+        self._redact = redact
 
     async def note(self, seen: Visit) -> None:
         """Note what a request changed."""
-        entry = entry_of(seen, self._now_ms())
+        entry = entry_of(seen, self._now_ms(), self._redact)
         told = msgspec.to_builtins(entry)
         log.info("audit: %s", entry.what, extra={**told.pop("facts"), **told})
         name = self._store.keys.name(0, _KEY)
@@ -88,8 +90,8 @@ class AuditLog:
         return [entry for line in lines if (entry := _read(line)) is not None]
 
 
-def entry_of(seen: Visit, at_ms: int) -> AuditEntry:
-    """Return the entry of what a request changed, every part bounded."""
+def entry_of(seen: Visit, at_ms: int, redact: Callable[[str], str]) -> AuditEntry:
+    """Return the entry of what a request changed, every part bounded; who did it stays as it is."""
     change = seen.change
     facts = list((change.facts if change else {}).items())[:_FACTS]
     return AuditEntry(
@@ -99,7 +101,7 @@ def entry_of(seen: Visit, at_ms: int) -> AuditEntry:
         source=_cut(seen.source),
         what=_cut(change.what if change else ""),
         target=_cut(change.target if change else ""),
-        facts={_cut(name): _cut(str(value)) for name, value in facts},
+        facts={_cut(name): _cut(str(value) if name in _WHO else redact(str(value))) for name, value in facts},
     )
 
 

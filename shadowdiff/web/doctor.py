@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.doctor import Diagnosis
+from shadowdiff.web.asked import known
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ async def get_doctor(state: WebState, arguments: Arguments, _request: Request) -
 
 async def diagnosis_of(state: WebState, name: str | None) -> Diagnosis:
     """Return the diagnosis of one target or of all. Raises: ApiError, where there is no such target."""
-    if name is not None and state.target(name) is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
+    if name is not None:
+        known(state, name)
     if state.diagnosis is None:
         raise ApiError(503, "no evidence is gathered here: ask a shadowdiff that runs with `shadowdiff serve`")
     return await state.diagnosis(name)

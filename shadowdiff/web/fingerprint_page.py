@@ -20,6 +20,7 @@ from shadowdiff.web.layout import every_s
 from shadowdiff.web.operation import ApiError
 from shadowdiff.web.rules_page import form_fields
 from shadowdiff.web.sample_view import view
+from shadowdiff.web.standalone import attachment
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,8 +49,11 @@ class FingerprintPage:
         ]
 
     async def show(self, request: Request) -> Response:
-        """Answer the page; `trend` chooses an hour, a day or a week."""
-        return await self._page(request)
+        """Answer the page; `trend` chooses an hour, a day or a week, `download` makes it one file to keep."""
+        if not request.query_params.get("download"):
+            return await self._page(request)
+        page = await self._page(request, to_keep=True)
+        return attachment(page, self._layout.style, request.path_params["id"])
 
     async def change(self, request: Request) -> Response:
         """Set the state or the note, as the form says."""
@@ -70,7 +74,7 @@ class FingerprintPage:
             raise ApiError(400, f"state is {given.get('state')!r}: give one of {', '.join(State)}")
         await set_state(self._state, name, NewState(state=State(given["state"]), author=author))
 
-    async def _page(self, request: Request, status: int = 200, refusal: str = "") -> Response:
+    async def _page(self, request: Request, status: int = 200, refusal: str = "", *, to_keep: bool = False) -> Response:
         state, asked = self._state, request.query_params.get("trend")
         span = Span(asked) if asked in set(Span) else None
         try:
@@ -97,7 +101,8 @@ class FingerprintPage:
             samples=listed,
             example=shown,
             refusal=refusal,
-            writable=state.remarks is not None,
+            to_keep=to_keep,
+            writable=state.remarks is not None and not to_keep,
             live=every_s(request),
             stream=f"/live?target={found.fingerprint.target}",
         )

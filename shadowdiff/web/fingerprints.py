@@ -15,9 +15,9 @@ from shadowdiff.report import Fingerprint, Order, Page, Remarks, Span, State, Wa
 from shadowdiff.report.fingerprints import MOST_OFFSET
 from shadowdiff.verdict import compared_pairs
 from shadowdiff.web import visit
+from shadowdiff.web.asked import decoded, known, named_author, payload
 from shadowdiff.web.history import moment
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
-from shadowdiff.web.rules import decoded, known, payload
 from shadowdiff.web.sample_filter import on_path
 from shadowdiff.web.seen_values import Seen, seen_values
 
@@ -42,14 +42,14 @@ class NewState(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody makes of a fingerprint."""
 
     state: State
-    author: str
+    author: str = ""
 
 
 class NewNote(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody writes beside a fingerprint; an empty text takes the note away."""
 
     text: str
-    author: str
+    author: str = ""
 
 
 async def page_of(state: WebState, target: str, wanted: Wanted) -> Page:
@@ -71,7 +71,7 @@ async def fingerprint_of(state: WebState, fingerprint_id: str, span: Span = Span
 
 async def set_state(state: WebState, fingerprint_id: str, said: NewState) -> Fingerprint:
     """Set a fingerprint's state. Raises: ApiError."""
-    author, remarks = _author(said.author), _remarks(state)
+    author, remarks = named_author(said.author), _remarks(state)
     target = await _target_of(state, fingerprint_id)
     await remarks.set_state(target, fingerprint_id, said.state, author)
     told = {"fingerprint": fingerprint_id, "state": said.state.value, "author": author}
@@ -81,7 +81,7 @@ async def set_state(state: WebState, fingerprint_id: str, said: NewState) -> Fin
 
 async def set_note(state: WebState, fingerprint_id: str, said: NewNote) -> Fingerprint:
     """Set a fingerprint's note. Raises: ApiError."""
-    author, remarks = _author(said.author), _remarks(state)
+    author, remarks = named_author(said.author), _remarks(state)
     target = await _target_of(state, fingerprint_id)
     note = await remarks.set_note(target, fingerprint_id, said.text, author)
     told = {"fingerprint": fingerprint_id, "note": note.text if note else "", "author": author}
@@ -153,13 +153,6 @@ def _remarks(state: WebState) -> Remarks:
     if state.remarks is None:
         raise ApiError(501, "this service keeps no states and notes")
     return state.remarks
-
-
-def _author(given: str) -> str:
-    author = given.strip()
-    if not author:
-        raise ApiError(400, "say who you are (`author`), so that others know whom to ask")
-    return author
 
 
 _ID: Final = Parameter(name="id", description="the fingerprint's id", where="path", required=True)

@@ -24,6 +24,7 @@ from shadowdiff.verdict import (
     read_counts,
     read_history,
 )
+from shadowdiff.web.asked import known
 from shadowdiff.web.history import check_window, moment
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 
@@ -45,8 +46,7 @@ _LEAST: Final = 4
 async def get_funnel(state: WebState, arguments: Arguments, _request: Request) -> Funnel:
     """Answer what was lost where, and why."""
     name, since, until = arguments["target"], arguments["since"], arguments["until"]
-    if state.target(name) is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
+    known(state, name)
     if since == EPOCH:
         return await funnel_of_epoch(state, name)
     if not since:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from shadowdiff.verdict import Decision, EpochTold, Verdict, told
+from shadowdiff.web.asked import author_of, decoded, known, payload
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import verdict_of
 from shadowdiff.web.visit import note
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LINE_BYTES: Final = 1000
-PAYLOAD_BYTES: Final = 1 << 20
 OK: Final = 200
 STATUSES: Final[Mapping[str, Mapping[Decision, int]]] = {
     "check": {Decision.PASS: OK, Decision.INSUFFICIENT: OK, Decision.FAIL: 412},
@@ -77,16 +77,17 @@ class OpenEpoch(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get_epoch(state: WebState, arguments: Arguments, _request: Request) -> Opened:
     """Answer the epoch that is open."""
-    name = _known(state, arguments["target"]).target.name
+    name = known(state, arguments["target"]).target.name
     epoch = await state.epochs.current(name) if state.epochs else None
     return Opened(told(epoch) if epoch else None)
 
 
 async def post_epoch(state: WebState, arguments: Arguments, request: Request) -> Opened:
     """Open an epoch by hand."""
-    asked = _decoded(await _payload(request), OpenEpoch)
-    epoch = await _epochs(state).open(_known(state, arguments["target"]).target.name)
-    note("an epoch was opened by hand", arguments["target"], epoch=epoch.id, author=asked.author, why=asked.reason)
+    asked = decoded(await payload(request), OpenEpoch)
+    epoch = await _epochs(state).open(known(state, arguments["target"]).target.name)
+    author = author_of(asked.author)
+    note("an epoch was opened by hand", arguments["target"], epoch=epoch.id, author=author, why=asked.reason)
     return Opened(told(epoch))
 
 
@@ -95,7 +96,7 @@ def flagger(hook: str) -> Handler:
 
     async def handle(state: WebState, _arguments: Arguments, request: Request) -> Response:
         try:
-            asked = _decoded(await _payload(request), FlaggerHook)
+            asked = decoded(await payload(request), FlaggerHook)
             view = _target_of(state, asked)
             _check_token(state, asked)
         except ApiError as refusal:
@@ -124,35 +125,11 @@ def _line(status: int, text: str) -> Response:
     return Response(line, status, media_type="text/plain")
 
 
-async def _payload(request: Request) -> bytes:
-    """Return the body. Raises: ApiError where it is larger than any hook's."""
-    whole = b""
-    async for part in request.stream():
-        whole += part
-        if len(whole) > PAYLOAD_BYTES:
-            raise ApiError(413, f"the body is larger than {PAYLOAD_BYTES:,} bytes")
-    return whole
-
-
-def _decoded(payload: bytes, shape: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(payload or b"{}", type=shape)
-    except msgspec.DecodeError as error:
-        raise ApiError(400, f"the body is not what is expected: {error}") from error
-
-
 def _target_of(state: WebState, hook: FlaggerHook) -> TargetView:
     name = hook.metadata.get("target")
     if not name:
         raise ApiError(400, f"metadata names no target: add `target: NAME`, of {_names(state)}")
-    return _known(state, name)
-
-
-def _known(state: WebState, name: str) -> TargetView:
-    view = state.target(name)
-    if view is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {_names(state)}")
-    return view
+    return known(state, name)
 
 
 def _names(state: WebState) -> str:

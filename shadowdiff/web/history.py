@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.verdict import History, read_history
+from shadowdiff.web.asked import known
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get_history(state: WebState, arguments: Arguments, _request: Request) -> Described:
     """Answer what was counted in a window."""
-    view = state.target(arguments["target"])
-    if view is None:
-        names = ", ".join(state.names) or "none"
-        raise ApiError(404, f"no target is called {arguments['target']!r}: configured are {names}")
+    view = known(state, arguments["target"])
     now_ms = state.now_ms()
     start_ms, end_ms = moment("since", arguments["since"], now_ms), moment("until", arguments["until"], now_ms)
     check_window(start_ms, end_ms, now_ms)

@@ -9,7 +9,8 @@ import msgspec
 
 from shadowdiff.model import Side
 from shadowdiff.verdict import MEASURED, LatencyComparison, compare_latency, read_durations
-from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
+from shadowdiff.web.asked import known
+from shadowdiff.web.operation import Arguments, Operation, Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +32,7 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get_latency(state: WebState, arguments: Arguments, _request: Request) -> Latencies:
     """Answer how long both sides take."""
-    name = arguments["target"]
-    if state.target(name) is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
+    name = known(state, arguments["target"]).target.name
     durations = await read_durations(state.reader, name, state.fold(name))
     whole: dict[str, Counter[int]] = {side: Counter() for side in Side}
     for sides in durations.values():

@@ -12,8 +12,8 @@ import msgspec
 
 from shadowdiff.verdict import Evidence, PlaceFinding, Source, judge_places, read_evidence
 from shadowdiff.verdict.verdict import iso
+from shadowdiff.web.asked import author_of, decoded, known, payload
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
-from shadowdiff.web.rules import decoded, known, payload
 from shadowdiff.web.visit import note
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class NoiseAsked(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     action: Literal["learn", "calibrate", "stop", "forget"]
-    author: str
-    reason: str
+    author: str = ""
+    reason: str = ""
 
 
 async def get_noise(state: WebState, arguments: Arguments, _request: Request) -> NoiseReport:
@@ -112,14 +112,15 @@ def _phase(noise: Noise) -> Phase:
 async def post_noise(state: WebState, arguments: Arguments, request: Request) -> NoiseReport:
     """Learn, calibrate, stop or forget."""
     asked: NoiseAsked = decoded(await payload(request), NoiseAsked)
-    name, author, reason = known(state, arguments["target"]).target.name, asked.author.strip(), asked.reason.strip()
+    name = known(state, arguments["target"]).target.name
+    author, reason = author_of(asked.author), state.redact(asked.reason.strip())
     if not author or not reason:
         raise ApiError(400, "what is learned needs an author and a reason, so that others know whom to ask")
     if state.epochs is None:
         raise ApiError(501, "this service keeps no epochs, and no noise")
     noise = await state.epochs.noise(name)
     _check(asked, noise, name)
-    if not await _do(state.epochs, asked, name, f"{author[:200]}: {reason[:1000]}"):
+    if not await _do(state.epochs, asked, name, f"{author}: {reason[:1000]}"):
         raise ApiError(409, "somebody else changed it at the same moment: look, and ask again")
     note("noise", name, action=asked.action, author=author, why=reason)
     return await noise_report(state, name)

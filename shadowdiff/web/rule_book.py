@@ -1,8 +1,9 @@
 """Rules that people made while the service ran: kept in the store, and known to every process within seconds.
 
 In: declarations, each with an author and a reason.  Out: the rules of each target, beside the configuration's.
-Holds: a declaration is checked before it is kept; the number is bounded; what cannot be read any more (by an older
-version) is left out and said in the log, and never stops a process. Who changes it notes the change.
+Holds: a declaration is checked before it is kept, and sealed where a key is set, since a path or a pattern may name
+what nobody else should read; the number is bounded; what cannot be read any more (by an older version) is left out and
+said in the log, and never stops a process. Who changes it notes the change.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from shadowdiff.rules import Rule, RuleError, parse_rules
+from shadowdiff.store import UnopenableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +102,7 @@ class RuleBook:
             raise RuleError(f"rule: {len(value):,} bytes are too long; at most {MAX_BYTES:,} are kept")
         if int(await self._store.command("HLEN", self._name)) >= MOST:
             raise BookFullError(f"{MOST} rules are kept already: move some to the configuration, and remove them here")
-        await self._store.command("HSET", self._name, made.id, value)
+        await self._store.command("HSET", self._name, made.id, self._store.vault.close(value, _lies_under(made.id)))
         await self.look()
         return made
 
@@ -117,17 +119,25 @@ class RuleBook:
     def _name(self) -> bytes:
         return self._store.keys.name(0, _KEY)
 
+    def _opened(self, rule_id: bytes, value: bytes) -> bytes:
+        """Return what was kept; JSON as it is was kept by an older version. Raises: UnopenableError."""
+        return value if value.startswith(b"{") else self._store.vault.open(value, _lies_under(rule_id.decode()))
+
     def _take(self, found: Mapping[bytes, bytes]) -> None:
         rules: dict[str, list[Rule]] = {}
         made: list[MadeRule] = []
         for rule_id, value in found.items():
             try:
-                one = msgspec.json.decode(value, type=MadeRule)
+                one = msgspec.json.decode(self._opened(rule_id, value), type=MadeRule)
                 rule = parse_rules([one.rule])
-            except (msgspec.DecodeError, RuleError) as error:
+            except (UnopenableError, msgspec.DecodeError, RuleError) as error:
                 log.warning("a rule in the store cannot be read", extra={"rule": repr(rule_id), "error": str(error)})
                 continue
             made.append(one)
             rules.setdefault(one.target, []).extend(rule)
         self.made = tuple(sorted(made, key=lambda one: (one.made_ms, one.id)))
         self._rules = {target: parse_rules([m.rule for m in self.made if m.target == target]) for target in rules}
+
+
+def _lies_under(rule_id: str) -> bytes:
+    return b"rule " + rule_id.encode()

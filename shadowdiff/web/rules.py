@@ -20,6 +20,7 @@ from shadowdiff.model import Result
 from shadowdiff.report import newest_samples, sample
 from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_rules, parse_rules
 from shadowdiff.verdict import read_counts
+from shadowdiff.web.asked import author_of, decoded, known, named_author, payload
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.preview import Preview, preview, returning
 from shadowdiff.web.rule_book import BookFullError, MadeRule, RuleBook
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from shadowdiff.report import Sample
     from shadowdiff.web.state import TargetView, WebState
 
-MAX_BODY_BYTES: Final = 1 << 20
 MAX_RULES: Final = 1000
 PREVIEWED: Final = 200
 MOST_PREVIEWED: Final = 1000
@@ -63,8 +63,8 @@ class NewRule(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str
     rule: dict[str, Any]
-    author: str
-    reason: str
+    author: str = ""
+    reason: str = ""
 
 
 class RulesToTry(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,11 +120,11 @@ async def post_rule(state: WebState, _arguments: Arguments, request: Request) ->
 async def make(state: WebState, asked: NewRule) -> RuleInForce:
     """Make a rule. Raises: ApiError, saying what is wrong with it."""
     name = known(state, asked.target).target.name
-    author, reason = asked.author.strip(), asked.reason.strip()
+    author, reason = author_of(asked.author), state.redact(asked.reason.strip())
     if not author or not reason:
         raise ApiError(400, "a rule needs an author and a reason, so that others know whom to ask")
     try:
-        made = await book(state).add(name, asked.rule, author[:200], reason[:1000])
+        made = await book(state).add(name, asked.rule, author, reason[:1000])
     except RuleError as error:
         raise ApiError(400, str(error).removeprefix("rules[0]").lstrip(".: ")) from error
     except BookFullError as error:
@@ -135,15 +135,16 @@ async def make(state: WebState, asked: NewRule) -> RuleInForce:
 
 async def delete_rule(state: WebState, arguments: Arguments, _request: Request) -> RuleInForce:
     """Take a made rule back."""
-    return await remove(state, arguments["id"], arguments["author"], arguments["reason"] or "")
+    return await remove(state, arguments["id"], arguments["author"] or "", arguments["reason"] or "")
 
 
 async def remove(state: WebState, rule_id: str, author: str, reason: str) -> RuleInForce:
-    """Take a made rule back. Raises: ApiError where there is none of that id."""
+    """Take a made rule back. Raises: ApiError where there is none of that id, or nobody says so."""
+    author = named_author(author)
     gone = await book(state).remove(rule_id)
     if gone is None:
         raise ApiError(404, f"no rule made here is called {rule_id!r}; those of the configuration are changed there")
-    note("a rule was removed", gone.target, **_facts(gone), by=author[:200], why=reason[:1000])
+    note("a rule was removed", gone.target, **_facts(gone), by=author, why=reason[:1000])
     return _made(gone, datetime.fromtimestamp(state.now_ms() / 1000, UTC))
 
 
@@ -192,32 +193,6 @@ def book(state: WebState) -> RuleBook:
     if state.rule_book is None:
         raise ApiError(501, "this service keeps no rules but the configuration's")
     return state.rule_book
-
-
-def known(state: WebState, name: str) -> TargetView:
-    """Return a target by name. Raises: ApiError, listing the names there are."""
-    view = state.target(name)
-    if view is None:
-        raise ApiError(404, f"no target is called {name!r}: configured are {', '.join(state.names) or 'none'}")
-    return view
-
-
-async def payload(request: Request) -> bytes:
-    """Return the body. Raises: ApiError where it is too large."""
-    whole = b""
-    async for part in request.stream():
-        whole += part
-        if len(whole) > MAX_BODY_BYTES:
-            raise ApiError(413, f"the body is larger than {MAX_BODY_BYTES:,} bytes")
-    return whole
-
-
-def decoded(body: bytes, shape: type[Any]) -> Any:
-    """Return a body as a typed value. Raises: ApiError, saying what is wrong with it."""
-    try:
-        return msgspec.json.decode(body or b"{}", type=shape)
-    except msgspec.DecodeError as error:
-        raise ApiError(400, f"the body is not what is expected: {error}") from error
 
 
 async def _newest(state: WebState, target: str, limit: int) -> list[Sample]:
@@ -286,10 +261,10 @@ RULE_OPERATIONS: tuple[Operation, ...] = (
         answer=RuleInForce,
         parameters=(
             Parameter(name="id", description="the rule's id", where="path", required=True),
-            Parameter(name="author", description="who takes it back", required=True),
+            Parameter(name="author", description="who takes it back; may be left out by whoever is identified"),
             Parameter(name="reason", description="why"),
         ),
-        refuses={400: "An argument is missing", 404: "No such rule", **_WRITES},
+        refuses={400: "Nobody says who", 404: "No such rule", **_WRITES},
     ),
     Operation(
         path="/rules/preview",

@@ -17,9 +17,10 @@ from shadowdiff.report import sample
 from shadowdiff.rules import RuleError, parse_rules
 from shadowdiff.verdict import read_counts
 from shadowdiff.web import words
+from shadowdiff.web.asked import payload
 from shadowdiff.web.operation import ApiError
 from shadowdiff.web.proposals import Proposal, proposals
-from shadowdiff.web.rules import NewRule, RuleInForce, RulesToTry, in_force, make, payload, remove, tried
+from shadowdiff.web.rules import NewRule, RuleInForce, RulesToTry, in_force, make, remove, tried
 from shadowdiff.web.suggestions import suggestions_for
 from shadowdiff.web.visit import visit
 from shadowdiff.web.writes import FORM, content_kind
@@ -118,9 +119,7 @@ class RulePages:
                     made = await make(self._state, NewRule(target=target, rule=rule, author=author, reason=reason))
                     given["made"] = made.id or ""
             case "remove":
-                if not given.get("author", "").strip():
-                    raise ApiError(400, "say who takes the rule back")
-                await remove(self._state, given.get("id", ""), given["author"], given.get("reason", ""))
+                await remove(self._state, given.get("id", ""), given.get("author", ""), given.get("reason", ""))
             case other:
                 raise ApiError(400, f"do is {other!r}: give try, make or remove")
 

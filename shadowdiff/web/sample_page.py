@@ -60,8 +60,11 @@ class SamplePage:
         asked = request.query_params.get("view")
         form = asked if asked in FORMS else FORMS[0]
         near = await self._neighbours(found)
-        page = await self._layout.html("sample.html", make=lambda: self._laid(found, form), form=form, near=near)
-        return attachment(page, self._layout.style, found.id) if request.query_params.get("download") else page
+        to_keep = bool(request.query_params.get("download"))
+        page = await self._layout.html(
+            "sample.html", make=lambda: self._laid(found, form), form=form, near=near, to_keep=to_keep
+        )
+        return attachment(page, self._layout.style, found.id) if to_keep else page
 
     def _laid(self, found: Sample, form: str) -> dict[str, Any]:
         shown = view(found)

@@ -65,6 +65,7 @@ class WebState:
         alone, so that no web page elsewhere can read it by pointing its own name here.
     access: who may come in, as configured now.
     audit: where changes are noted; None where nowhere.
+    redact: takes secrets out of what people write, before it is kept.
     store: one line on the store in use, such as "embedded redis 7.0.15 (durable)".
     """
 
@@ -88,6 +89,7 @@ class WebState:
     audit: Audit | None = None
     version: str = ""
     store: str = ""
+    redact: Callable[[str], str] = lambda text: text
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     fingerprints: Fingerprints = field(init=False)
     trends: Trends = field(init=False)

@@ -19,9 +19,10 @@ from shadowdiff.report import newest_samples, sample
 from shadowdiff.rules import RuleError, compile_rules, parse_rules
 from shadowdiff.verdict import read_counts
 from shadowdiff.verdict.change import VOLATILE, value_class
+from shadowdiff.web.asked import known
 from shadowdiff.web.operation import Arguments, Operation, Parameter
 from shadowdiff.web.preview import Hidden, preview
-from shadowdiff.web.rules import known, rules_of
+from shadowdiff.web.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

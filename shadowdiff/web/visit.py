@@ -76,4 +76,4 @@ def csrf_field() -> Markup:
 
 def shared() -> dict[str, Callable[[], Any]]:
     """Return what templates may call."""
-    return {"csrf_field": csrf_field, "caller": lambda: visit().caller}
+    return {"csrf_field": csrf_field, "visitor": lambda: visit().caller}

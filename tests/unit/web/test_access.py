@@ -43,7 +43,7 @@ class Door:
         self.store = Store(fakeredis.FakeAsyncRedis())
         access = Access(config, is_loopback=is_loopback)
         book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
-        self.audit = AuditLog(self.store, lambda: self.now_ms)
+        self.audit = AuditLog(self.store, lambda: self.now_ms, lambda text: text)
         state = replace(
             web_state(open_shop()),
             rule_book=book,
@@ -146,7 +146,7 @@ async def test_a_browser_logs_in_and_writes_with_the_token_of_the_page(door: Doo
     assert (entry["who"], entry["by"], entry["from"], entry["what"]) == (
         "release", "login", "127.0.0.1", "a rule was made",
     )  # fmt: skip
-    assert entry["facts"]["author"] == "ada"
+    assert entry["facts"]["author"] == "ada (release)"
     assert "a rule was made" in (await door.ask("/audit", cookie=cookie)).text
 
 
@@ -300,7 +300,7 @@ async def test_the_audit_is_bounded_and_so_is_each_entry(door: Door, caplog: pyt
     assert made.status == 200
     (line,) = [record for record in caplog.records if record.getMessage() == "audit: a rule was made"]
     said: dict[str, Any] = vars(line)
-    assert (said["who"], said["by"], said["from"], said["author"]) == ("release", "token", "127.0.0.1", "ada")
+    assert (said["who"], said["by"], said["from"], said["author"]) == ("release", "token", "127.0.0.1", "ada (release)")
     name = door.store.keys.name(0, "audit")
     (entry,) = await door.audit.newest(5)
     assert len(entry.facts["reason"]) == 501

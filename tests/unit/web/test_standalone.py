@@ -1,7 +1,8 @@
-"""A sample as one file to share: nothing in it runs, asks or leads anywhere."""
+"""A sample or a fingerprint as one file to share: nothing in it runs, asks or leads anywhere."""
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def _check_that_it_stands_alone(kept: str) -> None:
+    """Nothing in the file is asked of anywhere, leads anywhere or runs."""
+    tags = re.findall(r"<\w+[^>]*>", re.sub(r"<style>.*?</style>", "", kept, flags=re.DOTALL))
+    assert [] == [
+        tag for tag in tags if re.search(r"\s(?:href|src|action|on\w+)=|<(?:script|form|link|iframe|img|button)", tag)
+    ]
+    assert "<style>" in kept
+    assert "default-src 'none'; style-src 'unsafe-inline'" in kept
+    assert not re.search(r"@import|url\(", kept)
+
+
+def _words(page: str, tag: str) -> str:
+    return re.sub(r"<[^>]*>", "", re.findall(rf"<{tag}\b.*?</{tag}>", page, re.DOTALL)[0])
+
+
 @pytest.mark.parametrize("form", ["split", "unified", "patch"])
 async def test_a_sample_is_one_file(form: str) -> None:
     """With its style inside, and all that the page says."""
@@ -25,23 +41,33 @@ async def test_a_sample_is_one_file(form: str) -> None:
     (found, *_) = (await get(app, "/api/v1/samples?target=shop&limit=1")).json["samples"]
     kept = await get(app, f"/samples/{found['id']}?view={form}&download=1")
     assert (kept.status, kept.headers["content-disposition"]) == (200, f'attachment; filename="{found["id"]}.html"')
-    tags = re.findall(r"<\w+[^>]*>", re.sub(r"<style>.*?</style>", "", kept.text, flags=re.DOTALL))
-    assert [] == [
-        tag for tag in tags if re.search(r"\s(?:href|src|action|on\w+)=|<(?:script|form|link|iframe|img)", tag)
-    ]
-    assert "<style>" in kept.text
-    assert "style-src 'unsafe-inline'" in kept.text
-    assert not re.search(r"@import|url\(", kept.text)
+    _check_that_it_stands_alone(kept.text)
     page = (await get(app, f"/samples/{found['id']}?view={form}")).text
-    heading = re.findall(r"<h1.*?</h1>", page, re.DOTALL)[0]
-    assert re.sub(r"<[^>]*>", "", heading) in re.sub(r"<[^>]*>", "", kept.text)
+    assert _words(page, "h1") == _words(kept.text, "h1")
 
 
-def test_the_command_writes_the_same_file(tmp_path: Path) -> None:
+async def test_a_fingerprint_is_one_file() -> None:
+    """With what it is, when, the values of both sides and an example; the page leads to it."""
+    app = create_web(web_state(open_shop()))
+    (found, *_) = (await get(app, "/api/v1/fingerprints?target=shop&path=price")).json["fingerprints"]
+    page = (await get(app, f"/fingerprints/{found['id']}")).text
+    (link,) = re.findall(r'href="(/fingerprints/[^"]*download=1)"', page)
+    kept = await get(app, html.unescape(link))
+    assert (kept.status, kept.headers["content-disposition"]) == (200, f'attachment; filename="{found["id"]}.html"')
+    _check_that_it_stands_alone(kept.text)
+    assert _words(page, "h1") == _words(kept.text, "h1") == "v2 answers another price"
+    for part in ("What each side said", '<article class="sample">', "<mark>", '<rect class="bar-of"'):
+        assert part in kept.text
+    for part in ("your name", "as one HTML file", ">rule<"):
+        assert (part in kept.text) is False
+
+
+@pytest.mark.parametrize("what", ["sample", "fingerprint"])
+def test_the_command_writes_the_same_file(what: str, tmp_path: Path) -> None:
     """For those who work in a terminal and share with those who do not."""
     with served(create_web(web_state(open_shop()))) as url:
-        listed = CliRunner().invoke(main, ["samples", "--json", "--limit", "1", "--url", url])
+        listed = CliRunner().invoke(main, [f"{what}s", "--json", "--limit", "1", "--url", url])
         (name,) = re.findall(r'"id":\s*"([^"]+)"', listed.output)[:1]
-        told = CliRunner().invoke(main, ["sample", name, "--html", str(tmp_path / "one.html"), "--url", url])
+        told = CliRunner().invoke(main, [what, name, "--html", str(tmp_path / "one.html"), "--url", url])
     assert (told.exit_code, name in told.output) == (0, True)
     assert (tmp_path / "one.html").read_text().startswith("<!doctype html>")
