@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 with suppress(ImportError):
     # Before any other Lua: the one that is loaded first lends its libraries to all, and only LuaJIT has `bit`.
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from tests.redis_cluster import RedisCluster
 
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+"""A machine under load draws and runs slowly, which says nothing of what is tested."""
 ROOT = Path(__file__).parent.parent
 _ANSWER_WITHIN_S = 10.0
 

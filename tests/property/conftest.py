@@ -6,7 +6,8 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("quick", max_examples=150, deadline=None)
-settings.register_profile("long", max_examples=1_500, deadline=None)
-settings.register_profile("deep", max_examples=15_000, deadline=None)
+PATIENT = settings.get_profile("patient")
+settings.register_profile("quick", PATIENT, max_examples=150)
+settings.register_profile("long", PATIENT, max_examples=1_500)
+settings.register_profile("deep", PATIENT, max_examples=15_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

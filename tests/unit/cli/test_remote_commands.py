@@ -236,10 +236,22 @@ def test_samples_take_a_path_as_it_is_printed_and_say_when_it_is_not_known(url: 
     assert said.startswith("No sample of shop answers to this: nothing differs at 'cost': v2 differs at price, ")
 
 
-def test_samples_ask_for_the_target_where_there_are_several() -> None:
+@pytest.mark.parametrize(
+    "command", [("verdict",), ("epoch", "show"), ("noise", "show"), ("fingerprints",)], ids=" ".join
+)
+def test_where_there_is_one_target_nobody_need_name_it(url: str, command: tuple[str, ...]) -> None:
+    """Every command that takes `--target` says the same with it as without."""
+    said, unsaid = _run(url, *command, "--target", "shop", "--json"), _run(url, *command, "--json")
+    assert (said.exit_code, said.output) == (unsaid.exit_code, unsaid.output)
+    assert unsaid.output.startswith("{")
+
+
+def test_commands_ask_for_the_target_where_there_are_several() -> None:
     """And name them."""
     with served(create_web(web_state(MemoryStore(), targets=(shop_target(), shop_target("basket"))))) as url:
-        assert "there are 2 targets (shop, basket)" in _run(url, "samples").stderr
+        for command in (("samples",), ("verdict",), ("epoch", "show"), ("noise", "show"), ("fingerprints",)):
+            result = _run(url, *command)
+            assert (2, True) == (result.exit_code, "there are 2 targets (shop, basket)" in result.stderr)
 
 
 def test_nothing_to_show_is_said_in_words() -> None:

@@ -309,3 +309,21 @@ def test_a_rule_with_a_typo_is_answered_with_the_nearest_one(tmp_path: Path) -> 
     with pytest.raises(ConfigError) as refused:
         load_config(path, {})
     assert f"{path}:6: targets[0].rules[0].ignroe: is no rule; did you mean ignore?" == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("https://sd.example", "https://sd.example"), ("http://sd.example:8443/", "http://sd.example:8443")],
+)
+def test_where_people_find_the_pages_can_be_said(tmp_path: Path, said: str, expected: str) -> None:
+    """For links in verdicts and webhooks."""
+    assert expected == loaded(tmp_path, f"web: {{url: '{said}'}}\n").web.url
+
+
+@pytest.mark.parametrize(
+    "said", ["sd.example", "https://sd.example/tools", "https://jo:pw@sd.example", "ftp://sd.example"]
+)
+def test_an_address_where_the_pages_cannot_be_is_a_fault(tmp_path: Path, said: str) -> None:
+    """They lie at the root of a host of their own."""
+    (fault,) = faults(tmp_path, f"web: {{url: '{said}'}}\n")
+    assert fault.startswith("s.yaml:1: web.url: ")

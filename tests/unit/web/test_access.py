@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import fakeredis
 import pytest
 
 from shadowdiff.config import AccessConfig, ProxyConfig, Secret, TokenConfig
+from shadowdiff.report import Redactor, Remarks
 from shadowdiff.store import Store
 from shadowdiff.web import create_web
 from shadowdiff.web.access import Access
@@ -43,11 +45,14 @@ class Door:
         self.store = Store(fakeredis.FakeAsyncRedis())
         access = Access(config, is_loopback=is_loopback)
         book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
-        self.audit = AuditLog(self.store, lambda: self.now_ms, lambda text: text)
+        redact = Redactor(b"a key").text
+        self.audit = AuditLog(self.store, lambda: self.now_ms, redact)
         state = replace(
             web_state(open_shop()),
             rule_book=book,
             audit=self.audit,
+            redact=redact,
+            remarks=Remarks(self.store, lambda: self.now_ms, redact),
             access=lambda: access,
             now_ms=lambda: self.now_ms,
         )
@@ -319,3 +324,41 @@ async def test_what_was_refused_or_only_tried_is_no_change(door: Door) -> None:
     shown = await post_form(door.app, "/rules", tried, **bearer(WRITER))
     assert shown.status == 200
     assert await door.audit.newest(10) == []
+
+
+async def test_whoever_is_identified_is_the_author_and_is_not_asked_for_a_name(door: Door) -> None:
+    """On the pages; by the API a name that comes along stands before theirs."""
+    cookie = await log_in(door, WRITER)
+    (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop", cookie=cookie)).json["fingerprints"]
+    for path in (f"/fingerprints/{found['id']}", "/rules?target=shop"):
+        page = (await door.ask(path, cookie=cookie)).text
+        assert ("as release" in page, 'name="author"' in page) == (True, False)
+    (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', page))
+    for path, fields in {
+        f"/fingerprints/{found['id']}": {"do": "state", "state": "fixed"},
+        "/rules": {"do": "make", "target": "shop", "rule": "{ignore: $.price}", "reason": "sale"},
+    }.items():
+        assert (await post_form(door.app, path, fields | {"csrf": csrf}, cookie=cookie)).status == 303
+    said = json.dumps({"text": "seen", "author": "ada"}).encode()
+    noted = f"/api/v1/fingerprints/{found['id']}/note"
+    assert (await get(door.app, noted, "POST", said, "application/json", **bearer(WRITER))).status == 200
+    assert ["ada (release)", "release", "release"] == [one.facts["author"] for one in await door.audit.newest(3)]
+
+
+async def test_where_nobody_is_identified_a_name_is_asked_for() -> None:
+    """Such as on a loopback port of which nothing was said."""
+    door = Door(AccessConfig(), is_loopback=True)
+    (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop")).json["fingerprints"]
+    assert 'name="author" required' in (await door.ask(f"/fingerprints/{found['id']}")).text
+    assert 'name="author"' in (await door.ask("/rules?target=shop")).text
+    await door.store.close()
+
+
+async def test_what_a_rule_quotes_is_redacted_in_the_audit(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """In the log and in the store; the rule itself stays as it is, and who made it."""
+    quoting = RULE.replace(b"$.price", b"$.users['jo@example.com']").replace(b"sale", b"asked by al@example.com")
+    with caplog.at_level("INFO"):
+        made = await get(door.app, "/api/v1/rules", "POST", quoting, "application/json", **bearer(WRITER))
+    assert "jo@example.com" in made.text
+    told = repr([vars(record) for record in caplog.records]) + repr(await door.audit.newest(5))
+    assert [False, False, True] == [one in told for one in ("jo@example.com", "al@example.com", "ada (release)")]

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import fakeredis
+import msgspec
 import pytest
 
 from shadowdiff.store import Store
 from shadowdiff.verdict import PathCount, RouteCounts
 from shadowdiff.web import create_web, rule_book
 from shadowdiff.web.preview import returning
+from shadowdiff.web.proposals import proposals
 from shadowdiff.web.rule_book import RuleBook
 from tests.fakes.asgi import Answer, get, post_form
 from tests.fakes.shop import NOW_MS, open_shop, web_state
+from tests.fakes.traffic import difference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -146,3 +149,27 @@ def test_a_preview_says_what_would_count_again_without_a_rule() -> None:
     assert [("$['b']", "ignore $.b", 9), ("$['a']", "ignore $.a", 3)] == [
         (one.place.path, one.rule, one.pairs) for one in found
     ]
+
+
+async def test_made_rules_are_sealed_where_the_store_has_a_key() -> None:
+    """A path may name what nobody else should read; what was kept in clear before is still read."""
+    client = fakeredis.FakeAsyncRedis()
+    sealing, plain = Store(client, key=b"k" * 32), Store(client)
+    ours, theirs = (RuleBook(store, lambda: NOW_MS, lambda: None) for store in (sealing, plain))
+    older = await theirs.add("shop", {"ignore": "$.a"}, "ada", "why")
+    await plain.command("HSET", plain.keys.name(0, "rules:made"), older.id, msgspec.json.encode(older))
+    await ours.add("shop", {"ignore": "$['jo@example.com']"}, "ada", "asked by al@example.com")
+    assert {"$.a", "$['jo@example.com']"} == {made.rule["ignore"] for made in ours.made}
+    raw = repr(await plain.command("HGETALL", plain.keys.name(0, "rules:made")))
+    assert [True, False] == [part in raw for part in ("$.a", "example.com")]
+    await theirs.look()
+    assert ["$.a"] == [made.rule["ignore"] for made in theirs.made]
+    await plain.close()
+
+
+def test_a_rule_is_proposed_without_what_was_redacted_in_its_path() -> None:
+    """A rule that named the placeholder would cover nothing."""
+    found = difference("$['users']['‹redacted:0123456789ab›']['at']", pattern="$['users']['‹redacted›']['at']")
+    assert {"$['users'][*]['at']"} == {
+        str(one.rule["ignore"]) for one in proposals(found, "GET /") if "ignore" in one.rule
+    }
