@@ -55,6 +55,13 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _public_url(value: str) -> str:
+    plain = _http_url(value)
+    if urlsplit(plain).path:
+        raise ValueError("write the URL without a path, such as https://shadowdiff.example: pages lie at its root")
+    return plain
+
+
 def _matches(pattern: re.Pattern[str], right: str) -> AfterValidator:
     """Return a check that a text is wholly of `pattern`, whose failure says what is `right`."""
 
@@ -109,6 +116,9 @@ Size = Annotated[
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
+PublicUrl = Annotated[
+    str, AfterValidator(_public_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s/?#@]+/?$"})
+]
 StoreUrl = Annotated[
     str,
     _matches(

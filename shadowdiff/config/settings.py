@@ -29,6 +29,7 @@ from shadowdiff.config.kinds import (
     Period,
     Port,
     Prefix,
+    PublicUrl,
     Role,
     Route,
     SecretName,
@@ -257,18 +258,6 @@ class Redaction(Settings):
     builtin: bool = Field(
         default=True, description="Find cards, IBANs, e-mail addresses, tokens, keys and private keys by their look."
     )
-
-
-def _public_url(value: str) -> str:
-    plain = _http_url(value)
-    if urlsplit(plain).path:
-        raise ValueError("write the URL without a path, such as https://shadowdiff.example: pages lie at its root")
-    return plain
-
-
-PublicUrl = Annotated[
-    str, AfterValidator(_public_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s/?#@]+/?$"})
-]
 
 
 class Web(Settings):
