@@ -28,7 +28,7 @@ from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.nearest import by_likeness
 from shadowdiff.model import Observation, Pair, Side
 from shadowdiff.rules import CompiledRules, compile_rules, parse_rules
-from shadowdiff.worker.pool import collect_seldom
+from shadowdiff.worker.collecting import COMPARING_EVERY, collect_seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,7 +193,7 @@ def by_distance(one: list[Any], other: list[Any]) -> list[Match]:
 
 def long_arrays(rounds: int) -> Iterator[dict[str, Any]]:
     """Measure alignments of 20,000 elements, with the collector as processes for large pairs set it."""
-    collect_seldom()
+    collect_seldom(COMPARING_EVERY)
     drawn = random.Random(4)
     integers = list(range(20_000))
     objects = [{"id": index, "name": f"n{index}", "tags": [1, 2]} for index in integers]

@@ -124,6 +124,7 @@ async def _run(
     supervised: Supervised | None = None,
 ) -> None:
     from shadowdiff.service.service import Service  # a supervisor has no need of it
+    from shadowdiff.worker import SERVING_EVERY, collect_seldom
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -131,6 +132,7 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     async with opening as store:
         service = Service(config, store, ports)
+        collect_seldom(SERVING_EVERY)
         loop.add_signal_handler(signal.SIGHUP, _reload, service, load)
         if supervised is None:
             await service.run(stop)

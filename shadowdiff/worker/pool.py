@@ -7,7 +7,6 @@ ended. Bounded: `workers` comparisons at once; who comes while all are busy wait
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import multiprocessing
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from shadowdiff.compare import Limits, Messages, compare
 from shadowdiff.rules import compile_rules
 from shadowdiff.store import said
+from shadowdiff.worker.collecting import COMPARING_EVERY, collect_seldom
 from shadowdiff.worker.judge import incomparable, said_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ LARGE_BYTES = 256 << 10
 LARGE_ENCODED_BYTES = 32 << 10
 """The same for bodies under a Content-Encoding, which may hold many times as much."""
 START_S = 30.0
-COLLECT_EVERY = 200_000
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -57,19 +56,9 @@ def is_large(pair: Pair) -> bool:
     return size > LARGE_BYTES or any(name == b"content-encoding" for name, _ in fields)
 
 
-def collect_seldom() -> None:
-    """Let the collector look at young containers every 200,000 rather than every 700.
-
-    A large body makes tens of thousands of them and not one cycle: looking for cycles took a third of a comparison
-    of 20,000 objects.
-    """
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY)
-
-
 def _serve(link: Connection) -> None:
     """Compare what comes over `link` until it closes; runs in the process."""
-    collect_seldom()
+    collect_seldom(COMPARING_EVERY)
     with suppress(EOFError, KeyboardInterrupt):
         link.send(None)
         while True:
