@@ -23,6 +23,7 @@ from tests.conftest import free_port_number
 from tests.funnels import check_funnels
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 WITHIN_S = 20.0
@@ -41,6 +42,8 @@ class Service:
     )
     process: subprocess.Popen[bytes] | None = None
     arguments: Sequence[str] = ()
+    tls: ssl.SSLContext | None = None
+    """How its ports are asked, where they speak TLS."""
 
     def write(self) -> Path:
         """Write the configuration file and return its path."""
@@ -108,17 +111,21 @@ class Service:
 
     def url(self, port: str, path: str) -> str:
         """Return the URL of a path on one of the ports."""
-        return f"http://127.0.0.1:{self.ports[port]}{path}"
+        scheme = "https" if port in self.config.get("tls", {}) else "http"
+        return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
 
     def answers(self, port: str, path: str) -> bool:
         """Return whether a GET gives 200."""
-        with contextlib.suppress(URLError, OSError), urllib.request.urlopen(self.url(port, path), timeout=2) as answer:
+        with (
+            contextlib.suppress(URLError, OSError),
+            urllib.request.urlopen(self.url(port, path), timeout=2, context=self.tls) as answer,
+        ):
             return answer.status == 200
         return False
 
     def get(self, path: str, within_s: float = 10) -> Any:
         """Return the JSON of a path of the API."""
-        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=within_s) as answer:
+        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=within_s, context=self.tls) as answer:
             return json.load(answer)
 
     def ledger(self, target: str = TARGET) -> Any:
@@ -176,5 +183,6 @@ class Mesh:
 @contextlib.asynccontextmanager
 async def mesh_of(service: Service) -> AsyncGenerator[Mesh]:
     """Yield the two halves of a mesh in front of `service`."""
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
+    connector = aiohttp.TCPConnector(ssl=service.tls or True)
+    async with aiohttp.ClientSession(auto_decompress=False, connector=connector) as session:
         yield Mesh(service, session)

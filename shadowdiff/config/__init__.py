@@ -17,7 +17,7 @@
     config.access             .tokens (.name .role .secret) .proxy (.peers .user_header .groups_header .read .write)
                               .anonymous (None: loopback decides) .session_s .attempts .records (secrets)
     config.webhooks           tuple of .url .events .targets (empty: all) .secret (Secret | None)
-    config.records_tls        .cert .key .client_ca (None: plain HTTP); so is config.web_tls
+    config.tls                .mirror .records .web .metrics (None: plain HTTP), each .cert .key .client_ca
     config.drain_s            float
     config.targets            tuple of .target (model.Target), .rules (tuple[rules.Rule, ...])
                               and .protobuf (None: no descriptors)

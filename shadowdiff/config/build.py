@@ -12,6 +12,7 @@ from shadowdiff.config.values import (
     ListenConfig,
     LogConfig,
     PairingConfig,
+    PortsTls,
     ProxyConfig,
     RedactionConfig,
     SamplesConfig,
@@ -96,8 +97,12 @@ def build(
             WebhookConfig(url=hook.url, events=hook.events, targets=hook.targets, secret=secret)
             for hook, secret in zip(root.webhooks, secrets.webhooks, strict=True)
         ),
-        records_tls=_tls(root.tls.records),
-        web_tls=_tls(root.tls.web),
+        tls=PortsTls(
+            mirror=_tls(root.tls.mirror),
+            records=_tls(root.tls.records),
+            web=_tls(root.tls.web),
+            metrics=_tls(root.tls.metrics),
+        ),
         targets=tuple(
             TargetConfig(target=_target(target, declared), rules=own, protobuf=messages)
             for target, own, declared, messages in zip(root.targets, rules, routes, protobuf, strict=True)

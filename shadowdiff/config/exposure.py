@@ -31,8 +31,8 @@ def exposed(root: Root, place: Place) -> Iterator[Problem]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield place.problem(("access", "tokens", number, "name"), "is another token's; give each its own", name)
-    for port, files in (("records", tls.records), ("web", tls.web)):
-        for setting, name in files.model_dump(exclude_none=True).items() if files else ():
+    for port, files in tls.model_dump(exclude_none=True).items():
+        for setting, name in files.items():
             yield from _unreadable(("tls", port, setting), name, place)
     for setting in ("ca", "cert", "cert_key"):
         name = getattr(root.store, setting)

@@ -120,7 +120,7 @@ class Listen(Settings):
 
 
 class TlsSettings(Settings):
-    """A port's certificate. Files are read at the start."""
+    """A port's certificate. Its files are read anew when they change."""
 
     cert: str = Field(min_length=1, description="The file of the certificate chain, PEM.")
     key: str = Field(min_length=1, description="The file of its key, PEM.")
@@ -134,8 +134,10 @@ class TlsSettings(Settings):
 class Tls(Settings):
     """Ports that speak TLS. Left out: plain HTTP, for a mesh or a proxy to wrap."""
 
+    mirror: TlsSettings | None = Field(default=None, description="The mirror port.")
     records: TlsSettings | None = Field(default=None, description="The records port.")
     web: TlsSettings | None = Field(default=None, description="The port of pages, API and gates.")
+    metrics: TlsSettings | None = Field(default=None, description="The port of metrics and health.")
 
 
 class AccessToken(Settings):
@@ -204,7 +206,7 @@ class Limits(Settings):
         default=1 << 20, description="Bytes kept of one body; a longer one is truncated, never compared."
     )
     in_flight: int = Field(default=2000, ge=1, description="Mirrored requests at work at once.")
-    in_flight_bytes: Size = Field(default=256 << 20, description="Bytes of bodies held in memory at once.")
+    in_flight_bytes: Size = Field(default=256 << 20, description="Bytes of mirrored requests held in memory at once.")
     decoded: Size = Field(default=16 << 20, description="Bytes of one body after decompression.")
     differences: int = Field(
         default=100, ge=1, le=10_000, description="Differences listed of one pair; more are counted."

@@ -84,6 +84,20 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_ca: str | None
 
 
+class PortsTls(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports that speak TLS; None: plain HTTP."""
+
+    mirror: TlsConfig | None = None
+    records: TlsConfig | None = None
+    web: TlsConfig | None = None
+    metrics: TlsConfig | None = None
+
+    def of(self, port: str) -> TlsConfig | None:
+        """Return a port's, by its name."""
+        found: TlsConfig | None = getattr(self, port)
+        return found
+
+
 class TokenConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A bearer token."""
 
@@ -218,6 +232,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[TargetConfig, ...]
     access: AccessConfig = AccessConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
-    records_tls: TlsConfig | None = None
-    web_tls: TlsConfig | None = None
+    tls: PortsTls = PortsTls()
     warnings: tuple[str, ...] = ()

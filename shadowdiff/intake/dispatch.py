@@ -120,9 +120,9 @@ class Dispatcher:
         """Return every lane there is, for gauges."""
         return list(self._lanes.values())
 
-    def has_room(self, body_bytes: int) -> bool:
+    def has_room(self, many_bytes: int) -> bool:
         """Whether one more item with so many bytes fits into memory."""
-        return self.held_items < self._bounds.items and self.held_bytes + body_bytes <= self._bounds.body_bytes
+        return self.held_items < self._bounds.items and self.held_bytes + many_bytes <= self._bounds.body_bytes
 
     async def drained(self) -> None:
         """Wait until nothing waits and nothing is out."""
@@ -138,7 +138,7 @@ class Dispatcher:
     def submit(self, lane: Lane, request: Mirrored) -> None:
         """Take a request over: from here on it gets exactly one disposition."""
         candidate = lane.target.candidate
-        fits = self.has_room(len(request.body))
+        fits = self.has_room(request.held_bytes)
         if lane.active < candidate.concurrency:
             if not fits:
                 self._shed(lane, request, "memory")
@@ -159,12 +159,12 @@ class Dispatcher:
 
     def _hold(self, request: Mirrored) -> None:
         self.held_items += 1
-        self.held_bytes += len(request.body)
+        self.held_bytes += request.held_bytes
         self._idle.clear()
 
     def _release(self, request: Mirrored) -> None:
         self.held_items -= 1
-        self.held_bytes -= len(request.body)
+        self.held_bytes -= request.held_bytes
         if not self.held_items:
             self._idle.set()
 

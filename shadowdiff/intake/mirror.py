@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.headers import Marks, RawHeaders, read_marks
+from shadowdiff.intake.held import head_cost
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.mirrored import Mirrored
 from shadowdiff.intake.protocol import ACCEPTED
@@ -126,9 +127,10 @@ class MirrorApp:
             return
         query: bytes = scope["query_string"]
         path: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+        held_bytes = head_cost(scope) + len(body)
+        told = path.decode("latin-1")
         self._dispatcher.submit(
-            lane,
-            Mirrored(identity[0], identity[1], scope["method"], path.decode("latin-1"), host, scope["headers"], body),
+            lane, Mirrored(identity[0], identity[1], scope["method"], told, host, scope["headers"], body, held_bytes)
         )
 
     def _decide(

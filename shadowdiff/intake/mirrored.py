@@ -15,6 +15,7 @@ class Mirrored:
 
     path: the request target as on the wire, query included, always starting with `/`.
     host: as the user sent it, without the mesh's `-shadow`.
+    held_bytes: what it takes in memory, head and body.
     waits_until_s: on the loop's clock; set when the request has to queue.
     """
 
@@ -25,4 +26,5 @@ class Mirrored:
     host: str
     headers: RawHeaders
     body: bytes
+    held_bytes: int
     waits_until_s: float = 0.0

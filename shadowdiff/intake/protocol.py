@@ -3,9 +3,10 @@
 In: bytes of one connection.  Out: requests to an ASGI 3 application, its answers, in the order of the requests.
 A request whose body has come whole goes to the application's `take_whole`, if it has one: no task, no queue, one
 call and one write. All others go the ASGI way, their bodies as they arrive.
-Holds: a head has a bound in bytes and in time, as have trailers and what stands between chunks; a body may not stall,
-nor trickle for ever; what waits in memory of one connection is bounded: reading pauses until the application has
-taken it, and until the peer has read its answers. uvicorn's own protocol has none of these bounds.
+Holds: a head has a bound in bytes, fields and time, as have trailers and what stands between chunks; a body may not
+stall, nor trickle for ever; what waits in memory of one connection is bounded: reading pauses until the application has
+taken it, and until the peer has read its answers. All connections of a port have one bound more, and so has their
+number. uvicorn's own protocol has none of these bounds.
 Source: RFC 9112; the parser is llhttp, as httptools binds it.
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from shadowdiff.intake.held import FIELD_BYTES, Held, head_cost
 from shadowdiff.intake.wire import address_of, head_of_answer, path_and_query
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 256 << 10
 """Four times what Envoy lets through: a recorded response's own headers stand among a record's."""
+MAX_FIELDS = 1000
+"""Ten times Envoy's default; beside its bytes on the wire each takes as much again, or more, in memory."""
 HEAD_WITHIN_S = 30.0
 """From a head's first byte to its last."""
 STALLED_S = 60.0
@@ -57,6 +61,8 @@ class Reply(NamedTuple):
 
 
 ACCEPTED = Reply(202, [(b"content-length", b"0")])
+_FAULT = Reply(500, [(b"content-length", b"0")])
+_FAILED = "answering a request failed"
 
 
 class TakesWhole(Protocol):
@@ -85,9 +91,10 @@ class IntakeProtocol(asyncio.Protocol):
     """One connection. The first of `_requests` is being answered; behind it wait those that came pipelined."""
 
     __slots__ = (
-        "_app", "_client", "_expects_continue", "_head_bytes", "_head_since_s", "_headers", "_is_closing",
-        "_is_deaf", "_is_unread", "_keep_alive_s", "_last_s", "_look", "_loop", "_parser", "_refusal", "_requests",
-        "_scheme", "_server", "_state", "_take_whole", "_task", "_transport", "_unparsed_bytes", "_url", "_wake",
+        "_app", "_begun_bytes", "_client", "_expects_continue", "_head_bytes", "_head_since_s", "_headers", "_held",
+        "_held_bytes", "_is_closing", "_is_deaf", "_is_unread", "_keep_alive_s", "_last_s", "_look", "_loop", "_parser",
+        "_read_bytes", "_refusal", "_requests", "_scheme", "_server", "_state", "_take_whole", "_task", "_transport",
+        "_unparsed_bytes", "_url", "_wake",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +103,11 @@ class IntakeProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, object],  # noqa: ARG002 - uvicorn's signature; there is no lifespan here
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        held: Held | None = None,
     ) -> None:
+        self._held = held or Held()
+        self._held_bytes = self._read_bytes = self._begun_bytes = 0
         self._app = cast("App", config.loaded_app)
         self._take_whole = cast("TakesWhole | None", self._app if hasattr(self._app, "take_whole") else None)
         self._state = server_state
@@ -134,6 +145,11 @@ class IntakeProtocol(asyncio.Protocol):
         self._client = address_of(transport, "peername")
         self._server = address_of(transport, "sockname")
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        if len(self._state.connections) >= self._held.most_connections:
+            logger.warning("a connection is closed: there are as many as may be", extra={"address": self._server})
+            self._is_deaf = True
+            self._transport.abort()
+            return
         self._state.connections.add(self)  # pyright: ignore[reportArgumentType] - what uvicorn lists its own as
         self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
 
@@ -142,7 +158,8 @@ class IntakeProtocol(asyncio.Protocol):
         if self._is_deaf:
             return
         self._last_s = self._loop.time()
-        self._unparsed_bytes += len(data)
+        self._read_bytes = len(data)
+        self._unparsed_bytes += self._read_bytes
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -150,6 +167,8 @@ class IntakeProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400)
         if self._unparsed_bytes > MAX_HEAD_BYTES:  # a head, trailers, chunk extensions, empty lines
+            self._refuse(431)
+        if (self._head_since_s or self._requests or self._unparsed_bytes or self._held_bytes) and not self._holds():
             self._refuse(431)
         if self._requests and self._task is None and not self._is_lost and not self._requests[0].is_dropped:
             self._start(self._requests[0])
@@ -176,6 +195,8 @@ class IntakeProtocol(asyncio.Protocol):
         self._state.connections.discard(self)  # pyright: ignore[reportArgumentType]
         self._is_closing = True
         self._wake.set()
+        self._held.change(self._held_bytes, 0)
+        self._held_bytes = 0
         if self._look is not None:
             self._look.cancel()
 
@@ -192,6 +213,7 @@ class IntakeProtocol(asyncio.Protocol):
         if self._is_deaf:
             return
         self._begin()
+        self._begun_bytes = self._read_bytes
         self._head_since_s = self._last_s
 
     def on_url(self, url: bytes) -> None:
@@ -209,7 +231,7 @@ class IntakeProtocol(asyncio.Protocol):
             return
         name = name.lower()
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) >= MAX_FIELDS:
             self._refuse(431)
             return
         if name == b"expect":
@@ -242,8 +264,10 @@ class IntakeProtocol(asyncio.Protocol):
             "raw_path": raw_path,
             "query_string": query,
             "headers": self._headers,
+            "head_bytes": self._head_bytes,
         }
-        self._requests.append(_Request(scope, keep_alive, self._expects_continue, since_s=self._last_s))
+        expects = self._expects_continue and version != "1.0"  # who speaks 1.0 takes it for the answer
+        self._requests.append(_Request(scope, keep_alive, expects, since_s=self._last_s))
 
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body until the application takes it."""
@@ -252,6 +276,7 @@ class IntakeProtocol(asyncio.Protocol):
         request = self._requests[-1]
         request.unread_bytes += len(part)
         self._unparsed_bytes = 0
+        self._read_bytes -= len(part)
         if request.is_dropped:
             if request.unread_bytes > _DROPPED_BYTES:
                 self._transport.close()
@@ -283,7 +308,11 @@ class IntakeProtocol(asyncio.Protocol):
 
     def _answer_whole(self, app: TakesWhole, request: _Request) -> None:
         parts = request.parts
-        reply = app.take_whole(request.scope, b"".join(parts) if parts else b"")
+        try:
+            reply = app.take_whole(request.scope, b"".join(parts) if parts else b"")
+        except Exception:  # the connection's outer edge; the parser would take it for a fault of the request
+            logger.exception(_FAILED, extra={"path": request.scope["path"]})
+            reply, request.keep_alive = _FAULT, False
         if reply is None:
             return
         self._requests.popleft()
@@ -317,7 +346,7 @@ class IntakeProtocol(asyncio.Protocol):
         try:
             await self._app(request.scope, exchange.receive, exchange.send)
         except Exception:  # the connection's outer edge
-            logger.exception("answering a request failed", extra={"path": request.scope["path"]})
+            logger.exception(_FAILED, extra={"path": request.scope["path"]})
         finally:
             self._task = None
         if not exchange.is_complete:
@@ -333,6 +362,7 @@ class IntakeProtocol(asyncio.Protocol):
             self._requests.popleft()
         self._answered(request)
         self._go_on()
+        self._holds()
 
     def _go_on(self) -> None:
         """Answer what came pipelined, and read again."""
@@ -377,18 +407,34 @@ class IntakeProtocol(asyncio.Protocol):
             self._transport.write(head_of_answer(self._refusal, [(b"content-length", b"0")], keep_alive=False))
         self._transport.close()
 
+    def _holds(self) -> bool:
+        """Count what this connection holds now; return whether its port has room for it.
+
+        What the parser keeps of the read at hand is not known: all of it that is no body counts.
+        """
+        held = 0
+        if not self._is_lost:
+            held = sum(head_cost(one.scope) for one in self._requests) + self._unparsed_bytes
+            if self._head_since_s:
+                held += self._begun_bytes + FIELD_BYTES * len(self._headers)
+            elif self._requests and not self._requests[-1].is_whole:
+                held += self._read_bytes
+        was, self._held_bytes = self._held_bytes, held
+        return self._held.change(was, held) or held <= was
+
     def _look_after(self) -> None:
         """End a connection that is idle, or whose sender stalls."""
-        if not self._is_overdue(self._loop.time()):
-            self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
-        elif self._is_unread:
-            self._transport.abort()  # a close would wait for the peer to read
-        else:
+        is_overdue = self._is_overdue(self._loop.time())
+        if is_overdue and (self._is_unread or self._is_lost):
+            self._transport.abort()  # a close waits for the peer to read
+            return
+        if is_overdue:
             self._transport.close()
+        self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
 
     def _is_overdue(self, now_s: float) -> bool:
         waits_s = now_s - self._last_s
-        if self._is_unread:
+        if self._is_unread or self._is_lost:
             return waits_s > STALLED_S
         if self._head_since_s:
             return now_s - self._head_since_s > HEAD_WITHIN_S

@@ -27,6 +27,15 @@ ASKED = frozenset({b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b
 MAX_ASKED_BYTES = 256
 MAX_ID_CHARS = 256
 MAX_ATTEMPT = 100
+MAX_DIGITS = 15
+"""No size or count needs more; the store's own numbers end at 64 bits."""
+MAX_SIZE = 10**MAX_DIGITS - 1
+MAX_DURATION_MS = 1e9
+"""More than eleven days."""
+MAX_LINE_FIELDS = 1000
+"""Headers and trailers of one line, as many as a head on the wire may have."""
+LINE_BYTES = 512 << 10
+"""What a line may have beside the text of its body."""
 _H, _T, _Q = len(HEADER_PREFIX), len(TRAILER_PREFIX), len(REQUEST_PREFIX)
 _SIDES = {side.value.encode(): side for side in Side}
 _STATUSES = {str(status).encode(): status for status in range(100, 600)}
@@ -34,6 +43,8 @@ _REQUIRED = (b"id", b"id-source", b"method", b"path", b"host", b"status")
 _METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"PATCH", b"DELETE", b"TRACE", b"CONNECT"})
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What a method may be. Source: RFC 9110, sections 5.6.2 and 9.1."""
+_CUT_IT = "cut body_base64, and say the full size in size"
+_A_DURATION = f"from 0 to {MAX_DURATION_MS:.0f}"
 _A_METHOD = "it is one word, such as GET"
 _A_PATH = "it begins with /, with the query and as it was sent, or is * (of OPTIONS)"
 
@@ -153,7 +164,7 @@ def _shown(value: bytes) -> str:
 
 
 def _number(name: bytes, value: bytes) -> int:
-    if not value.isdigit() or len(value) > 15:  # noqa: PLR2004 - no size or count needs more digits
+    if not value.isdigit() or len(value) > MAX_DIGITS:
         raise Refused(f"x-shadowdiff-{name.decode()} is {_shown(value)}: it is a whole number, 0 or more")
     return int(value)
 
@@ -170,8 +181,8 @@ def _duration(value: bytes) -> float:
         duration_ms = float(value)
     except ValueError:
         duration_ms = math.nan
-    if not 0 <= duration_ms < math.inf:
-        raise Refused(f"x-shadowdiff-duration-ms is {_shown(value)}: it is a number of milliseconds, 0 or more")
+    if not 0 <= duration_ms <= MAX_DURATION_MS:
+        raise Refused(f"x-shadowdiff-duration-ms is {_shown(value)}: it is a number of milliseconds, {_A_DURATION}")
     return duration_ms
 
 
@@ -212,17 +223,25 @@ def host_of_line(line: bytes) -> str:
         return ""
 
 
+def longest_line(max_body_bytes: int) -> int:
+    """Return how long a line may be: in memory, once read, it takes many times its bytes."""
+    return max_body_bytes * 4 // 3 + LINE_BYTES
+
+
 def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
     """Return the observation that one line makes; its target is `UNKNOWN_TARGET`.
 
     Raises: Refused, naming the field that is wrong.
     """
+    if len(line) > longest_line(max_body_bytes):
+        raise Refused(f"the line has more than {longest_line(max_body_bytes)} bytes: {_CUT_IT}")
     try:
         record = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(" ".join(str(error).split())) from error
     size = len(record.body_base64) if record.size is None else record.size
-    _check_line(record, size, max_body_bytes)
+    _check_line(record)
+    _check_bounds(record, size, max_body_bytes)
     return Observation(
         side=record.side,
         target=UNKNOWN_TARGET,
@@ -243,7 +262,7 @@ def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
     )
 
 
-def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
+def _check_line(record: Line) -> None:
     for name in ("id", "id_source", "method", "path", "host"):
         if not getattr(record, name):
             raise Refused(f"{name} is empty")
@@ -255,12 +274,21 @@ def _check_line(record: Line, size: int, max_body_bytes: int) -> None:
         raise Refused(f"path is {record.path[:40]!r}: {_A_PATH}")
     if str(record.status).encode() not in _STATUSES:
         raise Refused(f"status is {record.status}: it is a number from 100 to 599")
+
+
+def _check_bounds(record: Line, size: int, max_body_bytes: int) -> None:
     if len(record.body_base64) > max_body_bytes:
-        raise Refused(f"body_base64 holds more than {max_body_bytes} bytes: cut it, and say the full size in size")
+        raise Refused(f"body_base64 holds more than {max_body_bytes} bytes: {_CUT_IT}")
+    if size > MAX_SIZE:
+        raise Refused(f"size has more than {MAX_DIGITS} digits")
     if size < len(record.body_base64):
         raise Refused(f"size is {size}: the body alone has {len(record.body_base64)} bytes")
     if record.attempt < 0:
         raise Refused(f"attempt is {record.attempt}: it is a whole number, 0 or more")
+    if record.duration_ms > MAX_DURATION_MS:
+        raise Refused(f"duration_ms is {record.duration_ms}: it is a number of milliseconds, {_A_DURATION}")
+    if len(record.headers) + len(record.trailers) + len(record.request_headers) > MAX_LINE_FIELDS:
+        raise Refused(f"headers, trailers and request_headers hold more than {MAX_LINE_FIELDS} fields")
 
 
 def _kept(asked: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -8,6 +8,7 @@ Holds: each record gets exactly one disposition; a bad line never costs the good
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -34,6 +35,10 @@ MAX_READING_BYTES = 128 << 20
 """Of bodies that are still arriving, over all connections."""
 DROPPED_BYTES = 64 << 20
 """Read and dropped beyond a bound, before the connection is given up."""
+MOST_LINES = 100_000
+"""Of one batch."""
+MOST_LISTED = 1000
+"""Refused lines that the answer to a batch names; more are only counted."""
 LINES_PER_TURN = 64
 """Lines of a batch taken before others get a turn on the loop."""
 
@@ -52,6 +57,34 @@ class _Place:
         self.sample = target.sample if target else 1.0
         self.keeps_all = self.sample >= 1.0
         self.rows = {side: books.record_row(self.name, side) for side in Side}
+
+
+@dataclass(slots=True)
+class _Told:
+    """What became of the lines of a batch. The first refusals are listed, lest a batch make an answer without end."""
+
+    accepted: int = 0
+    overloaded: bool = False
+    unlisted: int = 0
+    refused: list[dict[str, int | str]] = field(default_factory=list[dict[str, int | str]])
+
+    def refuse(self, number: int, why: str) -> None:
+        """Note a line that was not taken."""
+        if len(self.refused) < MOST_LISTED:
+            self.refused.append({"line": number, "error": why})
+        else:
+            self.unlisted += 1
+
+    def reply(self) -> Reply:
+        """Return the answer to the batch."""
+        if self.accepted:
+            more = {"refused_more": self.unlisted} if self.unlisted else {}
+            answer = msgspec.json.encode({"accepted": self.accepted, "refused": self.refused, **more})
+            return _reply(202, answer, b"application/json")
+        if self.refused:
+            first = self.refused[0]
+            return _refusal(503 if self.overloaded else 400, f"line {first['line']}: {first['error']}")
+        return _refusal(400, "the batch is empty: one JSON object per line")
 
 
 class RecordsApp:
@@ -177,18 +210,22 @@ class RecordsApp:
 
     async def _take_many(self, scope: Scope, receive: Receive, send: Send) -> None:
         batch = await self._read_on(scope, receive, await receive(), self._max_batch_bytes)
-        if isinstance(batch, HTTPStatus):  # how many lines it held is not known: it counts as one record
-            row = self._unknown.rows[Side.PRIMARY]
-            row.received += 1
-            row.in_flight += 1
-            says = f"the batch has more than {self._max_batch_bytes} bytes: send smaller ones"
-            await self._turn_away(send, self._unknown, row, batch, says)
-            return
-        if not self._admission.is_open and not self._batch_has_room(scope, batch):
+        if isinstance(batch, HTTPStatus):
+            await self._turn_batch_away(send, batch, f"{self._max_batch_bytes} bytes")
+        elif batch.count(b"\n") > MOST_LINES:
+            await self._turn_batch_away(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{MOST_LINES} lines")
+        elif not self._admission.is_open and not self._batch_has_room(scope, batch):
             await _refuse(send, 503, _TOO_FAST, (b"retry-after", b"1"))
-            return
-        accepted, overloaded = 0, False
-        refused: list[dict[str, int | str]] = []
+        else:
+            self.reading_bytes += len(batch)  # others get their turn while its lines are taken
+            try:
+                told = await self._take_lines(batch)
+            finally:
+                self.reading_bytes -= len(batch)
+            await _send(send, told.reply())
+
+    async def _take_lines(self, batch: bytes) -> _Told:
+        told = _Told()
         for number, line in enumerate(batch.split(b"\n"), 1):
             if number % LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -199,20 +236,20 @@ class RecordsApp:
             except Refused as error:
                 self._count_refused(line)
                 self._books.refusals.saw(str(error), "/records")
-                refused.append({"line": number, "error": str(error)})
-                continue
-            accepted += taken
-            if not taken:
-                overloaded = True
-                refused.append({"line": number, "error": _OVERLOADED})
-        if accepted:
-            answer = msgspec.json.encode({"accepted": accepted, "refused": refused})
-            await _send(send, _reply(202, answer, b"application/json"))
-        elif refused:
-            first = refused[0]
-            await _refuse(send, 503 if overloaded else 400, f"line {first['line']}: {first['error']}")
-        else:
-            await _refuse(send, 400, "the batch is empty: one JSON object per line")
+                told.refuse(number, str(error))
+            else:
+                told.accepted += taken
+                if not taken:
+                    told.overloaded = True
+                    told.refuse(number, _OVERLOADED)
+        return told
+
+    async def _turn_batch_away(self, send: Send, status: HTTPStatus, bound: str) -> None:
+        """Refuse a batch whole: how many lines it holds is not known, and it counts as one record."""
+        row = self._unknown.rows[Side.PRIMARY]
+        row.received += 1
+        row.in_flight += 1
+        await self._turn_away(send, self._unknown, row, status, f"the batch has more than {bound}: send smaller ones")
 
     def _batch_has_room(self, scope: Scope, batch: bytes) -> bool:
         lines = sum(1 for line in batch.split(b"\n") if line.strip())

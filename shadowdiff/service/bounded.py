@@ -1,9 +1,10 @@
 """uvicorn's HTTP/1.1 with the bounds that it lacks, for the web and metrics ports.
 
 In: bytes of one connection.  Out: what uvicorn makes of them.
-Holds: a head, trailers and what stands between chunks are bounded in bytes; a head, a body and an idle connection in
-time; requests that wait behind one another in number. What is no HTTP is answered and not logged: a line each would
-let anybody fill the log.
+Holds: a head, trailers and what stands between chunks are bounded in bytes; a head, a body, an answer that is not read
+and an idle connection in time; fields, requests that wait behind one another, and connections in number. Trailers are
+dropped, where uvicorn takes them for headers: a proxy that strips a header, such as one that names the user, may let
+such a trailer through. What is no HTTP is answered and not logged: a line each would let anybody fill the log.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 64 << 10
+MAX_FIELDS = 200
+MOST_CONNECTIONS = 2048
+"""On one port; pages, gates and scrapes need a few hundred at most."""
 REQUEST_WITHIN_S = 30.0
 """From a request's first byte to its last."""
+UNREAD_S = 60.0
+"""An answer of which nothing more was read for so long is given up."""
 _LOOK_EVERY_S = 5.0
 _MOST_WAITING = 64
 
+log = logging.getLogger(__name__)
 _quiet = logging.getLogger("uvicorn.error.bounded")
 _quiet.setLevel(logging.ERROR)
 
@@ -43,13 +50,33 @@ class BoundedProtocol(HttpToolsProtocol):
         self.logger = _quiet
         self._unparsed_bytes = 0
         self._since_s = self._last_s = self.loop.time()
-        self._is_within = self._was_used = False
+        self._is_within = self._was_used = self._has_head = False
+        self._unread_since_s = 0.0
         self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection."""
         super().connection_made(transport)
-        self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._make_room()
+        if not transport.is_closing():
+            self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)
+
+    def _make_room(self) -> None:
+        """End the connection that has been waiting for its peer longest: who probes or scrapes opens a new one."""
+        log.warning("a connection is closed: there are as many as may be", extra={"address": self.server})
+        others = (one for one in self.connections if isinstance(one, BoundedProtocol) and one.is_waiting)
+        min(others, key=lambda one: one.heard_s).transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being answered, so that the peer has the next word."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def heard_s(self) -> float:
+        """When the peer was last heard of."""
+        return self._last_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -75,11 +102,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._since_s = self._last_s
         self._is_within = self._was_used = True
+        self._has_head = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head."""
+        if self._has_head:
+            return
+        if len(self.headers) >= MAX_FIELDS:
+            raise ConnectionAbortedError("too many header fields")  # uvicorn answers 400 and closes
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Put the request behind those that are being answered, if there is room."""
         if len(self.pipeline) >= _MOST_WAITING:
             raise ConnectionAbortedError("too many requests wait on one connection")  # uvicorn answers 400 and closes
+        self._has_head = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -93,12 +130,27 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_within = False
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Note that the peer does not read its answer."""
+        self._unread_since_s = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with a peer that reads again."""
+        self._unread_since_s = 0.0
+        super().resume_writing()
+
     def _look_after(self) -> None:
-        """End a connection whose sender takes too long, or that was opened and never used."""
+        """End a connection whose peer takes too long, to say what it wants or to read the answer."""
         now_s = self.loop.time()
+        is_closing = self.transport.is_closing()
         is_slow = self._is_within and now_s - self._since_s > REQUEST_WITHIN_S
         is_unused = not self._was_used and now_s - self._last_s > REQUEST_WITHIN_S  # after that, uvicorn's own is right
+        if (self._unread_since_s and now_s - self._unread_since_s > UNREAD_S) or (
+            is_closing and now_s - self._last_s > REQUEST_WITHIN_S + UNREAD_S
+        ):
+            self.transport.abort()  # a close waits for the peer to read
+            return
         if is_slow or is_unused:
             self.transport.close()
-        else:
-            self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)
+        self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)

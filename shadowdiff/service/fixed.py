@@ -16,8 +16,7 @@ FIXED: Final = (
     "redaction",
     "telemetry",
     "drain_s",
-    "records_tls",
-    "web_tls",
+    "tls",
     "web",
     "webhooks",
 )

@@ -6,15 +6,20 @@ Holds: nothing here handles signals; the service does, once for all ports.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from shadowdiff.intake.held import Held
 from shadowdiff.intake.protocol import IntakeProtocol
 from shadowdiff.service.bounded import BoundedProtocol
 
@@ -25,10 +30,16 @@ if TYPE_CHECKING:
 
     from shadowdiff.config import Config, TlsConfig
 
+log = logging.getLogger(__name__)
+
 _INTAKES = frozenset({"mirror", "records"})
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than Envoy's default idle pool checks, so that a mirror's connection is seldom closed under it."""
+
+
+LOOK_EVERY_S = 3.0
+"""For certificates that were renewed."""
 
 
 class PortTakenError(Exception):
@@ -105,7 +116,7 @@ class Port:
         """Serve until `stop`."""
         config = uvicorn.Config(
             app,
-            http=IntakeProtocol if self.name in _INTAKES else BoundedProtocol,
+            http=cast("Any", partial(IntakeProtocol, held=Held()) if self.name in _INTAKES else BoundedProtocol),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -129,6 +140,33 @@ class Port:
         """Whether connections are taken."""
         return self._server is not None and self._server.started
 
+    async def watch(self) -> None:
+        """Read the certificate anew whenever its files change, until cancelled."""
+        if self._tls is None:
+            return
+        seen = _written(self._tls)
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            now = _written(self._tls)
+            if now != seen:
+                seen = now
+                self._renew(self._tls)
+
+    def _renew(self, tls: TlsConfig) -> None:
+        """Serve what the files hold now to connections from now on; where that cannot be, the old one stays."""
+        context = self._server.config.ssl if self._server is not None else None
+        if context is None:
+            return
+        try:
+            _check_certificate(self.name, tls)
+            context.load_cert_chain(tls.cert, tls.key)
+            if tls.client_ca:
+                context.load_verify_locations(tls.client_ca)
+        except (PortTakenError, OSError) as error:
+            log.error("a certificate cannot be read anew, the old one stays", extra={"error": str(error)})  # noqa: TRY400 - what is wrong is the file
+        else:
+            log.info("a certificate was read anew", extra={"port": self.name})
+
     def stop(self) -> None:
         """Take no more connections, and finish the requests at hand."""
         if self._server is not None:
@@ -137,6 +175,12 @@ class Port:
     def close(self) -> None:
         """Free the address of a port that was never served."""
         self._socket.close()
+
+
+def _written(tls: TlsConfig) -> list[int]:
+    """Return when each file was written; 0 for one that is not there now, as while it is replaced."""
+    named = [Path(name) for name in (tls.cert, tls.key, tls.client_ca) if name]
+    return [path.stat().st_mtime_ns if path.exists() else 0 for path in named]
 
 
 def _check_certificate(name: str, tls: TlsConfig | None) -> None:
@@ -166,7 +210,7 @@ def addresses(config: Config) -> dict[str, tuple[str, int]]:
 
 
 def _certificates(config: Config) -> dict[str, TlsConfig | None]:
-    found = {"records": config.records_tls, "web": config.web_tls}
+    found = {name: config.tls.of(name) for name in addresses(config)}
     for name, tls in found.items():
         _check_certificate(name, tls)
     return found
@@ -183,6 +227,12 @@ def bind_all(config: Config, names: Sequence[str], *, shared: bool = False) -> d
             each.close()
         raise
     return made
+
+
+def metrics_port(config: Config) -> Port:
+    """Return the port of metrics alone; raises PortTakenError."""
+    tls = _certificates(config)["metrics"]
+    return Port("metrics", bind_all(config, ["metrics"])["metrics"], tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +256,10 @@ class Ports:
         tls = _certificates(config)
         made = {name: Port(name, each, tls.get(name)) for name, each in sockets.items()}
         return cls(made["mirror"], made["records"], made["web"], made.get("metrics"))
+
+    async def watch(self) -> None:
+        """Read every certificate anew whenever its files change, until cancelled."""
+        await asyncio.gather(*(port.watch() for port in self.all()))
 
     def all(self) -> list[Port]:
         """Return them in the order of the data."""

@@ -171,7 +171,7 @@ class Service:
         )
 
     def _access_of(self, config: Config) -> Access:
-        guarded = config.web_tls is not None and config.web_tls.client_ca is not None
+        guarded = config.tls.web is not None and config.tls.web.client_ca is not None
         return Access(config.access, is_loopback=self._ports.web.is_loopback, has_client_ca=guarded)
 
     def _route_told(self, target: str, method: str, path: str) -> str:
@@ -383,6 +383,7 @@ class Service:
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
             group.create_task(watch_clock(), name="clock"),
+            group.create_task(self._ports.watch(), name="certificates"),
             group.create_task(self._announcer(), name="webhooks"),
         ]
 

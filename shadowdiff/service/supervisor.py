@@ -19,7 +19,7 @@ import msgspec
 from shadowdiff.config import ConfigError
 from shadowdiff.service.control import Embedded
 from shadowdiff.service.fixed import HELD, changed
-from shadowdiff.service.ports import Port, beside, bind_all, bound
+from shadowdiff.service.ports import beside, bind_all, bound, metrics_port
 from shadowdiff.service.worker_process import WorkerProcess
 from shadowdiff.store.embedded import EmbeddedStoreError, choose_and_start
 from shadowdiff.telemetry.metrics import ReloadState, WorkersState, written
@@ -92,7 +92,7 @@ class Supervisor:
             _Slot(number, {name: beside(each) for name, each in first.items()}) for number in range(1, workers)
         ]
         try:
-            self._metrics = Port("metrics", bind_all(config, ["metrics"])["metrics"])
+            self._metrics = metrics_port(config)
         except BaseException:
             self._free()
             raise
@@ -130,6 +130,7 @@ class Supervisor:
             self._group = group
             port = group.create_task(self._metrics.serve(app), name="port-metrics")
             looking = group.create_task(self._look_after(), name="look-after")
+            renewing = group.create_task(self._metrics.watch(), name="certificate")
             for slot in self._slots:
                 slot.worker = await self._start(slot)
             loop.add_signal_handler(signal.SIGHUP, self._take_configuration)
@@ -141,6 +142,7 @@ class Supervisor:
             loop.remove_signal_handler(signal.SIGUSR1)
             await asyncio.gather(*(self._end(worker) for worker in tuple(self._served)))
             looking.cancel()
+            renewing.cancel()
             self._metrics.stop()
             await port
         return self._exit

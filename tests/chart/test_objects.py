@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tests.chart.rendering import (
     of_kind,
     one,
     rendered,
+    template,
     values_file,
 )
 from tests.conftest import ROOT, needs_tool
@@ -114,7 +116,8 @@ def test_the_configuration_is_one_that_the_service_takes(case: str, tmp_path: Pa
     (held,) = [each["data"] for each in of_kind(objects, "ConfigMap") if "shadowdiff.yaml" in each.get("data", {})]
     for name, content in held.items():
         (tmp_path / name).write_text(content.replace("/etc/", f"{tmp_path}/"))
-    for name in ("shadowdiff-store/ca.crt", "shadowdiff-store-cert/tls.crt", "shadowdiff-store-cert/tls.key"):
+    mounted = ("shadowdiff-store/ca.crt", "shadowdiff-store-cert/tls.crt", "shadowdiff-store-cert/tls.key")
+    for name in (*mounted, *(f"shadowdiff-tls/{name}" for name in ("ca.crt", "tls.crt", "tls.key"))):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     secrets = {
@@ -191,6 +194,32 @@ def test_the_web_port_is_closed_until_something_says_who_may_come_in() -> None:
     hosts = {case: configuration(rendered(case))["listen"]["web_host"] for case in ("default", "access", "http-route")}
     assert {"default": "127.0.0.1", "access": "0.0.0.0", "http-route": "0.0.0.0"} == hosts
     assert "0.0.0.0" == configuration(rendered("default", config__access__anonymous="read"))["listen"]["web_host"]
+
+
+def test_ports_with_certificates_are_asked_by_tls() -> None:
+    """By the probes, by Prometheus and by the pod of `helm test`; the service says of each port what it speaks."""
+    objects = rendered("tls")
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    probes = {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")}
+    assert {"HTTPS"} == probes
+    (endpoint,) = one(objects, "ServiceMonitor")["spec"]["endpoints"]
+    assert "https" == endpoint["scheme"]
+    assert ["https"] * 4 == [port["appProtocol"] for port in one(objects, "Service")["spec"]["ports"]]
+    told = {
+        each["name"]: each.get("value")
+        for each in one(objects, "Pod", "shadowdiff-test")["spec"]["containers"][0]["env"]
+    }
+    assert ("8080,8081,8082,9090", "8081") == (",".join(sorted(told["HTTPS"].split(","))), told["MTLS"])
+    plain = one(rendered("monitoring"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert "scheme" not in plain["readinessProbe"]["httpGet"]
+
+
+def test_a_certificate_that_probes_cannot_show_is_not_asked_of_them() -> None:
+    """It would keep every pod unready."""
+    files = {"cert": "/a", "key": "/b", "client_ca": "/c"}
+    said = template("tls", json.dumps({"config.tls.metrics": files}))
+    assert said.code != 0
+    assert "config.tls.metrics.client_ca" in said.err
 
 
 def test_tokens_come_from_secrets() -> None:

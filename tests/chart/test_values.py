@@ -148,6 +148,7 @@ ADDS = {
     "default": set[str](),
     "access": set[str](),
     "targets": set[str](),
+    "tls": {"ServiceMonitor/shadowdiff"},
     "external-redis": set[str](),
     "redis-url": set[str](),
     "network-policy": set[str](),

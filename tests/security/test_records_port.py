@@ -1,12 +1,10 @@
-"""The records port: tokens, certificates and rates, and what an attacker with that port alone can do."""
+"""The records port: tokens and rates, and what an attacker with that port alone can do."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
 
 from tests.conftest import free_port_number
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import RedisServer
-    from tests.security.conftest import Certificates
 
 OLD, NEW = "old-records-token-0123", "new-records-token-0123"
 V1, WRONG = b'{"price": 100}', b'{"price": 999}'
@@ -133,29 +130,3 @@ async def test_one_address_sends_no_more_than_its_share(redis_server: RedisServe
         assert (books["recorded"]["shed"], books["balanced"]) == (20, True)
         unknown = await asyncio.to_thread(world.service.ledger, "_unknown")
         assert (unknown["recorded"]["shed"], unknown["balanced"]) == (7, True)
-
-
-async def test_with_a_client_ca_only_its_certificates_connect(
-    redis_server: RedisServer, tmp_path: Path, certificates: Certificates
-) -> None:
-    """To the records port and to the pages; nobody is let in by another CA, without one, or without TLS."""
-    port = {"cert": str(certificates.cert), "key": str(certificates.key), "client_ca": str(certificates.ca)}
-    config = settings(redis_server.url, target(), store={"prefix": f"tls{free_port_number()}"})
-    config["tls"] = {"records": port, "web": port}
-    async with serving(tmp_path, config) as world:
-        own, strange, none = (ssl.create_default_context(cafile=str(certificates.ca)) for _ in range(3))
-        own.load_cert_chain(certificates.cert, certificates.key)
-        strange.load_cert_chain(certificates.strange_cert, certificates.strange_key)
-
-        async def asked(name: str, path: str, context: ssl.SSLContext | None) -> int:
-            url = world.service.url(name, path).replace("http:", "https:" if context else "http:")
-            method = "POST" if name == "records" else "GET"
-            async with world.mesh.session.request(method, url, ssl=context or False) as answer:
-                return answer.status
-
-        assert await asked("records", "/records", own) == 400
-        assert await asked("web", "/api/v1/targets", own) == 200
-        for name, path in (("records", "/records"), ("web", "/api/v1/targets")):
-            for context in (strange, none, None):
-                with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
-                    await asked(name, path, context)

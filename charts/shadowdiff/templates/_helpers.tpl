@@ -79,6 +79,26 @@ app.kubernetes.io/component: service
 {{- if not (or (index $said 0) (index $said 1) (index $said 2) (ne (toString $anonymous) "none")) -}}true{{- end -}}
 {{- end -}}
 
+{{/* http or https, of (list $ "mirror"): whether `config.tls` has a certificate for the port. */}}
+{{- define "shadowdiff.scheme" -}}
+{{- ternary "https" "http" (hasKey (dig "tls" dict (index . 0).Values.config) (index . 1)) -}}
+{{- end -}}
+
+{{/* The ports in `config.tls`, comma-separated: all of them, or those with `client_ca`: (list . "client_ca"). */}}
+{{- define "shadowdiff.tlsPorts" -}}
+{{- $asked := index . 1 -}}
+{{- $found := list -}}
+{{- $numbers := dict "mirror" "8080" "records" "8081" "web" "8082" "metrics" "9090" -}}
+{{- range $port, $files := dig "tls" dict (index . 0).Values.config -}}
+{{- if and $files (or (not $asked) (get $files $asked)) -}}{{- $found = append $found (get $numbers $port) -}}{{- end -}}
+{{- end -}}
+{{- join "," $found -}}
+{{- end -}}
+
+{{- define "shadowdiff.probeScheme" -}}
+{{- if eq (include "shadowdiff.scheme" (list . "metrics")) "https" }}, scheme: HTTPS{{ end -}}
+{{- end -}}
+
 {{- define "shadowdiff.tokenVariable" -}}
 SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- end -}}
@@ -142,6 +162,9 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- end -}}
 {{- if and (include "shadowdiff.webClosed" .) (or .Values.ingress.enabled .Values.httpRoute.enabled .Values.openshift.route.enabled) -}}
 {{- fail "the pages are opened to others, and nothing says who may come in: name access.tokens, config.access.proxy, or config.access.anonymous (read or write)" -}}
+{{- end -}}
+{{- if dig "tls" "metrics" "client_ca" "" .Values.config -}}
+{{- fail "config.tls.metrics.client_ca asks the kubelet's probes for a certificate that they cannot show: leave it out, and keep others out by networkPolicy.metrics.from" -}}
 {{- end -}}
 {{- range .Values.targets -}}
 {{- $mesh := default dict .mesh -}}

@@ -10,12 +10,14 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from shadowdiff.intake.books import Books
 from shadowdiff.intake.dispatch import Bounds, Dispatcher
+from shadowdiff.intake.held import Held
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.protocol import IntakeProtocol
 from shadowdiff.intake.records import RecordsApp
@@ -138,13 +140,14 @@ async def exchange(port: int, request: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def served(app: MirrorApp | RecordsApp) -> AsyncGenerator[int]:
+async def served(app: MirrorApp | RecordsApp, held: Held | None = None) -> AsyncGenerator[int]:
     """Serve an application as the service does, on a free port."""
+    speaks: Any = partial(IntakeProtocol, held=held or Held())
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=0,
-        http=IntakeProtocol,
+        http=speaks,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 
 import pytest
@@ -10,8 +11,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from shadowdiff.intake import protocol
+from shadowdiff.intake.held import Held
 from shadowdiff.intake.protocol import IntakeProtocol
-from tests.integration.intake.scripted import exchange, get, intake, target, until, v2
+from tests.integration.intake.scripted import exchange, get, intake, served, target, until, v2
 
 RECORD = "x-shadowdiff-"
 FIELDS = {"id": "7", "id-source": "x-diff-id", "method": "GET", "path": "/p", "host": "svc", "status": "200"}
@@ -63,7 +65,7 @@ async def _in_two(port: int, sent: bytes, cut: int) -> bytes:
         (b"GET / HTTP/1.1\r\nhost: s\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nx: " + b"v" * 300_000 + b"\r\n\r\n", b"431"),
-        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 70_000, b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 1_100 + b"\r\n", b"431"),
         (b"GET /" + b"a" * 300_000 + b" HTTP/1.1\r\n\r\n", b"431"),
     ],
     ids=["TLS", "two lengths", "length and chunks", "no colon", "long field", "many fields", "long path"],
@@ -178,3 +180,85 @@ async def test_a_long_body_that_comes_in_one_piece_does_not_end_the_reading() ->
         assert line.reads
         connection.connection_lost(None)
         await running.settled()
+
+
+HTTP_1_0 = b"POST /record HTTP/1.0\r\nhost: s\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
+
+
+async def test_who_speaks_http_1_0_is_not_told_to_go_on() -> None:
+    """It would take the interim answer for the final one. Source: RFC 9110, section 10.1.1."""
+    async with v2(answering) as port, intake(target(port)) as running:
+        for sent, told in ((HTTP_1_0, [b"400"]), (HTTP_1_0.replace(b"1.0", b"1.1"), [b"100", b"400"])):
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.records_port)
+            writer.write(sent)
+            if b"100" in told:
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            writer.write(b"abc")
+            writer.write_eof()
+            assert told[-1:] == re.findall(rb"HTTP/1.1 ([0-9]+) ", await reader.read())
+            writer.close()
+
+
+TOGETHER = 8
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        b"POST /record HTTP/1.1\r\nhost: s\r\nx: " + b"v" * 10_000,
+        b"POST /record HTTP/1.1\r\nhost: s\r\nx: " + b"v" * 10_000 + b"\r\ncontent-length: 9\r\n\r\n1",
+        CHUNKED + b"1\r\nx\r\n0\r\nt: " + b"v" * 10_000,
+    ],
+    ids=["head", "body", "trailers"],
+)
+async def test_what_many_connections_hold_together_has_a_bound(held: bytes) -> None:
+    """Beyond it who would hold more is refused, what comes whole is answered, and what ends frees its share."""
+    bound = Held(most_bytes=TOGETHER * 10_500)
+    async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
+        opened = [await asyncio.open_connection("127.0.0.1", records_port) for _ in range(TOGETHER * 2)]
+        for number, (_, writer) in enumerate(opened[:-1], 1):
+            writer.write(held)
+            share = 9_000 * min(number, TOGETHER - 2)
+            await until(lambda at_least=share: bound.bytes > at_least, "it is counted")
+        reader, last = opened[-1]
+        last.write(held)
+        assert re.match(rb"HTTP/1.1 431 |$", await asyncio.wait_for(reader.read(), 10))
+        assert bound.bytes <= bound.most_bytes
+        assert b" 202 " in await exchange(records_port, record(b"x", "connection: close"))
+        for _, writer in opened:
+            writer.transport.abort()
+        await until(lambda: bound.bytes == 0, "nothing is held")
+
+
+async def test_connections_have_a_bound_in_number() -> None:
+    """One more is closed at once; one that ends makes room."""
+    bound = Held(most_connections=3)
+    async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
+        open_now = [await asyncio.open_connection("127.0.0.1", records_port) for _ in range(3)]
+        for _, writer in open_now:
+            writer.write(ONE)
+        for reader, _ in open_now:
+            await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"" == await exchange(records_port, ONE)
+        open_now[0][1].transport.abort()
+        await until_answered(records_port)
+        for _, writer in open_now:
+            writer.transport.abort()
+
+
+async def until_answered(port: int) -> None:
+    """Wait until a record is taken."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(ConnectionError):
+                if b" 202 " in await exchange(port, record(b"x", "connection: close")):
+                    return
+
+
+async def test_a_head_of_very_many_fields_is_refused() -> None:
+    """Each takes far more in memory than on the wire; a thousand are taken."""
+    async with v2(answering) as port, intake(target(port)) as running:
+        for count, status in ((990, b"202"), (1001, b"431")):
+            sent = record(b"x", *["a: b"] * count, "connection: close")
+            assert [status] == re.findall(rb"HTTP/1.1 ([0-9]+) ", await exchange(running.records_port, sent))

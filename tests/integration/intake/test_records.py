@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from shadowdiff.intake import records
 from shadowdiff.intake.books import RecordRow
 from shadowdiff.model import UNKNOWN_TARGET, Side
 from tests.integration.intake.scripted import exchange, intake, status_and_body, target, until
@@ -228,3 +229,31 @@ async def test_new_targets_take_effect_between_two_records() -> None:
         running.records.replace([target(1, methods=("POST",))])
         await running.record({**FIELDS, "x-shadowdiff-method": "POST"})
         assert RecordRow(received=2, ineligible=1, accepted=1) == running.books.records("svc")
+
+
+async def test_the_answer_to_a_batch_is_bounded() -> None:
+    """However many lines are wrong, the first thousand are listed and the others counted; each has its place."""
+    async with intake(target(1)) as running:
+        status, answer = await running.record({}, ndjson(LINE) + b"x\n" * 5_000, "/records")
+        told = json.loads(answer)
+        assert (202, 1, 1000, 4000) == (status, told["accepted"], len(told["refused"]), told["refused_more"])
+        assert 5_000 == running.books.records(UNKNOWN_TARGET).refused
+        running.check()
+
+
+async def test_a_batch_of_too_many_lines_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is taken apart: a line of one byte takes forty in memory."""
+    monkeypatch.setattr(records, "MOST_LINES", 100)
+    async with intake(target(1)) as running:
+        assert (413, b"the batch has more than 100 lines: send smaller ones\n") == await running.record(
+            {}, b"x\n" * 101, "/records"
+        )
+        assert RecordRow(received=1, refused=1) == running.books.records(UNKNOWN_TARGET)
+
+
+async def test_a_fault_in_taking_a_record_is_said_and_not_the_senders() -> None:
+    """A 500 and a line of the log, on the fast way and on the other, and the connection ends."""
+    async with intake(target(1)) as running:
+        running.store.breaks = True
+        assert 500 == (await running.record(FIELDS, b"x"))[0]
+        assert 500 == (await running.record({}, ndjson(LINE), "/records"))[0]

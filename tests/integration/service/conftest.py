@@ -18,6 +18,7 @@ from tests.integration.service.redis_link import RedisLink, linked
 from tests.running import TARGET, Mesh, Service, mesh_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
@@ -110,9 +111,11 @@ async def metrics_of(service: Service) -> Metrics:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, config: dict[str, Any], **environment: str) -> AsyncGenerator[World]:
-    """Run a service for a test, and stop it cleanly."""
-    service = Service(folder, config, environment)
+async def serving(
+    folder: Path, config: dict[str, Any], *, tls: ssl.SSLContext | None = None, **environment: str
+) -> AsyncGenerator[World]:
+    """Run a service for a test, and stop it cleanly. tls: how its ports are asked, where they speak TLS."""
+    service = Service(folder, config, environment, tls=tls)
     try:
         await asyncio.to_thread(service.start)
         async with mesh_of(service) as mesh:

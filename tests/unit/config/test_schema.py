@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "configuration.md").read_text()
 _SECTIONS = [(), *((name,) for name in keys_at(()) if name not in {"drain", "webhooks"})]
-_INNER = [("access", "proxy"), ("tls", "records"), ("tls", "web")]
+_INNER = [("access", "proxy"), *(("tls", port) for port in ("mirror", "records", "web", "metrics"))]
 _PLACES = [
     *_SECTIONS,
     *(("targets", 0, name) for name in ("candidate", "control", "gate", "noise", "protobuf")),

@@ -197,3 +197,19 @@ def test_any_bytes_are_refused_and_never_raise_otherwise(line: bytes) -> None:
 def test_the_host_of_a_refused_line_is_still_told() -> None:
     """So that it is counted with its target."""
     assert "svc" == host_of_line(b'{"host":"svc","status":"x"}')
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"size": 10**30}, "size has more than 15 digits"),
+        ({"duration_ms": 1e10}, "duration_ms is 10000000000.0: it is a number of milliseconds, from 0 to 1000000000"),
+        ({"headers": [["a", "b"]] * 900, "trailers": [["a", "b"]] * 101}, "hold more than 1000 fields"),
+        ({"headers": [["a", "b" * 600_000]]}, "the line has more than"),
+    ],
+    ids=["size", "duration", "fields", "line"],
+)
+def test_a_line_past_a_bound_is_refused_by_name(change: dict[str, object], says: str) -> None:
+    """No number is taken that the store cannot hold, and no line that takes many times its bytes in memory."""
+    with pytest.raises(Refused, match=says):
+        by_line({**LINE, **change})
