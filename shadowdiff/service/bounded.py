@@ -10,7 +10,7 @@ such a trailer through. What is no HTTP is answered and not logged: a line each 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     import uvicorn
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
 MAX_HEAD_BYTES = 64 << 10
@@ -65,13 +66,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _make_room(self) -> None:
         """End the connection that has been waiting for its peer longest: who probes or scrapes opens a new one."""
         log.warning("a connection is closed: there are as many as may be", extra={"address": self.server})
-        others = (one for one in self.connections if isinstance(one, BoundedProtocol) and one.is_waiting)
-        min(others, key=lambda one: one.heard_s).transport.abort()
+        others = [one for one in cast("set[BoundedProtocol]", self.connections) if one.is_waiting]
+        min(others, key=_heard_s).transport.abort()
 
     @property
     def is_waiting(self) -> bool:
         """Whether nothing is being answered, so that the peer has the next word."""
-        return self.cycle is None or self.cycle.response_complete
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request, whatever its type says
+        return cycle is None or cycle.response_complete
 
     @property
     def heard_s(self) -> float:
@@ -154,3 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if is_slow or is_unused:
             self.transport.close()
         self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)
+
+
+def _heard_s(connection: BoundedProtocol) -> float:
+    return connection.heard_s
