@@ -13,15 +13,16 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 from redis.exceptions import ResponseError
+from rig import redis
 from traffic import product
 
 from shadowdiff.model import (
@@ -44,7 +45,7 @@ from shadowdiff.verdict import CountCaps, bucket_writes, count_writes
 from shadowdiff.web import TargetView, WebState, create_web
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from starlette.applications import Starlette
 
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--fingerprints", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=10_000)
     arguments = parser.parse_args()
-    with redis() as url:
+    with tempfile.TemporaryDirectory() as folder, redis(Path(folder)) as (_, url):
         lines = asyncio.run(measured(url, arguments.fingerprints, arguments.samples))
     for line in lines:
         if arguments.json:
@@ -78,19 +79,6 @@ def main() -> None:
     late = [line["page"] for line in lines if max(line["median_ms"], line["grown_ms"]) > LIMIT_MS]
     if late:
         raise SystemExit(f"above {LIMIT_MS:g} ms at the median: {', '.join(late)}")
-
-
-@contextmanager
-def redis() -> Generator[str]:
-    """Run a Redis that keeps nothing, and give its address."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"{folder}/redis.sock"
-        command = ["redis-server", "--port", "0", "--unixsocket", address, "--save", "", "--appendonly", "no"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            try:
-                yield f"unix://{address}"
-            finally:
-                process.terminate()
 
 
 async def measured(url: str, fingerprints: int, samples: int) -> list[dict[str, Any]]:

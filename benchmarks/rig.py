@@ -1,0 +1,256 @@
+"""What benchmarks stand on: services with a Redis of their own, v2 in this process, and what the system says of them.
+
+In: options, a folder.  Out: figures of rounds of load.
+Holds: CPU is that of whole families of processes, as the system counts it; a round ends when its last pair is booked,
+so that nothing of it is left for the next one to pay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+import yaml
+from traffic import Answering, Served, answers, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+OUTSTANDING = 64
+START_S = 30.0
+WARM_UP = 2_000
+BODY_BYTES = 1_500
+V2_SAID_AT = "2026-11-23T10:00:00.009Z"
+RULES = [
+    {"ignore": "$.meta.generatedAt", "reason": "clock"},
+    {"ignore": "$.meta.requestId"},
+    {"ignore": "$.debug"},
+    {"unordered": "$.variants[*].tags"},
+    {"key": {"path": "$.variants", "by": ["sku"]}},
+    {"tolerance": {"path": "$.total", "abs": 0.01}},
+    {"mask": {"path": "$.traceUrl", "pattern": "[0-9a-f]{32}"}},
+    {"equivalent": {"path": "$.promo", "as": ["null", "missing"]}},
+    {"ignore": "header.x-served-by"},
+    {"tolerance": {"path": "$.stock", "abs": 0}},
+]
+SERVE = ("-m", "shadowdiff")
+
+Round = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many pairs make a round, and how many times as long as the shortest their bodies are."""
+
+    pairs: int
+    times: int = 1
+
+
+def free_port() -> int:
+    """Return a free loopback port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(member for child in children for member in family(int(child)))]
+    return [pid]
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Return the CPU time that the processes have used, user and system."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total * TICK_S
+
+
+def rss_mib(pids: Iterable[int]) -> float:
+    """Return the resident memory of the processes together."""
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+@contextlib.contextmanager
+def running(command: list[str], ready: str | int, **options: Any) -> Generator[int]:
+    """Run a program until the block ends; `ready` is a port that must open, or a URL that must answer 200."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            deadline = time.monotonic() + START_S
+            while not answers_at(ready):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{' '.join(command[:4])} did not start")
+                time.sleep(0.05)
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def answers_at(ready: str | int) -> bool:
+    """Return whether a port is open, or a URL answers 200."""
+    try:
+        if isinstance(ready, int):
+            socket.create_connection(("127.0.0.1", ready), timeout=1).close()
+            return True
+        with urllib.request.urlopen(ready, timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def redis(folder: Path, name: str = "redis") -> Generator[tuple[int, str]]:
+    """Run a Redis that keeps nothing; yield its process and its address."""
+    address = folder / f"{name}.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(address), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process.pid, f"unix://{address}"
+        finally:
+            process.terminate()
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A service and its Redis, which nobody else asks."""
+
+    ports: dict[str, int]
+    pid: int
+    redis_pid: int
+    store_url: str
+
+    def pids(self) -> list[int]:
+        """Return the service's processes."""
+        return family(self.pid)
+
+    def ledger(self) -> dict[str, Any]:
+        """Return the service's books."""
+        url = f"http://127.0.0.1:{self.ports['web']}/api/v1/ledger?target=shop"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)
+
+    async def round(
+        self, name: str, load: Load, served: Served, *, rate: float | None = None, outstanding: int = OUTSTANDING
+    ) -> Round:
+        """Return one round's figures; it ends when the last pair is booked."""
+        before = self.ledger()["pairs"]["ready"]
+
+        async def driven() -> dict[str, int]:
+            statuses = await drive(
+                name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"], served=served,
+                outstanding=outstanding, times=load.times, rate=rate,
+            )  # fmt: skip
+            while True:
+                books = await asyncio.to_thread(self.ledger)
+                if books["pairs"]["ready"] - before >= load.pairs and not books["pairs"]["pending"]:
+                    return statuses
+                await asyncio.sleep(0.1)
+
+        redis_before_s = cpu_s([self.redis_pid])
+        cpu, wall, statuses = await measured(self.pids, driven())
+        if set(statuses) != {"202"}:
+            raise SystemExit(f"the service shed: {statuses}")
+        return {
+            "cpu_us": cpu / load.pairs * 1e6, "per_s": load.pairs / wall, "busy": cpu / wall,
+            "redis_us": (cpu_s([self.redis_pid]) - redis_before_s) / load.pairs * 1e6,
+        }  # fmt: skip
+
+
+@contextlib.contextmanager
+def stand(
+    folder: Path, v2_url: str, name: str = "service", *, program: Sequence[str] = SERVE, options: Sequence[str] = (),
+    settings: dict[str, dict[str, Any]] | None = None, candidate: dict[str, Any] | None = None,
+) -> Generator[Stand]:  # fmt: skip
+    """Run a service and a Redis for it; `settings` add to the configuration's sections, `candidate` to the target's."""
+    ports = {port: free_port() for port in ("mirror", "records", "web", "metrics")}
+    with (folder / "service.log").open("a") as log, redis(folder, name) as (redis_pid, url):
+        sections = dict(settings or {})
+        config = folder / f"{name}.yaml"
+        target = {
+            "name": "shop", "hosts": ["shop"], "candidate": {"url": v2_url} | (candidate or {}),
+            "routes": ["/products/{id}"], "rules": RULES,
+        }  # fmt: skip
+        stated = {
+            "store": {"url": url} | sections.pop("store", {}),
+            "listen": {"host": "127.0.0.1", **ports},
+            "targets": [target],
+            "log": {"format": "json"},
+        }
+        config.write_text(yaml.safe_dump(stated | sections))
+        command = [sys.executable, *program, "serve", "--config", str(config), *options]
+        with running(command, f"http://127.0.0.1:{ports['metrics']}/readyz", stderr=log) as pid:
+            yield Stand(ports, pid, redis_pid, url)
+
+
+async def measured(pids: Callable[[], Iterable[int]], load: Awaitable[dict[str, int]]) -> tuple[float, float, Any]:
+    """Return CPU seconds, wall seconds and answers of one load."""
+    cpu, wall = cpu_s(pids()), time.monotonic()
+    statuses = await load
+    return cpu_s(pids()) - cpu, time.monotonic() - wall, statuses
+
+
+async def v2(served: Served, prepared: list[bytes] | None = None) -> str:
+    """Run v2 in this process; return its URL."""
+    said = prepared or answers(V2_SAID_AT, faults=True)
+    server = await asyncio.get_running_loop().create_server(lambda: Answering(said, served), "127.0.0.1", 0)
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def median(rounds: Iterable[Round], name: str, digits: int = 1) -> float:
+    """Return the median of one figure over the rounds."""
+    return round(statistics.median(one[name] for one in rounds), digits)
+
+
+def say(line: str) -> None:
+    """Say how far it has come, beside the result."""
+    sys.stderr.write(f"{line}\n")
+
+
+def run(bench: Callable[[argparse.Namespace, Path], Any], options: argparse.Namespace) -> None:
+    """Run a benchmark in a folder of its own, and print its one JSON object; a failure shows the end of the log."""
+    with (
+        tempfile.TemporaryDirectory(prefix="shadowdiff-bench-") as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        try:
+            result = runner.run(bench(options, Path(folder)))
+        except SystemExit:
+            log = Path(folder) / "service.log"
+            say(log.read_text()[-3000:] if log.exists() else "")
+            raise
+        sys.stdout.write(json.dumps(result) + "\n")
+
+
+def rounds_of(doc: str | None, *, pairs: int = 10_000, rounds: int = 5) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks of rounds take."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--pairs", type=int, default=pairs, help="pairs a round")
+    parser.add_argument("--rounds", type=int, default=rounds, help="rounds of each side")
+    parser.add_argument("--json", action="store_true", help="one JSON object (the default)")
+    return parser
