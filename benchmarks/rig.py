@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 import yaml
-from traffic import Answering, Served, answers, drive
+from traffic import Answering, Late, Served, answers, drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -36,6 +36,7 @@ OUTSTANDING = 64
 START_S = 30.0
 WARM_UP = 2_000
 BODY_BYTES = 1_500
+TARGET = "shop"
 V2_SAID_AT = "2026-11-23T10:00:00.009Z"
 RULES = [
     {"ignore": "$.meta.generatedAt", "reason": "clock"},
@@ -144,6 +145,7 @@ class Stand:
     pid: int
     redis_pid: int
     store_url: str
+    config: Path
 
     def pids(self) -> list[int]:
         """Return the service's processes."""
@@ -151,20 +153,21 @@ class Stand:
 
     def ledger(self) -> dict[str, Any]:
         """Return the service's books."""
-        url = f"http://127.0.0.1:{self.ports['web']}/api/v1/ledger?target=shop"
+        url = f"http://127.0.0.1:{self.ports['web']}/api/v1/ledger?target={TARGET}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)
 
     async def round(
-        self, name: str, load: Load, served: Served, *, rate: float | None = None, outstanding: int = OUTSTANDING
-    ) -> Round:
+        self, name: str, load: Load, served: Served, *, rate: float | None = None, outstanding: int = OUTSTANDING,
+        connections: int | None = None,
+    ) -> Round:  # fmt: skip
         """Return one round's figures; it ends when the last pair is booked."""
         before = self.ledger()["pairs"]["ready"]
 
         async def driven() -> dict[str, int]:
             statuses = await drive(
                 name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"], served=served,
-                outstanding=outstanding, times=load.times, rate=rate,
+                outstanding=outstanding, connections=connections, times=load.times, rate=rate,
             )  # fmt: skip
             while True:
                 books = await asyncio.to_thread(self.ledger)
@@ -183,29 +186,40 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stand(
-    folder: Path, v2_url: str, name: str = "service", *, program: Sequence[str] = SERVE, options: Sequence[str] = (),
-    settings: dict[str, dict[str, Any]] | None = None, candidate: dict[str, Any] | None = None,
+def serving(
+    folder: Path, v2_url: str, store: tuple[int, str], name: str = "service", *, program: Sequence[str] = SERVE,
+    options: Sequence[str] = (), settings: dict[str, dict[str, Any]] | None = None,
+    candidate: dict[str, Any] | None = None,
 ) -> Generator[Stand]:  # fmt: skip
-    """Run a service and a Redis for it; `settings` add to the configuration's sections, `candidate` to the target's."""
+    """Run a service over a Redis; `settings` add to the configuration's sections, `candidate` to the target's."""
     ports = {port: free_port() for port in ("mirror", "records", "web", "metrics")}
-    with (folder / "service.log").open("a") as log, redis(folder, name) as (redis_pid, url):
-        sections = dict(settings or {})
-        config = folder / f"{name}.yaml"
-        target = {
-            "name": "shop", "hosts": ["shop"], "candidate": {"url": v2_url} | (candidate or {}),
-            "routes": ["/products/{id}"], "rules": RULES,
-        }  # fmt: skip
-        stated = {
-            "store": {"url": url} | sections.pop("store", {}),
-            "listen": {"host": "127.0.0.1", **ports},
-            "targets": [target],
-            "log": {"format": "json"},
-        }
-        config.write_text(yaml.safe_dump(stated | sections))
-        command = [sys.executable, *program, "serve", "--config", str(config), *options]
-        with running(command, f"http://127.0.0.1:{ports['metrics']}/readyz", stderr=log) as pid:
-            yield Stand(ports, pid, redis_pid, url)
+    redis_pid, url = store
+    sections = dict(settings or {})
+    config = folder / f"{name}.yaml"
+    target = {
+        "name": TARGET, "hosts": [TARGET], "candidate": {"url": v2_url} | (candidate or {}),
+        "routes": ["/products/{id}"], "rules": RULES,
+    }  # fmt: skip
+    stated = {
+        "store": {"url": url} | sections.pop("store", {}),
+        "listen": {"host": "127.0.0.1", **ports},
+        "targets": [target],
+        "log": {"format": "json"},
+    }
+    config.write_text(yaml.safe_dump(stated | sections))
+    command = [sys.executable, *program, "serve", "--config", str(config), *options]
+    with (
+        (folder / "service.log").open("a") as log,
+        running(command, f"http://127.0.0.1:{ports['metrics']}/readyz", stderr=log) as pid,
+    ):
+        yield Stand(ports, pid, redis_pid, url, config)
+
+
+@contextlib.contextmanager
+def stand(folder: Path, v2_url: str, name: str = "service", **options: Any) -> Generator[Stand]:
+    """Run a service and a Redis for it, with the options of `serving`."""
+    with redis(folder, name) as store, serving(folder, v2_url, store, name, **options) as made:
+        yield made
 
 
 async def measured(pids: Callable[[], Iterable[int]], load: Awaitable[dict[str, int]]) -> tuple[float, float, Any]:
@@ -215,10 +229,14 @@ async def measured(pids: Callable[[], Iterable[int]], load: Awaitable[dict[str, 
     return cpu_s(pids()) - cpu, time.monotonic() - wall, statuses
 
 
-async def v2(served: Served, prepared: list[bytes] | None = None) -> str:
-    """Run v2 in this process; return its URL."""
+async def v2(served: Served, prepared: list[bytes] | None = None, after_s: float = 0.0) -> str:
+    """Run v2 in this process, which answers `after_s`; return its URL."""
     said = prepared or answers(V2_SAID_AT, faults=True)
-    server = await asyncio.get_running_loop().create_server(lambda: Answering(said, served), "127.0.0.1", 0)
+
+    def protocol() -> Answering:
+        return Late(said, served, after_s) if after_s else Answering(said, served)
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 

@@ -109,9 +109,24 @@ class Answering(asyncio.Protocol):
         """Answer every whole request in `data`."""
         *requests, self._rest = (self._rest + data).split(b"\r\n\r\n")
         for request in requests:
-            number = int(request[request.index(b"/products/") + 10 : request.index(b" HTTP/1.1")])
-            self._transport.write(self._prepared[number])
-            self._served.more()
+            self.answer(int(request[request.index(b"/products/") + 10 : request.index(b" HTTP/1.1")]))
+
+    def answer(self, number: int) -> None:
+        """Answer a request for one product."""
+        self._transport.write(self._prepared[number])
+        self._served.more()
+
+
+class Late(Answering):
+    """A v2 that takes its time."""
+
+    def __init__(self, prepared: list[bytes], served: Served, after_s: float) -> None:
+        super().__init__(prepared, served)
+        self._after_s = after_s
+
+    def answer(self, number: int) -> None:
+        """Answer later."""
+        asyncio.get_running_loop().call_later(self._after_s, super().answer, number)
 
 
 @dataclass
@@ -193,19 +208,22 @@ async def drive(
     records_port: int | None,
     served: Served,
     outstanding: int,
+    connections: int | None = None,
     times: int = 1,
     rate: float | None = None,
 ) -> dict[str, int]:
     """Send `total` requests, and with each its record where there is a port for it; return answers by status.
 
-    Never more than `outstanding` requests are between the first port and v2, and no more than `rate` go in a second.
+    Never more than `outstanding` requests are between the first port and v2, and no more than `rate` go in a second,
+    over as many connections to each port, or over so many.
     """
     wake = asyncio.Event()
     served.changed = wake
     mirrored, records = requests_of(run, mirror_port, times)
-    ports = [await connect_all(mirror_port, outstanding, wake)]
+    each = connections or outstanding
+    ports = [await connect_all(mirror_port, each, wake)]
     if records_port is not None:
-        ports.append(await connect_all(records_port, outstanding, wake))
+        ports.append(await connect_all(records_port, each, wake))
     first = served.count
     began_s = time.monotonic()
     for number in range(total):

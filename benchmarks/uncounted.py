@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shadowdiff.cli import main
-from shadowdiff.service import service
+from shadowdiff.service import judging
 from shadowdiff.verdict import Epochs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _nothing_of_epochs(
 
 
 if __name__ == "__main__":
-    service.count_writes = _nothing
-    service.bucket_writes = _nothing
+    judging.count_writes = _nothing
+    judging.bucket_writes = _nothing
     Epochs.writes = _nothing_of_epochs
     main()

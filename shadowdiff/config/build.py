@@ -52,6 +52,7 @@ def build(
         key=secrets.store_key,
         flush_ms=store.flush_ms,
         queue=store.queue,
+        depth=store.depth,
         username=store.username,
         password=secrets.store_password,
         ca=store.ca,

@@ -85,6 +85,11 @@ class Store(Settings):
     )
     flush_ms: float = Field(default=5.0, ge=0, le=1000, description="How long calls are gathered into one script call.")
     queue: int = Field(default=20_000, ge=1, description="Observations that may wait for the store; more are shed.")
+    depth: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Observations and ready pairs that may lie in the store, over all its shards; more are shed.",
+    )
 
     @model_validator(mode="before")
     @classmethod

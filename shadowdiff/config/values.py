@@ -49,6 +49,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     key: Secret | None
     flush_ms: float
     queue: int
+    depth: int = 1_000_000
     username: str | None = None
     password: Secret | None = None
     ca: str | None = None

@@ -126,6 +126,7 @@ class Service:
             gather_s=config.store.flush_ms / 1000,
             queue=config.store.queue,
             queue_bytes=config.limits.in_flight_bytes,
+            store_depth=config.store.depth,
         )
         self._parker = Parker(self._store, self._codec, self._parking, self._process)
         self._redactor = redactor = self._redactor_of_config()
