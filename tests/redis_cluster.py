@@ -7,7 +7,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -45,25 +45,51 @@ def until(condition: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"never: {what}")
 
 
+class Tls(NamedTuple):
+    """The files of servers and clients that speak TLS alone, and a redis-server that can."""
+
+    program: str
+    ca: Path
+    cert: Path
+    key: Path
+
+    def of_servers(self) -> list[str]:
+        """Return the options of a server whose peers and clients must show a certificate."""
+        return [
+            "--tls-cert-file", str(self.cert), "--tls-key-file", str(self.key), "--tls-ca-cert-file", str(self.ca),
+            "--tls-replication", "yes",
+        ]  # fmt: skip
+
+    def of_clients(self) -> dict[str, Any]:
+        """Return the options of redis-py."""
+        files = {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
+        return {"ssl": True} | {name: str(path) for name, path in files.items()}
+
+
 @dataclass
 class Node:
     """One server, with nothing on disk."""
 
     folder: Path
     options: list[str]
+    tls: Tls | None = None
+    password: str | None = None
     port: int = field(default_factory=_port_with_a_bus)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it."""
         self.folder.mkdir(exist_ok=True)
-        command = [needs_tool("redis-server"), *self.options, "--bind", "127.0.0.1", "--port", str(self.port)]
+        program = self.tls.program if self.tls else needs_tool("redis-server")
+        port = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
+        command = [program, *self.options, "--bind", "127.0.0.1", *port, *(self.tls.of_servers() if self.tls else ())]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def client(self) -> Redis:
         """Return a client of this very server."""
-        return Redis(port=self.port, socket_timeout=5.0)
+        options: dict[str, Any] = self.tls.of_clients() if self.tls else {}
+        return Redis(host="127.0.0.1", port=self.port, socket_timeout=5.0, password=self.password, **options)
 
     def say(self, *words: str | int) -> Any:
         """Send it a command of plain words."""
@@ -79,20 +105,22 @@ class Node:
 
 
 class RedisCluster:
-    """Three masters, each with `replicas` replicas."""
+    """Three masters, each with `replicas` replicas; with `tls` nodes and clients speak nothing else."""
 
-    def __init__(self, folder: Path, replicas: int = 1, masters: int = 3) -> None:
+    def __init__(self, folder: Path, replicas: int = 1, masters: int = 3, tls: Tls | None = None) -> None:
         options = ["--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0"]
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-require-full-coverage", "no"]
         options += ["--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1"]
-        self.nodes = [Node(folder / str(number), list(options)) for number in range(masters * (1 + replicas))]
+        options += ["--tls-cluster", "yes"] if tls else []
+        self._scheme = "rediss+cluster" if tls else "redis+cluster"
+        self.nodes = [Node(folder / str(number), list(options), tls) for number in range(masters * (1 + replicas))]
         self.masters = self.nodes[:masters]
         self.replicas = self.nodes[masters:]
 
     @property
     def url(self) -> str:
         """Return a URL that names two of the nodes."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        return f"{self._scheme}://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
 
     def start(self) -> None:
         """Start the nodes, let them meet, and wait until all hold the cluster for whole."""
@@ -141,11 +169,14 @@ def _is_whole(node: Node) -> bool:
 
 
 class Sentinels:
-    """A master, a replica, and three sentinels that watch them."""
+    """A master, a replica, and three sentinels that watch them.
+
+    With `tls` all speak nothing else; with `password` the sentinels ask for it, of each other too.
+    """
 
     NAME = "mymaster"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Tls | None = None, password: str | None = None) -> None:
         plain = [
             "--save",
             "",
@@ -156,9 +187,11 @@ class Sentinels:
             "--repl-ping-replica-period",
             "1",
         ]
-        self.master = Node(folder / "master", plain)
-        self.replica = Node(folder / "replica", [*plain, "--replicaof", "127.0.0.1", str(self.master.port)])
+        self.master = Node(folder / "master", plain, tls)
+        followed = ["--replicaof", "127.0.0.1", str(self.master.port)]
+        self.replica = Node(folder / "replica", [*plain, *followed], tls)
         self.sentinels: list[Node] = []
+        self._scheme = "rediss+sentinel" if tls else "redis+sentinel"
         for number in range(3):
             home = folder / f"sentinel{number}"
             home.mkdir()
@@ -167,14 +200,15 @@ class Sentinels:
                 f"sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 2\n"
                 f"sentinel down-after-milliseconds {self.NAME} {NODE_TIMEOUT_MS}\n"
                 f"sentinel failover-timeout {self.NAME} 5000\n"
+                + (f"requirepass {password}\nsentinel sentinel-pass {password}\n" if password else "")
             )
-            self.sentinels.append(Node(home, [str(file), "--sentinel"]))
+            self.sentinels.append(Node(home, [str(file), "--sentinel"], tls, password))
 
     @property
     def url(self) -> str:
         """Return the URL that names the sentinels."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.sentinels)
-        return f"redis+sentinel://{hosts}/{self.NAME}/0"
+        return f"{self._scheme}://{hosts}/{self.NAME}/0"
 
     def start(self) -> None:
         """Start all, and wait until the sentinels know the replica and each other."""

@@ -58,6 +58,7 @@ def build(
         ca=store.ca,
         cert=store.cert,
         cert_key=store.cert_key,
+        sentinel_password=secrets.sentinel_password,
     )
     return Config(
         source=source,

@@ -30,6 +30,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
     store_key: Secret | None = None
     store_password: Secret | None = None
+    sentinel_password: Secret | None = None
     tokens: tuple[Secret, ...] = ()
     records: tuple[Secret, ...] = ()
     hooks: Secret | None = None
@@ -50,6 +51,7 @@ class SecretReader:
         return Secrets(
             store_key=self._one(("store", "key"), read_key),
             store_password=self._one(("store", "password"), read_secret),
+            sentinel_password=self._one(("store", "sentinel_password"), read_secret),
             tokens=self._many(("access", "tokens"), ("secret",)),
             records=self._many(("access", "records"), ()),
             hooks=self._one(("access", "hooks"), _token),

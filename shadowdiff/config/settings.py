@@ -64,6 +64,9 @@ class Store(Settings):
     password: SecretName | None = Field(
         default=None, description="Where the password is: an environment variable, or a file (with a / in it)."
     )
+    sentinel_password: SecretName | None = Field(
+        default=None, description="Where the password of the sentinels is, where they ask for one."
+    )
     ca: str | None = Field(default=None, min_length=1, description="The file of the CAs of Redis' certificate.")
     cert: str | None = Field(default=None, min_length=1, description="The file of the certificate shown to Redis.")
     cert_key: str | None = Field(default=None, min_length=1, description="The file of that certificate's key.")

@@ -55,6 +55,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     ca: str | None = None
     cert: str | None = None
     cert_key: str | None = None
+    sentinel_password: Secret | None = None
 
 
 class PairingConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,10 +7,12 @@
 from shadowdiff.doctor.diagnose import diagnose
 from shadowdiff.doctor.evidence import Evidence, Ground, Misfit, Orphan, Patient, Process, flatten
 from shadowdiff.doctor.finding import Diagnosis, Example, Finding, Gravity, Row
+from shadowdiff.doctor.ground import KEEPS_ALL
 from shadowdiff.doctor.notes import PairNotes, read_notes
 from shadowdiff.doctor.recent import Recent
 
 __all__ = [
+    "KEEPS_ALL",
     "Diagnosis",
     "Evidence",
     "Example",

@@ -76,7 +76,9 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What everything stands on: the store, as this process sees it.
 
     error: what it said, or did not, where it is not up.
-    policy: Redis' `maxmemory-policy`, empty where memory has no bound or nothing is known. evicted: keys it threw out.
+    policy: the `maxmemory-policy` of a server that may throw keys away, or else of any; empty where memory has no bound
+        or nothing is known. evicted: keys that the servers threw out.
+    evicting: the addresses of the servers that may throw keys away, of `servers`; empty text for the only one.
     """
 
     up: bool
@@ -85,6 +87,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = True
     policy: str = ""
     evicted: int = 0
+    evicting: tuple[str, ...] = ()
+    servers: int = 1
 
 
 class Patient(msgspec.Struct, frozen=True, kw_only=True):

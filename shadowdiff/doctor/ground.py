@@ -13,11 +13,11 @@ from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shadowdiff.doctor.evidence import Evidence
+    from shadowdiff.doctor.evidence import Evidence, Ground
 
 CLOCK_MS: Final = 2000
 """Clocks that are set by NTP differ by far less."""
-_KEEPS_ALL: Final = ("", "noeviction")
+KEEPS_ALL: Final = ("", "noeviction")
 
 
 def store(evidence: Evidence) -> Iterator[Finding]:
@@ -44,16 +44,26 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             way_out="Name a Redis, or put redis-server or valkey-server on PATH:",
             lines=("store: {url: redis://redis:6379/0}",),
         )
-    if ground.policy not in _KEEPS_ALL:
+    if ground.policy not in KEEPS_ALL:
         yield Finding(
             code="store_evicts",
             gravity=Gravity.ERROR if ground.evicted else Gravity.WARNING,
             target="",
-            title=f"Redis may throw keys away (maxmemory-policy {ground.policy}): {ground.evicted:,} so far.",
+            title=f"Redis may throw keys away ({_where(ground)}): {ground.evicted:,} so far.",
             explanation="A half that is thrown away leaves the other one alone, and the books no longer balance.",
             way_out="Give Redis enough memory, and let it refuse rather than forget:",
-            lines=("redis-cli config set maxmemory-policy noeviction",),
+            lines=tuple(f"redis-cli {place}config set maxmemory-policy noeviction" for place in _places(ground)),
         )
+
+
+def _where(ground: Ground) -> str:
+    policy = f"maxmemory-policy {ground.policy}"
+    return policy if ground.servers == 1 else f"{policy} on {len(ground.evicting)} of {ground.servers} servers"
+
+
+def _places(ground: Ground) -> list[str]:
+    """Return how redis-cli is told of each server that may throw keys away."""
+    return [f"-u redis://{address} " if address else "" for address in ground.evicting or ("",)]
 
 
 def clocks(evidence: Evidence) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ def _credentials(settings: StoreConfig) -> Credentials:
         ca=settings.ca,
         cert=settings.cert,
         cert_key=settings.cert_key,
+        sentinel_password=settings.sentinel_password.reveal().decode() if settings.sentinel_password else None,
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.doctor import (
+    KEEPS_ALL,
     Diagnosis,
     Evidence,
     Ground,
@@ -246,19 +247,28 @@ class Doctor:
         )
 
     async def _ground(self) -> Ground:
-        known: dict[str, Any] = {}
+        known: dict[str, dict[str, Any]] = {}
         for section in ("memory", "stats"):
             try:
-                known |= cast("dict[str, Any]", await self._store.command("INFO", section))
+                told = await self._store.info(section)
             except ResponseError:  # forbidden, or a stand-in that knows no INFO
                 continue
-        bounded = int(known.get("maxmemory", 0)) > 0
+            for address, section_of in told.items():
+                known[address] = known.get(address, {}) | section_of
+        policies = {
+            address: str(one.get("maxmemory_policy", ""))
+            for address, one in known.items()
+            if int(one.get("maxmemory", 0)) > 0
+        }
+        evicting = tuple(address for address, policy in policies.items() if policy not in KEEPS_ALL)
         return Ground(
             up=True,
             backend=self._backend,
             durable=self._durable,
-            policy=str(known.get("maxmemory_policy", "")) if bounded else "",
-            evicted=int(known.get("evicted_keys", 0)),
+            policy=policies[evicting[0]] if evicting else next(iter(policies.values()), ""),
+            evicted=sum(int(one.get("evicted_keys", 0)) for one in known.values()),
+            evicting=evicting,
+            servers=max(1, len(known)),
         )
 
     async def _patient(self, target: Target) -> Patient:

@@ -7,6 +7,7 @@ that who rides out a lost server rides out a failover; a node that nobody reache
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
@@ -83,13 +84,18 @@ def _host(place: str, default: int) -> tuple[str, int]:
     return parts.hostname, parts.port or default
 
 
-def sentinel_client(url: str, options: Mapping[str, Any]) -> Redis:
-    """Return a client of the master that the sentinels at `url` name, whichever that is when it connects."""
+def sentinel_client(url: str, options: Mapping[str, Any], sentinel_password: str | None = None) -> Redis:
+    """Return a client of the master that the sentinels at `url` name, whichever that is when it connects.
+
+    Over rediss the sentinels speak TLS too, with the same files.
+    """
     told = hosts_of(url)
-    sentinels = Sentinel(
-        list(told.hosts), socket_timeout=options["socket_connect_timeout"],
-        socket_connect_timeout=options["socket_connect_timeout"],
-    )  # fmt: skip
+    within_s = options["socket_connect_timeout"]
+    asked: dict[str, Any] = {"socket_timeout": within_s, "socket_connect_timeout": within_s, "ssl": told.tls}
+    asked |= {name: value for name, value in options.items() if told.tls and name.startswith("ssl_")}
+    if sentinel_password is not None:
+        asked["password"] = sentinel_password
+    sentinels = Sentinel(list(told.hosts), sentinel_kwargs=asked)
     login = {"username": told.username, "password": told.password}
     named = {name: value for name, value in login.items() if value is not None} | dict(options)
     made = cast("Any", sentinels).master_for(told.service, db=told.db, ssl=told.tls, **named)
@@ -134,6 +140,18 @@ class ClusterClient:
             # None, or uvloop says that it is closed), and asks its tables for what is no longer there. Seen under load
             # as a master died.
             raise RedisConnectionError(f"the cluster changes: {error}") from error
+
+    async def everywhere(self, *words: Any) -> dict[str, Any]:
+        """Send one command without keys to every master; return what each said by its address.
+
+        Raises: redis.exceptions.RedisError, also where one of them does not answer.
+        """
+        try:
+            masters = (await self._reached()).get_primaries()
+            told = await asyncio.gather(*(self._made.execute_command(*words, target_nodes=node) for node in masters))
+        except (RedisClusterException, AttributeError, KeyError, RuntimeError) as error:
+            raise RedisConnectionError(str(error)) from error
+        return {str(node.name): one for node, one in zip(masters, told, strict=True)}
 
     async def _reached(self) -> RedisCluster:
         """Return a client that knows the cluster's nodes; after a failure it asks them anew."""

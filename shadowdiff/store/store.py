@@ -54,13 +54,17 @@ def said(error: BaseException) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who connects, beside what the URL says; ca, cert, cert_key: PEM files of a rediss:// connection."""
+    """Who connects, beside what the URL says; ca, cert, cert_key: PEM files of a rediss:// connection.
+
+    sentinel_password: what sentinels ask for, where they ask.
+    """
 
     username: str | None = None
     password: str | None = dataclasses.field(default=None, repr=False)
     ca: str | None = None
     cert: str | None = None
     cert_key: str | None = None
+    sentinel_password: str | None = dataclasses.field(default=None, repr=False)
 
     def options(self) -> dict[str, str]:
         """Return them as redis-py names them."""
@@ -91,7 +95,7 @@ def open_client(url: str, credentials: Credentials | None = None) -> Client:
     if scheme.endswith(CLUSTER):
         return ClusterClient(url, _options(credentials))
     if scheme.endswith(SENTINEL):
-        return sentinel_client(url, _options(credentials))
+        return sentinel_client(url, _options(credentials), credentials.sentinel_password if credentials else None)
     return connect(url, credentials)
 
 
@@ -180,6 +184,15 @@ class Store:
         except ResponseError:
             return ""  # fakeredis knows no INFO
         return str(info.get("valkey_version") or info.get("redis_version") or "")
+
+    async def info(self, section: str) -> dict[str, dict[str, Any]]:
+        """Return a section of INFO from every server that holds keys, by its address, or by none where there is one.
+
+        Raises: redis.exceptions.RedisError.
+        """
+        if isinstance(self.client, ClusterClient):
+            return await self._note(self.client.everywhere("INFO", section))
+        return {"": await self.command("INFO", section)}
 
     async def counts(self, key: str) -> dict[str, int]:
         """Return a hash of counts, summed over the shards."""

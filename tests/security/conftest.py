@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -14,8 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.conftest import needs_tool
 
 ANSWER_BYTES = 65_536
 
@@ -29,6 +29,16 @@ class Certificates:
     key: Path
     strange_cert: Path
     strange_key: Path
+
+
+def redis_with_tls() -> str:
+    """Return a redis-server that speaks TLS, which those inside wheels do not; else skip, or fail where CI=true."""
+    needs_tool("redis-server")
+    named = (Path(folder) / "redis-server" for folder in os.environ["PATH"].split(os.pathsep))
+    found = next((path for path in named if path.is_file() and b"tls-cert-file" in path.read_bytes()), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no redis-server on PATH speaks TLS")
+    return str(found)
 
 
 @pytest.fixture(scope="session")

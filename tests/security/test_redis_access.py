@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import subprocess
@@ -15,9 +14,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.conftest import free_port_number, needs_tool
+from tests.conftest import free_port_number
 from tests.integration.service.conftest import balanced_and_still, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
+from tests.security.conftest import redis_with_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,16 +28,6 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = re.search(r"```acl\n(.*?)```", (ROOT / "SECURITY.md").read_text(), re.DOTALL)
 PASSWORD = "the-password-of-redis"
 PREFIX = "sd"
-
-
-def redis_with_tls() -> str:
-    """Return a redis-server that speaks TLS, which those inside wheels do not; else skip, or fail where CI=true."""
-    needs_tool("redis-server")
-    named = (Path(folder) / "redis-server" for folder in os.environ["PATH"].split(os.pathsep))
-    found = next((path for path in named if path.is_file() and b"tls-cert-file" in path.read_bytes()), None)
-    if found is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no redis-server on PATH speaks TLS")
-    return str(found)
 
 
 @pytest.fixture

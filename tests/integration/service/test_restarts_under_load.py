@@ -30,13 +30,13 @@ class Users:
         self.acknowledged = 0
         self.done = asyncio.Event()
 
-    async def ask(self) -> None:
+    async def ask(self, name: str = "r") -> None:
         """Send mirrored copies and records; count the pairs of which both halves were acknowledged."""
         async with mesh_of(self._service) as mesh:
             number = 0
             while not self.done.is_set():
                 number += 1
-                if await self._pair(mesh, f"r{number:06d}"):
+                if await self._pair(mesh, f"{name}{number:06d}"):
                     self.acknowledged += 1
                 else:
                     await asyncio.sleep(0.01)

@@ -1,0 +1,98 @@
+"""Redis Cluster and Sentinel by TLS alone, with a certificate of the service's own and a password for the sentinels."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from shadowdiff.store import Credentials, Store, open_client
+from tests.integration.service.conftest import balanced_and_still, serving, settings, target
+from tests.integration.service.scripts import response, says, v2
+from tests.redis_cluster import RedisCluster, Sentinels, Tls
+from tests.security.conftest import redis_with_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.security.conftest import Certificates
+
+PASSWORD = "the-sentinels-own-password"
+SAME = says(response(b'{"price": 1}', "200 OK", "content-type: application/json"))
+PAIRS = 20
+
+
+@pytest.fixture
+def tls(certificates: Certificates) -> Tls:
+    """Return what servers and clients need."""
+    return Tls(redis_with_tls(), certificates.ca, certificates.cert, certificates.key)
+
+
+@pytest.fixture
+def cluster(tls: Tls, tmp_path: Path) -> Iterator[RedisCluster]:
+    """Run three masters that speak TLS to all and to each other."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = RedisCluster(folder, replicas=0, tls=tls)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def sentinels(tls: Tls, tmp_path: Path) -> Iterator[Sentinels]:
+    """Run a master with its replica, and sentinels that ask for a password, all by TLS."""
+    made = Sentinels(tmp_path, tls, PASSWORD)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def _by_tls(url: str, tls: Tls, **store: str) -> dict[str, Any]:
+    files = {"ca": str(tls.ca), "cert": str(tls.cert), "cert_key": str(tls.key)}
+    return settings(url, store=files | store)
+
+
+async def _pairs_are_compared(config: dict[str, Any], folder: Path, **environment: str) -> None:
+    async with v2(SAME) as port:
+        config["targets"] = [target(port)]
+        async with serving(folder, config, **environment) as world:
+            for number in range(PAIRS):
+                await world.both(f"pair-{number}", b'{"price": 1}')
+            books = await world.until(pairs__match=PAIRS)
+            assert balanced_and_still(books)
+            answer: Any = await asyncio.to_thread(world.service.get, "doctor")
+            assert [] == answer["findings"]
+
+
+@pytest.mark.timeout(180)
+async def test_a_cluster_by_tls(cluster: RedisCluster, tls: Tls, tmp_path: Path) -> None:
+    """Every node is asked by TLS, also those that only the cluster itself names; without a certificate nobody is."""
+    await _pairs_are_compared(_by_tls(cluster.url, tls), tmp_path)
+    held = [len(node.say("KEYS", "*")) for node in cluster.masters]
+    assert min(held) > 0, held
+    for credentials in (None, Credentials(ca=str(tls.ca))):
+        store = Store(open_client(cluster.url, credentials))
+        with pytest.raises(RedisError):
+            await store.command("GET", "x")
+        await store.close()
+
+
+@pytest.mark.timeout(180)
+async def test_sentinels_by_tls_with_a_password(sentinels: Sentinels, tls: Tls, tmp_path: Path) -> None:
+    """The sentinels are asked by TLS with their password, and the master that they name by TLS; else nothing is."""
+    config = _by_tls(sentinels.url, tls, sentinel_password="SENTINEL_PASSWORD")
+    await _pairs_are_compared(config, tmp_path, SENTINEL_PASSWORD=PASSWORD)
+    files = {"ca": str(tls.ca), "cert": str(tls.cert), "cert_key": str(tls.key)}
+    for credentials in (Credentials(sentinel_password=PASSWORD), Credentials(**files)):
+        store = Store(open_client(sentinels.url, credentials))
+        with pytest.raises(RedisError):
+            await store.command("GET", "x")
+        await store.close()
