@@ -25,7 +25,6 @@ from shadowdiff.pairing import Claimer, Codec, Parker, ParkSettings, commit, rea
 from shadowdiff.report import Redactor
 from shadowdiff.service.judging import Judging
 from shadowdiff.store import Store, Vault, connect
-from shadowdiff.worker import Judge
 from shadowdiff.worker.judge import Judgement
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shadowdiff.pairing import Claim
+    from shadowdiff.worker import Judge
 
 TARGET = "shop"
 KEY = bytes(range(32))

@@ -16,6 +16,8 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
+from shadowdiff.store.tls import share_context, share_context_of_cluster
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,9 +98,12 @@ def sentinel_client(url: str, options: Mapping[str, Any], sentinel_password: str
     if sentinel_password is not None:
         asked["password"] = sentinel_password
     sentinels = Sentinel(list(told.hosts), sentinel_kwargs=asked)
+    for one in sentinels.sentinels:
+        share_context(one)
     login = {"username": told.username, "password": told.password}
     named = {name: value for name, value in login.items() if value is not None} | dict(options)
     made = cast("Any", sentinels).master_for(told.service, db=told.db, ssl=told.tls, **named)
+    share_context(made)
     return cast("Redis", made)
 
 
@@ -118,13 +123,16 @@ class ClusterClient:
         told = self._told
         login = {"username": told.username, "password": told.password}
         named = {name: value for name, value in login.items() if value is not None} | dict(self._options)
-        return cast("Any", RedisCluster)(
+        made = cast("Any", RedisCluster)(
             startup_nodes=[ClusterNode(host, port) for host, port in told.hosts],
             require_full_coverage=False,
             max_connections=_CONNECTIONS,
             ssl=told.tls,
             **{name: value for name, value in named.items() if told.tls or not name.startswith("ssl_")},
         )
+        if told.tls:
+            share_context_of_cluster(made)
+        return made
 
     async def execute_command(self, *words: Any) -> Any:
         """Send one command to the node that holds its keys. Raises: redis.exceptions.RedisError."""
