@@ -61,10 +61,10 @@ def _by_tls(url: str, tls: Tls, **store: str | int) -> dict[str, Any]:
     return settings(url, store=files | store)
 
 
-async def _pairs_are_compared(config: dict[str, Any], folder: Path, **environment: str) -> None:
+async def _pairs_are_compared(config: dict[str, Any], folder: Path, password: str = "") -> None:
     async with v2(SAME) as port:
         config["targets"] = [target(port)]
-        async with serving(folder, config, **environment) as world:
+        async with serving(folder, config, SENTINEL_PASSWORD=password) as world:
             for number in range(PAIRS):
                 await world.both(f"pair-{number}", b'{"price": 1}')
             books = await world.until(pairs__match=PAIRS)
@@ -90,7 +90,7 @@ async def test_a_cluster_by_tls(cluster: RedisCluster, tls: Tls, tmp_path: Path)
 async def test_sentinels_by_tls_with_a_password(sentinels: Sentinels, tls: Tls, tmp_path: Path) -> None:
     """The sentinels are asked by TLS with their password, and the master that they name by TLS; else nothing is."""
     config = _by_tls(sentinels.url, tls, sentinel_password="SENTINEL_PASSWORD")
-    await _pairs_are_compared(config, tmp_path, SENTINEL_PASSWORD=PASSWORD)
+    await _pairs_are_compared(config, tmp_path, PASSWORD)
     files = {"ca": str(tls.ca), "cert": str(tls.cert), "cert_key": str(tls.key)}
     for credentials in (Credentials(sentinel_password=PASSWORD), Credentials(**files)):
         store = Store(open_client(sentinels.url, credentials))
