@@ -67,6 +67,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in deep]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell the figures that tests noted, where somebody asks for more than a dot."""
+    if not config.getoption("--long") and config.get_verbosity() <= 0:
+        return
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "figures":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 def needs_tool(name: str) -> str:
     """Return the path of a program, on PATH or beside this Python; else skip the test, or fail it where CI=true."""
     beside = Path(sys.executable).parent / name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 WITHIN_S = 20.0
+LONG_BODY = 1 << 20
 TARGET = "shop"
 
 
@@ -44,6 +46,8 @@ class Service:
     arguments: Sequence[str] = ()
     tls: ssl.SSLContext | None = None
     """How its ports are asked, where they speak TLS."""
+    program: Sequence[str] = ("shadowdiff",)
+    """A module, and what it is told before `serve`."""
 
     def write(self) -> Path:
         """Write the configuration file and return its path."""
@@ -59,7 +63,7 @@ class Service:
 
     def start(self) -> None:
         """Start the process and wait until it is ready."""
-        command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(self.write()), *self.arguments]
+        command = [sys.executable, "-m", *self.program, "serve", "--config", str(self.write()), *self.arguments]
         with (self.folder / "service.log").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **self.environment})
         deadline = time.monotonic() + WITHIN_S
@@ -176,7 +180,8 @@ class Mesh:
             "status": "200", "size": str(len(body)), "attempt": "1", "duration-ms": "2",
         } | {name.replace("_", "-"): value for name, value in fields.items()}  # fmt: skip
         headers = {f"x-shadowdiff-{name}": value for name, value in stated.items()}
-        async with self.session.post(self.service.url("records", "/record"), data=body, headers=headers) as answer:
+        sent = body if len(body) < LONG_BODY else io.BytesIO(body)  # aiohttp warns of what it cannot send in parts
+        async with self.session.post(self.service.url("records", "/record"), data=sent, headers=headers) as answer:
             return answer.status
 
 

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection to v2: one request at a time, and its answer as far as it came.
 
 In: a request's bytes and a deadline.  Out: an `Answer`, always, with its failure where there is one.
-Holds: nothing is followed, decoded or decompressed; the head and the body of an answer have bounds, and so has the
-whole exchange in time.  A connection that is not clearly reusable is closed.
+Holds: nothing is followed, decoded or decompressed; the head, the body and what stands between its parts have bounds,
+and so has the whole exchange in time.  A connection that is not clearly reusable is closed.
 The parser is llhttp, as httptools binds it: the one that uvicorn and aiohttp stand on.
 Source: RFC 9112, sections 6.3 (where a body ends) and 9.3 (which connections persist).
 """
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEAD_BYTES = 1 << 16
+FIELD_BYTES = 32
+"""What a field counts beside its name and value, so that many small ones take no more memory than few long ones.
+Source: RFC 9113, section 10.5.1."""
 _SWITCHING_PROTOCOLS = 101
 _OK = 200
 _BODILESS = frozenset({204, 304})
@@ -49,8 +52,8 @@ class Connection(asyncio.Protocol):
     """A connection that is idle or carries one exchange. `released` is told when it may carry the next one."""
 
     __slots__ = (
-        "_declared", "_field_bytes", "_fields", "_head_bytes", "_is_final", "_is_head", "_keeps", "_loop", "_max_body",
-        "_parser", "_parts", "_released", "_size", "_timer", "_transport", "_until_close", "_waiter", "answer",
+        "_declared", "_field_bytes", "_fields", "_is_final", "_is_head", "_keeps", "_loop", "_max_body", "_parser",
+        "_parts", "_released", "_size", "_timer", "_transport", "_unparsed_bytes", "_until_close", "_waiter", "answer",
         "idle_since_s",
     )  # fmt: skip
 
@@ -72,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._is_head = is_head
         self._fields: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
-        self._head_bytes = self._field_bytes = self._size = 0
+        self._unparsed_bytes = self._field_bytes = self._size = 0
         self._declared = _UNDECLARED
         self._is_final = self._until_close = self._keeps = False
 
@@ -110,14 +113,13 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             self.close()
             return
-        if not self._is_final:
-            self._head_bytes += len(data)
+        self._unparsed_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._end(Failure.MALFORMED)
         else:
-            if not self._is_final and self._head_bytes > MAX_HEAD_BYTES:
+            if self._unparsed_bytes > MAX_HEAD_BYTES:  # a head, trailers, chunk extensions, interim answers
                 self._end(Failure.MALFORMED)
 
     def eof_received(self) -> None:
@@ -140,9 +142,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field of the head, or of the trailers."""
+        if self._waiter is None:
+            return
         lower = name.lower()
         self._fields.append((lower, value.rstrip(b" \t")))
-        self._field_bytes += len(name) + len(value)
+        self._field_bytes += len(name) + len(value) + FIELD_BYTES
         if self._field_bytes > MAX_HEAD_BYTES:
             self._end(Failure.MALFORMED)
         elif lower in _FRAMING and not self._is_final:
@@ -165,6 +169,7 @@ class Connection(asyncio.Protocol):
             return
         answer = self.answer
         self._is_final = True
+        self._unparsed_bytes = 0
         answer.status = status
         answer.headers = tuple(self._fields)
         self._fields = []
@@ -180,6 +185,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             self.close()
             return
+        self._unparsed_bytes = 0
         self._parts.append(part)
         self._size += len(part)
         if self._size > self._max_body:
@@ -215,7 +221,7 @@ class Connection(asyncio.Protocol):
             return
         answer = self.answer
         answer.failure = failure
-        answer.is_unheard = failure is Failure.RESET and not self._head_bytes
+        answer.is_unheard = failure is Failure.RESET and not self._is_final and not self._unparsed_bytes
         answer.body = b"".join(self._parts)
         answer.body_bytes = max(self._declared, len(answer.body) + 1) if answer.status else 0
         self.close()

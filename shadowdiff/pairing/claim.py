@@ -10,8 +10,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ResponseError
-
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
@@ -68,12 +66,8 @@ class Claimer:
 
     async def open(self) -> None:
         """Make the consumer groups; those that stand are kept. Raises redis.exceptions.RedisError."""
-        for stream in self._targets:
-            try:
-                await self._store.command("XGROUP", "CREATE", stream, names.GROUP, "0", "MKSTREAM")
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
+        for target in self._targets.values():
+            await self._store.run(names.GROUPS, self._shard, [names.ready(target)], [names.GROUP])
 
     async def read(self, most: int, block_ms: int) -> list[Claim]:
         """Return up to `most` new pairs of each target, waiting up to `block_ms` for the first."""

@@ -22,6 +22,7 @@ LEAVE = Script.from_package(_LUA, "leave.lua")
 LEDGER = Script.from_package(_LUA, "ledger.lua")
 FOLD = Script.from_package(_LUA, "fold.lua")
 BOOKS = Script.from_package(_LUA, "books.lua")
+GROUPS = Script.from_package(_LUA, "group.lua")
 
 
 def ledger(target: str) -> str:

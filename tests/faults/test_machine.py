@@ -38,7 +38,7 @@ async def test_the_clock_jumps_by_an_hour_and_back(
     await asyncio.to_thread(own_redis.start)
     async with v2(says(ANSWER)) as port:
         config = settings(own_redis.url, target(port), pairing={"window": "3s"})
-        async with serving(tmp_path, config, **at_service.environment) as world:
+        async with serving(tmp_path, config, tls=None, **at_service.environment) as world:
             done = 0
             for whose in (at_redis, at_service):
                 before_s = 0
@@ -99,7 +99,8 @@ async def test_the_disk_is_full(machine: Callable[[str], Machine], tmp_path: Pat
 
 async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: Path) -> None:
     """It is said in one line and blamed on nobody else: v2 is not counted as refusing; then all goes on by itself."""
-    async with v2(says(ANSWER)) as port:
+    closes = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}", "connection: close")  # asking needs a new one
+    async with v2(says(closes)) as port:
         config = settings(redis_server.url, target(port), store={"prefix": f"descriptors-{os.getpid()}"})
         async with serving(tmp_path, config) as world:
             await _pairs(world, "before")
@@ -108,7 +109,6 @@ async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: P
             pid = world.service.process.pid
             hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
             before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            await asyncio.sleep(2)  # until v2's connections are closed, so that asking needs a new one
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (_highest_descriptor(pid) + 1, hard))
             held = [await asyncio.open_connection("127.0.0.1", world.service.ports["mirror"]) for _ in range(20)]
             try:

@@ -4,6 +4,7 @@
 -- Answers: the epoch's fields.
 local known = redis.call('HMGET', KEYS[1], 'id', 'revision')
 if known[1] == ARGV[1] and (not known[2] or known[2] == '') then
+  redis.call('HDEL', KEYS[1], '')  -- a full store refuses a script whose first write adds
   local t = redis.call('TIME')
   redis.call('HSET', KEYS[1], 'revision', ARGV[2])
   redis.call('ZADD', KEYS[2], tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), ARGV[2])

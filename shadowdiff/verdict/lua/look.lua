@@ -13,6 +13,7 @@ local answer = {
   redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
 }
 local revisions = tonumber(ARGV[4])
+if #ARGV > 4 then redis.call('HDEL', KEYS[4], '') end  -- a full store refuses a script whose first write adds
 for i = 5, 4 + revisions do
   if redis.call('ZSCORE', KEYS[2], ARGV[i]) then redis.call('ZADD', KEYS[2], now, ARGV[i]) end
 end

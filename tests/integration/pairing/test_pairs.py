@@ -277,6 +277,18 @@ async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_roo
     assert 2 == (await bench.ledger())["observations"]["primary"]["parked"]
 
 
+async def test_a_process_that_starts_while_the_store_is_full_claims_and_commits(bench: Bench) -> None:
+    """It makes the group that nobody made before: else the store would be full for ever."""
+    await bench.park(observed(PRIMARY), observed(CANDIDATE))
+    await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "1")
+    try:
+        assert [True] == await bench.commit(await bench.claims())
+        assert [] == await bench.claims("another")
+    finally:
+        await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "0")
+    assert 1 == (await bench.ledger())["pairs"]["match"]
+
+
 async def test_answers_that_were_never_recorded_lower_the_coverage(brief: Bench) -> None:
     """A candidate without its primary is v1's traffic of which the numbers say nothing."""
     await brief.park(observed(PRIMARY), observed(CANDIDATE), observed(CANDIDATE, "b"))

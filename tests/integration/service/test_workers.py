@@ -17,6 +17,7 @@ import aiohttp
 
 from shadowdiff.store import Store, connect
 from tests.conftest import free_port_number
+from tests.faults.test_restarts_under_load import Users
 from tests.integration.service.conftest import (
     World,
     balanced_and_still,
@@ -27,7 +28,6 @@ from tests.integration.service.conftest import (
 )
 from tests.integration.service.scripts import echoes_the_path, v2
 from tests.integration.service.test_metrics_agree import RESULTS, total
-from tests.integration.service.test_restarts_under_load import Users
 from tests.running import WITHIN_S, Mesh, Service
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ CONNECTIONS = 200
 LONG_S = 3 * WITHIN_S
 
 
-def _children(pid: int) -> set[int]:
+def children(pid: int) -> set[int]:
     """Return the processes that a supervisor started and that serve."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return {int(child) for child in found if b"--control" in _command(int(child))}
@@ -109,7 +109,7 @@ async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: 
         async with _workers(tmp_path, config) as world:
             supervisor = world.service.process
             assert supervisor is not None
-            before = _children(supervisor.pid)
+            before = children(supervisor.pid)
             assert WORKERS == len(before)
             assert PAIRS == await _pairs(world, "one")
             books = await world.until(pairs__match=PAIRS, mirrored__received=PAIRS, recorded__received=PAIRS)
@@ -123,13 +123,13 @@ async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: 
             world.service.write()
             world.service.send(signal.SIGHUP)
             await _until(lambda: len(lines_of(world.service, "configuration reloaded")) == WORKERS)
-            assert before == _children(supervisor.pid)
+            assert before == children(supervisor.pid)
 
             world.service.config |= {"drain": "6s"}
             world.service.write()
             world.service.send(signal.SIGHUP)
             await _until(lambda: lines_of(world.service, "every worker was replaced"))
-            after = _children(supervisor.pid)
+            after = children(supervisor.pid)
             assert (WORKERS, set[int]()) == (len(after), after & before)
             assert PAIRS == await _pairs(world, "two")
             books = await world.until(pairs__match=2 * PAIRS, unclean_exits=0)
@@ -140,7 +140,7 @@ async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: 
             world.service.send(signal.SIGHUP)
             name = "shadowdiff_config_last_reload_successful"
             await _metrics_where(world, lambda found: found[name, ()] == 0)
-            assert after == _children(supervisor.pid)
+            assert after == children(supervisor.pid)
             assert 0 == await asyncio.to_thread(world.service.stop)
             assert not any(map(_command, after))
 
@@ -163,7 +163,7 @@ async def test_connections_are_dealt_out_evenly(redis_server: RedisServer, tmp_p
     async with _workers(tmp_path, config) as world, contextlib.AsyncExitStack() as stack:
         supervisor = world.service.process
         assert supervisor is not None
-        workers = _children(supervisor.pid)
+        workers = children(supervisor.pid)
         for name in ("mirror", "records"):
             port = world.service.ports[name]
             for _ in range(CONNECTIONS):
@@ -187,12 +187,12 @@ async def test_a_rolling_restart_under_load_loses_nothing(redis_server: RedisSer
             for name in ("a", "b"):
                 group.create_task(users.ask(name))
             await users.reach(PAIRS)
-            before = _children(supervisor.pid)
+            before = children(supervisor.pid)
             for turn in (1, 2):
                 world.service.send(signal.SIGUSR1)
                 await _until(lambda turn=turn: len(lines_of(world.service, "every worker was replaced")) == turn)
                 await users.reach(users.acknowledged + PAIRS)
-                after = _children(supervisor.pid)
+                after = children(supervisor.pid)
                 assert (WORKERS, set[int]()) == (len(after), after & before)
                 before = after
             users.done.set()
@@ -218,7 +218,7 @@ async def test_a_killed_worker_is_started_again(redis_server: RedisServer, tmp_p
             assert PAIRS == await _pairs(world, "one")
             await world.until(pairs__match=PAIRS)
             first = await metrics_of(world.service)
-            victim = min(_children(supervisor.pid))
+            victim = min(children(supervisor.pid))
             sending = asyncio.create_task(_pairs(world, "two"))
             os.kill(victim, signal.SIGKILL)
             acknowledged = PAIRS + await sending
@@ -226,7 +226,7 @@ async def test_a_killed_worker_is_started_again(redis_server: RedisServer, tmp_p
                 world, lambda found: (found["shadowdiff_workers", ()], found["shadowdiff_worker_crashes_total", ()])
                 == (WORKERS, 1),
             )  # fmt: skip
-            assert victim not in _children(supervisor.pid)
+            assert victim not in children(supervisor.pid)
             assert total(last, "shadowdiff_comparisons_total") >= total(first, "shadowdiff_comparisons_total")
             (line,) = lines_of(world.service, "a worker ended and is started again")
             assert (victim, -signal.SIGKILL) == (line["pid"], line["exit"])
@@ -243,7 +243,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
     async with _workers(tmp_path, config) as world:
         supervisor = world.service.process
         assert supervisor is not None
-        workers = _children(supervisor.pid)
+        workers = children(supervisor.pid)
         assert WORKERS == len(workers)
         supervisor.kill()
         await asyncio.to_thread(supervisor.wait)
@@ -251,7 +251,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
         await asyncio.to_thread(world.service.start)
         again = world.service.process
         assert again is not None
-        assert WORKERS == len(_children(again.pid))
+        assert WORKERS == len(children(again.pid))
 
 
 def test_what_cannot_work_is_said_once(tmp_path: Path) -> None:

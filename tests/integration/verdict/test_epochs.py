@@ -65,6 +65,22 @@ async def test_a_first_revision_after_answers_without_one_is_another_v2(process:
     assert (2, OpenedBy.REVISION) == ((await _epoch(process)).id, (await _epoch(process)).by)
 
 
+async def test_an_epoch_opens_in_a_store_that_is_full(process: Process) -> None:
+    """Workers wait for it, and only they can empty the store."""
+    after = another(process, rules="rules-2")
+    try:
+        await process.store.command("CONFIG", "SET", "maxmemory", "1")
+        await after.epochs.refresh()
+        await process.store.command("CONFIG", "SET", "maxmemory", "0")
+        await after.judge(1, revision="1.0")
+        await process.store.command("CONFIG", "SET", "maxmemory", "1")
+        await after.epochs.refresh()
+    finally:
+        await process.store.command("CONFIG", "SET", "maxmemory", "0")
+    epoch = await _epoch(process)
+    assert (2, OpenedBy.RULES, "rules-2", "1.0") == (epoch.id, epoch.by, epoch.rules, epoch.revision)
+
+
 async def test_an_unseen_revision_opens_an_epoch(process: Process) -> None:
     """The evidence begins anew, and remembers why."""
     await process.judge(9, revision="1.0")

@@ -1,0 +1,114 @@
+"""Load on a running service, and what its senders were told: to be held against the ledger when all is over.
+
+In: a world.  Out: mirrored requests and records, one pair after another from each of a few senders, and the count of
+every answer.  Holds: what is counted here was answered; what got no answer (its connection broke) is counted apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.integration.service.conftest import JSON, balanced_and_still, metrics_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from tests.integration.service.conftest import World
+
+MIRRORED, RECORDED = "mirrored", "recorded"
+TAKEN, SHED = 202, 503
+
+
+@dataclass
+class Load:
+    """Senders of pairs; `pace_s` lies between two pairs of one sender. `name` begins every id."""
+
+    world: World
+    senders: int = 4
+    pace_s: float = 0.005
+    body: bytes = b'{"side": "v1"}'
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    acknowledged: dict[str, list[str]] = field(default_factory=lambda: {MIRRORED: [], RECORDED: []})
+    unanswered: int = 0
+    slowest_s: float = 0.0
+    name: str = "pair"
+    on_acknowledged: Callable[[], None] | None = None
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Send while the block runs; what is on its way is answered before this ends."""
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.senders):
+                group.create_task(self._send(over))
+            try:
+                yield
+            finally:
+                over.set()
+
+    async def _send(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            request_id = f"{self.name}-{next(self.numbers)}"
+            mesh = self.world.mesh
+            await self._one(RECORDED, request_id, mesh.record(request_id, self.body, h_content_type=JSON))
+            await self._one(MIRRORED, request_id, mesh.mirror(request_id))
+            await asyncio.sleep(self.pace_s)
+
+    async def _one(self, row: str, request_id: str, sending: Any) -> None:
+        begun_s = time.monotonic()
+        try:
+            status = await sending
+        except (aiohttp.ClientError, OSError):
+            self.unanswered += 1
+            return
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begun_s)
+        self.answers[row, status] += 1
+        if status == TAKEN:
+            self.acknowledged[row].append(request_id)
+            if self.on_acknowledged is not None:
+                self.on_acknowledged()
+
+    def told(self, row: str) -> int:
+        """Return how many of a row were answered, whatever the answer."""
+        return sum(count for (of, _), count in self.answers.items() if of == row)
+
+    async def until(self, condition: Callable[[], bool], within_s: float = 60.0) -> None:
+        """Wait until what was answered so far satisfies `condition`."""
+        async with asyncio.timeout(within_s):
+            while not condition():  # noqa: ASYNC110 - tests wait on conditions
+                await asyncio.sleep(0.01)
+
+    async def books(self, within_s: float = 60.0) -> Any:
+        """Return the books once nothing is on its way, held to what the senders were told: exactly."""
+        told = {row: self.told(row) for row in self.acknowledged}
+        books = await self.world.service.until(
+            lambda books: balanced_and_still(books) and all(books[row]["received"] == told[row] for row in told),
+            within_s,
+        )
+        mirrored, recorded = books[MIRRORED], books[RECORDED]
+        assert set(self.answers) <= {(MIRRORED, TAKEN), (RECORDED, TAKEN), (RECORDED, SHED)}, self.answers
+        assert self.answers[RECORDED, SHED] == recorded["shed"], (self.answers, books)
+        assert self.answers[RECORDED, TAKEN] == recorded["accepted"] + recorded["store_lost"], (self.answers, books)
+        assert told[MIRRORED] == mirrored["forwarded"] + mirrored["shed"] + mirrored["store_lost"], (
+            self.answers,
+            books,
+        )
+        for row, side, taken in ((MIRRORED, "candidate", "forwarded"), (RECORDED, "primary", "accepted")):
+            assert books[row][taken] == books["observations"][side]["parked"], (row, books)
+        metrics = await metrics_of(self.world.service)
+        reasons = {
+            dict(labels)["reason"]: count
+            for (name, labels), count in metrics.items()
+            if name == "shadowdiff_shed_total" and ("target", self.world.target) in labels
+        }
+        assert sum(reasons.values()) == mirrored["shed"] + recorded["shed"], (reasons, books)
+        return books

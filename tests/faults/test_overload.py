@@ -1,0 +1,122 @@
+"""Ten times the load that the service can take: it sheds and counts, answers quickly, stays small, and recovers.
+
+What it can take is measured first, on the machine at hand; the flood comes from a process of its own, over as many
+connections as the shipped proxies may open. Answers of a port that is busy are what a mesh's circuit breaker sheds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tests.faults.flood import BODY
+from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, serving, settings, target
+from tests.integration.service.scripts import response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import RedisServer
+
+FACTOR = 10
+BURST = 800
+"""Pairs that find room in the queues at once: how fast they are judged is what the service can take."""
+SECONDS = [pytest.param(3, id="quick"), pytest.param(60, marks=[pytest.mark.deep, pytest.mark.timeout(600)], id="deep")]
+AT_MOST_MIB = 400
+RECOVERS_WITHIN_S = 60.0
+ANSWER = response(BODY.encode(), "200 OK", f"content-type: {JSON}")
+
+
+class V2(asyncio.Protocol):
+    """Answers each request at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer; a request comes in one piece."""
+        self._transport.write(ANSWER * data.count(b"\r\n\r\n"))
+
+
+async def _flood(world: World, name: str, pairs: int, rate: float, *more: str) -> Any:
+    ports = world.service.ports
+    command = [sys.executable, "-m", "tests.faults.flood", "--mirror", str(ports["mirror"])]
+    command += ["--records", str(ports["records"]), "--pairs", str(pairs), "--rate", str(rate), "--name", name, *more]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert 0 == process.returncode
+    return json.loads(said)
+
+
+async def _judged(world: World, pairs: int) -> Any:
+    return await world.service.until(
+        lambda books: books["pairs"]["match"] + books["pairs"]["mismatch"] >= pairs, RECOVERS_WITHIN_S
+    )
+
+
+async def _can_take(world: World) -> float:
+    """Return how many pairs a second are judged of a burst that the queues can hold."""
+    await _flood(world, "warm", BURST, 1e9, "--patient")
+    await _judged(world, BURST)
+    begun_s = time.monotonic()
+    await _flood(world, "burst", BURST, 1e9, "--patient")
+    await _judged(world, 2 * BURST)
+    return BURST / (time.monotonic() - begun_s)
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+async def test_ten_times_what_it_can_take(
+    redis_server: RedisServer, tmp_path: Path, seconds: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Memory is bounded, every answer is 202 or a counted shed, the ledger is exact, and pairs are compared after."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(V2, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = settings(redis_server.url, target(port), store={"prefix": f"overload{time.monotonic_ns()}"})
+    config["pairing"]["window"] = "10s"
+    async with server, serving(tmp_path, config) as world:
+        can_take = await _can_take(world)
+        before = await world.service.until(balanced_and_still)
+        rate = FACTOR * can_take
+        flooded = await _flood(world, "flood", int(rate * seconds), rate)
+        ended_s = time.monotonic()
+        assert world.service.answers("metrics", "/readyz")
+        books = await world.service.until(balanced_and_still, RECOVERS_WITHIN_S)
+        recovered_s = time.monotonic() - ended_s
+        peak_mib = world.service.peak_mib()
+        await world.both("after", BODY.encode())
+        await world.service.until(lambda now: now["pairs"]["match"] == books["pairs"]["match"] + 1)
+        metrics = await metrics_of(world.service)
+    _agree(before, books, flooded)
+    failures = {
+        dict(labels)["reason"]: int(count)
+        for (name, labels), count in metrics.items()
+        if name == "shadowdiff_candidate_failures_total" and count
+    }
+    judged = books["pairs"]["ready"] - before["pairs"]["ready"]
+    record_property(
+        "figures",
+        f"can take {can_take:.0f} pairs/s; offered {rate:.0f}/s for {seconds} s; {json.dumps(flooded)};"
+        f" judged {judged}, failures of v2 {failures}, shed {books['recorded']['shed']} + {books['mirrored']['shed']},"
+        f" {peak_mib} MiB at most, recovered {recovered_s:.1f} s after",
+    )
+    assert peak_mib < AT_MOST_MIB
+    assert {} == failures
+
+
+def _agree(before: Any, books: Any, flooded: Any) -> None:
+    """Hold the ledger to what the senders were told."""
+    for row, allowed in (("mirrored", {"202"}), ("recorded", {"202", "503"})):
+        told = flooded[row]["statuses"]
+        assert set(told) <= allowed
+        assert 0 == flooded[row]["broken"]
+        assert sum(told.values()) == books[row]["received"] - before[row]["received"]
+    assert flooded["recorded"]["statuses"].get("503", 0) == books["recorded"]["shed"]
+    assert 0 == books["unclean_exits"]

@@ -1,0 +1,243 @@
+"""v2 does whatever a broken server can do: each answer is bounded in memory and time, and has its name in the books.
+
+One service serves all of these. v2 is a socket that speaks raw bytes; how much it could send says where it was cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import free_port_number
+from tests.integration.service.conftest import JSON, World, settings, target
+from tests.integration.service.scripts import response, says, silent, v2
+from tests.running import Service, mesh_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from tests.conftest import RedisServer
+    from tests.integration.service.scripts import Answer
+
+TIMEOUT_S = 1
+GROWS_AT_MOST_MIB = 64
+SENT_AT_MOST = 64 << 20
+"""What v2 can get rid of before it is cut: the bound, and what both sides' sockets hold."""
+PART = b"v" * 65_536
+TEN_GB = 10 << 30
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+WHOLE = response(b"{}", "200 OK", f"content-type: {JSON}")
+AT_ONCE = 16
+
+
+@pytest.fixture(scope="module")
+def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, int]]:
+    """Run one service for all tests of this file, and name the port where v2 belongs; its log holds no failure."""
+    port = free_port_number()
+    config = settings(
+        redis_server.url,
+        target(port, candidate={"timeout": f"{TIMEOUT_S}s"}),
+        store={"prefix": f"broken-v2-{os.getpid()}"},
+    )
+    service = Service(tmp_path_factory.mktemp("service"), config)
+    service.start()
+    yield service, port
+    assert 0 == service.stop()
+    assert [] == [line for line in service.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
+
+
+@pytest.fixture
+async def world(shared: tuple[Service, int]) -> AsyncIterator[World]:
+    """Return the world of the service that all share."""
+    async with mesh_of(shared[0]) as mesh:
+        yield World(shared[0], mesh)
+
+
+class Flood:
+    """A v2 that sends `start` and then `part` for ever, and counts what it got rid of."""
+
+    def __init__(self, start: bytes, part: bytes = PART, most: int = TEN_GB) -> None:
+        self._start, self._part, self._most = start, part, most
+        self.sent = 0
+
+    async def __call__(self, _head: bytes, writer: asyncio.StreamWriter) -> None:
+        """Send until cut, or until the most was sent."""
+        writer.write(self._start)
+        while self.sent < self._most:
+            writer.write(self._part)
+            await writer.drain()
+            self.sent += len(self._part)
+
+
+def then(raw: bytes, end: Callable[[asyncio.StreamWriter], object]) -> Answer:
+    """Return a v2 that sends bytes and then ends the connection in its own way."""
+
+    async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        await writer.drain()
+        end(writer)
+        await writer.wait_closed()
+
+    return answer
+
+
+def half_close(writer: asyncio.StreamWriter) -> None:
+    """Say that nothing more comes, and go on listening."""
+    writer.write_eof()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Break the connection with RST."""
+    own: socket.socket = writer.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def trickles(start: bytes, part: bytes) -> Answer:
+    """Return a v2 that sends one small part after another, each well within any deadline of its own."""
+
+    async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        while True:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(TIMEOUT_S / 20)
+
+    return answer
+
+
+async def _what_came_of(world: World, port: int, answers: Mapping[str, Answer | None]) -> dict[str, tuple[str, str]]:
+    """Send a pair for each case, all at once; return each one's result, and v2's failure or why nothing is compared."""
+    paths = {f"/{number}": answer for number, answer in enumerate(answers.values())}
+
+    async def by_path(head: bytes, writer: asyncio.StreamWriter) -> None:
+        answer = paths[head.split(b" ")[1].decode()]
+        assert answer is not None
+        await answer(head, writer)
+
+    before = (await world.until())["pairs"]
+    async with contextlib.AsyncExitStack() as stack:
+        if any(paths.values()):
+            await stack.enter_async_context(v2(by_path, port))
+        async with asyncio.TaskGroup() as group:
+            for case, path in zip(answers, paths, strict=True):
+                group.create_task(world.both(case, b"{}", path))
+        await world.until(pairs__ready=before["ready"] + len(answers))
+    found: dict[str, tuple[str, str]] = dict.fromkeys(answers, ("match", ""))
+    for result in ("mismatch", "incomparable"):
+        for sample in await world.samples(result):
+            if sample["request_id"] in found:
+                found[sample["request_id"]] = (result, _why(sample))
+    return found
+
+
+def _why(sample: Any) -> str:
+    return sample["failure"] or sample["reason"] or sample["differences"][0]["path"]
+
+
+MALFORMED = {
+    "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "a page without a head": b"<html>hello</html>\r\n",
+    "TLS where none is expected": b"\x15\x03\x01\x00\x02\x02\x28\r\n",
+    "HTTP/2 where HTTP/1.1 was asked": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\r\n\r\n",
+    "zeros": b"\0" * 100,
+    "no status": b"HTTP/1.1 OK\r\n\r\n",
+    "a status of five digits": b"HTTP/1.1 20000 OK\r\n\r\n",
+    "another version": b"HTTP/9.9 200 OK\r\n\r\n",
+    "a field without a colon": b"HTTP/1.1 200 OK\r\nfield\r\n\r\n",
+    "a blank before the colon": b"HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\n{}",
+    "a NUL in a field": b"HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
+    "a length below zero": b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+    "a length in words": b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\n{}",
+    "a length past 64 bits": b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n{}",
+    "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+    "a length and chunks": CHUNKED[:-2] + b"content-length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "a chunk of no size": CHUNKED + b"zz\r\n{}\r\n",
+    "a chunk past 64 bits": CHUNKED + b"fffffffffffffffff\r\n{}\r\n",
+    "a chunk that is longer than it says": CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
+}
+
+
+async def test_what_is_no_http_is_malformed(shared: tuple[Service, int], world: World) -> None:
+    """v2 says what no client can read: a mismatch by `malformed`, at once."""
+    said = await _what_came_of(world, shared[1], {case: says(raw) for case, raw in MALFORMED.items()})
+    assert dict.fromkeys(MALFORMED, ("mismatch", "malformed")) == said
+
+
+BREAKS: dict[str, tuple[Answer, str]] = {
+    "closes at once": (then(b"", reset), "reset"),
+    "half-closes without a word": (then(b"", half_close), "reset"),
+    "half-closes in the head": (then(WHOLE[:20], half_close), "reset"),
+    "half-closes in the body": (then(WHOLE[:-1], half_close), "reset"),
+    "half-closes in the chunks": (then(CHUNKED + b"2\r\n{}\r\n", half_close), "reset"),
+    "resets in the head": (then(WHOLE[:20], reset), "reset"),
+    "resets in the body": (then(WHOLE[:-1], reset), "reset"),
+    "hangs": (silent, "timeout"),
+    "hangs in the body": (says(WHOLE[:-1]), "timeout"),
+    "trickles a head": (trickles(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"), "timeout"),
+    "trickles a body": (trickles(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"x"), "timeout"),
+    "trickles chunks": (trickles(CHUNKED, b"1\r\nx\r\n"), "timeout"),
+}
+
+
+async def test_a_v2_that_breaks_off_or_hangs_is_a_mismatch(shared: tuple[Service, int], world: World) -> None:
+    """However it ends, or does not: v2's failure has its name, and the deadline spans the whole exchange."""
+    said = await _what_came_of(world, shared[1], {case: answer for case, (answer, _) in BREAKS.items()})
+    assert {case: ("mismatch", failure) for case, (_, failure) in BREAKS.items()} == said
+
+
+async def test_a_v2_that_half_closes_after_its_answer_has_answered(shared: tuple[Service, int], world: World) -> None:
+    """A whole answer is one, however the connection ends."""
+    said = await _what_came_of(world, shared[1], {"whole": then(WHOLE, half_close)})
+    assert {"whole": ("match", "")} == said
+
+
+async def test_a_dead_v2_is_refused(shared: tuple[Service, int], world: World) -> None:
+    """Nobody listens: a mismatch by `refused`."""
+    assert {"dead": ("mismatch", "refused")} == await _what_came_of(world, shared[1], {"dead": None})
+
+
+ENDLESS: dict[str, tuple[bytes, bytes, tuple[str, str]]] = {
+    "body": (UNTIL_CLOSE, PART, ("mismatch", "bytes")),
+    "body of 10 GB": (UNTIL_CLOSE[:-2] + b"content-length: %d\r\n\r\n" % TEN_GB, PART, ("mismatch", "bytes")),
+    "chunks": (CHUNKED, b"10000\r\n" + PART + b"\r\n", ("mismatch", "bytes")),
+    "status line": (b"HTTP/1.1 200 ", PART, ("mismatch", "malformed")),
+    "field": (b"HTTP/1.1 200 OK\r\nx: ", PART, ("mismatch", "malformed")),
+    "fields": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 10_000, ("mismatch", "malformed")),
+    "interim answers": (b"", b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" * 2_000, ("mismatch", "malformed")),
+    "blank lines": (b"", b"\r\n" * 32_768, ("mismatch", "malformed")),
+    "trailer": (CHUNKED + b"2\r\n{}\r\n0\r\nx: ", PART, ("mismatch", "malformed")),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"x: y\r\n" * 10_000, ("mismatch", "malformed")),
+    "chunk extension": (CHUNKED + b"2;", PART, ("mismatch", "malformed")),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+async def test_what_never_ends_is_cut_at_a_bound(
+    shared: tuple[Service, int], world: World, case: str, record_property: Callable[[str, object], None]
+) -> None:
+    """Whichever part of an answer has no end, to several requests at once: little is read, and less is kept."""
+    start, part, (result, why) = ENDLESS[case]
+    flood = Flood(start, part)
+    before_mib = shared[0].peak_mib()
+    async with v2(flood, shared[1]):
+        before: Any = (await world.until())["pairs"]
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(world.both(f"endless {case} {number}", b"{}"))
+        books = await world.until(pairs__ready=before["ready"] + AT_ONCE)
+    assert AT_ONCE == books["pairs"][result] - before[result]
+    samples = [each for each in await world.samples(result) if each["request_id"].startswith(f"endless {case} ")]
+    assert AT_ONCE == len(samples)
+    assert {why} == {_why(each) for each in samples}
+    assert flood.sent < AT_ONCE * SENT_AT_MOST
+    grown_mib = shared[0].peak_mib() - before_mib
+    record_property("figures", f"{flood.sent >> 20} MiB sent by v2 in all, {grown_mib} MiB more memory at most")
+    assert grown_mib < GROWS_AT_MOST_MIB

@@ -1,0 +1,224 @@
+"""Bombs through the running service, as v2's answer and as a record: each within its bound, and classified.
+
+One service serves all of these, with a rule whose pattern backtracks in other engines. Read beside the result: the
+memory of the service and of its comparing processes, and that the service answers all the while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import brotli
+import pytest
+import zstandard
+
+from tests.conftest import free_port_number
+from tests.integration.service.conftest import JSON, World, settings, target
+from tests.integration.service.scripts import response, says, v2
+from tests.running import Service, mesh_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from tests.conftest import RedisServer
+
+MIB = 1 << 20
+UNPACKED = 200 * MIB
+KEPT_BODY = 8 * MIB
+DECODED = 16 * MIB
+SANE = b'{"price": 100}'
+BACKTRACKS = r"^(([a-z])+.)+[A-Z]([a-z])+$"
+AT_MOST_MIB = 256
+"""Of the service itself; of each of its two comparing processes: AT_MOST_COMPARING_MIB."""
+AT_MOST_COMPARING_MIB = 800
+
+
+@dataclass(frozen=True)
+class Bomb:
+    """A body, how it is coded, its type, and what is to be said of it; `made(1)` is a little more of it than `made(0)`.
+
+    said: beside a sane answer, within the difference.  twice: the result where both sides are bombs of this kind, but
+    not the same.
+    """
+
+    made: Callable[[int], bytes]
+    said: str
+    coding: str = ""
+    kind: str = JSON
+    twice: str = "mismatch"
+
+
+def _zeros(more: int) -> Iterator[bytes]:
+    yield from [bytes(MIB)] * (UNPACKED // MIB)
+    yield bytes(more)
+
+
+@cache
+def _gzip_of_zeros(more: int) -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    return b"".join(map(packer.compress, _zeros(more))) + packer.flush()
+
+
+def _brotli_of_zeros(more: int) -> bytes:
+    return brotli.compress(b"".join(_zeros(more)), quality=5)
+
+
+def _zstd_of_zeros(more: int) -> bytes:
+    packer = zstandard.ZstdCompressor(level=3).compressobj()
+    return b"".join(map(packer.compress, _zeros(more))) + packer.flush()
+
+
+def _many_keys(more: int) -> bytes:
+    return b"{" + b",".join(b'"%07d":0' % number for number in range(1_000_000 + more)) + b"}"
+
+
+TOO_LARGE, TOO_DEEP = "decodes to more than", "nested deeper than"
+BOMBS = {
+    "200 MiB of gzip": Bomb(_gzip_of_zeros, TOO_LARGE, "gzip", twice="incomparable"),
+    "200 MiB of br": Bomb(_brotli_of_zeros, TOO_LARGE, "br", twice="incomparable"),
+    "200 MiB of zstd": Bomb(_zstd_of_zeros, TOO_LARGE, "zstd", twice="incomparable"),
+    "200 MiB of gzip in gzip": Bomb(
+        lambda more: gzip.compress(_gzip_of_zeros(more), mtime=0), TOO_LARGE, "gzip, gzip", twice="incomparable"
+    ),
+    "arrays 100,000 deep": Bomb(lambda more: b"[" * (100_000 + more) + b"]" * (100_000 + more), TOO_DEEP),
+    "objects 100,000 deep": Bomb(lambda more: b'{"a":' * 100_000 + b"%d" % more + b"}" * 100_000, TOO_DEEP),
+    "XML 100,000 deep": Bomb(
+        lambda more: b"<a>" * 100_000 + b"x" * more + b"</a>" * 100_000, "<a><a><a>", kind="application/xml"
+    ),
+    "an integer of 5,000 digits": Bomb(lambda more: b'{"price": ' + b"9" * 5_000 + b"%d}" % more, "99999"),
+    "100 integers of 5,000 digits": Bomb(lambda more: b"[" + b",".join([b"9" * 5_000] * 100) + b",%d]" % more, "99999"),
+    "an exponent of 5,000 digits": Bomb(lambda more: b'{"price": 1e' + b"9" * 5_000 + b"%d}" % more, "99999"),
+    "a text for a pattern that backtracks": Bomb(
+        lambda more: b"a" * 100_000 + b"!" * (1 + more), "aaaaa", kind="text/plain"
+    ),
+}
+
+
+class Sent(NamedTuple):
+    """A body, and the fields that say what it is."""
+
+    body: bytes
+    fields: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, int]]:
+    """Run one service for all tests of this file, and name the port where v2 belongs; its log holds no failure."""
+    port = free_port_number()
+    rules = [{"mask": {"path": "text", "pattern": BACKTRACKS}, "reason": "it backtracks"}]
+    config = settings(
+        redis_server.url,
+        target(port, rules=rules),
+        store={"prefix": f"bombs-{os.getpid()}"},
+        limits={"body": KEPT_BODY, "decoded": DECODED},
+        redaction={"patterns": [BACKTRACKS]},
+    )
+    service = Service(tmp_path_factory.mktemp("service"), config)
+    service.start()
+    yield service, port
+    assert 0 == service.stop()
+    assert [] == [line for line in service.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
+
+
+@pytest.fixture
+async def world(shared: tuple[Service, int]) -> AsyncIterator[World]:
+    """Return the world of the service that all share."""
+    async with mesh_of(shared[0]) as mesh:
+        yield World(shared[0], mesh)
+
+
+@dataclass
+class Watch:
+    """What is seen of the service while it works: the longest that it took to say that it lives, and its memory."""
+
+    service: Service
+    longest_s: float = 0.0
+    own_mib: int = 0
+    comparing_mib: int = 0
+
+    async def until(self, over: asyncio.Event) -> None:
+        """Ask again and again."""
+        while not over.is_set():
+            begun_s = time.monotonic()
+            assert await asyncio.to_thread(self.service.answers, "metrics", "/healthz")
+            self.longest_s = max(self.longest_s, time.monotonic() - begun_s)
+            self._look()
+            await asyncio.sleep(0.01)
+
+    def _look(self) -> None:
+        assert self.service.process is not None
+        pid = self.service.process.pid
+        self.own_mib = self.service.peak_mib()
+        started = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))  # of each of its threads
+        for child in " ".join(started).split():
+            with contextlib.suppress(OSError):  # it has ended
+                lines = Path(f"/proc/{child}/status").read_text().splitlines()
+                peaks = [int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")]
+                self.comparing_mib = max(self.comparing_mib, *peaks, 0)
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        comparing = f", {self.comparing_mib} MiB in a comparing process" if self.comparing_mib else ""
+        return f"longest pause {self.longest_s * 1000:.0f} ms, {self.own_mib} MiB at most{comparing}"
+
+
+async def _result_of(
+    shared: tuple[Service, int], world: World, request_id: str, recorded: Sent, answered: Sent
+) -> tuple[str, str, str]:
+    """Send one pair; return its result, what is said of it, and what was seen of the service meanwhile."""
+    service, port = shared
+    stated = {f"h_{name.replace('-', '_')}": value for name, value in recorded.fields.items()}
+    before = (await world.until())["pairs"]
+    over, watch, begun_s = asyncio.Event(), Watch(service), time.monotonic()
+    answer = response(answered.body, "200 OK", *(f"{name}: {value}" for name, value in answered.fields.items()))
+    async with v2(says(answer), port), asyncio.TaskGroup() as group:
+        group.create_task(watch.until(over))
+        try:
+            await world.both(request_id, recorded.body, **stated)
+            after = (await world.until(pairs__ready=before["ready"] + 1))["pairs"]
+        finally:
+            over.set()
+    (result,) = [name for name in ("match", "ignored", "mismatch", "incomparable") if after[name] > before[name]]
+    (sample,) = [each for each in await world.samples(result) if each["request_id"] == request_id]
+    seen = f"{result} after {time.monotonic() - begun_s:.1f} s, {watch}"
+    assert watch.own_mib < AT_MOST_MIB, seen
+    assert watch.comparing_mib < AT_MOST_COMPARING_MIB, seen
+    return result, json.dumps([sample["reason"], sample["differences"]]), seen
+
+
+@pytest.mark.parametrize("case", BOMBS)
+async def test_a_bomb_is_bounded_and_classified(
+    shared: tuple[Service, int], world: World, case: str, record_property: Callable[[str, object], None]
+) -> None:
+    """As v2's answer, as a record, as both: the pair has its result, and the service answers all the while."""
+    bomb = BOMBS[case]
+    fields = {"content-type": bomb.kind} | ({"content-encoding": bomb.coding} if bomb.coding else {})
+    loud, louder, sane = Sent(bomb.made(0), fields), Sent(bomb.made(1), fields), Sent(SANE, {"content-type": JSON})
+    for number, (recorded, answered) in enumerate(((sane, loud), (loud, sane), (loud, louder))):
+        result, said, seen = await _result_of(shared, world, f"{case} {number}", recorded, answered)
+        assert (bomb.twice if number == 2 else "mismatch") == result, said
+        assert (bomb.said if result == "mismatch" and number < 2 else "") in said
+        record_property("figures", f"{('v2', 'v1', 'both')[number]}: {seen}")
+
+
+async def test_a_million_keys_are_compared_or_given_up(
+    shared: tuple[Service, int], world: World, record_property: Callable[[str, object], None]
+) -> None:
+    """They take as long as `limits.compare_ms` allows, in a process that is killed when the time is up."""
+    fields = {"content-type": JSON, "content-encoding": "gzip"}
+    loud, louder = (Sent(gzip.compress(_many_keys(more), 1, mtime=0), fields) for more in (0, 1))
+    sane = Sent(SANE, {"content-type": JSON})
+    for number, (recorded, answered) in enumerate(((sane, loud), (loud, sane), (loud, louder))):
+        result, said, seen = await _result_of(shared, world, f"keys {number}", recorded, answered)
+        assert result == "mismatch" or (result == "incomparable" and "comparison_timed_out" in said), said
+        record_property("figures", f"{('v2', 'v1', 'both')[number]}: {seen}")
