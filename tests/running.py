@@ -79,9 +79,16 @@ class Service:
 
     def peak_mib(self) -> int:
         """Return the most memory that the process ever held."""
+        return self._memory_mib("VmHWM")
+
+    def resident_mib(self) -> int:
+        """Return the memory that the process holds now."""
+        return self._memory_mib("VmRSS")
+
+    def _memory_mib(self, which: str) -> int:
         assert self.process is not None
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith(which)) // 1024
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop the process and return its exit code; of one that ends in peace the funnels are held to the books."""

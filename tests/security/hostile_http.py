@@ -148,6 +148,23 @@ def _lines(draw: random.Random) -> bytes:
     )
 
 
+def _forms(draw: random.Random) -> bytes:
+    """Draw what HTTP allows and few send: other forms of a target, other versions, upgrades, expectations."""
+    line = draw.choice((
+        b"GET http://shop/a HTTP/1.1", b"GET http://169.254.169.254/ HTTP/1.1", b"OPTIONS * HTTP/1.1",
+        b"CONNECT shop:443 HTTP/1.1", b"GET //shop/a HTTP/1.1", b"GET /../../a HTTP/1.1", b"GET /a#b HTTP/1.1",
+        b"POST /record HTTP/1.0", b"POST /records HTTP/1.0", b"PRI * HTTP/2.0", b"GET http://[::1 HTTP/1.1",
+        b"GET " + b"/%2e" * 500 + b" HTTP/1.1",
+    ))  # fmt: skip
+    fields = draw.sample((
+        b"expect: 100-continue", b"expect: x", b"connection: keep-alive", b"connection: close, upgrade",
+        b"connection: upgrade", b"upgrade: h2c", b"upgrade: websocket", b"http2-settings: AAMAAABkAAQAAP__",
+        b"content-length: 5", b"transfer-encoding: chunked", b"te: trailers", b"trailer: host", b"host: other",
+    ), draw.randint(0, 5))  # fmt: skip
+    end = draw.choice((b"\r\n", b"\r\n", b"\n"))
+    return end.join((line, b"host: shop", *fields)) + end * 2 + draw.choice((b"", b"hello", *CHUNKS[:3])) + SMUGGLED
+
+
 def _huge(draw: random.Random) -> bytes:
     """Draw a head near or past what heads may have."""
     size = draw.choice((1_000, 60_000, 70_000, 255_000, 300_000))
@@ -178,6 +195,9 @@ def _noise(draw: random.Random) -> bytes:
     return draw.choice(starts) + draw.randbytes(draw.randint(0, 300))
 
 
+_LINE = b'{"id":"3","id_source":"x-diff-id","method":"GET","path":"/","host":"shop","status":200,"headers":[]}'
+
+
 def _batch(draw: random.Random) -> bytes:
     """Draw a batch of records whose lines are odd."""
     line = (
@@ -191,6 +211,10 @@ def _batch(draw: random.Random) -> bytes:
         b"\xff\xfe",
         b'{"id":"\\ud800"}',
         b'{"id":"a","status":1e999}',
+        _LINE.replace(b"200", b'200,"size":1000000000000000000000000000000'),
+        _LINE.replace(b"200", b'200,"duration_ms":1e308'),
+        _LINE.replace(b"200", b'200,"attempt":99999999999999999999'),
+        _LINE.replace(b"[]", b"[" + b",".join([b'["a","b"]'] * 1_100) + b"]"),
         b'{"id":"2","method":"GET","path":"\\r\\nx: y","host":"shop","status":200}',
         b"9" * 5_000,
         b"",
@@ -199,7 +223,7 @@ def _batch(draw: random.Random) -> bytes:
     return b"POST /records HTTP/1.1\r\nhost: s\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 
-SHAPES: tuple[Shape, ...] = (_lengths, _both, _chunks, _fields, _lines, _huge, _pipelined, _noise, _batch)
+SHAPES: tuple[Shape, ...] = (_lengths, _both, _chunks, _fields, _lines, _forms, _huge, _pipelined, _noise, _batch)
 
 
 def hostile(draw: random.Random) -> bytes:
