@@ -5,23 +5,23 @@ Holds: bounded in number, size and age; only redacted text goes in.
 """
 
 from shadowdiff.report.fingerprint import FingerprintSettings, Place, Print, print_of
-from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Order, Page, Span, Trend, Wanted
+from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Page, Trend
 from shadowdiff.report.keeping import Keeping
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor
 from shadowdiff.report.redaction_key import redaction_key, shared_key
 from shadowdiff.report.remarks import Note, Remarks, State, Stated
+from shadowdiff.report.sample_reads import newest_samples, sample
 from shadowdiff.report.samples import (
     Body,
     Sample,
     SampleSettings,
     SideSample,
     Summary,
-    newest_samples,
-    sample,
     sample_writes,
 )
 from shadowdiff.report.stage import ReportStage
+from shadowdiff.report.wanted import Order, Span, Wanted
 
 __all__ = [
     "Body",

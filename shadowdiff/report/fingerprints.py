@@ -9,76 +9,46 @@ by route, kind or place is chosen in a catalogue that each process keeps of what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from enum import StrEnum
+import logging
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from redis.exceptions import RedisError
 
 from shadowdiff.model import Result, Severity
 from shadowdiff.model.reader import Between, Card, Fields, Scores, Top, Whole
 from shadowdiff.model.write import NAME_CHARS
-from shadowdiff.report.fingerprint import (
-    HOUR_MS,
-    MINUTE_MS,
-    RANK,
-    RANKS,
-    Described,
-    Place,
-    hour_key,
-    key_of,
-    minute_key,
-)
-from shadowdiff.report.ranking import OTHER, How, bound, names_of, together
+from shadowdiff.report.catalogue import Catalogue
+from shadowdiff.report.fingerprint import Described, Place, hour_key, key_of, minute_key
+from shadowdiff.report.ranking import OTHER, bound, names_of, together
 from shadowdiff.report.remarks import SILENT, Note, Remark, State, Stated, notes_key, remarks_of, states_key
 from shadowdiff.report.samples import shelf_of
+from shadowdiff.report.wanted import (
+    BUCKETS,
+    FEW,
+    INDEX,
+    PARTS,
+    Known,
+    Span,
+    Wanted,
+    bounds,
+    has_predicate,
+    is_wanted,
+    narrow,
+    score_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shadowdiff.model.reader import StoreReader
+    from shadowdiff.report.catalogue import OnPath
 
-FEW: Final = 5_000
-"""So many chosen names are scored and sorted; of more, an index is walked until the page is full."""
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 10.0
 FIRST_STEP: Final = 500
 MOST_OFFSET: Final = 10_000
-_ALL: Final = 10_000_000
-_SEVERITIES: Final = {rank: severity for severity, rank in RANKS.items()}
-
-
-class Order(StrEnum):
-    """What a page is sorted by, the greatest first."""
-
-    LAST_SEEN = "last_seen"
-    COUNT = "count"
-    FIRST_SEEN = "first_seen"
-    SEVERITY = "severity"
-
-
-class Span(StrEnum):
-    """What a trend covers: an hour by minutes, a day or a week by hours."""
-
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-
-    @property
-    def ms(self) -> int:
-        """How long it is."""
-        step_ms, steps = _BUCKETS[self]
-        return step_ms * steps
-
-
-_INDEX: Final[dict[Order, tuple[str, How]]] = {
-    Order.LAST_SEEN: ("last", "greatest"),
-    Order.COUNT: ("count", "sum"),
-    Order.FIRST_SEEN: ("first", "least"),
-    Order.SEVERITY: ("worst", "greatest"),
-}
-_PARTS: Final[tuple[tuple[str, How], ...]] = (
-    ("last", "greatest"), ("first", "least"), ("count", "sum"), ("worst", "greatest"), ("since", "least"),
-)  # fmt: skip
-_BUCKETS: Final = {Span.HOUR: (MINUTE_MS, 60), Span.DAY: (HOUR_MS, 24), Span.WEEK: (HOUR_MS, 168)}
 
 
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,22 +85,6 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     example: str | None = None
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. `path` chooses by a predicate over a place's pattern; times are of the last mismatch."""
-
-    order: Order = Order.LAST_SEEN
-    limit: int = 50
-    offset: int = 0
-    route: str | None = None
-    kind: str | None = None
-    severity: Severity | None = None
-    state: State | None = None
-    path: Callable[[str], bool] | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-    span: Span = Span.DAY
-
-
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """A page of fingerprints.
 
@@ -143,62 +97,6 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
     stored: int
     other: int
-
-
-class _Known(msgspec.Struct, frozen=True):
-    """The scores of a name, over all shards."""
-
-    last: int
-    first: int
-    count: int
-    worst: int
-    since: int | None
-
-    @property
-    def severity(self) -> Severity:
-        return _SEVERITIES.get(self.worst // RANK, Severity.BREAKING)
-
-
-class Catalogue:
-    """What never changes of a target's fingerprints, as of the last look."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._first_ms = 0
-        self.known: dict[str, Described] = {}
-
-    async def look(self, reader: StoreReader) -> None:
-        """Take what is new; take everything where much is gone."""
-        first, what = key_of("first", self._target), key_of("what", self._target)
-        shards = await reader.read([Card(first), Top(first, _ALL, least=self._first_ms)])
-        if len(self.known) > 2 * sum(int(found[0]) for found in shards) + FIRST_STEP:
-            self.known.clear()
-            self._first_ms = 0
-            shards = await reader.read([Card(first), Top(first, _ALL)])
-        tops = [found[1] for found in shards]
-        fresh = [name for name in names_of(tops) if name not in self.known]
-        told = await reader.read([Fields(what, fresh)])
-        await asyncio.to_thread(self._take, fresh, [found[0] for found in told])
-        self._first_ms = max([self._first_ms, *(int(top[0][1]) for top in tops if top)])
-
-    def _take(self, fresh: Sequence[str], told: Sequence[Sequence[bytes | None]]) -> None:
-        for name, *values in zip(fresh, *told, strict=True):
-            value = next((value for value in values if value is not None), None)
-            if value is not None:
-                self.known[name] = msgspec.msgpack.decode(value, type=Described)
-
-    def chosen(self, wanted: Wanted) -> set[str]:
-        """Return the names that route, kind and path choose."""
-        return {name for name, what in self.known.items() if _fits(what, wanted)}
-
-
-def _fits(what: Described, wanted: Wanted) -> bool:
-    if wanted.route and what.route != wanted.route:
-        return False
-    on_path, kind = wanted.path, wanted.kind
-    if kind is None and on_path is None:
-        return True
-    return any((not kind or one.kind == kind) and (on_path is None or on_path(one.path)) for one in what.places)
 
 
 class Fingerprints:
@@ -218,7 +116,7 @@ class Fingerprints:
             total = len(names)
         else:
             names = await self._walked(target, chosen, wanted, ground.remarks)
-            total = ground.stored if chosen is None and not _has_predicate(wanted) else None
+            total = ground.stored if chosen is None and not has_predicate(wanted) else None
         end = wanted.offset + wanted.limit
         return Page(
             fingerprints=await self._told(target, names[wanted.offset : end], ground.remarks, wanted.span, compared),
@@ -255,16 +153,35 @@ class Fingerprints:
             other=int(sum(found[3][0] or 0 for found in shards)),
         )
 
+    async def run(self, targets: Callable[[], Sequence[str]]) -> None:
+        """Know what is new of every target, until cancelled, so that nobody who chooses waits for it."""
+        while True:
+            try:
+                for target in targets():
+                    await self._looked(target)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("the catalogue of fingerprints waits for the store", extra={"error": repr(error)})
+            await asyncio.sleep(EVERY_S)
+
+    async def ruled_out(self, target: str, route: str | None, kind: str | None, path: OnPath | None) -> set[str]:
+        """Return the fingerprints none of whose samples has this route, kind and a place on this path."""
+        catalogue = await self._looked(target)
+        return await asyncio.to_thread(catalogue.ruled_out, route, kind, path)
+
+    async def _looked(self, target: str) -> Catalogue:
+        catalogue = self._catalogues.setdefault(target, Catalogue(target))
+        await catalogue.look(self._reader)
+        return catalogue
+
     async def _chosen(self, target: str, wanted: Wanted, remarks: Mapping[str, Remark]) -> set[str] | None:
         """Return the names of which all that are wanted are some; None where that may be any."""
         sets: list[set[str]] = []
         if wanted.route or wanted.kind or wanted.path:
-            catalogue = self._catalogues.setdefault(target, Catalogue(target))
-            await catalogue.look(self._reader)
-            sets.append(await asyncio.to_thread(catalogue.chosen, wanted))
+            catalogue = await self._looked(target)
+            sets.append(await asyncio.to_thread(catalogue.chosen, wanted.route, wanted.kind, wanted.path))
         if wanted.state not in {None, State.OPEN}:
             sets.append({name for name, remark in remarks.items() if remark.stated})
-        for index in _narrow(target, wanted):
+        for index in narrow(target, wanted):
             names = names_of([found[0] for found in await self._reader.read([index])])
             if len(names) <= FEW:
                 sets.append(set(names))
@@ -272,18 +189,18 @@ class Fingerprints:
 
     async def _of_few(self, target: str, chosen: set[str], wanted: Wanted, remarks: Mapping[str, Remark]) -> list[str]:
         known = await self._scores(target, list(chosen))
-        fitting = [name for name, scores in known.items() if _is_wanted(scores, remarks.get(name, SILENT), wanted)]
-        return sorted(fitting, key=lambda name: (_value(known[name], wanted.order), name), reverse=True)
+        fitting = [name for name, scores in known.items() if is_wanted(scores, remarks.get(name, SILENT), wanted)]
+        return sorted(fitting, key=lambda name: (score_of(known[name], wanted.order), name), reverse=True)
 
     async def _walked(
         self, target: str, chosen: set[str] | None, wanted: Wanted, remarks: Mapping[str, Remark]
     ) -> list[str]:
         """Return names in order until the page is full and one more, or there are no more."""
         enough = wanted.offset + wanted.limit + 1
-        part, how = _INDEX[wanted.order]
-        plain = chosen is None and not _has_predicate(wanted)
+        part, how = INDEX[wanted.order]
+        plain = chosen is None and not has_predicate(wanted)
         step = enough + 1 if plain else max(FIRST_STEP, enough + 1)  # one more, since the overflow may stand among them
-        least, most = _range(wanted)
+        least, most = bounds(wanted)
         while True:
             shards = await self._reader.read([Top(key_of(part, target), step, least, most)])
             tops = [found[0] for found in shards]
@@ -291,30 +208,30 @@ class Fingerprints:
             if not plain or len(tops) > 1:
                 known = await self._scores(target, names)
                 edge = bound(tops, step, how)
-                certain = {name for name, scores in known.items() if _value(scores, wanted.order) >= edge}
-                names = [name for name in certain if _is_wanted(known[name], remarks.get(name, SILENT), wanted)]
-                names.sort(key=lambda name: (_value(known[name], wanted.order), name), reverse=True)
+                certain = {name for name, scores in known.items() if score_of(scores, wanted.order) >= edge}
+                names = [name for name in certain if is_wanted(known[name], remarks.get(name, SILENT), wanted)]
+                names.sort(key=lambda name: (score_of(known[name], wanted.order), name), reverse=True)
             if len(names) >= enough or all(len(top) < step for top in tops):
                 return names
             step *= 4
 
-    async def _scores(self, target: str, names: Sequence[str]) -> dict[str, _Known]:
+    async def _scores(self, target: str, names: Sequence[str]) -> dict[str, Known]:
         """Return what is known of names, without those that the store forgot."""
-        shards = await self._reader.read([Scores(key_of(part, target), names) for part, _ in _PARTS])
-        found: dict[str, _Known] = {}
+        shards = await self._reader.read([Scores(key_of(part, target), names) for part, _ in PARTS])
+        found: dict[str, Known] = {}
         for at, name in enumerate(names):
             last, first, count, worst, since = (
-                together([shard[part][at] for shard in shards], how) for part, (_, how) in enumerate(_PARTS)
+                together([shard[part][at] for shard in shards], how) for part, (_, how) in enumerate(PARTS)
             )
             if last is not None:
-                found[name] = _Known(int(last), int(first or last), int(count or 0), int(worst or 0), _whole(since))
+                found[name] = Known(int(last), int(first or last), int(count or 0), int(worst or 0), _whole(since))
         return found
 
     async def _told(
         self, target: str, names: Sequence[str], remarks: Mapping[str, Remark], span: Span, compared: int
     ) -> tuple[Fingerprint, ...]:
         """Return fingerprints whole, in the order of their names."""
-        step_ms, steps = _BUCKETS[span]
+        step_ms, steps = BUCKETS[span]
         start_ms = (self._now_ms() // step_ms - steps + 1) * step_ms
         key = minute_key if span is Span.HOUR else hour_key
         buckets = [Fields(key(target, start_ms + number * step_ms), names) for number in range(steps)]
@@ -350,7 +267,7 @@ class _Ground(msgspec.Struct, frozen=True):
 
 
 def _fingerprint(
-    target: str, name: str, what: Described, known: _Known, *, remark: Remark, trend: Trend, of: int
+    target: str, name: str, what: Described, known: Known, *, remark: Remark, trend: Trend, of: int
 ) -> Fingerprint:
     state, reopened_ms = remark.state(known.since)
     return Fingerprint(
@@ -374,53 +291,3 @@ def _fingerprint(
 
 def _whole(score: float | None) -> int | None:
     return None if score is None else int(score)
-
-
-def _value(known: _Known, order: Order) -> int:
-    match order:
-        case Order.LAST_SEEN:
-            return known.last
-        case Order.COUNT:
-            return known.count
-        case Order.FIRST_SEEN:
-            return known.first
-        case Order.SEVERITY:
-            return known.worst
-
-
-def _has_predicate(wanted: Wanted) -> bool:
-    return not (
-        wanted.severity is None and wanted.state is None and wanted.since_ms is None and wanted.until_ms is None
-    )
-
-
-def _is_wanted(known: _Known, remark: Remark, wanted: Wanted) -> bool:
-    """Whether severity, time and state are as asked for."""
-    return (
-        (wanted.severity is None or known.severity is wanted.severity)
-        and (wanted.since_ms is None or known.last >= wanted.since_ms)
-        and (wanted.until_ms is None or known.last <= wanted.until_ms)
-        and (wanted.state is None or remark.state(known.since)[0] is wanted.state)
-    )
-
-
-def _range(wanted: Wanted) -> tuple[int | None, int | None]:
-    """Return the bounds of an index's scores outside of which nothing is wanted."""
-    if wanted.order is Order.LAST_SEEN:
-        return wanted.since_ms, wanted.until_ms
-    if wanted.order is Order.SEVERITY and wanted.severity is not None:
-        return _of_severity(wanted.severity)
-    return None, None
-
-
-def _of_severity(severity: Severity) -> tuple[int, int]:
-    rank = RANKS[severity]
-    return rank * RANK, (rank + 1) * RANK - 1
-
-
-def _narrow(target: str, wanted: Wanted) -> Iterable[Top]:
-    """Yield the reads that may show how few can be wanted, of what the order's own index does not bound."""
-    if wanted.severity is not None and wanted.order is not Order.SEVERITY:
-        yield Top(key_of("worst", target), FEW + 1, *_of_severity(wanted.severity))
-    if wanted.since_ms is not None and wanted.order is not Order.LAST_SEEN:
-        yield Top(key_of("last", target), FEW + 1, wanted.since_ms, wanted.until_ms)

@@ -1,6 +1,6 @@
-"""Keep some pairs that differ, of every fault a few, redacted, and read them back.
+"""Keep some pairs that differ, of every fault a few, redacted.
 
-In: a pair and its comparison.  Out: a write under `samples:`; from a reader, summaries and whole samples.
+In: a pair and its comparison.  Out: a write under `samples:`, which `sample_reads` reads back.
 Holds: bounded in number, bytes and age per target, and in number per fingerprint, so that rare faults keep theirs; what
 is too much goes from the fault that has most. Which pairs of a fault are kept follows from their keys alone: of each
 stretch of time those whose keys come first, the latest stretch before those that went by. So a pair that cannot be
@@ -9,7 +9,6 @@ kept is known before anything is made of it (`Draw`), and that is nearly every p
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from bisect import insort
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Comparison, Difference, Failure, Keep, Observation, Pair, Result, Write
-from shadowdiff.model.reader import Between, Fields, Top
 from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS
 from shadowdiff.report.marks import SideText
 from shadowdiff.report.redaction import HeaderTexts, Redactor
@@ -27,16 +25,10 @@ from shadowdiff.report.unpacking import Unpacked, header, media_type, of_latin, 
 from shadowdiff.store import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from shadowdiff.model import Headers
-    from shadowdiff.model.reader import StoreReader
 
 _LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
-_ALL: Final = 1_000_000
-_READ_AT_ONCE: Final = 500
-"""Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
 _SEARCHED_BYTES: Final = 256 * 1024
 """So much of a body is searched for the secrets that a difference of texts may show a part of."""
 _STRETCH_MS: Final = 600_000
@@ -209,58 +201,6 @@ def _rank(key: bytes) -> str:
 
 
 _RANK: Final = slice(8, 14)
-
-
-async def newest_samples(
-    reader: StoreReader,
-    target: str,
-    limit: int,
-    *,
-    result: Result = Result.MISMATCH,
-    wanted: Callable[[Summary], bool] | None = None,
-    since_ms: int = 0,
-    fingerprint: str | None = None,
-) -> list[Summary]:
-    """Return the newest samples' summaries, at most `limit`, none older than `since_ms`; or one fingerprint's."""
-    shelf = shelf_of(target, result)
-    if fingerprint is None:
-        tops = await reader.read([Top(f"{shelf}:times", _ALL if wanted else limit, least=since_ms)])
-        shards = [[member for member, _ in top[0]] for top in tops]
-    else:
-        shards = [found[0] for found in await reader.read([Between(f"{shelf}:order", fingerprint, _ALL)])]
-    members = list(dict.fromkeys(member for held in shards for member in held))
-    found = [held[0] for held in await reader.read([Fields(f"{shelf}:lines", members)])]
-    lines = [(member, line) for held in found for member, line in zip(members, held, strict=True) if line is not None]
-    if len(lines) <= _READ_AT_ONCE:
-        return _chosen(reader, lines, limit, wanted, since_ms)
-    return await asyncio.to_thread(_chosen, reader, lines, limit, wanted, since_ms)
-
-
-def _chosen(
-    reader: StoreReader,
-    lines: Sequence[tuple[str, bytes]],
-    limit: int,
-    wanted: Callable[[Summary], bool] | None,
-    since_ms: int,
-) -> list[Summary]:
-    opened = (reader.opened(line, b"line " + member[-NAME_CHARS:].encode()) for member, line in lines)
-    summaries = (msgspec.msgpack.decode(line, type=Summary) for line in opened if line is not None)
-    chosen = [one for one in summaries if one.at_ms >= since_ms and (wanted is None or wanted(one))]
-    chosen.sort(key=lambda one: (one.at_ms, one.id), reverse=True)
-    return chosen[:limit]
-
-
-async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> Sample | None:
-    """Return a whole sample; None where it is unknown, pushed out by others, or too old."""
-    target, _, name = sample_id.rpartition("-")
-    shelves = [f"{shelf_of(target, result)}:values" for result in (Result.MISMATCH, Result.INCOMPARABLE)]
-    for shard in await reader.read([Fields(shelf, [name]) for shelf in shelves]):
-        for (value,) in shard:
-            payload = None if value is None else reader.opened(value, b"sample " + name.encode())
-            found = None if payload is None else msgspec.msgpack.decode(payload, type=Sample)
-            if found is not None and found.id == sample_id and found.at_ms >= since_ms:
-                return found
-    return None
 
 
 def _sample(

@@ -42,7 +42,6 @@ from shadowdiff.pairing import (
     routes_name,
 )
 from shadowdiff.report import (
-    Fingerprints,
     Keeping,
     Patterns,
     Redactor,
@@ -160,6 +159,7 @@ class Service:
         self._keeper = BookKeeper(self._store, self._process, lambda: snapshot(self._books))
         self._exporting = Exporting(config.telemetry, self._process)
         self._workers = [self._worker(shard) for shard in range(self._store.shards)]
+        self._web = self._web_state()
 
     def _redactor_of_config(self) -> Redactor:
         asked = self.config.redaction
@@ -302,7 +302,7 @@ class Service:
         apps: tuple[Any, ...] = (
             self._mirror,
             self._records,
-            create_web(self._web_state()),
+            create_web(self._web),
             monitor_app(self._exposition, lambda: self._state.phase),
         )
         return [
@@ -378,7 +378,7 @@ class Service:
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
             group.create_task(self._judging.route_names.run(), name="route-names"),
-            group.create_task(self._gauges.run(self._web_state()), name="gauges"),
+            group.create_task(self._gauges.run(self._web), name="gauges"),
             group.create_task(self._rule_book.run(), name="rules"),
             group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
@@ -386,6 +386,7 @@ class Service:
             group.create_task(watch_clock(), name="clock"),
             group.create_task(self._ports.watch(), name="certificates"),
             group.create_task(self._announcer(), name="webhooks"),
+            group.create_task(self._web.fingerprints.run(self._target_names), name="fingerprints"),
         ]
 
     async def _announcer(self) -> None:
@@ -394,7 +395,7 @@ class Service:
             self.config.webhooks,
             store=self._store,
             verdicts=self._gauges.verdicts,
-            fingerprints=Fingerprints(self._store, now_ms),
+            fingerprints=self._web.fingerprints,
             targets=self._target_names,
             redact=self._redact,
             public_url=self.config.web.url,

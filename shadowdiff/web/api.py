@@ -13,7 +13,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
-from shadowdiff.report import Sample, Summary, newest_samples, sample
+from shadowdiff.report import Sample, Summary, sample
 from shadowdiff.verdict import Verdict, read_counts, unheard, unknown_target
 from shadowdiff.web.asked import known
 from shadowdiff.web.audit import AUDIT
@@ -27,7 +27,7 @@ from shadowdiff.web.latency import LATENCY
 from shadowdiff.web.noise import NOISE
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.rules import RULE_OPERATIONS
-from shadowdiff.web.sample_filter import nothing_found, sample_filter
+from shadowdiff.web.sample_filter import chosen_samples, nothing_found
 from shadowdiff.web.suggestions import SUGGESTIONS
 from shadowdiff.web.views import TargetReport, TargetSummary, report, summary, verdict_of
 
@@ -90,13 +90,14 @@ async def get_samples(state: WebState, arguments: Arguments, _request: Request) 
     """Answer the newest samples of one target."""
     name = known(state, arguments["target"]).target.name
     route, path = arguments["route"], arguments["path"]
-    found = await newest_samples(
-        state.reader,
+    found = await chosen_samples(
+        state,
         name,
         arguments["limit"],
+        route=route,
+        kind=arguments["kind"],
+        path=path,
         result=Result(arguments["result"]),
-        wanted=sample_filter(route, arguments["kind"], path),
-        since_ms=state.since_ms,
         fingerprint=arguments["fingerprint"],
     )
     if found or not (route or path):

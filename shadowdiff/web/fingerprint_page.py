@@ -108,10 +108,5 @@ class FingerprintPage:
         )
 
     async def _samples(self, found: Fingerprinted) -> list[Summary]:
-        one = found.fingerprint
-
-        def wanted(line: Summary) -> bool:
-            return line.fingerprint == one.id
-
-        reader, since_ms = self._state.reader, self._state.since_ms
-        return await newest_samples(reader, one.target, _LISTED, wanted=wanted, since_ms=since_ms)
+        one, state = found.fingerprint, self._state
+        return await newest_samples(state.reader, one.target, _LISTED, since_ms=state.since_ms, fingerprint=one.id)

@@ -18,7 +18,7 @@ from shadowdiff.web import visit
 from shadowdiff.web.asked import decoded, known, named_author, payload
 from shadowdiff.web.history import moment
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
-from shadowdiff.web.sample_filter import on_path
+from shadowdiff.web.sample_filter import place_filter
 from shadowdiff.web.seen_values import Seen, seen_values
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ def wanted_of(state: WebState, arguments: Arguments) -> Wanted:
     def at(name: str) -> int | None:
         return moment(name, arguments[name], now_ms) if arguments[name] else None
 
+    is_at_or_below = place_filter(path) if path else None
+
     def is_on_path(place: str) -> bool:
-        return on_path(path, place) or path.lower() in place.lower()
+        return path.lower() in place.lower() or (is_at_or_below is not None and is_at_or_below(place))
 
     return Wanted(
         order=Order(arguments["sort"]),

@@ -1,8 +1,8 @@
 """Choose samples by route, kind and path, as the API, the pages and the terminal let people ask.
 
 In: what was asked for.  Out: a predicate over summaries; where it chose none, a line that says what there is.
-Holds: pure.  A path may be written as any view prints it: `price.amount`, `$.price.amount`, `$['price']['amount']`,
-`items[*].price`; it chooses all that lies below it as well.
+Holds: reads only.  A path may be written as any view prints it: `price.amount`, `$.price.amount`,
+`$['price']['amount']`, `items[*].price`; it chooses all that lies below it as well.
 """
 
 from __future__ import annotations
@@ -11,19 +11,66 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.model import Result
+from shadowdiff.report import newest_samples
+from shadowdiff.report.catalogue import without_indexes
 from shadowdiff.web.words import short_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from shadowdiff.report import Summary
     from shadowdiff.verdict import RouteCounts
+    from shadowdiff.web.state import WebState
 
 _PART: Final = re.compile(
     r"\.?(?P<name>[^.\[\]'\"$]+)|\['(?P<single>(?:[^'\\]|\\.)*)'\]|\[\"(?P<double>(?:[^\"\\]|\\.)*)\"\]"
     r"|(?P<index>\[(?:[0-9]+|\*)\])"
 )
+_ESCAPED: Final = re.compile(r"['\"\\\x00-\x1f\ud800-\udfff]")
+"""What a place may write otherwise than whoever asks."""
 _SHOWN: Final = 5
+
+
+async def chosen_samples(
+    state: WebState,
+    target: str,
+    limit: int,
+    *,
+    route: str | None = None,
+    kind: str | None = None,
+    path: str | None = None,
+    result: Result = Result.MISMATCH,
+    fingerprint: str | None = None,
+) -> list[Summary]:
+    """Return the newest samples that were asked for; those of fingerprints that cannot be meant are not read."""
+    wanted = sample_filter(route, kind, path)
+    ruled_out: Container[str] = frozenset[str]()
+    if wanted is not None and fingerprint is None and result is Result.MISMATCH:
+        on_place = place_filter(without_indexes(path)) if path else None
+        ruled_out = await state.fingerprints.ruled_out(target, route, kind, on_place)
+    return await newest_samples(
+        state.reader,
+        target,
+        limit,
+        result=result,
+        wanted=wanted,
+        since_ms=state.since_ms,
+        fingerprint=fingerprint,
+        ruled_out=ruled_out,
+    )
+
+
+def place_filter(path: str) -> Callable[[str], bool]:
+    """Return what chooses the places at or below a path; told at a glance of most that they are not."""
+    parts = path_parts(path.strip())
+    longest = max(parts, key=len, default="")
+    glance = "" if _ESCAPED.search(longest) else longest
+
+    def is_chosen(place: str) -> bool:
+        return glance in place and path_parts(place)[: len(parts)] == parts
+
+    return is_chosen
 
 
 def sample_filter(route: str | None, kind: str | None, path: str | None) -> Callable[[Summary], bool] | None:
@@ -31,11 +78,13 @@ def sample_filter(route: str | None, kind: str | None, path: str | None) -> Call
     if not (route or kind or path):
         return None
 
+    is_chosen = place_filter(path) if path else None
+
     def wanted(line: Summary) -> bool:
         return (
             (not route or line.route == route)
             and (not kind or kind in line.kinds)
-            and (not path or any(on_path(path, found.pattern, found.path) for found in line.differences))
+            and (is_chosen is None or any(is_chosen(one.pattern) or is_chosen(one.path) for one in line.differences))
         )
 
     return wanted
@@ -43,8 +92,7 @@ def sample_filter(route: str | None, kind: str | None, path: str | None) -> Call
 
 def on_path(asked: str, *places: str) -> bool:
     """Return whether one of the places is the one that was asked for, or lies below it."""
-    parts = path_parts(asked.strip())
-    return any(path_parts(place)[: len(parts)] == parts for place in places)
+    return any(map(place_filter(asked), places))
 
 
 @lru_cache(4096)

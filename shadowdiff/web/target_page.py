@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from shadowdiff.model import Kind, Result, Severity
-from shadowdiff.report import Order, State, newest_samples
+from shadowdiff.report import Order, State
 from shadowdiff.web.advice import advice
 from shadowdiff.web.fingerprints import FINGERPRINTS, page_of, wanted_of
 from shadowdiff.web.funnel import whole_funnel
 from shadowdiff.web.layout import every_s
 from shadowdiff.web.operation import ApiError
-from shadowdiff.web.sample_filter import sample_filter
+from shadowdiff.web.sample_filter import chosen_samples
 from shadowdiff.web.target_view import SPANS, course, window_of
 from shadowdiff.web.trend import WINDOWS
 from shadowdiff.web.views import report
@@ -99,9 +99,8 @@ class TargetPage:
         return read | {"sort": order, "limit": _PAGE, "trend": SPANS[window].value}
 
     async def _samples(self, name: str, asked: dict[str, str], result: Result) -> list[Any]:
-        wanted = sample_filter(asked.get("route"), asked.get("kind"), asked.get("path"))
-        reader, since_ms = self._state.reader, self._state.since_ms
-        return await newest_samples(reader, name, _LISTED, result=result, wanted=wanted, since_ms=since_ms)
+        route, kind, path = (asked.get(key) for key in ("route", "kind", "path"))
+        return await chosen_samples(self._state, name, _LISTED, route=route, kind=kind, path=path, result=result)
 
 
 class _Query:
