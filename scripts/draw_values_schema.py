@@ -107,6 +107,7 @@ OWN: Schema = {
         url=TEXT,
         existingSecret=SECRET,
         passwordSecret=SECRET,
+        sentinelPasswordSecret=SECRET,
         caSecret=SECRET,
         certSecret=closed(name=TEXT),
         encryptionKeySecret=SECRET,
@@ -197,7 +198,7 @@ OWN: Schema = {
 
 
 GIVEN_BY_THE_CHART = {
-    "Store": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key"),
+    "Store": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key", "sentinel_password"),
     "Access": ("tokens", "records", "hooks"),
 }
 """Settings that name a secret or a file: the chart takes the Secret, and says where it is."""

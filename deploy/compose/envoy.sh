@@ -7,5 +7,5 @@ sed \
   -e "s|\${V1_ADDRESS}|$V1_ADDRESS|g" -e "s|\${V1_PORT}|$V1_PORT|g" \
   -e "s|\${SHADOWDIFF_ADDRESS}|$SHADOWDIFF_ADDRESS|g" -e "s|\${RECORD_LUA}|$RECORD_LUA|g" \
   -e "s|\${MIRROR_PORT}|$MIRROR_PORT|g" -e "s|\${RECORDS_PORT}|$RECORDS_PORT|g" \
-  "${ENVOY_FILES:-/recorder}/envoy.yaml" > /tmp/envoy.yaml
-exec "${ENVOY:-envoy}" -c /tmp/envoy.yaml "$@"
+  "${ENVOY_FILES:-/recorder}/envoy.yaml" > "${TMPDIR:-/tmp}/envoy.yaml"
+exec "${ENVOY:-envoy}" -c "${TMPDIR:-/tmp}/envoy.yaml" "$@"

@@ -45,13 +45,32 @@ def command() -> None:
 @click.option("--into", type=click.Choice(["virtualservice", "httproute", "flagger"]), help="One of them alone.")
 @click.option("--timeout", default="15s", show_default=True, help="The route's: it bounds the copy as well.")
 @click.option("--recorder-at-gateway", is_flag=True, help="The gateway's own filter sets the id: leave it out here.")
+@click.option(
+    "--both-sides", is_flag=True, help="v2 is recorded too, and its rollout mirrors to it: name the id alone."
+)
 def snippets(
-    target: str, path: Path | None, service: str, into: str | None, timeout: str, *, recorder_at_gateway: bool
+    target: str,
+    path: Path | None,
+    service: str,
+    into: str | None,
+    timeout: str,
+    *,
+    recorder_at_gateway: bool,
+    both_sides: bool,
 ) -> None:
     """Print what to paste into the VirtualService, HTTPRoute or Canary of a target's v1.
 
     What the chart can own (recorder, bounds, grants) it renders: charts/shadowdiff/README.md, "A target's mesh".
-    """
+
+    \b
+    Examples:
+      shadowdiff istio snippets --config shadowdiff.yaml --target orders --into virtualservice
+      shadowdiff istio snippets --config shadowdiff.yaml --target orders --into flagger --both-sides
+    """  # noqa: D301 - click wants the backspace itself
+    if both_sides and recorder_at_gateway:
+        raise click.UsageError(
+            "--both-sides goes without --recorder-at-gateway: v2's own proxy does not see a gateway's id"
+        )
     if service.count(".") < 2:  # noqa: PLR2004 - NAME.NAMESPACE.svc
         raise click.UsageError(f"--service is {service!r}: write NAME.NAMESPACE.svc.cluster.local")
     root = _read(path)
@@ -61,48 +80,66 @@ def snippets(
             f"pairing.id_headers lacks {ID_HEADER}, the id that is fresh for each request: add it as the first"
         )
     header = {} if recorder_at_gateway else {ID_HEADER: UNIQUE}
+    to = None if both_sides else service
+    hosts, also = ", ".join(found.hosts), "" if both_sides else ", and mesh.referenceGrant here"
     made = {
         "virtualservice": (
-            f"Into the VirtualService of {', '.join(found.hosts)}: each http route that goes to v1.",
-            virtual_service(service, timeout, header),
+            f"Into the VirtualService of {hosts}: each http route that goes to v1.",
+            virtual_service(to, timeout, header),
         ),
         "httproute": (
-            f"Into the HTTPRoute of {', '.join(found.hosts)}: each rule that goes to v1, and mesh.referenceGrant here.",
-            http_route(service, timeout, header),
+            f"Into the HTTPRoute of {hosts}: each rule that goes to v1{also}.",
+            http_route(to, timeout, header),
         ),
-        "flagger": ("Into spec.service of a Canary with the Gateway API.", flagger(service, header)),
+        "flagger": (
+            f"Into spec.service of a Canary{'' if both_sides else ' with the Gateway API'}.",
+            flagger(to, timeout, header),
+        ),
     }
-    parts = [_part(*made[name]) for name in made if into in {None, name}]
+    parts = [_part(*made[name], both_sides=both_sides) for name in made if into in {None, name}]
     click.echo("---\n".join(parts), nl=False)
 
 
-def _part(where: str, what: dict[str, Any]) -> str:
+def _part(where: str, what: dict[str, Any], *, both_sides: bool) -> str:
     """Return one snippet, with a word on where it goes."""
-    why = "No percentage: v1's halves would stay alone. Draw by id instead (the target's sample)."
-    return f"# {where}\n# {why}\n{yaml.safe_dump(what, sort_keys=False)}"
+    mirror = (
+        "The mirror is the rollout's own (Flagger's mirror: true, Argo's setMirrorRoute), to v2, which is recorded too."
+    )
+    all_of_it = "No percentage: v1's halves would stay alone. Draw by id instead (the target's sample)."
+    told = [
+        where,
+        *([mirror] if both_sides else []),
+        all_of_it,
+        "The timeout bounds the copy as well: keep your own where it is shorter.",
+    ]
+    return "".join(f"# {line}\n" for line in told) + yaml.safe_dump(what, sort_keys=False)
 
 
-def virtual_service(service: str, timeout: str, header: dict[str, str]) -> dict[str, Any]:
-    """Return the keys of a VirtualService's http route."""
-    named: dict[str, Any] = {"headers": {"request": {"set": header}}} if header else {}
-    mirror = {"destination": {"host": service, "port": {"number": MIRROR_PORT}}}
-    return {**named, "timeout": timeout, "mirrors": [mirror]}
+def virtual_service(service: str | None, timeout: str, header: dict[str, str]) -> dict[str, Any]:
+    """Return the keys of a VirtualService's http route; service: None mirrors nowhere."""
+    mirrors = [{"destination": {"host": service, "port": {"number": MIRROR_PORT}}}] if service else []
+    return {**_named(header), "timeout": timeout, **({"mirrors": mirrors} if mirrors else {})}
 
 
-def http_route(service: str, timeout: str, header: dict[str, str]) -> dict[str, Any]:
+def http_route(service: str | None, timeout: str, header: dict[str, str]) -> dict[str, Any]:
     """Return the keys of an HTTPRoute's rule."""
     values = [{"name": name, "value": value} for name, value in header.items()]
-    named: list[dict[str, Any]] = (
-        [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": values}}] if values else []
-    )
-    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": _reference(service)}}
-    return {"filters": [*named, mirror], "timeouts": {"request": timeout}}
+    filters: list[dict[str, Any]] = []
+    if values:
+        filters.append({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": values}})
+    if service:
+        filters.append({"type": "RequestMirror", "requestMirror": {"backendRef": _reference(service)}})
+    return {"filters": filters, "timeouts": {"request": timeout}}
 
 
-def flagger(service: str, header: dict[str, str]) -> dict[str, Any]:
+def flagger(service: str | None, timeout: str, header: dict[str, str]) -> dict[str, Any]:
     """Return the keys of a Canary's service."""
-    named: dict[str, Any] = {"headers": {"request": {"set": header}}} if header else {}
-    return {**named, "mirror": [{"backendRef": _reference(service)}]}
+    mirrors = [{"backendRef": _reference(service)}] if service else []
+    return {**_named(header), "timeout": timeout, **({"mirror": mirrors} if mirrors else {})}
+
+
+def _named(header: dict[str, str]) -> dict[str, Any]:
+    return {"headers": {"request": {"set": header}}} if header else {}
 
 
 def _reference(service: str) -> dict[str, Any]:

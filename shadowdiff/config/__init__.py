@@ -5,7 +5,8 @@
     config.source             Path | None
     config.store              .url (None: embedded) .prefix .shards .data_dir (Path | None)
                               .key (Secret | None) .flush_ms .queue .depth
-                              .username .password (Secret | None) .sentinel_password .ca .cert .cert_key
+                              .username .password (Secret | None) .ca .cert .cert_key
+                              .sentinel_username .sentinel_password (Secret | None) .sentinel_tls
     config.pairing            .window_s .settle_s .id_headers .claim_idle_s
     config.listen             .host .mirror .records .web .web_host .metrics (port 0: any free port)
     config.limits             .body_bytes .in_flight .in_flight_bytes .decoded_bytes .differences

@@ -58,7 +58,9 @@ def build(
         ca=store.ca,
         cert=store.cert,
         cert_key=store.cert_key,
+        sentinel_username=store.sentinel_username,
         sentinel_password=secrets.sentinel_password,
+        sentinel_tls=store.sentinel_tls,
     )
     return Config(
         source=source,

@@ -34,14 +34,25 @@ def exposed(root: Root, place: Place) -> Iterator[Problem]:
     for port, files in tls.model_dump(exclude_none=True).items():
         for setting, name in files.items():
             yield from _unreadable(("tls", port, setting), name, place)
+    yield from _unreachable(root, place)
+
+
+def _unreachable(root: Root, place: Place) -> Iterator[Problem]:
+    """Yield what is said of the way to the store, and does not go with its URL."""
+    store, url = root.store, root.store.url or ""
     for setting in ("ca", "cert", "cert_key"):
-        name = getattr(root.store, setting)
+        name = getattr(store, setting)
         if name is not None:
             yield from _unreadable(("store", setting), name, place)
-            if root.store.url is None or not root.store.url.startswith("rediss"):
+            if not (url.startswith("rediss") or store.sentinel_tls):
                 yield place.problem(("store", setting), "is for TLS: begin store.url with rediss://", name)
-    if (root.store.cert is None) != (root.store.cert_key is None):
+    if (store.cert is None) != (store.cert_key is None):
         yield place.problem(("store", "cert"), "and store.cert_key belong together: name both files, or neither")
+    if "+sentinel://" not in url:
+        for setting in ("sentinel_username", "sentinel_password", "sentinel_tls"):
+            if getattr(store, setting) is not None:
+                message = "is for sentinels: begin store.url with redis+sentinel://"
+                yield place.problem(("store", setting), message, getattr(store, setting))
 
 
 def is_loopback(host: str) -> bool:

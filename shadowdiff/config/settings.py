@@ -64,12 +64,19 @@ class Store(Settings):
     password: SecretName | None = Field(
         default=None, description="Where the password is: an environment variable, or a file (with a / in it)."
     )
-    sentinel_password: SecretName | None = Field(
-        default=None, description="Where the password of the sentinels is, where they ask for one."
-    )
     ca: str | None = Field(default=None, min_length=1, description="The file of the CAs of Redis' certificate.")
     cert: str | None = Field(default=None, min_length=1, description="The file of the certificate shown to Redis.")
     cert_key: str | None = Field(default=None, min_length=1, description="The file of that certificate's key.")
+    sentinel_username: str | None = Field(
+        default=None, min_length=1, description="The user of the sentinels' own access list."
+    )
+    sentinel_password: SecretName | None = Field(
+        default=None,
+        description="Where the sentinels' own password is: an environment variable, or a file (with a / in it).",
+    )
+    sentinel_tls: bool | None = Field(
+        default=None, description="Whether the sentinels speak TLS. Left out: as the URL says, which is of the servers."
+    )
     prefix: Prefix = Field(default="sd", description="Begins every key, so that several services can share one Redis.")
     shards: int = Field(
         default=1,

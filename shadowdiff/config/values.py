@@ -55,7 +55,9 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     ca: str | None = None
     cert: str | None = None
     cert_key: str | None = None
+    sentinel_username: str | None = None
     sentinel_password: Secret | None = None
+    sentinel_tls: bool | None = None
 
 
 class PairingConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from rich.live import Live
 
 from shadowdiff.demo.api import settled
 from shadowdiff.demo.audit import Audit, Finding, Lost, Witnesses, audit, audit_noise
+from shadowdiff.demo.leave import farewell
 from shadowdiff.demo.pace import Pace
 from shadowdiff.demo.scene import WINDOW_S, Scene, Wanted, scene
 from shadowdiff.demo.shop import read_journal
@@ -123,7 +124,11 @@ def _introduce(here: Scene, console: Console) -> None:
 async def run_live(folder: Path, play: Play, console: Console) -> None:
     """Play until stopped."""
     tally = Tally()
-    async with stage(folder, play, console) as here, _shown(here, tally, play, console):
+    async with (
+        stage(folder, play, console) as here,
+        farewell(here, tally, console),
+        _shown(here, tally, play, console),
+    ):
         await _users_ask(here, tally, play, play.asked(), keep=False)
         _ = await asyncio.Event().wait()
 
@@ -133,7 +138,7 @@ async def run_once(folder: Path, play: Play, console: Console) -> AsyncGenerator
     """Play once and yield the verdict while everything still runs."""
     tally = Tally()
     async with stage(folder, play, console) as here:
-        async with _shown(here, tally, play, console):
+        async with farewell(here, tally, console), _shown(here, tally, play, console):
             asked = iter(play.asked())
             if play.wanted.control and play.count:
                 await _users_ask(here, tally, play, islice(asked, play.count // 2), keep=True)

@@ -50,6 +50,8 @@ class Tee:
         """Answer as v1 does."""
         session, body = request.app[SESSION], await request.read()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        if "x-request-id" not in request.headers:
+            headers["x-request-id"] = str(uuid.uuid4())
         headers["x-diff-id"] = str(uuid.uuid4())
         began = time.perf_counter()
         try:

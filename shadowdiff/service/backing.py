@@ -37,7 +37,9 @@ def _credentials(settings: StoreConfig) -> Credentials:
         ca=settings.ca,
         cert=settings.cert,
         cert_key=settings.cert_key,
+        sentinel_username=settings.sentinel_username,
         sentinel_password=settings.sentinel_password.reveal().decode() if settings.sentinel_password else None,
+        sentinel_tls=settings.sentinel_tls,
     )
 
 

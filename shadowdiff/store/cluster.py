@@ -21,8 +21,6 @@ from shadowdiff.store.tls import share_context, share_context_of_cluster
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
-
 CLUSTER: Final = "+cluster"
 SENTINEL: Final = "+sentinel"
 CLUSTER_SHARDS: Final = 64
@@ -86,25 +84,45 @@ def _host(place: str, default: int) -> tuple[str, int]:
     return parts.hostname, parts.port or default
 
 
-def sentinel_client(url: str, options: Mapping[str, Any], sentinel_password: str | None = None) -> Redis:
-    """Return a client of the master that the sentinels at `url` name, whichever that is when it connects.
+class SentinelClient:
+    """A client of the master that the sentinels at a URL name, whichever that is when it connects."""
 
-    Over rediss the sentinels speak TLS too, with the same files.
-    """
-    told = hosts_of(url)
-    within_s = options["socket_connect_timeout"]
-    asked: dict[str, Any] = {"socket_timeout": within_s, "socket_connect_timeout": within_s, "ssl": told.tls}
-    asked |= {name: value for name, value in options.items() if told.tls and name.startswith("ssl_")}
-    if sentinel_password is not None:
-        asked["password"] = sentinel_password
-    sentinels = Sentinel(list(told.hosts), sentinel_kwargs=asked)
-    for one in sentinels.sentinels:
-        share_context(one)
+    def __init__(self, url: str, options: Mapping[str, Any], to_sentinels: Mapping[str, Any]) -> None:
+        """Take what the master is told, and what the sentinels are: username, password and ssl where they have any."""
+        self._told = told = hosts_of(url)
+        within_s, named = options["socket_connect_timeout"], ("retry", "client_name")
+        asked: dict[str, Any] = {"ssl": told.tls, **to_sentinels, **{name: options[name] for name in named}}
+        asked |= {"socket_timeout": within_s, "socket_connect_timeout": within_s}
+        asked |= _certificates(options, tls=asked["ssl"])
+        self._sentinels: Any = Sentinel(list(told.hosts), sentinel_kwargs=asked)
+        self._master = self._sentinels.master_for(told.service, db=told.db, ssl=told.tls, **_named(told, options))
+        for one in (*self._sentinels.sentinels, self._master):
+            share_context(one)
+
+    def __repr__(self) -> str:
+        """State whom it asks, and for which master."""
+        return f"<SentinelClient {self._told.hosts} {self._told.service}>"
+
+    async def execute_command(self, *words: Any) -> Any:
+        """Send one command to the master. Raises: redis.exceptions.RedisError."""
+        return await self._master.execute_command(*words)
+
+    async def aclose(self) -> None:
+        """Close every connection, those to the sentinels too."""
+        await self._master.aclose()
+        await self._sentinels.aclose()
+
+
+def _certificates(options: Mapping[str, Any], *, tls: bool) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if tls and name.startswith("ssl_")}
+
+
+def _named(told: Hosts, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a server is told: the login, the settings' over the URL's, and certificates where it is TLS."""
     login = {"username": told.username, "password": told.password}
-    named = {name: value for name, value in login.items() if value is not None} | dict(options)
-    made = cast("Any", sentinels).master_for(told.service, db=told.db, ssl=told.tls, **named)
-    share_context(made)
-    return cast("Redis", made)
+    plain = {name: value for name, value in options.items() if not name.startswith("ssl_")}
+    given = {name: value for name, value in login.items() if value is not None}
+    return given | plain | _certificates(options, tls=told.tls)
 
 
 class ClusterClient:
@@ -121,14 +139,12 @@ class ClusterClient:
 
     def _make(self) -> RedisCluster:
         told = self._told
-        login = {"username": told.username, "password": told.password}
-        named = {name: value for name, value in login.items() if value is not None} | dict(self._options)
         made = cast("Any", RedisCluster)(
             startup_nodes=[ClusterNode(host, port) for host, port in told.hosts],
             require_full_coverage=False,
             max_connections=_CONNECTIONS,
             ssl=told.tls,
-            **{name: value for name, value in named.items() if told.tls or not name.startswith("ssl_")},
+            **_named(told, self._options),
         )
         if told.tls:
             share_context_of_cluster(made)

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from shadowdiff.store.cluster import CLUSTER, SENTINEL, ClusterClient, sentinel_client
+from shadowdiff.store.cluster import CLUSTER, SENTINEL, ClusterClient, SentinelClient
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
@@ -57,7 +57,7 @@ def said(error: BaseException) -> str:
 class Credentials:
     """Who connects, beside what the URL says; ca, cert, cert_key: PEM files of a rediss:// connection.
 
-    sentinel_password: what sentinels ask for, where they ask.
+    sentinel_tls: None asks the sentinels as the URL says of the servers.
     """
 
     username: str | None = None
@@ -65,18 +65,27 @@ class Credentials:
     ca: str | None = None
     cert: str | None = None
     cert_key: str | None = None
+    sentinel_username: str | None = None
     sentinel_password: str | None = dataclasses.field(default=None, repr=False)
+    sentinel_tls: bool | None = None
 
-    def options(self) -> dict[str, str]:
-        """Return them as redis-py names them."""
-        named = {
-            "username": self.username,
-            "password": self.password,
-            "ssl_ca_certs": self.ca,
-            "ssl_certfile": self.cert,
-            "ssl_keyfile": self.cert_key,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+    def options(self) -> dict[str, str | bool]:
+        """Return what a server is told, as redis-py names it."""
+        return _given(
+            username=self.username,
+            password=self.password,
+            ssl_ca_certs=self.ca,
+            ssl_certfile=self.cert,
+            ssl_keyfile=self.cert_key,
+        )
+
+    def to_sentinels(self) -> dict[str, str | bool]:
+        """Return what a sentinel is told instead."""
+        return _given(username=self.sentinel_username, password=self.sentinel_password, ssl=self.sentinel_tls)
+
+
+def _given(**named: str | bool | None) -> dict[str, str | bool]:
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _options(credentials: Credentials | None) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def open_client(url: str, credentials: Credentials | None = None) -> Client:
     if scheme.endswith(CLUSTER):
         return ClusterClient(url, _options(credentials))
     if scheme.endswith(SENTINEL):
-        return sentinel_client(url, _options(credentials), credentials.sentinel_password if credentials else None)
+        return SentinelClient(url, _options(credentials), credentials.to_sentinels() if credentials else {})
     return connect(url, credentials)
 
 

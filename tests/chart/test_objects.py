@@ -189,6 +189,30 @@ def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
     )
 
 
+def test_a_cluster_and_what_sentinels_name_are_stores_by_values(tmp_path: Path) -> None:
+    """Several hosts in one URL; each password in a variable of its own; a cluster's keys are spread by themselves."""
+    for case, variables, shards in (
+        ("redis-cluster", {"SHADOWDIFF_STORE_PASSWORD"}, 64),
+        ("redis-sentinel", {"SHADOWDIFF_STORE_PASSWORD", "SHADOWDIFF_SENTINEL_PASSWORD"}, 1),
+    ):
+        objects = rendered(case)
+        made = configuration(objects)
+        (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert variables == {each["name"] for each in container["env"] if "valueFrom" in each}
+        (tmp_path / "ca.crt").touch()
+        made["store"]["ca"] = str(tmp_path / "ca.crt")
+        file = tmp_path / f"{case}.yaml"
+        file.write_text(yaml.safe_dump(made))
+        config = load_config(file, {name: f"the {name}" for name in variables})
+        assert (3, shards) == (str(config.store.url).count(".redis.stores:"), config.store.shards)
+        held = {
+            str(secret.reveal(), "ascii")
+            for secret in (config.store.password, config.store.sentinel_password)
+            if secret
+        }
+        assert {f"the {name}" for name in variables} == held
+
+
 def test_the_web_port_is_closed_until_something_says_who_may_come_in() -> None:
     """The pod's own loopback by default; every address once there is a token, a proxy or a word on everyone."""
     hosts = {case: configuration(rendered(case))["listen"]["web_host"] for case in ("default", "access", "http-route")}

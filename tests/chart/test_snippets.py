@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from shadowdiff.cli import main
 from tests.chart.rendering import configuration, one, rendered
 from tests.chart.schemas import faults_of_custom, schemas_folder
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,15 @@ def test_a_recorder_at_the_gateway_sets_the_id_itself(tmp_path: Path) -> None:
     assert {"timeout", "mirrors"} == set(part)
 
 
+def test_where_both_sides_are_recorded_the_id_alone_is_named(tmp_path: Path) -> None:
+    """The mirror is the rollout's own, as in the examples; no snippet sends a copy here."""
+    parts = _parts(_snippets(tmp_path, "both-sides", "--target", "orders", "--both-sides"))
+    assert [{"headers", "timeout"}, {"filters", "timeouts"}, {"headers", "timeout"}] == [set(part) for part in parts]
+    assert ["RequestHeaderModifier"] == [each["type"] for each in parts[1]["filters"]]
+    canary = next(yaml.safe_load_all((ROOT / "examples/rollouts/flagger-istio.yaml").read_text()))
+    assert parts[2] == {name: canary["spec"]["service"][name] for name in parts[2]}
+
+
 def test_the_service_may_have_another_name(tmp_path: Path) -> None:
     """Its host as the mesh calls it, and as the Gateway API does."""
     options = ("--target", "orders", "--service", "shadow.tools.svc.cluster.local", "--timeout", "3s")
@@ -81,6 +91,7 @@ def test_the_service_may_have_another_name(tmp_path: Path) -> None:
     [
         (("--target", "nothing"), "no target is called 'nothing': configured are recommendation"),
         (("--target", "recommendation", "--service", "shadowdiff"), "write NAME.NAMESPACE.svc.cluster.local"),
+        (("--target", "recommendation", "--both-sides", "--recorder-at-gateway"), "goes without --recorder-at-gateway"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused_with_the_way_out(tmp_path: Path, options: tuple[str, ...], told: str) -> None:

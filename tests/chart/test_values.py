@@ -151,6 +151,8 @@ ADDS = {
     "tls": {"ServiceMonitor/shadowdiff"},
     "external-redis": set[str](),
     "redis-url": set[str](),
+    "redis-cluster": set[str](),
+    "redis-sentinel": set[str](),
     "network-policy": set[str](),
     "redis-for-trying-out": {
         "Deployment/shadowdiff-redis",

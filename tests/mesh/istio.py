@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from shadowdiff.demo.port import HOST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -135,4 +137,37 @@ def _bound(cluster: Object, spec: Object, port: int) -> None:
                 "max_requests": pool["http"]["http2MaxRequests"],
             }
         ]
+    }
+
+
+def both_sides(config: Object, objects: Sequence[Object], v2: int, port: int) -> Object:
+    """Put v2 behind a proxy of its own, let the mirror go there, and let both proxies record."""
+    primary, candidate = [next(each for each in objects if each["metadata"]["name"] == name) for name in (
+        "shadowdiff-orders", "shadowdiff-orders-candidate")]  # fmt: skip
+    made = apply(config, [primary, *[each for each in objects if each["kind"] == "DestinationRule"]])
+    resources = made["static_resources"]
+    plain = apply(config, [each for each in objects if each["kind"] == "DestinationRule"])["static_resources"]
+    (beside,) = [each for each in plain["listeners"] if each["name"] == "inbound"]
+    insert(manager(beside), candidate["spec"], "inbound")
+    beside["name"], beside["address"]["socket_address"]["port_value"] = "inbound-v2", port
+    for route in manager(beside)["route_config"]["virtual_hosts"][0]["routes"]:
+        route["route"]["cluster"] = "v2"
+    resources["listeners"].append(beside)
+    (own,) = [each for each in plain["clusters"] if each["name"] == "v1"]
+    for name, number in (("v2", v2), ("v2_inbound", port)):
+        resources["clusters"].append(_like(own, name, number))
+    (route,) = manager(resources["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]
+    route["request_headers_to_add"] = [
+        {"header": {"key": "x-diff-id", "value": "%UNIQUE_ID%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    ]
+    route["route"]["request_mirror_policies"] = [{"cluster": "v2_inbound"}]
+    return made
+
+
+def _like(cluster: Object, name: str, port: int) -> Object:
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": HOST, "port_value": port}}}}
+    return {
+        **cluster,
+        "name": name,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_a_control_tells_noise_from_planted_faults_without_any_rule() -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)])
 def test_a_demo_that_ends_leaves_nothing_running(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """However it ends, every process that it started ends too."""
+    """However it ends, every process that it started ends too; who is only stopped says what was seen."""
     with subprocess.Popen([*DEMO, "--folder", str(tmp_path)], stderr=subprocess.PIPE) as demo:
         assert demo.stderr is not None
         line = b""
@@ -93,13 +94,22 @@ def test_a_demo_that_ends_leaves_nothing_running(number: signal.Signals, code: i
             assert line
         started = set(_family(demo.pid))
         assert len(started) >= 5
+        while number == signal.SIGINT and not re.search(rb"[1-9][0-9,]* pairs, [1-9]", line):
+            line = demo.stderr.readline()
+            assert line
         os.kill(demo.pid, number)
         deadline = time.monotonic() + 40
         while alive := [process for process in started if process in _processes()]:
             assert time.monotonic() < deadline, alive
             time.sleep(0.05)
+        said = demo.stderr.read().decode()
 
     assert code == demo.returncode
+    if number == signal.SIGINT:
+        assert re.search(
+            r"^(FAIL|INSUFFICIENT): .+\n[1-9][0-9,]* of [0-9,]+ pairs differ, coverage ", said, re.MULTILINE
+        ), said
+    assert ("read on: docs/quickstart.md" in said) == (number != signal.SIGKILL), said
 
 
 class Process(NamedTuple):

@@ -1,19 +1,26 @@
-"""gRPC through a real Envoy: unary calls and streams of real stubs, recorded on v1's side, asked of v2, compared."""
+"""gRPC through a real Envoy: unary calls and streams of real stubs, recorded on v1's side, asked of v2, compared.
+
+Filter, mirror, id and bounds are those of `helm template`; `istio.py` puts them into Envoy's own configuration.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from aiohttp import web
+from istio import apply, both_sides
 from mesh_service import Whole, whole
 from mesh_world import Plan
 
 from shadowdiff.demo.api import TARGET
-from shadowdiff.demo.port import HOST
+from shadowdiff.demo.port import HOST, free_ports
+from tests.chart.rendering import rendered, values_file
 from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ OVER_HTTP2 = """
 HEAD = "    - name: {}\n      connect_timeout: 1s"
 SPOKEN = {HEAD.format(name) + "\n": HEAD.format(name) + OVER_HTTP2 for name in ("v1_inbound", "v1")}
 """v1's clusters as those of a port that is named grpc."""
+METHODS = {"methods": ["POST"], "protobuf": {"descriptor_set": "shop.pb"}}
 
 
 def _answers(price: Callable[[str], int]) -> Any:
@@ -108,20 +116,37 @@ async def told(mesh: Whole) -> dict[str, set[tuple[str, str, str, str]]]:
     return found
 
 
-async def test_calls_and_streams_are_compared_by_their_messages(tmp_path: Path) -> None:
-    """The user gets v1's answers; v2's two wrong prices are told by path and to the last digit."""
+def _rendered_by_the_chart(case: str) -> list[dict[str, Any]]:
+    """Return what the chart renders for a target that speaks gRPC: filter, mirror, id and bounds."""
+    (target,) = yaml.safe_load(values_file(case).read_text())["targets"]
+    return rendered(case, targets=[target | METHODS])
+
+
+def _plan(way: str, v1: int, v2: int) -> Plan:
+    """Return the mesh where shadowdiff asks v2, or where v2's own proxy records."""
+    objects = _rendered_by_the_chart("istio" if way == "asked" else "both-sides")
+    if way == "asked":
+        return Plan(v1=v1, config=SPOKEN, change=partial(apply, objects=objects))
+    return Plan(v1=v1, config=SPOKEN, change=partial(both_sides, objects=objects, v2=v2, port=free_ports([0])[0]))
+
+
+@pytest.mark.parametrize("way", ["asked", "recorded"])
+async def test_calls_and_streams_are_compared_by_their_messages(way: str, tmp_path: Path) -> None:
+    """Through the chart's own filters and mirror the user gets v1's answers, and v2's wrong prices are told by path.
+
+    Each to its last digit, where shadowdiff asks v2 and where both sides are recorded, bodies and trailers.
+    """
     (tmp_path / "shop.pb").write_bytes(descriptor_set())
     with shop(lambda _: 2**63 - 1) as v1, shop(v2_price) as v2:
-        settings = {
-            "candidate": {"url": f"http://{HOST}:{v2}", "timeout": "5s", "queue_timeout": "2s"},
-            "methods": ["POST"],
-            "protobuf": {"descriptor_set": "shop.pb"},
-        }
-        plan = Plan(v1=v1, config=SPOKEN)
-        async with whole(never, never, tmp_path, plan, settings) as mesh:
+        settings = METHODS | {"candidate": {"url": f"http://{HOST}:{v2}", "timeout": "5s", "queue_timeout": "2s"}}
+        async with whole(never, never, tmp_path, _plan(way, v1, v2), settings) as mesh:
             prices, error = await asyncio.to_thread(call, mesh.world.client.removeprefix("http://"))
             ledger = await mesh.when(lambda books: books.pairs["ready"] >= 5)
             differences = await told(mesh)
+    assert (5 if way == "asked" else 0, 5 if way == "asked" else 10) == (
+        ledger.mirrored["received"],
+        ledger.recorded["received"],
+    )
     assert [2**63 - 1] * 8 == prices
     assert "NOT_FOUND: no such product" == error
     assert {"match": 3, "mismatch": 2, "ignored": 0, "incomparable": 0} == {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from aiohttp import web
-from istio import apply, insert, manager
+from istio import apply, both_sides
 from mesh_service import whole
 from mesh_world import Plan, World, mesh, serving
 
@@ -32,6 +32,7 @@ BODY = b'{"sku":"SD-1","price":"10.00"}'
 RECORDS = "cluster.outbound.8081..shadowdiff.shadowdiff.svc.cluster.local"
 MIRROR = "cluster.outbound.8080..shadowdiff.shadowdiff.svc.cluster.local"
 MIB = 1 << 20
+STATED_MIB = 256
 
 
 async def _answer(request: web.Request) -> web.StreamResponse:
@@ -83,40 +84,6 @@ async def test_what_the_chart_renders_pairs_every_request(case: str, template: s
     assert ledger.balanced
 
 
-def _both_sides(config: dict[str, Any], v2: int, port: int) -> dict[str, Any]:
-    """Put v2 behind a proxy of its own, let the mirror go there, and let both proxies record."""
-    objects = rendered("both-sides")
-    primary, candidate = [next(each for each in objects if each["metadata"]["name"] == name) for name in (
-        "shadowdiff-orders", "shadowdiff-orders-candidate")]  # fmt: skip
-    made = apply(config, [primary, *[each for each in objects if each["kind"] == "DestinationRule"]])
-    resources = made["static_resources"]
-    plain = apply(config, [each for each in objects if each["kind"] == "DestinationRule"])["static_resources"]
-    (beside,) = [each for each in plain["listeners"] if each["name"] == "inbound"]
-    insert(manager(beside), candidate["spec"], "inbound")
-    beside["name"], beside["address"]["socket_address"]["port_value"] = "inbound-v2", port
-    for route in manager(beside)["route_config"]["virtual_hosts"][0]["routes"]:
-        route["route"]["cluster"] = "v2"
-    resources["listeners"].append(beside)
-    (own,) = [each for each in plain["clusters"] if each["name"] == "v1"]
-    for name, number in (("v2", v2), ("v2_inbound", port)):
-        resources["clusters"].append(_cluster(own, name, number))
-    (route,) = manager(resources["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]
-    route["request_headers_to_add"] = [
-        {"header": {"key": "x-diff-id", "value": "%UNIQUE_ID%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-    ]
-    route["route"]["request_mirror_policies"] = [{"cluster": "v2_inbound"}]
-    return made
-
-
-def _cluster(like: dict[str, Any], name: str, port: int) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": {"socket_address": {"address": HOST, "port_value": port}}}}
-    return {
-        **like,
-        "name": name,
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-
-
 async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path) -> None:
     """The copy goes to v2 itself, as a rollout controller lets it, and both proxies record: 200 pairs, 20 differ."""
 
@@ -125,7 +92,7 @@ async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path)
         return web.json_response({"path": path if not path.endswith("-0") else "wrong"})
 
     async with serving(newer) as v2:
-        plan = Plan(change=partial(_both_sides, v2=v2, port=free_ports([0])[0]))
+        plan = Plan(change=partial(both_sides, objects=rendered("both-sides"), v2=v2, port=free_ports([0])[0]))
         async with whole(_answer, _answer, tmp_path, plan) as here:
             wrong = await _ask(here.world, 200, 20)
             ledger = await here.when(lambda now: now.pairs["ready"] >= 200)
@@ -198,9 +165,20 @@ async def peak_of_v1s_proxy(tmp_path: Path, objects: list[dict[str, Any]] | None
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 async def test_v1s_proxy_stays_within_its_memory_while_the_recorder_hangs(tmp_path: Path) -> None:
-    """Answers of 1 MiB, 50 at once: the bounds that the chart renders keep v1's Envoy below 256 MiB."""
+    """Answers of 1 MiB, 50 at once: the bounds that the chart renders keep v1's Envoy below 256 MiB.
+
+    `scripts/bench proxy_memory` prints it beside the same without a recorder, and without bounds.
+    """
     peak = await peak_of_v1s_proxy(tmp_path, rendered("istio"))
-    assert peak < 256
+    print(f"v1's Envoy held {peak:.0f} MiB at most")  # noqa: T201
+    assert peak < STATED_MIB
+
+
+@pytest.mark.parametrize("page", ["install.md", "envoy.md"])
+def test_the_figure_that_is_stated_is_the_one_that_is_held(page: str) -> None:
+    """In each page that names it, with the command that prints it."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    assert (True, True) == (f"{STATED_MIB} MiB" in " ".join(text.split()), "scripts/bench proxy_memory" in text)
 
 
 @pytest.mark.parametrize("template", ["envoy.yaml", "gateway.yaml"])

@@ -128,6 +128,9 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- if .Values.store.passwordSecret.name -}}
 {{- $_ := set $store "password" "SHADOWDIFF_STORE_PASSWORD" -}}
 {{- end -}}
+{{- if .Values.store.sentinelPasswordSecret.name -}}
+{{- $_ := set $store "sentinel_password" "SHADOWDIFF_SENTINEL_PASSWORD" -}}
+{{- end -}}
 {{- if .Values.store.caSecret.name -}}
 {{- $_ := set $store "ca" "/etc/shadowdiff-store/ca.crt" -}}
 {{- end -}}

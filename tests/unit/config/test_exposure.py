@@ -71,6 +71,11 @@ def test_any_word_will_do(tmp_path: Path, said: str) -> None:
         ("tls: {web: {cert: ./none.pem, key: ./none.key}}", "tls.web.cert: names a file that cannot be read"),
         ("store: {ca: ./none}", "store.ca: names a file that cannot be read"),
         ("store: {password: NOWHERE}", "store.password: names the environment variable NOWHERE"),
+        ("store: {sentinel_password: NOWHERE}", "store.sentinel_password: names the environment variable NOWHERE"),
+        (
+            "store: {url: redis+cluster://a, sentinel_tls: true}",
+            "store.sentinel_tls: is for sentinels: begin store.url",
+        ),
     ],
 )
 def test_a_secret_or_file_that_is_not_there_is_a_fault(tmp_path: Path, said: str, told: str) -> None:
