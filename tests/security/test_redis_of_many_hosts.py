@@ -129,8 +129,7 @@ async def test_sentinels_are_asked_by_tls_as_who_they_know(
         config["store"] |= {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX}
         config["store"] |= {"sentinel_username": "shadowdiff", "sentinel_password": "SENTINEL_PASSWORD"}
         config["store"] |= {"ca": str(certificates.ca)}
-        secrets = {"REDIS_PASSWORD": PASSWORD, "SENTINEL_PASSWORD": SENTINEL_PASSWORD}
-        async with serving(tmp_path, config, **secrets) as world:
+        async with serving(tmp_path, config, REDIS_PASSWORD=PASSWORD, SENTINEL_PASSWORD=SENTINEL_PASSWORD) as world:
             for number in range(4):
                 await world.both(f"a{number}", b'{"price": 9}', f"/items/{number}")
             await world.service.until(lambda books: books["pairs"]["match"] == 4)
