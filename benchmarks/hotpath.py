@@ -1,0 +1,122 @@
+"""Where the CPU of a compared pair goes: the pipeline's load under py-spy, by stage and by function.
+
+A sample counts for the first stage of the list that any frame of its stack matches, so that what a stage calls (the
+kernel, a parser, redis-py) counts for it, and what one stage calls of another for the other. `us` is the stage's share
+of the CPU of a pair in a round without py-spy. Prints one JSON object; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rig import BODY_BYTES, V2_SAID_AT, WARM_UP, Load, rounds_of, run, say, stand, v2
+from traffic import Served, answers
+
+if TYPE_CHECKING:
+    import argparse
+
+STAGES = {
+    "compare: parse both bodies": r"^(parse_both|_decimals|parse_exact) ",
+    "compare: walk, prove, make differences": r"^(Walker\.|compare_values )",
+    "compare: heads, rules, the rest": r"^Judge\.compare ",
+    "read what was parked": r"^Judge\.read ",
+    "counts, epochs, fingerprints, samples, redaction": r"^Judge\.judged ",
+    "commit": r"pairing/commit\.py",
+    "claim": r"pairing/claim\.py",
+    "park": r"pairing/(park|codec)\.py",
+    "sweep for orphans": r"pairing/sweep\.py",
+    "ask v2": r"intake/(upstream|connection|pool|http2)\.py",
+    "hold and dispatch": r"intake/dispatch\.py",
+    "take a mirrored request in": r"intake/mirror\.py",
+    "take a record in": r"intake/records\.py",
+    "HTTP of mirror and records": r"intake/(protocol|wire)\.py",
+    "the worker's loop": r"shadowdiff/worker/",
+    "books, gauges, epochs, doctor, pages, metrics": r"shadowdiff/(pairing|verdict|doctor|web|telemetry|service/[d-q])",
+}
+"""Each stage by what its functions match; those that are called by others come first."""
+REST = "event loop and Python's own"
+FUNCTIONS = 4
+RATE_HZ = 250
+LEAST_SAMPLES = 200
+
+
+def stage_of(frames: list[str]) -> str:
+    """Return the stage that one sample counts for."""
+    return next((stage for stage, pattern in STAGES.items() if any(re.search(pattern, one) for one in frames)), REST)
+
+
+def is_waiting(frames: list[str]) -> bool:
+    """Whether a sample shows a process that waits for its sockets."""
+    return "epoll" in frames[-1]
+
+
+def by_stage(samples: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:
+    """Return how often each stage was seen, and which innermost functions in it."""
+    seen: Counter[str] = Counter()
+    functions: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for line in samples.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        if is_waiting(frames):
+            continue
+        stage = stage_of(frames)
+        seen[stage] += int(count)
+        functions[stage][re.sub(r"^0x\w+ |:\d+(?=\)$)", "", frames[-1])] += int(count)
+    return seen, functions
+
+
+async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run one long round under py-spy."""
+    spy = Path(sys.executable).with_name("py-spy")
+    if not spy.exists():
+        raise SystemExit("py-spy is missing: .venv/bin/python -m pip install --require-hashes -r requirements/dev.txt")
+    served = Served()
+    times = max(1, round(options.body_bytes / BODY_BYTES))
+    prepared = answers(V2_SAID_AT, faults=True, times=times)
+    with stand(folder, await v2(served, prepared)) as service:
+        _ = await service.round("warm", Load(WARM_UP, times), served)
+        plain = await service.round("plain", Load(options.pairs, times), served)
+        say(f"{plain['cpu_us']:.0f} us a pair; now under py-spy")
+        samples = folder / "samples"
+        command = [str(spy), "record", "--native", "-f", "raw", "-r", str(RATE_HZ), "-d", "3600"]
+        with subprocess.Popen(  # noqa: ASYNC220 - before the load
+            [*command, "-p", str(service.pid), "-o", str(samples)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as spying:
+            _ = await service.round("spied", Load(options.pairs, times), served)
+            spying.send_signal(signal.SIGINT)
+            _ = await asyncio.to_thread(spying.wait)
+    seen, functions = by_stage(samples)
+    total = sum(seen.values())
+    if total < LEAST_SAMPLES:
+        raise SystemExit(f"py-spy saw {total} samples, too few to tell: more --pairs, or the right to trace processes")
+    return {
+        "body_bytes": round(sum(len(one.partition(b"\r\n\r\n")[2]) for one in prepared) / len(prepared)),
+        "cpu_us_per_pair": round(plain["cpu_us"]),
+        "samples": total,
+        "stages": {
+            stage: {
+                "us": round(count / total * plain["cpu_us"]),
+                "share": round(count / total, 3),
+                "in": {name: round(n / total, 3) for name, n in functions[stage].most_common(FUNCTIONS)},
+            }
+            for stage, count in seen.most_common()
+        },
+    }
+
+
+def main() -> None:
+    """Parse the options, run, print."""
+    parser = rounds_of(__doc__, pairs=20_000)
+    parser.add_argument("--body-bytes", type=int, default=BODY_BYTES, help="about how long each body is")
+    run(bench, parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
