@@ -13,10 +13,12 @@ from shadowdiff.compare.binary import compare_bytes, size
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
 from shadowdiff.compare.decoders import BrokenBodyError, events, form, multipart, ndjson, text_of
 from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exact
+from shadowdiff.compare.finding import NOTHING
 from shadowdiff.compare.headers import all_of, value_of
 from shadowdiff.compare.markup import xml
 from shadowdiff.compare.media import Form, Media, media_of
 from shadowdiff.compare.messages import Packed, read_both
+from shadowdiff.compare.proof import alike_sorted
 from shadowdiff.compare.text import compare_text
 from shadowdiff.compare.walk import STRICT, Walker
 from shadowdiff.model import Kind
@@ -135,23 +137,43 @@ def _size(body: bytes) -> str | None:
 
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
     """Note where two JSON texts differ."""
-    if one.startswith(_BOM) or other.startswith(_BOM):
-        one, other = _unmarked(one, other, rules, findings)
     try:
-        parsed = parse_both(one, other)
+        parsed = parse_both(one, other, hopeful=not (findings.counted or findings.covered or findings.unlisted))
+        if parsed.hoped:
+            if Walker(findings, parsed.tier).explain(parsed, rules.root):
+                return
+            findings.rewind(NOTHING)
+            parsed = parsed.settled(one, other)
     except NotJsonError:
-        _broken(one, other, (_fault(one), _fault(other)), rules, findings)
-        return
-    compare_values(parsed, rules, findings)
+        _refused(one, other, rules, findings)
+    else:
+        compare_values(parsed, rules, findings)
 
 
 def compare_values(parsed: Parsed, rules: RouteRules, findings: Findings) -> None:
     """Note where two values differ; what was left as equal is proved by the tier, or all is done again strictly."""
-    one, other, tier, dump = parsed
+    one, other = parsed.primary, parsed.candidate
+    # Texts of unequal length are hardly of equal values, so that walking them need not begin by asking.
+    if parsed.dump and len(parsed.dump) == len(parsed.dump_other) and one == other and alike_sorted(one, other):
+        return
     mark = findings.mark()
-    if not Walker(findings, tier).explain(one, other, rules.root, dump):
+    if not Walker(findings, parsed.tier).explain(parsed, rules.root):
         findings.rewind(mark)
-        Walker(findings, STRICT).explain(one, other, rules.root)
+        Walker(findings, STRICT).explain(parsed, rules.root)
+
+
+def _refused(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
+    """Look at texts that no parser takes: they bear a byte order mark, or are broken."""
+    if one.startswith(_BOM) or other.startswith(_BOM):
+        one, other = _unmarked(one, other, rules, findings)
+        try:
+            parsed = parse_both(one, other)
+        except NotJsonError:
+            pass
+        else:
+            compare_values(parsed, rules, findings)
+            return
+    _broken(one, other, (_fault(one), _fault(other)), rules, findings)
 
 
 def _unmarked(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> tuple[bytes, bytes]:

@@ -3,11 +3,11 @@
 In: the bytes of both bodies.  Out: both values in one representation, or why a side is not JSON.
 Holds: no digit is lost, no duplicate member disappears, and the tier taken never changes what is equal.
 
-Tier 1, orjson, is exact where its own dump gives back the text (canonical text has no duplicates, and a float's
-shortest text names it), or where the text has no run of 16 digits and dots and no exponent of three digits (up to
-15 digits go through a double unharmed) and as many colons as the dump (a dropped member takes its colon along;
-an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec with
-Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
+Tier 1, orjson, is exact where its own dump gives back the text but for blanks (canonical text has no duplicates,
+and a float's shortest text names it), or where the text has no run of 16 digits and dots and no exponent of three
+digits (up to 15 digits go through a double unharmed) and as many colons as the dump (a dropped member takes its colon
+along; an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec
+with Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
 Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a float and a Decimal do not compare.
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import Final, NamedTuple, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import msgspec
 import orjson
 
-from shadowdiff.compare.proof import dump_of, stand_in
+from shadowdiff.compare.proof import dump_of, is_canonical, stand_in
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
 MAX_DEPTH: Final = 254
@@ -37,37 +38,50 @@ class NotJsonError(ValueError):
     """A text is not JSON; the message says why."""
 
 
-class Parsed(NamedTuple):
-    """Both values, the tier that read them, and the primary's text as orjson writes it where that is at hand."""
+class Parsed(msgspec.Struct, gc=False):
+    """Both values, the tier that read them, and the text that orjson writes of each where that is at hand.
+
+    hoped: whether `dump` is but the primary's own text, so that tier 1 is yet to be shown to be exact for it.
+    """
 
     primary: Value
     candidate: Value
     tier: int
     dump: bytes = b""
+    dump_other: bytes = b""
+    hoped: bool = False
+
+    def settled(self, primary: bytes, candidate: bytes) -> Parsed:
+        """Return what holds where the hope was in vain."""
+        with suppress(orjson.JSONEncodeError):
+            dump = orjson.dumps(self.primary)
+            if is_canonical(primary, dump) or _is_short_and_whole(primary, dump):
+                return Parsed(self.primary, self.candidate, 1, dump, self.dump_other)
+        return parse_both(primary, candidate)
 
 
-def parse_both(primary: bytes, candidate: bytes) -> Parsed:
+def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Parsed:
     """Return both values by the fastest tier that is exact for both.
 
+    hopeful: whoever asks will write what both values have in common anyway, and so sees whether the primary's text
+    is canonical; where the two texts begin alike, that is left to them.
     Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
     """
     try:
-        one = orjson.loads(primary)
-        dump = orjson.dumps(one)
-        sure = dump == primary or _is_canonical(primary, dump)
-        if sure or (_is_short(primary) and _has_all_members(primary, dump)):
-            other = orjson.loads(candidate)
-            dump_other = orjson.dumps(other)
-            if (
-                dump_other == candidate
-                or _is_canonical(candidate, dump_other)
-                or (_is_short(candidate) and _has_all_members(candidate, dump_other))
-            ):
-                return Parsed(one, other, 1, dump)
+        other = orjson.loads(candidate)
+        dump_other = orjson.dumps(other)
+        canonical = dump_other == candidate or is_canonical(candidate, dump_other)
+        if canonical or _is_short_and_whole(candidate, dump_other):
+            one = orjson.loads(primary)
+            if canonical and hopeful and primary[:_START_BYTES] == candidate[:_START_BYTES]:
+                return Parsed(one, other, 1, primary, dump_other, hoped=True)
+            dump = orjson.dumps(one)
+            if dump == primary or is_canonical(primary, dump) or _is_short_and_whole(primary, dump):
+                return Parsed(one, other, 1, dump, dump_other)
         one, dump = _decimals(primary)
         other, dump_other = _decimals(candidate)
         if _has_all_members(primary, dump) and _has_all_members(candidate, dump_other):
-            return Parsed(one, other, 2, dump)
+            return Parsed(one, other, 2, dump, dump_other)
     except (ValueError, ArithmeticError, RecursionError, orjson.JSONEncodeError):
         pass  # the exact parser says what is wrong, or reads what the others could not
     return Parsed(parse_exact(primary), parse_exact(candidate), 3)
@@ -89,13 +103,13 @@ def _decimals(text: bytes) -> tuple[Value, bytes]:
 _with_decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-def _is_canonical(text: bytes, dump: bytes) -> bool:
-    """Whether a text is, but for blanks, byte for byte what orjson writes for its value."""
-    return b": " in text[:_HEAD_BYTES] and msgspec.json.format(text, indent=-1) == dump
+def _is_short_and_whole(text: bytes, dump: bytes) -> bool:
+    """Whether neither a digit nor a member of the text can have been lost."""
+    return _is_short(text) and _has_all_members(text, dump)
 
 
-_HEAD_BYTES: Final = 64
-"""Where a text has no blank at its start it hardly has one later, and the trouble of dropping them is saved."""
+_START_BYTES: Final = 12
+"""Texts that agree in so much seem to have their members in one order, and blanks in the same places."""
 
 
 def _has_all_members(text: bytes, dump: bytes) -> bool:

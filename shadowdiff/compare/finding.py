@@ -8,7 +8,7 @@ crowds out what counts.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
@@ -24,7 +24,9 @@ Path = tuple["Path", "str | int"] | None
 """A place as its parent and the last step; None is the root."""
 
 _USUAL_CHARS: Final = 64
+_USUAL_PATH_CHARS: Final = 256
 _MAX_STEPS: Final = 8192
+_MAX_SPELLED: Final = 4096
 _VALUE: Final = Kind.VALUE
 _SEVERITIES: Final = {
     Kind.TYPE: Severity.BREAKING,
@@ -38,6 +40,10 @@ _OF_VALUE: Final = Severity.VALUE
 def severity_of(kind: Kind) -> Severity:
     """Return what a difference of this kind means to a client of v1."""
     return _SEVERITIES.get(kind, _OF_VALUE)
+
+
+NOTHING: Final = (0, 0, 0)
+"""The mark of findings that are empty."""
 
 
 class Findings:
@@ -58,7 +64,7 @@ class Findings:
         if len(into) >= (limits.covered if rule else limits.differences):
             self.unlisted += 1
             return
-        exact, pattern = spell(path)
+        exact, pattern = _SPELLED.get(path) or spell(path)
         if len(exact) > limits.path_chars:
             exact, pattern = bounded(exact, limits.path_chars), bounded(pattern, limits.path_chars)
         chars = limits.value_chars
@@ -85,11 +91,11 @@ class Findings:
         severity = severity_of(kind)
         if kind is Kind.HEADER and (one is None or other is None):
             severity = Severity.ADDITIVE if one is None else Severity.BREAKING
-        chars = self._limits.value_chars
+        chars, path_chars = self._limits.value_chars, self._limits.path_chars
         into.append(
             Difference(
-                path=path,
-                pattern=pattern or path,
+                path=bounded(path, path_chars),
+                pattern=bounded(pattern or path, path_chars),
                 kind=kind,
                 primary=None if one is None else bounded(one, chars),
                 candidate=None if other is None else bounded(other, chars),
@@ -132,8 +138,9 @@ def bounded(text: str, chars: int) -> str:
 def spell(path: Path) -> tuple[str, str]:
     """Return the normalized path, and the same with indexes collapsed."""
     exact = pattern = ""
-    while path is not None:
-        path, step = path
+    step_of = path
+    while step_of is not None:
+        step_of, step = step_of
         if type(step) is str:
             spelled = _STEPS.get(step) or _spell_step(step)
             exact = spelled + exact
@@ -141,7 +148,16 @@ def spell(path: Path) -> tuple[str, str]:
         else:
             exact = f"[{step}]{exact}"
             pattern = "[*]" + pattern
-    return "$" + exact, "$" + pattern
+    said = "$" + exact, "$" + pattern
+    if len(exact) <= _USUAL_PATH_CHARS:
+        if len(_SPELLED) >= _MAX_SPELLED:
+            _SPELLED.clear()
+        _SPELLED[path] = said
+    return said
+
+
+_SPELLED: Final[dict[Path, tuple[str, str]]] = {}
+"""How places were spelled lately, since the same ones differ again and again; bounded in number and in length."""
 
 
 _STEPS: Final[dict[str, str]] = {}
@@ -157,15 +173,19 @@ def _spell_step(name: str) -> str:
 
 def show(value: Value | Missing, chars: int) -> str | None:
     """Return a value as JSON text, bounded; None for what is not there."""
-    if type(value) is str or type(value) is list:
-        if len(value) > chars:
-            value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
-    elif isinstance(value, Decimal):
-        return bounded(write_number(value), chars)
-    elif isinstance(value, Missing):
-        return None
+    if type(value) not in _USUAL:
+        if isinstance(value, Missing):
+            return None
+        if type(value) is str or type(value) is list:
+            if len(value) > chars:
+                value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
+        elif isinstance(value, Decimal):
+            return bounded(write_number(value), chars)
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        text = write_some(value, chars)
+        text = write_some(cast("Value", value), chars)
     return text if len(text) <= chars else bounded(text, chars)
+
+
+_USUAL: Final = frozenset((int, float, bool, dict, type(None)))

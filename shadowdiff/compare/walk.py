@@ -9,7 +9,7 @@ A rule covers differences and never makes any.
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import compress, permutations
+from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.leaves import covers
 from shadowdiff.compare.limits import Limits
 from shadowdiff.compare.members import identity, member_at, unlike, with_member, without
-from shadowdiff.compare.proof import alike, alike_but, alike_sorted
+from shadowdiff.compare.proof import alike, alike_but, alike_sorted, is_settled, whole_alike_but
 from shadowdiff.compare.tokens import coarse, dump_token, exact_token, shape
 from shadowdiff.compare.values import MISSING, Missing, Value, kind_of, same
 from shadowdiff.model import Kind
@@ -26,6 +26,7 @@ from shadowdiff.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from shadowdiff.compare.exact import Parsed
     from shadowdiff.compare.finding import Path
     from shadowdiff.compare.proof import Cut
     from shadowdiff.rules.automaton import State
@@ -38,7 +39,7 @@ _MAX_TRIALS: Final = 5000
 _FEW: Final = 8
 _VALUE: Final = Kind.VALUE
 _TYPE: Final = Kind.TYPE
-_LEAVES: Final = frozenset((str, int, float, bool, Decimal))
+_LEAVES: Final = frozenset((str, int, float, bool, Decimal, type(None)))
 FLOATS: Final = 1
 DECIMALS: Final = 2
 STRICT: Final = 3
@@ -53,10 +54,8 @@ class Walker:
     __slots__ = (
         "_cuts",
         "_findings",
-        "_left_one",
-        "_left_other",
-        "_rest_one",
-        "_rest_other",
+        "_left",
+        "_rest",
         "_strict",
         "_token",
         "_trials",
@@ -67,36 +66,36 @@ class Walker:
         self._strict = tier == STRICT
         self._token: Callable[[Value], Hashable] = dump_token if tier == FLOATS else exact_token
         self._trials = _MAX_TRIALS
-        self._left_one: list[Value] = []
-        self._left_other: list[Value] = []
-        self._rest_one: list[Value] = []
-        self._rest_other: list[Value] = []
+        self._left: list[tuple[Value, Value]] = []
+        self._rest: list[tuple[Value, Value]] = []
         self._cuts: list[Cut] = []
 
-    def explain(self, one: Value, other: Value, root: Node, dump: bytes = b"") -> bool:
+    def explain(self, parsed: Parsed, root: Node) -> bool:
         """Note where two values differ; return whether all that was left as equal is alike in kind too.
 
-        dump: of v1's value, where it is at hand.  Both values are as they were afterwards, unless all is proved.
+        Both values are as they were afterwards, unless all is proved.
         """
+        one, other = parsed.primary, parsed.candidate
         if self._strict:
             if not same(one, other):
                 self.node(one, other, None, root)
             return True
-        if one == other:
-            return alike_sorted(one, other)
+        if (type(one) is not dict or root.effect.some) and one == other:  # equal objects have no member to look into
+            return is_settled(parsed) and alike_sorted(one, other)
         apart = self.node(one, other, None, root)
-        if not apart and not self._left_one and not self._rest_one:
-            return alike_but(self._cuts, one, other, dump)
+        if not (apart or self._left or self._rest):
+            return whole_alike_but(self._cuts, parsed)
+        if not is_settled(parsed):
+            return False
         if not apart:
-            self._rest_one.append(one)
-            self._rest_other.append(other)
+            self._rest.append((one, other))
         return self._proved()
 
     def _proved(self) -> bool:
         """Whether what was left as equal is alike in kind: whole values, then what stands around differences."""
-        if self._left_one and not alike(self._left_one, self._left_other):
+        if self._left and not alike(*_sides(self._left)):
             return False
-        return not self._rest_one or alike_but(self._cuts, self._rest_one, self._rest_other)
+        return not self._rest or alike_but(self._cuts, *_sides(self._rest))
 
     def equal(self, one: Value, other: Value) -> bool:
         """Whether two values are equal; remembers what is yet to be proved."""
@@ -104,8 +103,7 @@ class Walker:
             return same(one, other)
         if one != other:
             return False
-        self._left_one.append(one)
-        self._left_other.append(other)
+        self._left.append((one, other))
         return True
 
     def node(self, one: Value, other: Value, path: Path, state: Node) -> bool:
@@ -115,10 +113,11 @@ class Walker:
         was remembered by itself.
         """
         effect = state.effect
-        if effect.some and self._covered(one, other, path, effect):
-            return True
-        for rename in effect.renames:
-            other = self._renamed(one, other, path, rename)
+        if effect.some:
+            if self._covered(one, other, path, effect):
+                return True
+            for rename in effect.renames:
+                other = self._renamed(one, other, path, rename)
         if type(one) is not type(other):
             kind = _kind(one, other)
             self._findings.body(path, kind, one, other, effect.schema if kind is _VALUE else None)
@@ -131,16 +130,14 @@ class Walker:
             self._findings.body(path, _VALUE, one, other, effect.schema)
             return True
         if effect.renames and not apart:  # what stands in v2's tree has other names than what was compared
-            self._rest_one.append(one)
-            self._rest_other.append(other)
+            self._rest.append((one, other))
             return True
         return apart
 
     def _apart(self, one: Value, other: Value, path: Path, state: Node) -> None:
         """Look into a place whose surroundings are not proved as a whole."""
         if not self.node(one, other, path, state):
-            self._rest_one.append(one)
-            self._rest_other.append(other)
+            self._rest.append((one, other))
 
     def _covered(self, one: Value, other: Value, path: Path, effect: Effect) -> bool:
         rule = effect.ignore
@@ -170,14 +167,23 @@ class Walker:
         self, one: dict[str, Value], other: dict[str, Value], names: list[str], path: Path, state: Node
     ) -> None:
         """Look into the members of these names, which both sides have."""
+        cuts = self._cuts
         for name in names:
-            value, against, below = one[name], other[name], state.member(name)
-            here = type(value)
-            if here in _LEAVES and here is type(against) and not below.effect.some:  # most differences, a call saved
-                self._findings.body((path, name), _VALUE, value, against, None)
-            elif not self.node(value, against, (path, name), below):
-                continue
-            self._cuts.append((other, name, value))
+            value = one[name]
+            against = other[name]
+            below = state.member(name)
+            if below.effect.some:
+                apart = self.node(value, against, (path, name), below)
+            elif type(value) in _LEAVES and type(against) in _LEAVES:  # what `node` would do, a few calls saved
+                kind = _VALUE if type(value) is type(against) else _kind(value, against)
+                self._findings.body((path, name), kind, value, against, None)
+                apart = True
+            elif type(value) is list and type(against) is list:
+                apart = self._array(value, against, (path, name), below)
+            else:
+                apart = self.node(value, against, (path, name), below)
+            if apart:
+                cuts.append((other, name, value))
 
     def absent(
         self, one: Value | Missing, other: Value | Missing, path: Path, state: Node, subset: str | None = None
@@ -221,16 +227,26 @@ class Walker:
         """Compare place by place where clearly nothing was moved or inserted; say whether that was so."""
         if self._strict:
             return False
-        differing = _isolated(one, other, ruled=not state.barren)
-        for index, names in differing:
-            value, against = one[index], other[index]
-            below = state.element(index, len(one))
+        differing = list(compress(range(len(one)), map(ne, one, other)))
+        if len(differing) == 1:
+            index = differing[0]
+            if self.node(one[index], other[index], (path, index), state.element(index, len(one))):
+                self._cuts.append((other, index, one[index]))
+            return True
+        if not differing or len(differing) > _FEW:
+            return False
+        changes = _isolated(one, other, differing, ruled=not state.barren)
+        if not changes:
+            return False
+        length = len(one)
+        for index, names in zip(differing, changes):  # noqa: B905  # as long as each other, and the check costs
+            below = state.element(index, length)
             if below.effect.some or names is None:
-                if self.node(value, against, (path, index), below):
-                    self._cuts.append((other, index, value))
-            elif type(value) is dict and type(against) is dict:
-                self._members(value, against, names, (path, index), below)
-        return bool(differing)
+                if self.node(one[index], other[index], (path, index), below):
+                    self._cuts.append((other, index, one[index]))
+            else:
+                self._members(one[index], other[index], names, (path, index), below)  # pyright: ignore[reportArgumentType]  # only of objects are names known
+        return True
 
     def _aligner(self, one: list[Value], other: list[Value], state: Node) -> Aligner:
         length, length_other = len(one), len(other)
@@ -254,14 +270,14 @@ class Walker:
             return True
         self._trials -= 1
         findings, self._findings = self._findings, Findings(_TRIAL)
-        cuts, rest = len(self._cuts), len(self._rest_one)
+        cuts, rest = len(self._cuts), len(self._rest)
         try:
             if not self.equal(one, other):
                 self.node(one, other, None, state)
             return not self._findings.counted
         finally:
             self._findings = findings
-            del self._cuts[cuts:], self._rest_one[rest:], self._rest_other[rest:]
+            del self._cuts[cuts:], self._rest[rest:]
 
     def _shapes(self, one: list[Value], other: list[Value], path: Path, state: Node, rule: str) -> None:
         """Compare arrays by the shapes of their elements alone; an empty array has every shape."""
@@ -295,38 +311,36 @@ class Walker:
         return with_member(without(other, rename.new), rename.old, after)
 
 
+def _sides(pairs: list[tuple[Value, Value]]) -> tuple[list[Value], list[Value]]:
+    return [one for one, _ in pairs], [other for _, other in pairs]
+
+
 def _kind(one: Value, other: Value) -> Kind:
     return _VALUE if kind_of(one) == kind_of(other) else _TYPE
 
 
-def _isolated(one: list[Value], other: list[Value], *, ruled: bool) -> list[tuple[int, list[str] | None]]:
-    """Return the few places where arrays of one length differ, if clearly nothing was moved or inserted.
+def _isolated(one: list[Value], other: list[Value], differing: list[int], *, ruled: bool) -> list[list[str] | None]:
+    """Return of each place where arrays of one length differ the members that do; None where these are not known.
 
-    That is so where no two of the places are neighbours, and no differing element of one side stands in another of
-    these places on the other side, and (where rules below could hide that) each is an object that has most members
-    in common with its counterpart. Empty where it is not clear.
-    Returns: each place, with the members that differ where those are known.
+    Empty where it is not clear that nothing was moved or inserted. It is clear where no two of the places are
+    neighbours, and no differing element of one side stands in another of these places on the other side, and (where
+    rules below could hide that) each is an object that has most members in common with its counterpart.
     """
-    differing = list(compress(range(len(one)), map(ne, one, other)))
-    if len(differing) == 1:
-        return [(differing[0], None)]
-    if len(differing) > _FEW:
-        return []
-    found: list[tuple[int, list[str] | None]] = []
+    changes: list[list[str] | None] = []
     before = -2
     for index in differing:
-        value, against = one[index], other[index]
-        names = unlike(value, against) if type(value) is dict and type(against) is dict else None
-        if index - before == 1 or (ruled and not _akin(value, names)):
+        if index - before == 1:
             return []
         before = index
-        found.append((index, names))
-    for index, place in permutations(differing, 2):
-        if one[index] == other[place]:
+        value = one[index]
+        against = other[index]
+        names = unlike(value, against) if type(value) is dict and type(against) is dict else None
+        if ruled and not (names is not None and type(value) is dict and len(names) * 2 < len(value)):
             return []
-    return found
-
-
-def _akin(value: Value, names: list[str] | None) -> bool:
-    """Whether two objects have the same members, and but a few of these differ."""
-    return names is not None and type(value) is dict and len(names) * 2 < len(value)
+        changes.append(names)
+    for index in differing:
+        value = one[index]
+        for place in differing:
+            if index != place and value == other[place]:
+                return []
+    return changes

@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         "kinds of equal values are not proved",
         "compare/proof.py",
-        "    return _dump_sorted(one) == _dump_sorted(other)",
-        "    return True",
+        "        return orjson.dumps(one, stand_in, _SORTED) == orjson.dumps(other, stand_in, _SORTED)",
+        "        return True",
         "kind-inside-equal-object",
     ),
     Mutant(
@@ -36,6 +36,20 @@ MUTANTS = [
         "    return _VALUE if kind_of(one) == kind_of(other) else _TYPE",
         "    return _VALUE",
         "kind-array-object",
+    ),
+    Mutant(
+        "what was hoped of the primary's text is not proved",
+        "compare/proof.py",
+        "        return is_canonical(text, orjson.dumps(value))",
+        "        return True",
+        "alike-start-duplicate-lost",
+    ),
+    Mutant(
+        "a text is taken for canonical where it only looks so",
+        "compare/proof.py",
+        "dump.translate(None, _BLANKS) == text.translate(None, _BLANKS)",
+        "True",
+        "alike-start-spaced-long-number",
     ),
     Mutant(
         "duplicate members are lost",
