@@ -11,7 +11,7 @@ from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor
 from shadowdiff.report.redaction_key import redaction_key, shared_key
 from shadowdiff.report.remarks import Note, Remarks, State, Stated
-from shadowdiff.report.sample_reads import newest_samples, sample
+from shadowdiff.report.sample_reads import newest_samples, sample, whole_samples
 from shadowdiff.report.samples import (
     Body,
     Sample,
@@ -53,4 +53,5 @@ __all__ = [
     "sample",
     "sample_writes",
     "shared_key",
+    "whole_samples",
 ]

@@ -30,6 +30,7 @@ _FIRST_STEP: Final = 500
 _AT_ONCE: Final = 500
 _IN_THE_LOOP: Final = 100
 """Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
+_FEW_WHOLE: Final = 4
 _NONE: Final = frozenset[str]()
 
 
@@ -66,15 +67,32 @@ async def newest_samples(
 
 async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> Sample | None:
     """Return a whole sample; None where it is unknown, pushed out by others, or too old."""
-    target, _, name = sample_id.rpartition("-")
-    shelves = [f"{shelf_of(target, result)}:values" for result in (Result.MISMATCH, Result.INCOMPARABLE)]
-    for shard in await reader.read([Fields(shelf, [name]) for shelf in shelves]):
-        for (value,) in shard:
-            payload = None if value is None else reader.opened(value, b"sample " + name.encode())
-            found = None if payload is None else msgspec.msgpack.decode(payload, type=Sample)
-            if found is not None and found.id == sample_id and found.at_ms >= since_ms:
-                return found
-    return None
+    return next(iter(await whole_samples(reader, [sample_id], since_ms=since_ms)), None)
+
+
+async def whole_samples(reader: StoreReader, ids: Sequence[str], *, since_ms: int = 0) -> list[Sample]:
+    """Return samples whole, in the order of their ids; those that are not kept are left out."""
+    reads = [
+        Fields(f"{shelf_of(one.rpartition('-')[0], result)}:values", [one.rpartition("-")[2]])
+        for one in ids
+        for result in (Result.MISMATCH, Result.INCOMPARABLE)
+    ]
+    shards = await reader.read(reads)
+    held = [(one, shard[2 * at + of][0]) for at, one in enumerate(ids) for of in (0, 1) for shard in shards]
+    values = [(one, value) for one, value in held if value is not None]
+    if len(values) <= _FEW_WHOLE:
+        return _opened(reader, values, since_ms)
+    return await asyncio.to_thread(_opened, reader, values, since_ms)
+
+
+def _opened(reader: StoreReader, values: Sequence[tuple[str, bytes]], since_ms: int) -> list[Sample]:
+    found: dict[str, Sample] = {}
+    for one, value in values:
+        payload = reader.opened(value, b"sample " + one.rpartition("-")[2].encode())
+        whole = None if payload is None else msgspec.msgpack.decode(payload, type=Sample)
+        if whole is not None and whole.id == one and whole.at_ms >= since_ms:
+            found.setdefault(one, whole)
+    return list(found.values())
 
 
 class _Lines:

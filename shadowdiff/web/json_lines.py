@@ -57,14 +57,20 @@ def read(text: str) -> Node | None:
         return None
 
 
-def lines(node: Node, like: Node | None = None, unordered: Collection[str] = ()) -> list[Line]:
-    """Return a value's lines, its objects in the order of keys of `like` where that has them.
+def lines(node: Node) -> list[Line]:
+    """Return a value's lines."""
+    return lines_like(node, None)[0]
+
+
+def lines_like(node: Node, like: Node | None, unordered: Collection[str] = ()) -> tuple[list[Line], bool]:
+    """Return a value's lines, its objects in the order of keys of `like` where that has them, and whether any moved.
 
     unordered: the paths of arrays whose elements stand in the order of `like` as well.
     """
     written: list[Line] = []
-    _Writer(written, frozenset(unordered)).write(node, like, _Place("", "$", 0))
-    return written
+    writer = _Writer(written, frozenset(unordered))
+    writer.write(node, like, _Place("", "$", 0))
+    return written, writer.moved
 
 
 class _Place(NamedTuple):
@@ -143,6 +149,7 @@ class _Writer:
     def __init__(self, written: list[Line], unordered: frozenset[str]) -> None:
         self._written = written
         self._unordered = unordered
+        self.moved = False
 
     def write(self, node: Node, like: Node | None, place: _Place) -> None:
         """Write a value and all below it."""
@@ -155,7 +162,8 @@ class _Writer:
             written.append(place.line(place.before + node.opens + closes))
             return
         written.append(place.line(place.before + node.opens))
-        for at, said, alike in self._members(node, like, place.path):
+        for number, (at, said, alike) in enumerate(self._members(node, like, place.path)):
+            self.moved |= at != number
             self.write(node.values[at], alike, place.below(node, at, said))
             written[-1] = written[-1]._replace(comma=True)
         written[-1] = written[-1]._replace(comma=False)
@@ -235,6 +243,8 @@ def _places(node: Node) -> dict[str, int]:
 
 def _name(key: str) -> str:
     """Return a key as a normalized path writes it (RFC 9535, section 2.7)."""
+    if _PLAIN_KEY.fullmatch(key):
+        return key[1:-1]
     try:
         name = msgspec.json.decode(key, type=str)
     except msgspec.DecodeError:
@@ -242,4 +252,5 @@ def _name(key: str) -> str:
     return "".join(_ESCAPES.get(c, c if c >= " " else f"\\u{ord(c):04x}") for c in name)
 
 
+_PLAIN_KEY: Final = re.compile(r'"[^"\\\'\x00-\x1f]*"')
 _ESCAPES: Final = {"'": "\\'", "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

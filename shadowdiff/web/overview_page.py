@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from shadowdiff.report import newest_samples, sample
+from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.web import words
 from shadowdiff.web.layout import every_s
 from shadowdiff.web.sample_view import SampleView, view
@@ -53,8 +53,9 @@ class OverviewPage:
     async def _samples(self, target: str) -> list[SampleView]:
         state = self._state
         listed = await newest_samples(state.reader, target, _SEARCHED, since_ms=state.since_ms)
-        whole = [await sample(state.reader, line.id, since_ms=state.since_ms) for line in _various(listed)]
-        return await asyncio.to_thread(lambda: [view(one) for one in whole if one is not None])
+        ids = [line.id for line in _various(listed)]
+        whole = await whole_samples(state.reader, ids, since_ms=state.since_ms)
+        return await asyncio.to_thread(lambda: [view(one) for one in whole])
 
 
 def _various(listed: list[Summary]) -> list[Summary]:

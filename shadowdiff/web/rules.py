@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from shadowdiff.compare import Limits
 from shadowdiff.model import Result
-from shadowdiff.report import newest_samples, sample
+from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_rules, parse_rules
 from shadowdiff.verdict import read_counts
 from shadowdiff.web.asked import author_of, decoded, known, named_author, payload
@@ -200,8 +200,7 @@ async def _newest(state: WebState, target: str, limit: int) -> list[Sample]:
     differing = await newest_samples(state.reader, target, limit, since_ms=state.since_ms)
     apart = await newest_samples(state.reader, target, limit, result=Result.INCOMPARABLE, since_ms=state.since_ms)
     lines = [*differing, *(line for line in apart if line.reason.startswith("require "))][:limit]
-    found = [await sample(state.reader, line.id, since_ms=state.since_ms) for line in lines]
-    return [one for one in found if one is not None]
+    return await whole_samples(state.reader, [line.id for line in lines], since_ms=state.since_ms)
 
 
 def _made(one: MadeRule, now: datetime) -> RuleInForce:

@@ -110,9 +110,8 @@ def _lines(primary: Body, candidate: Body, unordered: Sequence[str]) -> tuple[li
     unordered: arrays whose elements are written in the primary's order, too.
     """
     left, right = _value(primary), _value(candidate)
-    own = _plain(candidate.text) if right is None else json_lines.lines(right)
-    ordered = own if right is None else json_lines.lines(right, left, unordered)
-    return _plain(primary.text) if left is None else json_lines.lines(left), ordered, ordered != own
+    theirs, moved = (_plain(candidate.text), False) if right is None else json_lines.lines_like(right, left, unordered)
+    return _plain(primary.text) if left is None else json_lines.lines(left), theirs, moved
 
 
 def _value(body: Body) -> json_lines.Node | None:

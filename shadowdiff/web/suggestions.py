@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shadowdiff.model import Kind
-from shadowdiff.report import newest_samples, sample
+from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.rules import RuleError, compile_rules, parse_rules
 from shadowdiff.verdict import read_counts
 from shadowdiff.verdict.change import VOLATILE, value_class
@@ -101,7 +101,7 @@ async def suggestions_for(state: WebState, target: str) -> Suggestions:
     view = known(state, target)
     name = view.target.name
     lines = await newest_samples(state.reader, name, LOOKED_AT, since_ms=state.since_ms)
-    samples = [one for line in lines if (one := await sample(state.reader, line.id, since_ms=state.since_ms))]
+    samples = await whole_samples(state.reader, [line.id for line in lines], since_ms=state.since_ms)
     counts = await read_counts(state.reader, name, state.fold(name))
     pairs = {(r.route, path.path, path.kind): path.count for r in counts.routes for path in r.paths}
     async with state.previews:

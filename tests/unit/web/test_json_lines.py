@@ -20,7 +20,9 @@ VALUES = st.recursive(
 def _lines(text: str, like: str | None = None) -> list[str]:
     node, other = json_lines.read(text), json_lines.read(like) if like else None
     assert node is not None
-    return ["  " * line.depth + line.text + ("," if line.comma else "") for line in json_lines.lines(node, other)]
+    return [
+        "  " * line.depth + line.text + ("," if line.comma else "") for line in json_lines.lines_like(node, other)[0]
+    ]
 
 
 @given(VALUES)
