@@ -116,7 +116,7 @@ class Fingerprints:
             total = len(names)
         else:
             names = await self._walked(target, chosen, wanted, ground.remarks)
-            total = ground.stored if chosen is None and not has_predicate(wanted) else None
+            total = None if has_predicate(wanted) else ground.stored if chosen is None else len(chosen)
         end = wanted.offset + wanted.limit
         return Page(
             fingerprints=await self._told(target, names[wanted.offset : end], ground.remarks, wanted.span, compared),
@@ -163,10 +163,12 @@ class Fingerprints:
                 log.debug("the catalogue of fingerprints waits for the store", extra={"error": repr(error)})
             await asyncio.sleep(EVERY_S)
 
-    async def ruled_out(self, target: str, route: str | None, kind: str | None, path: OnPath | None) -> set[str]:
+    async def ruled_out(
+        self, target: str, route: str | None, kind: str | None, path: OnPath | None, glance: str = ""
+    ) -> set[str]:
         """Return the fingerprints none of whose samples has this route, kind and a place on this path."""
         catalogue = await self._looked(target)
-        return await asyncio.to_thread(catalogue.ruled_out, route, kind, path)
+        return await asyncio.to_thread(catalogue.ruled_out, route, kind, path, glance)
 
     async def _looked(self, target: str) -> Catalogue:
         catalogue = self._catalogues.setdefault(target, Catalogue(target))
@@ -178,7 +180,9 @@ class Fingerprints:
         sets: list[set[str]] = []
         if wanted.route or wanted.kind or wanted.path:
             catalogue = await self._looked(target)
-            sets.append(await asyncio.to_thread(catalogue.chosen, wanted.route, wanted.kind, wanted.path))
+            sets.append(
+                await asyncio.to_thread(catalogue.chosen, wanted.route, wanted.kind, wanted.path, wanted.glance)
+            )
         if wanted.state not in {None, State.OPEN}:
             sets.append({name for name, remark in remarks.items() if remark.stated})
         for index in narrow(target, wanted):
@@ -218,11 +222,15 @@ class Fingerprints:
     async def _scores(self, target: str, names: Sequence[str]) -> dict[str, Known]:
         """Return what is known of names, without those that the store forgot."""
         shards = await self._reader.read([Scores(key_of(part, target), names) for part, _ in PARTS])
-        found: dict[str, Known] = {}
-        for at, name in enumerate(names):
-            last, first, count, worst, since = (
-                together([shard[part][at] for shard in shards], how) for part, (_, how) in enumerate(PARTS)
+        if len(shards) == 1:
+            columns: list[list[float | None]] = shards[0]
+        else:
+            merged = (
+                (zip(*(shard[part] for shard in shards), strict=True), how) for part, (_, how) in enumerate(PARTS)
             )
+            columns = [[together(scores, how) for scores in rows] for rows, how in merged]
+        found: dict[str, Known] = {}
+        for name, last, first, count, worst, since in zip(names, *columns, strict=True):
             if last is not None:
                 found[name] = Known(int(last), int(first or last), int(count or 0), int(worst or 0), _whole(since))
         return found

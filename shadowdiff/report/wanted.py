@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shadowdiff.report.ranking import How
 
-FEW: Final = 5_000
+FEW: Final = 1_500
 """So many chosen names are scored and sorted; of more, an index is walked until the page is full."""
 _SEVERITIES: Final = {rank: severity for severity, rank in RANKS.items()}
 
@@ -63,7 +63,10 @@ BUCKETS: Final = {Span.HOUR: (MINUTE_MS, 60), Span.DAY: (HOUR_MS, 24), Span.WEEK
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. `path` chooses by a predicate over a place's pattern; times are of the last mismatch."""
+    """What is asked for; times are of the last mismatch.
+
+    path: chooses by a predicate over a place's pattern.  glance: what each of those contains in lower case, if known.
+    """
 
     order: Order = Order.LAST_SEEN
     limit: int = 50
@@ -73,6 +76,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     state: State | None = None
     path: Callable[[str], bool] | None = None
+    glance: str = ""
     since_ms: int | None = None
     until_ms: int | None = None
     span: Span = Span.DAY

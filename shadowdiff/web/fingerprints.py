@@ -18,7 +18,7 @@ from shadowdiff.web import visit
 from shadowdiff.web.asked import decoded, known, named_author, payload
 from shadowdiff.web.history import moment
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
-from shadowdiff.web.sample_filter import place_filter
+from shadowdiff.web.sample_filter import glance_of, place_filter
 from shadowdiff.web.seen_values import Seen, seen_values
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def wanted_of(state: WebState, arguments: Arguments) -> Wanted:
         severity=Severity(arguments["severity"]) if arguments["severity"] else None,
         state=State(arguments["state"]) if arguments["state"] else None,
         path=is_on_path if path else None,
+        glance=glance_of(path) if path else "",
         since_ms=at("since"),
         until_ms=at("until"),
         span=Span(arguments["trend"]),

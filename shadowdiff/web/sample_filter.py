@@ -47,8 +47,9 @@ async def chosen_samples(
     wanted = sample_filter(route, kind, path)
     ruled_out: Container[str] = frozenset[str]()
     if wanted is not None and fingerprint is None and result is Result.MISMATCH:
-        on_place = place_filter(without_indexes(path)) if path else None
-        ruled_out = await state.fingerprints.ruled_out(target, route, kind, on_place)
+        anywhere = without_indexes(path or "")
+        on_place = place_filter(anywhere) if path else None
+        ruled_out = await state.fingerprints.ruled_out(target, route, kind, on_place, glance_of(anywhere))
     return await newest_samples(
         state.reader,
         target,
@@ -62,15 +63,15 @@ async def chosen_samples(
 
 
 def place_filter(path: str) -> Callable[[str], bool]:
-    """Return what chooses the places at or below a path; told at a glance of most that they are not."""
+    """Return what chooses the places at or below a path."""
     parts = path_parts(path.strip())
-    longest = max(parts, key=len, default="")
-    glance = "" if _ESCAPED.search(longest) else longest
+    return lambda place: path_parts(place)[: len(parts)] == parts
 
-    def is_chosen(place: str) -> bool:
-        return glance in place and path_parts(place)[: len(parts)] == parts
 
-    return is_chosen
+def glance_of(path: str) -> str:
+    """Return what every place at or below a path contains in lower case, so that most are told at a glance."""
+    longest = max(path_parts(path.strip()), key=len, default="")
+    return longest.lower() if longest.isascii() and not _ESCAPED.search(longest) else ""
 
 
 def sample_filter(route: str | None, kind: str | None, path: str | None) -> Callable[[Summary], bool] | None:

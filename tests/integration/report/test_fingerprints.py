@@ -18,12 +18,15 @@ from shadowdiff.report import (
     Span,
     State,
     Wanted,
+    catalogue,
+    newest_samples,
     print_of,
 )
 from tests.fakes.traffic import MATCH, difference, mismatch, pair
 from tests.integration.report.conftest import MemoryShelf, StoreShelf
 
 if TYPE_CHECKING:
+    from shadowdiff.report import Summary
     from tests.integration.report.conftest import Shelf
 
 AT_MS = 1_772_000_000_000
@@ -208,3 +211,42 @@ async def test_a_note_is_kept_redacted_and_taken_away(shelf: Shelf) -> None:
     )
     await remarks.set_note("shop", name, "", "jo")
     assert None is (await prints.page("shop", Wanted())).fingerprints[0].note
+
+
+async def _put(shelf: Shelf, paths: list[str], first: int) -> None:
+    """Commit a pair for each path, one a millisecond, all within a second."""
+    stage = _stage()
+    pairs = enumerate(paths, first)
+    await shelf.put(*(stage(pair(number=number), _at(path), AT_MS + number) for number, path in pairs))
+
+
+async def test_samples_are_chosen_by_what_their_fingerprints_cannot_be(shelf: Shelf) -> None:
+    """What is ruled out holds none that is wanted; what was first seen since the last look is never ruled out."""
+
+    def wanted(place: str) -> bool:
+        return place.endswith("['f3']")
+
+    def chosen(line: Summary) -> bool:
+        return wanted(line.differences[0].path)
+
+    await _put(shelf, [f"$['p{number}']['f{number % 7}']" for number in range(40)], 0)
+    prints = Fingerprints(shelf.reader, lambda: AT_MS + 1000)
+    out = await prints.ruled_out("shop", None, None, wanted)
+    every = await newest_samples(shelf.reader, "shop", 100)
+    assert (40, 6, 34) == (len(every), sum(map(chosen, every)), len(out))
+    assert [line for line in every if chosen(line)][:3] == await newest_samples(
+        shelf.reader, "shop", 3, wanted=chosen, ruled_out=out
+    )
+    assert {line.fingerprint for line in every if not chosen(line)} == out
+    await _put(shelf, ["$['new']['f3']"], 40)
+    found = await newest_samples(shelf.reader, "shop", 100, wanted=chosen, ruled_out=out)
+    assert (7, "$['new']['f3']") == (len(found), found[0].differences[0].path)
+
+
+async def test_the_catalogue_is_taken_page_by_page(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though more were first seen in one second than fit a page."""
+    monkeypatch.setattr(catalogue, "AT_ONCE", 3)
+    prints = Fingerprints(shelf.reader, lambda: AT_MS + 1000)
+    for first in (0, 20):
+        await _put(shelf, [f"$['f{number}']" for number in range(first, first + 20)], first)
+        assert first + 20 == (await prints.page("shop", Wanted(kind="value", limit=50))).total
