@@ -222,13 +222,12 @@ class Fingerprints:
     async def _scores(self, target: str, names: Sequence[str]) -> dict[str, Known]:
         """Return what is known of names, without those that the store forgot."""
         shards = await self._reader.read([Scores(key_of(part, target), names) for part, _ in PARTS])
-        if len(shards) == 1:
-            columns: list[list[float | None]] = shards[0]
-        else:
-            merged = (
-                (zip(*(shard[part] for shard in shards), strict=True), how) for part, (_, how) in enumerate(PARTS)
-            )
-            columns = [[together(scores, how) for scores in rows] for rows, how in merged]
+        columns: list[list[float | None]] = shards[0]
+        if len(shards) > 1:
+            columns = [
+                [together(scores, how) for scores in zip(*(shard[part] for shard in shards), strict=True)]
+                for part, (_, how) in enumerate(PARTS)
+            ]
         found: dict[str, Known] = {}
         for name, last, first, count, worst, since in zip(names, *columns, strict=True):
             if last is not None:

@@ -8,14 +8,13 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from shadowdiff.config import Secret, WebhookConfig
 from shadowdiff.notify import News, Receiver, receiver, signature
 from shadowdiff.service.announcing import Announcer
 from shadowdiff.store import Store, connect
 from shadowdiff.verdict import Decision
 from tests.conftest import free_port_number
+from tests.fakes.office import Office, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,41 +24,6 @@ if TYPE_CHECKING:
     from tests.conftest import RedisServer
 
 SECRET = b"a-secret-for-webhooks"
-
-
-class Office:
-    """A receiver that notes what it is told, and answers as the test says."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.statuses: list[int] = []
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Note a post."""
-        self.posts.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
-        status = self.statuses.pop(0) if self.statuses else 200
-        return web.Response(status=status, headers={"location": "/elsewhere"} if status == 302 else {})
-
-    async def until(self, count: int) -> None:
-        """Wait for so many posts."""
-        async with asyncio.timeout(20):
-            while len(self.posts) < count:  # noqa: ASYNC110 - tests wait on conditions
-                await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def opened(office: Office) -> AsyncGenerator[str]:
-    """Serve an office; yield its address."""
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", office.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook/s3cret"
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
@@ -197,6 +161,7 @@ async def test_of_all_replicas_one_tells_each_event_once(redis_server: RedisServ
             targets=lambda: ["shop"],
             redact=lambda text: text.replace("token=abc", "token=‹redacted›"),
             now_ms=lambda: 1000,
+            public_url="https://sd.example",
         )
         for _ in range(3)
     ]
@@ -216,9 +181,13 @@ async def test_of_all_replicas_one_tells_each_event_once(redis_server: RedisServ
     verdicts["shop"] = Said(Decision.FAIL)
     assert await look(1) == []
     assert await look(2) == ["verdict.changed"]
-    assert heard[0][1].text == "shop: the verdict is now fail (it was insufficient): because of token=‹redacted›"
+    assert (
+        heard[0][1].text
+        == "shop: the verdict is now fail (it was insufficient): because of token=‹redacted› https://sd.example/targets/shop"
+    )
     found.fingerprints = (Found("new", 1001), Found("old", 10))
     assert await look(3) == ["fingerprint.new"]
-    assert heard[0][1].facts["path"] == "/fingerprints/new"
+    facts = heard[0][1].facts
+    assert (facts["path"], facts["url"]) == ("/fingerprints/new", "https://sd.example/fingerprints/new")
     assert await look(2) == []
     await store.close()
