@@ -46,6 +46,8 @@ class Service:
     arguments: Sequence[str] = ()
     tls: ssl.SSLContext | None = None
     """How its ports are asked, where they speak TLS."""
+    token: str = ""
+    """What the API is asked with, where it wants a token."""
     program: Sequence[str] = ("shadowdiff",)
     """A module, and what it is told before `serve`."""
 
@@ -136,7 +138,9 @@ class Service:
 
     def get(self, path: str, within_s: float = 10) -> Any:
         """Return the JSON of a path of the API."""
-        with urllib.request.urlopen(self.url("web", f"/api/v1/{path}"), timeout=within_s, context=self.tls) as answer:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(self.url("web", f"/api/v1/{path}"), headers=headers)
+        with urllib.request.urlopen(request, timeout=within_s, context=self.tls) as answer:
             return json.load(answer)
 
     def ledger(self, target: str = TARGET) -> Any:

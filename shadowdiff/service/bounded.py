@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     import uvicorn
+    from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
@@ -53,6 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since_s = self._last_s = self.loop.time()
         self._is_within = self._was_used = self._has_head = False
         self._unread_since_s = 0.0
+        self._running: RequestResponseCycle | None = None
         self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -66,8 +68,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _make_room(self) -> None:
         """End the connection that has been waiting for its peer longest: who probes or scrapes opens a new one."""
         log.warning("a connection is closed: there are as many as may be", extra={"address": self.server})
-        others = [one for one in cast("set[BoundedProtocol]", self.connections) if one.is_waiting]
-        min(others, key=_heard_s).transport.abort()
+        connections = cast("set[BoundedProtocol]", self.connections)
+        others = [one for one in connections if one is not self and one.is_waiting]
+        (min(others, key=_heard_s) if others else self).transport.abort()
 
     @property
     def is_waiting(self) -> bool:
@@ -84,7 +87,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """Forget it."""
         if self._look is not None:
             self._look.cancel()
+        self._tell_running()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Answer a request, and remember which: of those that came pipelined uvicorn knows the last."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _tell_running(self) -> None:
+        """Tell the request that is being answered that nobody listens: a write to what is closed raises."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse, within the bounds."""
@@ -97,6 +112,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n")
             self.transport.write(b"connection: close\r\n\r\n")
             self.transport.close()
+        if self.transport.is_closing():
+            self._tell_running()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -152,9 +169,11 @@ class BoundedProtocol(HttpToolsProtocol):
             is_closing and now_s - self._last_s > REQUEST_WITHIN_S + UNREAD_S
         ):
             self.transport.abort()  # a close waits for the peer to read
+            self._tell_running()
             return
         if is_slow or is_unused:
             self.transport.close()
+            self._tell_running()
         self._look = self.loop.call_later(_LOOK_EVERY_S, self._look_after)
 
 

@@ -46,13 +46,15 @@ def create_web(state: WebState) -> Starlette:
     layout = Layout(state)
 
     async def openapi(_request: Request) -> Response:
-        return answer(document(OPERATIONS, state.version))
+        return answer(document(OPERATIONS, state.version, asks=state.access().asks))
 
     async def failed(request: Request, error: Exception) -> Response:
         status, line = _told(request, error)
-        if request.url.path.startswith(PREFIX):
-            return answer(Refusal(line), status)
-        return await layout.error(status, line)
+        is_api = request.url.path.startswith(PREFIX)
+        response = answer(Refusal(line), status) if is_api else await layout.error(status, line)
+        if isinstance(error, HTTPException) and error.headers:  # such as Allow, which a 405 must have
+            response.headers.update(error.headers)
+        return response
 
     return Starlette(
         routes=[

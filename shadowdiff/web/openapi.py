@@ -1,4 +1,8 @@
-"""The OpenAPI 3.1 document, written from the same declarations that the routes are made of."""
+"""The OpenAPI 3.1 document, written from the same declarations that the routes are made of.
+
+In: the operations, and whether callers are asked who they are.  Out: the document.
+Holds: what the door and the checks before a handler refuse stands with every operation that they stand before.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _REFERENCE = "#/components/schemas/{name}"
+_ALWAYS = {403: "Not from here, or not with this role", 503: "The store does not answer"}
+_ASKED = {401: "Credentials are missing or wrong", 429: "Too many wrong tokens came from this address"}
+_OF_BODIES = {413: "The body is too large", 415: "The body does not say that it is JSON"}
 
 
-def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
-    """Return the document that describes these operations."""
+def document(operations: Sequence[Operation], version: str, *, asks: bool = False) -> dict[str, Any]:
+    """Return the document that describes these operations. asks: whether callers need credentials."""
     shapes = [shape for operation in operations for shape in (operation.answer, operation.body)]
     types = [shape for shape in dict.fromkeys(shapes) if shape not in {None, str}]
     schemas, components = msgspec.json.schema_components([*types, Refusal], ref_template=_REFERENCE)
@@ -29,29 +36,38 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(operations, by_type),
-        "components": {"schemas": components},
+        "paths": _paths(operations, by_type, asks=asks),
+        "components": {"schemas": components} | ({"securitySchemes": _SCHEMES} if asks else {}),
     }
 
 
-def _paths(operations: Sequence[Operation], schemas: dict[str, Any]) -> dict[str, Any]:
+_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "description": "a token of `access.tokens`"}}
+
+
+def _paths(operations: Sequence[Operation], schemas: dict[str, Any], *, asks: bool) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in operations:
-        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+        told = _line_of_text(operation, schemas) if operation.answer is str else _operation(operation, schemas)
+        door = _ALWAYS | (_ASKED if asks and operation.needs != "own" else {}) | (_OF_BODIES if operation.body else {})
+        for status, reason in door.items():
+            told["responses"].setdefault(str(status), _response(reason, schemas[_name(Refusal)]))
+        if asks and operation.needs != "own":
+            told["security"] = [{"bearer": []}]
+        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = told
     return paths
 
 
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    if operation.answer is str:
-        return _line_of_text(operation, schemas)
     schema = {"type": "object"} if operation.answer is None else schemas[_name(operation.answer)]
     refusals = {str(status): _response(reason, schemas[_name(Refusal)]) for status, reason in operation.refuses.items()}
+    answered = _response(operation.summary, schema)
+    answered["content"] |= {kind: {"schema": {}} for kind in operation.also}
     return {
         **_body(operation, schemas),
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
-        "responses": {"200": _response(operation.summary, schema), **refusals},
+        "responses": {"200": answered, **refusals},
     }
 
 

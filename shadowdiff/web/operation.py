@@ -91,6 +91,7 @@ class Operation:
     refuses: the statuses other than 200, each with its reason; 401 and 403 of every operation are told apart.
     role: what a caller needs, where the method does not tell: `own` asks for credentials of its own.
     changes_by: parameters that make a GET a write.
+    also: other media types that its answer may have, by a parameter.
     """
 
     path: str
@@ -104,6 +105,7 @@ class Operation:
     refuses: Mapping[int, str]
     role: Literal["read", "write", "own"] | None = None
     changes_by: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def needs(self) -> Literal["read", "write", "own"]:

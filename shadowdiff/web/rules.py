@@ -239,6 +239,7 @@ RULE_OPERATIONS: tuple[Operation, ...] = (
                 choices=("json", "yaml"),
             ),
         ),
+        also=("application/yaml",),
         refuses={400: "An argument is wrong", 404: "No such target"},
     ),
     Operation(
