@@ -9,5 +9,5 @@ from hypothesis import settings
 PATIENT = settings.get_profile("patient")
 settings.register_profile("quick", PATIENT, max_examples=150)
 settings.register_profile("long", PATIENT, max_examples=1_500)
-settings.register_profile("deep", PATIENT, max_examples=15_000)
+settings.register_profile("deep", PATIENT, max_examples=8_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
