@@ -26,6 +26,7 @@ from shadowdiff.rules import CompiledRules, Router, RuleError, compile_rules, pa
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shadowdiff.compare.values import Value
     from shadowdiff.model import Difference
 
 TYPES: Final = {
@@ -91,7 +92,7 @@ def command(
     pair = Pair(key=b"", target="", route=named, primary=one, candidate=other)
     comparison = compare(pair, rules, Limits(value_chars=4096))
     if form in {"patch", "deepdiff"}:
-        click.echo(_export(form, one, other))
+        click.echo(_export(form, (v1, one), (v2, other)))
     elif as_json or form == "json":
         click.echo(msgspec.json.encode(comparison).decode())
     else:
@@ -163,12 +164,19 @@ def _observation(
     )
 
 
-def _export(form: str, one: Observation, other: Observation) -> str:
+def _export(form: str, *sides: tuple[Path, Observation]) -> str:
+    one, other = (_value(form, file, side) for file, side in sides)
     try:
-        values = parse_exact(_decoded(one)), parse_exact(_decoded(other))
-        return json_patch(*values) if form == "patch" else deep_diff(*values)
-    except (CodingError, NotJsonError, NotExportableError) as error:
-        raise click.UsageError(f"--format {form} is for two JSON bodies: {error}") from error
+        return json_patch(one, other) if form == "patch" else deep_diff(one, other)
+    except NotExportableError as error:
+        raise click.UsageError(f"--format {form}: {error}; --format json says it") from error
+
+
+def _value(form: str, file: Path, side: Observation) -> Value:
+    try:
+        return parse_exact(_decoded(side))
+    except (CodingError, NotJsonError) as error:
+        raise click.UsageError(f"--format {form} is for two JSON bodies, and {file} holds none: {error}") from error
 
 
 def _decoded(side: Observation) -> bytes:

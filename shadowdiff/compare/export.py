@@ -73,8 +73,10 @@ def _operation(name: str, pointer: str, *value: Value) -> str:
 
 
 def _check(value: Value) -> None:
-    if isinstance(value, (Repeated, Constant)):
-        raise NotExportableError(f"{write(value)[:80]}: a patch cannot say what is no JSON value")
+    if isinstance(value, Repeated):
+        raise NotExportableError(f"a member name is written more than once, with the values {write(value)[:80]}")
+    if isinstance(value, Constant):
+        raise NotExportableError(f"{value} is no JSON value")
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check(child)
 
@@ -85,8 +87,13 @@ def _token(name: str) -> str:
 
 
 def deep_diff(one: Value, other: Value) -> str:
-    """Return DeepDiff's report of the two values, as JSON text."""
+    """Return DeepDiff's report of the two values, as JSON text.
+
+    Raises: NotExportableError, for member names written twice and for NaN, which DeepDiff would show as other values.
+    """
     from deepdiff import DeepDiff  # slow to import, and only an export needs it
 
+    _check(one)
+    _check(other)
     report: Any = DeepDiff(one, other, verbose_level=2)
     return str(report.to_json())

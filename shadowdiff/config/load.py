@@ -6,6 +6,7 @@ Reads: the file, and the key file and OpenAPI files that it names. Opens no conn
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -68,7 +69,8 @@ def load(path: Path | None, env: Mapping[str, str]) -> Loaded:
     if root is None or problems:
         raise ConfigError(tuple(problems))
     config = build(root, source, secrets, rules, routes, protobuf=protobuf)
-    return Loaded(root, msgspec.structs.replace(config, warnings=tuple(map(str, review(config, place)))))
+    warnings = tuple(map(str, review(config, place, datetime.now(UTC))))
+    return Loaded(root, msgspec.structs.replace(config, warnings=warnings))
 
 
 def _read(source: Path | None) -> Document:

@@ -1,7 +1,7 @@
 """What is allowed and cannot work, or not as it seems: warnings, each with its line and the way out.
 
 In: a checked configuration.  Out: warnings; an empty list says nothing was found, not that all is well.
-Pure but for the place of each line: opens nothing and resolves no name.
+Pure but for the place of each line: opens nothing, resolves no name and reads no clock.
 """
 
 from __future__ import annotations
@@ -10,22 +10,25 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from shadowdiff.compare import COMPARED_HEADERS
 from shadowdiff.config.units import duration_text
 from shadowdiff.intake.hosts import HostIndex, split_port
+from shadowdiff.rules import lint_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from shadowdiff.config.problem import Problem
     from shadowdiff.config.refusal import Place
-    from shadowdiff.config.values import Config
+    from shadowdiff.config.values import Config, TargetConfig
     from shadowdiff.model import Target
 
 _WHO: Final = {"candidate": "v2", "control": "the second v1"}
 
 
-def review(config: Config, place: Place) -> Iterator[Problem]:
-    """Yield what cannot work."""
+def review(config: Config, place: Place, now: datetime) -> Iterator[Problem]:
+    """Yield what cannot work at an instant."""
     if not config.targets:
         yield place.problem(("targets",), "is empty, so nothing is compared; name a service and its candidate")
     yield from _whole(config, place)
@@ -37,6 +40,7 @@ def review(config: Config, place: Place) -> Iterator[Problem]:
         yield from _shares(each.target, at, place)
         yield from _hosts(each.target, at, index, place)
         yield from _routes(each.target, at, place)
+        yield from _rules(each, at, place, now)
         if each.protobuf is not None and not each.protobuf.answers and "POST" not in each.target.methods:
             message = "leaves POST out, which every gRPC call is, so that none is compared; see docs/grpc.md"
             yield place.problem((*at, "methods"), message)
@@ -137,3 +141,10 @@ def _routes(target: Target, at: tuple[str | int, ...], place: Place) -> Iterator
         if method and method not in target.methods:
             message = f"never happens, since `methods` lacks {method}; add it if {path} is safe to ask twice"
             yield place.problem((*at, "routes", number), message, route)
+
+
+def _rules(each: TargetConfig, at: tuple[str | int, ...], place: Place, now: datetime) -> Iterator[Problem]:
+    """Yield rules that do nothing, hide a whole body, or are left nothing to do by another."""
+    odd = lint_rules(each.rules, compared_headers=COMPARED_HEADERS, methods=each.target.methods, now=now)
+    for warning in odd:
+        yield place.problem((*at, "rules", warning.index), f"{warning.label} {warning.said}")

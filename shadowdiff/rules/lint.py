@@ -26,44 +26,73 @@ _VOID: Final = parse_query("$.*")
 class RuleWarning(msgspec.Struct, frozen=True):
     """What is odd about one rule.
 
-    index: its place in the list.  subject: `useless`, `hides-all` or `shadowed`.
+    index: its place in the list.  subject: `useless`, `hides-all` or `shadowed`.  said: what is odd, and the way out.
     """
 
     index: int
     subject: str
-    message: str
+    label: str
+    said: str
+
+    @property
+    def message(self) -> str:
+        """Return the warning with the rule that it speaks of."""
+        return f"rules[{self.index}] ({self.label}) {self.said}"
 
 
 def lint_rules(
-    rules: Sequence[Rule], *, compared_headers: Collection[str] | None = None, now: datetime | None = None
+    rules: Sequence[Rule],
+    *,
+    compared_headers: Collection[str] | None = None,
+    methods: Collection[str] | None = None,
+    now: datetime | None = None,
 ) -> list[RuleWarning]:
     """Return what is odd about the rules.
 
     compared_headers: the lower-case names that are compared; without them header rules are not looked at.
+    methods: those that are asked of v2; without them a rule may speak of any.
     now: the instant at which a rule may have expired.
     """
     return [
-        RuleWarning(index, subject, f"rules[{index}] ({rule.label}) {said}")
+        RuleWarning(index, subject, rule.label, said)
         for index, rule in enumerate(rules)
-        for subject, said in _oddities(index, rule, rules, compared_headers, now)
+        for subject, said in [
+            *_never(rule, compared_headers, methods, now),
+            *_too_much(index, rule, rules),
+        ]
     ]
 
 
-def _oddities(
-    index: int, rule: Rule, rules: Sequence[Rule], headers: Collection[str] | None, now: datetime | None
+def _never(
+    rule: Rule, headers: Collection[str] | None, methods: Collection[str] | None, now: datetime | None
 ) -> Iterator[tuple[str, str]]:
+    """Yield why a rule never does anything."""
     if now is not None and rule.expired(now):
         yield "useless", f"expired on {rule.expires:%Y-%m-%d}; remove it, or give it a later date"
     name = rule.path.removeprefix(HEADER) if rule.path.startswith(HEADER) else ""
     if name and headers is not None and name not in headers and rule.kind is not RuleKind.REQUIRE:
-        yield "useless", f"speaks of a header that is not compared: {name}"
+        yield "useless", f"speaks of a header that is not compared: {name}; remove it"
     if rule.path.startswith("$") and any(_selects_nothing(segment) for segment in parse_query(rule.path)):
-        yield "useless", "selects nothing: its slice is empty"
+        yield "useless", "selects nothing: its slice is empty; write its start before its end"
+    if methods is not None and (named := _named_methods(rule)) and not named & set(methods):
+        yield "useless", f"speaks only of {', '.join(sorted(named))}, which v2 is never asked; name another method"
+
+
+def _named_methods(rule: Rule) -> set[str]:
+    """Return the methods that the rule speaks of; empty where it may speak of any."""
+    if rule.methods:
+        return set(rule.methods)
+    named = {route.partition(" ")[0] for route in rule.routes if " " in route}
+    return named if all(" " in route for route in rule.routes) else set()
+
+
+def _too_much(index: int, rule: Rule, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+    """Yield what a rule hides that nobody means, and by what it is hidden itself."""
     if _hides_all(rule):
         yield "hides-all", "hides the whole body, so that no fault in it can be seen; name the places that vary"
     by = next((other for at, other in enumerate(rules) if at != index and _shadows(at, other, index, rule)), None)
     if by is not None:
-        yield "shadowed", f"has no effect beside {by.label}, which covers all that it selects"
+        yield "shadowed", f"has no effect beside {by.label}, which covers all that it selects; remove one of them"
 
 
 def _selects_nothing(segment: Segment) -> bool:

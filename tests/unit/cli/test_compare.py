@@ -128,6 +128,24 @@ def test_recorded_exchanges_compare_status_headers_and_body(tmp_path: Path) -> N
     assert [difference["path"] for difference in json.loads(result.output)["differences"]] == ["status"]
 
 
+@pytest.mark.parametrize("form", ["patch", "deepdiff"])
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ('{"a":1,"a":2}', "a member name is written more than once, with the values [1,2]; --format json says it"),
+        ('{"a":NaN}', "NaN is no JSON value; --format json says it"),
+        ("{", "v2.json holds none: Expecting property name"),
+    ],
+)
+def test_what_no_export_can_say_is_a_usage_error_that_says_why(
+    tmp_path: Path, form: str, other: str, said: str
+) -> None:
+    """Rather than a report of other values than the bodies hold."""
+    result = run(tmp_path, "{}", other, "--format", form)
+    assert 2 == result.exit_code
+    assert said in " ".join(result.output.split())
+
+
 def test_a_patch_of_coded_bodies_speaks_of_what_they_hold(tmp_path: Path) -> None:
     """The coding is undone first, as for the comparison."""
     body = base64.b64encode(gzip.compress(b'{"a":1}')).decode()

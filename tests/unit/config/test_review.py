@@ -44,6 +44,13 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ),
         ("targets: [{A!, control: {url: 'http://0.0.0.0:8080'}}]", ["targets[0].control.url"]),
         ("store: {shards: 4}\ntargets: [{A!}]", ["store.shards"]),
+        ("targets: [{A!, rules: [{ignore: $}]}]", ["targets[0].rules[0]"]),
+        ("targets: [{A!, rules: [{ignore: $.a}, {ignore: $.a.b}]}]", ["targets[0].rules[1]"]),
+        ("targets: [{A!, rules: [{ignore: '$[3:1]'}, {ignore: '$[1:3]'}]}]", ["targets[0].rules[0]"]),
+        ("targets: [{A!, rules: [{ignore: header.x-id}, {ignore: header.etag}]}]", ["targets[0].rules[0]"]),
+        ("targets: [{A!, rules: [{ignore: $.a, expires: 2020-01-01}]}]", ["targets[0].rules[0]"]),
+        ("targets: [{A!, rules: [{ignore: $.a, methods: [POST]}]}]", ["targets[0].rules[0]"]),
+        ("targets: [{A!, methods: [POST], rules: [{ignore: $.a, methods: [POST]}]}]", []),
     ],
 )
 def test_a_warning_names_the_key_that_cannot_work(tmp_path: Path, text: str, expected: list[str]) -> None:

@@ -48,6 +48,23 @@ def test_a_header_that_is_not_compared_is_reported() -> None:
     assert warned({"ignore": "header.x-id"}, {"ignore": "header.etag"}, {"require": "header.x-id"}) == [(0, "useless")]
 
 
+@pytest.mark.parametrize(
+    ("more", "odd"),
+    [
+        ({"methods": ["POST"]}, [0]),
+        ({"methods": ["POST", "GET"]}, []),
+        ({"routes": ["POST /x", "PUT /y"]}, [0]),
+        ({"routes": ["POST /x", "/y"]}, []),
+        ({"routes": ["POST /x", "GET /y"]}, []),
+        ({}, []),
+    ],
+)
+def test_a_rule_for_methods_that_are_never_asked_is_reported(more: dict[str, object], odd: list[int]) -> None:
+    """Whether it names them itself or by its routes."""
+    warnings = lint_rules(parse_rules([{"ignore": "$.a", **more}]), methods={"GET", "HEAD"})
+    assert odd == [warning.index for warning in warnings]
+
+
 def test_an_expired_rule_is_reported() -> None:
     """With the day on which it ended."""
     warnings = lint_rules(parse_rules([{"ignore": "$.a", "expires": "2026-05-31"}]), now=NOW)
