@@ -205,10 +205,10 @@ async def judge_of(config_path: Path, store: Store) -> Judge:
     return judging.judge
 
 
-async def pair_there(url: str, config_path: Path, batches: int) -> Asked:
+async def pair_there(url: str, config_path: Path, batches: int, name: str = "pair") -> Asked:
     """Take so many batches of pairs from their halves to the commit, in the same calls; return what Redis was asked.
 
-    The first batch is not counted: Redis learns the scripts by it.
+    The first batch is not counted: Redis learns the scripts by it. name: begins the pairs' ids, which are new by it.
     """
     bodies = Bodies()
     async with parking(url) as (store, parker):
@@ -219,7 +219,7 @@ async def pair_there(url: str, config_path: Path, batches: int) -> Asked:
         for batch in range(batches + 1):
             for side in (Side.PRIMARY, Side.CANDIDATE):
                 numbers = range(batch * BATCH, (batch + 1) * BATCH)
-                await park(parker, [bodies.observation(side, number, f"pair-{number:031d}") for number in numbers])
+                await park(parker, [bodies.observation(side, number, f"{name}-{number:031d}") for number in numbers])
             claims = await claimer.read(BATCH, 1000)
             judged = [judge.judged(_judgement(judge, claim), AT_MS) for claim in claims]
             done = await commit(store, 0, judged)

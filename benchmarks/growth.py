@@ -109,8 +109,9 @@ async def take_turns(
             for one in grown
         }
         for one in grown:
-            said = await stands[one.name].round("seen", Load(one.seen), served)
-            say(f"{one.name} has seen {one.seen} pairs at {said['per_s']:.0f} a second")
+            await stands[one.name].round("warm", Load(options.pairs), served)
+            await pair_there(stands[one.name].store_url, stands[one.name].config, one.seen // BATCH - 1, "seen")
+            say(f"{one.name} has seen {one.seen} pairs")
         for number in range(options.rounds):
             for one in grown[:: 1 if number % 2 == 0 else -1]:
                 await _round(one, stands[one.name], f"g{number:03d}", options.pairs, served)

@@ -28,9 +28,11 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 REMEMBERED_S = 86_400
-FOLD_EVERY = 120
-"""Turns between two looks for processes that ended long ago."""
+FOLD_EVERY = 20
+"""Turns between two looks for processes that ended long ago, and for how many are at work."""
 DEAD_APART = 100
+DEAD_AFTER_S = 5
+"""A process says that it lives twice a second."""
 LONG_DEAD_S = 3600
 """Much longer than a process can be stopped and come back: one that is folded must never tell again."""
 IN_FLIGHT = "in_flight"
@@ -56,6 +58,8 @@ class BookKeeper:
     store: Store
     process: str
     snapshot: Snapshot
+    processes: int = 1
+    """How many are at work on this store, this one included, as of some seconds ago."""
     _told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     _unanswered: _Entry | None = None
     _is_known: bool = False
@@ -69,7 +73,8 @@ class BookKeeper:
             try:
                 await self.tell()
                 if turn % FOLD_EVERY == 0:
-                    await self.store.run(names.FOLD, 0, [names.PROCESSES], [DEAD_APART, LONG_DEAD_S])
+                    bounds = [DEAD_APART, LONG_DEAD_S, DEAD_AFTER_S]
+                    self.processes = int(await self.store.run(names.FOLD, 0, [names.PROCESSES], bounds))
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("the books wait for the store", extra={"error": said(error)})
             await asyncio.sleep(EVERY_S)

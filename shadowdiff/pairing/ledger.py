@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from shadowdiff.model import Result, Side
 from shadowdiff.pairing import names
+from shadowdiff.pairing.books import DEAD_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shadowdiff.store import Store
 
-DEAD_AFTER_S = 5
 PROVED = 2_000
 """Waiting keys of each side and shard whose value is looked for; the oldest first."""
 

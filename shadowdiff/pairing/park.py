@@ -48,7 +48,7 @@ class ParkSettings:
 
     window_s: how long an observation waits for its partner.
     settle_s: how long a pair waits for a better attempt where one may come.
-    gather_s: how long a flush gathers before it is sent.
+    gather_s: how long a flush gathers before it is sent, longer where there are many shards.
     flush: the most observations in one script call.
     queue, queue_bytes: what may wait in memory, being sent included.
     store_depth: ready pairs plus waiting observations in the store past which nothing more is taken.
@@ -58,7 +58,7 @@ class ParkSettings:
 
     window_s: float = 30.0
     settle_s: float = 1.0
-    gather_s: float = 0.01
+    gather_s: float = 0.025
     flush: int = 128
     queue: int = 20_000
     queue_bytes: int = 256 << 20
@@ -134,6 +134,7 @@ class Parker:
         self._codec = codec
         self._settings = settings
         self._process = process
+        self._gather_s = settings.gather_s * store.patience
         self._queues: list[list[Item]] = [[] for _ in range(store.shards)]
         self._sent: list[Flush | None] = [None] * store.shards
         self._wakes = [asyncio.Event() for _ in range(store.shards)]
@@ -213,7 +214,7 @@ class Parker:
         for number in itertools.count(1):
             await wake.wait()
             if len(queue) < self._settings.flush and not self._draining:
-                await asyncio.sleep(self._settings.gather_s)
+                await asyncio.sleep(self._gather_s)
             items = queue[: self._settings.flush]
             del queue[: len(items)]
             if not queue:

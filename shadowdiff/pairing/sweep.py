@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.1
-SHARDS_A_TURN = 16
+SHARDS_A_TURN = 4
 """With more shards the turns come less often, so that looking costs no more."""
+PROCESSES_A_TURN = 20
+"""With so many processes at work each looks the less often, so that all of them together look no more; with yet more
+they do, since each must know how much lies in the store."""
 MOST_DUE = 200
 EXAMPLES = 50
 """Of each target and stretch; many at once, so that both halves of a request are likely to be among them."""
@@ -69,7 +73,9 @@ class Sweeper:
         on_orphans: Callable[[Sequence[Orphan]], None],
         on_depth: Callable[[int], None],
         on_read: Callable[[Observation], None] = lambda _orphan: None,
+        processes: Callable[[], int] = lambda: 1,
     ) -> None:
+        """Take what is swept; `processes` says how many sweep."""
         self._store = store
         self._codec = codec
         self._settings = settings
@@ -77,6 +83,7 @@ class Sweeper:
         self._on_orphans = on_orphans
         self._on_depth = on_depth
         self._on_read = on_read
+        self._processes = processes
         self._depths = [0] * store.shards
         self._wanted: dict[str, _Wanted] = {}
 
@@ -89,7 +96,13 @@ class Sweeper:
                 except (RedisError, OSError, TimeoutError) as error:
                     log.warning("the sweep waits for the store", extra={"error": said(error)})
                     break
-            await asyncio.sleep(EVERY_S * max(1.0, self._store.shards / SHARDS_A_TURN))
+            await asyncio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Return how long until the next turn; drawn, so that processes do not come all at once."""
+        others = min(max(1, self._processes()), PROCESSES_A_TURN)
+        apart = random.uniform(0.5, 1.5) if others > 1 else 1.0  # noqa: S311 - no secret
+        return EVERY_S * max(1.0, self._store.shards / SHARDS_A_TURN) * others * apart
 
     async def _sweep_dry(self, shard: int) -> None:
         while True:

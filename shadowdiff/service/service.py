@@ -367,6 +367,7 @@ class Service:
             on_orphans=self._doctor.keep,
             on_depth=self._note_depth,
             on_read=self._count_orphan,
+            processes=lambda: self._keeper.processes,
         )
         pushing = self._exporting.pushing(self._exposition.take)
         pushed = [] if pushing is None else [group.create_task(pushing, name="push-metrics")]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 CLUSTER: Final = "+cluster"
 SENTINEL: Final = "+sentinel"
-CLUSTER_SHARDS: Final = 64
-"""Enough that 24 masters with equal ranges of slots differ by an eighth."""
 _REDIS_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _CONNECTIONS: Final = 1024

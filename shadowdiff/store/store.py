@@ -38,6 +38,8 @@ CALL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 SHARDS_KEY = "shards"
 _HASHES_A_CALL = 400
+_SHARDS_OF_ONE_PATIENCE = 4
+_MOST_PATIENCE = 4.0
 _HASHES = Script(
     "hashes.lua",
     b"local found = {} for i, key in ipairs(KEYS) do found[i] = redis.call('HGETALL', key) end return found",
@@ -134,6 +136,11 @@ class Store:
     def shards(self) -> int:
         """How many hash tags the keys are spread over."""
         return self.keys.shards
+
+    @property
+    def patience(self) -> float:
+        """How many times as long calls are gathered where there are many shards, of which each sees less."""
+        return min(_MOST_PATIENCE, max(1.0, self.shards / _SHARDS_OF_ONE_PATIENCE))
 
     async def run(
         self, script: Script, shard: int, keys: Sequence[str | bytes], args: Sequence[bytes | str | int]

@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 128
 BLOCK_MS = 1000
-GATHER_S = 0.01
-"""Between two reads, so that batches grow under load; below this the calls cost more than the pairs."""
+GATHER_S = 0.05
+"""Between two reads, so that batches grow: a call costs as much as half a pair, and with several processes each sees
+less. Nothing waits for it but the figures."""
 SLICE_S = 0.004
 """The longest that judging keeps the loop from everybody else."""
 LARGE_AT_ONCE = 8
@@ -77,6 +78,7 @@ class Worker:
         self._limits = limits
         self._tally = tally
         self._claim_idle_s = claim_idle_s
+        self._gather_s = GATHER_S * store.patience
         self._stopping = False
         self._opened = False
         self._reclaim_at = 0.0
@@ -119,7 +121,7 @@ class Worker:
             wait_s = RETRY_FIRST_S
             if claims:
                 await self._work(claims, apart)
-            await asyncio.sleep(GATHER_S)  # where nothing came, too: a store in memory may not block
+            await asyncio.sleep(self._gather_s)  # where nothing came, too: a store in memory may not block
 
     async def _claim(self) -> list[Claim]:
         """Return what a dead worker left, else what is new: one claim at a time, so that no failure drops another."""

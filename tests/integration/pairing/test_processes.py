@@ -21,16 +21,21 @@ async def ended(store: Store, name: str, ago_s: int) -> None:
 
 
 async def test_processes_that_ended_long_ago_are_folded_and_stay_in_the_books(bench: Bench) -> None:
-    """Of ten, four stay apart; exits and what was in flight add up as before, and folding again folds none."""
+    """Of ten, four stay apart, exits and what was in flight add up as before, and who is at work is counted."""
     for number in range(10):
         await ended(bench.store, f"p{number}", 4000 + number)
     await ended(bench.store, "lately", 60)
     before = await bench.ledger()
-    folded = [await bench.store.run(names.FOLD, 0, [names.PROCESSES], [4, 3600]) for _ in range(2)]
-    await ended(bench.store, "another", 5000)
-    folded.append(await bench.store.run(names.FOLD, 0, [names.PROCESSES], [4, 3600]))
+    for name in ("at work", "too"):
+        await ended(bench.store, name, 0)
+    apart: list[int] = []
+    for more in (None, None, "another"):
+        if more:
+            await ended(bench.store, more, 5000)
+        assert 2 == await bench.store.run(names.FOLD, 0, [names.PROCESSES], [4, 3600, 60 // 2])
+        apart.append(int(await bench.store.command("HLEN", bench.store.keys.name(0, names.PROCESSES))))
     after = await bench.ledger()
-    assert [6, 0, 1] == folded
+    assert [8, 8, 8] == apart, "four dead, one lately, two at work, and one that stands for the others"
     assert (11, 22) == (before["unclean_exits"], before["mirrored"]["crashed"])
     assert (12, 24) == (after["unclean_exits"], after["mirrored"]["crashed"])
     assert before["balanced"]
