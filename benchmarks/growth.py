@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from filling import BATCH, Asked, Held, pair_there, wait_there
-from rig import WARM_UP, Load, Round, Stand, median, redis, rounds_of, rss_mib, run, say, serving, stand, v2
+from rig import WARM_UP, Load, Round, Stand, configured, median, redis, rounds_of, rss_mib, run, say, serving, stand, v2
 from traffic import Served
 
 from shadowdiff.model import Side
@@ -78,6 +78,9 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         stands = {one.name: stores.enter_context(redis(folder, one.name)) for one in grown}
         for one in grown:
             marks = (*(mark for mark in size.marks if mark < one.waiting), one.waiting)
+            config, _ = configured(folder, "http://127.0.0.1:1", stands[one.name][1], one.name)
+            await pair_there(stands[one.name][1], config, one.seen // BATCH - 1, "seen")
+            say(f"{one.name} has seen {one.seen} pairs")
             held = await wait_there(stands[one.name][1], Side.PRIMARY, marks)
             memory += [each.told() | {"side": Side.PRIMARY} for each in held if one.name == "waiting"]
             say(f"{one.waiting} observations wait in {one.name}: {held[-1].told()}")
@@ -99,7 +102,7 @@ async def _candidates(folder: Path, size: Size) -> list[Held]:
 async def take_turns(
     options: argparse.Namespace, folder: Path, grown: list[Grown], stores: dict[str, tuple[int, str]]
 ) -> dict[str, Any]:
-    """Let the three services take turns, each after as many pairs as it has to have seen."""
+    """Let the three services take turns."""
     served = Served()
     v2_url = await v2(served)
     settings = {"store": {"depth": DEPTH}}
@@ -109,9 +112,7 @@ async def take_turns(
             for one in grown
         }
         for one in grown:
-            await stands[one.name].round("warm", Load(options.pairs), served)
-            await pair_there(stands[one.name].store_url, stands[one.name].config, one.seen // BATCH - 1, "seen")
-            say(f"{one.name} has seen {one.seen} pairs")
+            await stands[one.name].round("warm", Load(min(WARM_UP, options.pairs)), served)
         for number in range(options.rounds):
             for one in grown[:: 1 if number % 2 == 0 else -1]:
                 await _round(one, stands[one.name], f"g{number:03d}", options.pairs, served)

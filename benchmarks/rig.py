@@ -190,6 +190,28 @@ class Stand:
         }  # fmt: skip
 
 
+def configured(
+    folder: Path, v2_url: str, store_url: str, name: str = "service", *,
+    settings: dict[str, dict[str, Any]] | None = None, candidate: dict[str, Any] | None = None,
+) -> tuple[Path, dict[str, int]]:  # fmt: skip
+    """Write a service's configuration; return its file and its ports."""
+    ports = {port: free_port() for port in ("mirror", "records", "web", "metrics")}
+    sections = dict(settings or {})
+    target = {
+        "name": TARGET, "hosts": [TARGET], "candidate": {"url": v2_url} | (candidate or {}),
+        "routes": ["/products/{id}"], "rules": RULES,
+    }  # fmt: skip
+    stated = {
+        "store": {"url": store_url} | sections.pop("store", {}),
+        "listen": {"host": "127.0.0.1", **ports},
+        "targets": [target],
+        "log": {"format": "json"},
+    }
+    config = folder / f"{name}.yaml"
+    config.write_text(yaml.safe_dump(stated | sections))
+    return config, ports
+
+
 @contextlib.contextmanager
 def serving(
     folder: Path, v2_url: str, store: tuple[int, str], name: str = "service", *, program: Sequence[str] = SERVE,
@@ -197,21 +219,8 @@ def serving(
     candidate: dict[str, Any] | None = None,
 ) -> Generator[Stand]:  # fmt: skip
     """Run a service over a Redis; `settings` add to the configuration's sections, `candidate` to the target's."""
-    ports = {port: free_port() for port in ("mirror", "records", "web", "metrics")}
     redis_pid, url = store
-    sections = dict(settings or {})
-    config = folder / f"{name}.yaml"
-    target = {
-        "name": TARGET, "hosts": [TARGET], "candidate": {"url": v2_url} | (candidate or {}),
-        "routes": ["/products/{id}"], "rules": RULES,
-    }  # fmt: skip
-    stated = {
-        "store": {"url": url} | sections.pop("store", {}),
-        "listen": {"host": "127.0.0.1", **ports},
-        "targets": [target],
-        "log": {"format": "json"},
-    }
-    config.write_text(yaml.safe_dump(stated | sections))
+    config, ports = configured(folder, v2_url, url, name, settings=settings, candidate=candidate)
     command = [sys.executable, *program, "serve", "--config", str(config), *options]
     with (
         (folder / "service.log").open("a") as log,
