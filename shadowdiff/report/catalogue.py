@@ -18,7 +18,7 @@ from shadowdiff.report.fingerprint import PLACE_CHARS, Described, key_of
 from shadowdiff.report.ranking import names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from shadowdiff.model.reader import StoreReader
 
@@ -78,19 +78,20 @@ class Catalogue:
         """Return the names that route, kind and path choose; `glance` is what each place on the path contains."""
         sets = [self._of_route.get(route, set[str]())] if route else []
         sets += [self._of_kind.get(kind, set[str]())] if kind else []
-        names = set[str].intersection(*sets) if sets else set(self.known)
         if on_path is None:
-            return names
-        if glance:  # which spares nearly all of a hundred thousand the dearer look
-            names &= {name for name, text in list(self._texts.items()) if glance in text}
+            return set[str].intersection(*sets) if sets else set(self.known)
+        # a glance spares nearly all of a hundred thousand the dearer look
+        texts = list(self._texts.items())
+        names = {name for name, text in texts if glance in text}.intersection(*sets)
         described = ((name, self.known.get(name)) for name in names)
         return {name for name, what in described if what is not None and _has_place(what, kind, on_path)}
 
-    def ruled_out(self, route: str | None, kind: str | None, on_path: OnPath | None, glance: str = "") -> set[str]:
+    def ruled_out(
+        self, route: str | None, kind: str | None, on_path: OnPath | None, glance: str = ""
+    ) -> Container[str]:
         """Return the names none of whose mismatches can be chosen; of one with untold places any may be."""
-        rest = set(self.known) - self.chosen(route, kind, on_path, glance)
-        of_route = self._of_route.get(route, set[str]()) if route else self.known.keys()
-        return rest - (self._untold & of_route)
+        untold = self._untold & self._of_route.get(route, set[str]()) if route else self._untold
+        return _RuledOut(self.known, self.chosen(route, kind, on_path, glance) | untold)
 
     def _add(self, name: str, what: Described) -> None:
         self.known[name] = what
@@ -108,6 +109,17 @@ class Catalogue:
         self._untold: set[str] = set()
         self._texts: dict[str, str] = {}
         self._first_ms: int | None = None
+
+
+class _RuledOut:
+    """All that is known but for some; what is not known may be anything."""
+
+    def __init__(self, known: dict[str, Described], some: set[str]) -> None:
+        self._known = known
+        self._some = some
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known and name not in self._some
 
 
 def _has_place(what: Described, kind: str | None, on_path: OnPath) -> bool:

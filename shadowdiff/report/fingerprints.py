@@ -39,7 +39,7 @@ from shadowdiff.report.wanted import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from shadowdiff.model.reader import StoreReader
     from shadowdiff.report.catalogue import OnPath
@@ -165,7 +165,7 @@ class Fingerprints:
 
     async def ruled_out(
         self, target: str, route: str | None, kind: str | None, path: OnPath | None, glance: str = ""
-    ) -> set[str]:
+    ) -> Container[str]:
         """Return the fingerprints none of whose samples has this route, kind and a place on this path."""
         catalogue = await self._looked(target)
         return await asyncio.to_thread(catalogue.ruled_out, route, kind, path, glance)

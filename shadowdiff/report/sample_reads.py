@@ -31,6 +31,7 @@ _AT_ONCE: Final = 500
 _IN_THE_LOOP: Final = 100
 """Up to so many lines are read in the event loop's own time; more would make mirrored requests wait."""
 _FEW_WHOLE: Final = 4
+_MORE: Final = 16
 _NONE: Final = frozenset[str]()
 
 
@@ -62,7 +63,7 @@ async def newest_samples(
         found = lines.newest(limit, edge)
         if len(found) >= limit or all(len(top) < n for top in tops):
             return found
-        n *= 4
+        n *= _MORE
 
 
 async def sample(reader: StoreReader, sample_id: str, *, since_ms: int = 0) -> Sample | None:

@@ -233,11 +233,11 @@ async def test_samples_are_chosen_by_what_their_fingerprints_cannot_be(shelf: Sh
     prints = Fingerprints(shelf.reader, lambda: AT_MS + 1000)
     out = await prints.ruled_out("shop", None, None, wanted)
     every = await newest_samples(shelf.reader, "shop", 100)
-    assert (40, 6, 34) == (len(every), sum(map(chosen, every)), len(out))
+    assert (40, 6) == (len(every), sum(map(chosen, every)))
     assert [line for line in every if chosen(line)][:3] == await newest_samples(
         shelf.reader, "shop", 3, wanted=chosen, ruled_out=out
     )
-    assert {line.fingerprint for line in every if not chosen(line)} == out
+    assert [chosen(line) for line in every] == [(line.fingerprint or "") not in out for line in every]
     await _put(shelf, ["$['new']['f3']"], 40)
     found = await newest_samples(shelf.reader, "shop", 100, wanted=chosen, ruled_out=out)
     assert (7, "$['new']['f3']") == (len(found), found[0].differences[0].path)

@@ -1,31 +1,46 @@
 """Hundreds of secrets sent through a whole service, in every place; none is found again in clear anywhere it rests.
 
-Looked through: every key of Redis with its value, opened where it is sealed with the service's own key; its file on
-disk; the log; the metrics; the API; the pages. The search is known to find: the same words without redaction do show.
+Looked through: every key of Redis with its value, opened where it is sealed with the service's own key; its files on
+disk, the dump and the append-only file of all that was ever written; the log; the metrics; every operation of the API
+that tells of samples; every page and every file to share; what the commands print; what webhooks and spans say. The
+search is known to find: the same words without redaction do show.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
 
+import pytest
+from click.testing import CliRunner
+
+from shadowdiff.cli import main
 from shadowdiff.store import Store, connect
+from tests.fakes.collector import attributes, collecting
+from tests.fakes.office import Office, opened
 from tests.integration.service.conftest import serving, settings, target
 from tests.integration.service.scripts import response, v2
+from tests.integration.service.test_news import looked_before
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
     from tests.conftest import RedisServer
+    from tests.fakes.collector import Collector
     from tests.integration.service.scripts import Answer
     from tests.running import Service
 
 KEY: Final = b"0123456789abcdef0123456789abcdef"
+NO_PATCH: Final = 422
+"""The export of what is no JSON."""
 _WORDS: Final = ("Qzv", "Wkx", "Jhg", "Ypt", "Bnm", "Fdr", "Lcs", "Gtk")
 PLAIN: Final = {"ordinary": "Kettle-of-copper"}
 """What is no secret, and must be found, so that the search is known to look where things lie."""
@@ -167,53 +182,182 @@ def _answers(made: Planted) -> Answer:
     return answer
 
 
+@contextlib.asynccontextmanager
+async def _written_to(redis_server: RedisServer, folder: Path) -> AsyncGenerator[None]:
+    """Have Redis write all that comes to files in a folder, as it is: neither compressed nor as a dump."""
+    client: Any = connect(redis_server.url)
+    plain = {"dir": str(folder), "rdbcompression": "no", "aof-use-rdb-preamble": "no", "appendonly": "yes"}
+    before: Any = {name: (await client.config_get(name))[name] for name in plain}
+    try:
+        for name, value in plain.items():
+            await client.config_set(name, value)
+        yield
+    finally:
+        for name in ("appendonly", "dir", "rdbcompression", "aof-use-rdb-preamble"):
+            await client.config_set(name, before[name])
+        await client.aclose()
+
+
+async def _files(redis_server: RedisServer, folder: Path) -> list[tuple[str, bytes]]:
+    """Return what Redis has on its disk: a dump of now, and the append-only file, as it came and rewritten."""
+    client: Any = connect(redis_server.url)
+    await client.save()
+    as_it_came = [(f"as it came: {name}", value) for name, value in _read(folder)]
+    await client.bgrewriteaof()
+    async with asyncio.timeout(60):
+        while True:
+            told: Any = await client.info("persistence")
+            if not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]):
+                break
+            await asyncio.sleep(0.05)
+    await client.aclose()
+    return as_it_came + _read(folder)
+
+
+def _read(folder: Path) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in folder.rglob("*") if path.is_file()]
+
+
 def _fetched(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return cast("bytes", answer.read())
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return cast("bytes", answer.read())
+    except HTTPError as refusal:
+        if refusal.code != NO_PATCH:
+            raise
+        return refusal.read()
 
 
-async def _shown(service: Service, samples: list[Any]) -> list[tuple[str, bytes]]:
-    """Return what the API, the pages, the metrics and the log show."""
-    api = ("targets", "targets/shop", "samples?target=shop&limit=1000", "fingerprints?target=shop&limit=200",
-           "history?target=shop", "verdict?target=shop", "doctor", "rules", "ledger?target=shop")  # fmt: skip
-    addresses = [("web", f"/api/v1/{one}") for one in api]
-    addresses += [("web", f"/api/v1/samples/{one['id']}") for one in samples]
-    addresses += [
-        ("web", "/"),
-        ("web", "/targets/shop"),
-        ("web", f"/samples/{samples[0]['id']}"),
-        ("metrics", "/metrics"),
-    ]
-    found: list[tuple[str, bytes]] = [("log", service.log.encode())]
-    for port, path in addresses:
-        found.append((path, await asyncio.to_thread(_fetched, service.url(port, path))))
-    return found
+def _addresses(samples: list[Any], groups: list[Any]) -> list[tuple[str, str]]:
+    """Return every operation and page that tells of what was seen, each with its port."""
+    api = ["targets", "targets/shop", "samples?target=shop&limit=1000", "fingerprints?target=shop&limit=200",
+           "samples?target=shop&result=incomparable", "history?target=shop", "verdict?target=shop", "doctor", "audit",
+           "ledger?target=shop", "suggestions?target=shop", "latency?target=shop", "noise?target=shop",
+           "funnel?target=shop", "epochs?target=shop"]  # fmt: skip
+    for one in samples:
+        api += [f"samples/{one['id']}", *(f"samples/{one['id']}/export?form={form}" for form in ("patch", "deepdiff"))]
+    api += [f"fingerprints/{one['id']}" for one in groups]
+    pages = ["/", "/targets/shop", "/targets/shop?result=incomparable", "/ledger", "/doctor", "/audit"]
+    for one in samples[:: max(1, len(samples) // 12)]:
+        pages += [f"/samples/{one['id']}?view={view}" for view in ("split", "unified", "patch")]
+        pages.append(f"/samples/{one['id']}?download=1")
+        for found in one["differences"][:1]:
+            pages.append("/rules?" + urlencode({"target": "shop", "sample": one["id"], "path": found["path"]}))
+    pages += [f"/fingerprints/{one['id']}" for one in groups[:25]]
+    pages += [f"/fingerprints/{one['id']}?download=1" for one in groups[:5]]
+    return [("metrics", "/metrics"), *(("web", f"/api/v1/{one}") for one in api), *(("web", one) for one in pages)]
 
 
-async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Not one of more than two hundred, in Redis, on its disk, in the log, the metrics, the API or the pages."""
-    made = planted()
+async def _shown(service: Service, samples: list[Any], groups: list[Any]) -> list[tuple[str, bytes]]:
+    """Return what the API, the pages and the metrics show."""
+
+    def fetched() -> list[tuple[str, bytes]]:
+        return [(path, _fetched(service.url(port, path))) for port, path in _addresses(samples, groups)]
+
+    return await asyncio.to_thread(fetched)
+
+
+async def _printed(service: Service, samples: list[Any], groups: list[Any]) -> list[tuple[str, bytes]]:
+    """Return what the commands print."""
+    one, group = samples[0]["id"], groups[0]["id"]
+    commands = (
+        ["targets"], ["targets", "shop"], ["fingerprints", "--limit", "200"], ["fingerprint", group],
+        ["samples", "--limit", "1000"], ["samples", "--json"], ["sample", one, "--all"], ["verdict"], ["doctor"],
+        ["rules", "suggest"], ["noise", "show"], ["epoch", "show"],
+    )  # fmt: skip
+
+    def run() -> list[tuple[str, bytes]]:
+        environment = {"SHADOWDIFF_URL": service.url("web", ""), "COLUMNS": "4000"}
+        told = [(" ".join(command), CliRunner().invoke(main, command, env=environment)) for command in commands]
+        return [(name, f"{result.output}{result.exception or ''}".encode()) for name, result in told]
+
+    return await asyncio.to_thread(run)
+
+
+def _told(service: Service, path: str, said: dict[str, Any]) -> None:
+    """Post what somebody writes."""
+    asked = urllib.request.Request(service.url("web", f"/api/v1/{path}"), json.dumps(said).encode())
+    asked.add_header("content-type", "application/json")
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        assert answer.status == 200
+
+
+AT_REST_IN: Final = ("planted:", "audit", ".aof")
+AT_REST: Final = ("dump.rdb", "log", "webhook", "span", "metric", "/metrics")
+WRITTEN: Final = ("jo.note.doe@mail.example.com", "ghp_4242aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1z9")
+"""What people write beside a fingerprint, and what a rule of theirs quotes, which the page of rules shows as it is."""
+
+
+async def _write_secrets(service: Service, groups: list[Any]) -> None:
+    """Note a secret, and make a rule that quotes one, with another in its reason."""
+    noted, quoted = WRITTEN
+    rule = {"ignore": f"$['{quoted}']"}
+    for path, said in (
+        (f"fingerprints/{groups[0]['id']}/note", {"text": f"asked by {noted}", "author": "ada"}),
+        ("rules", {"target": "shop", "rule": rule, "author": "ada", "reason": f"asked by {noted}"}),
+    ):
+        await asyncio.to_thread(_told, service, path, said)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Yield a receiver of spans and metrics."""
+    with collecting() as made:
+        yield made
+
+
+async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, collector: Collector, tmp_path: Path) -> None:
+    """Not one of more than two hundred, in Redis, on its disk, in the log, or in anything that is shown or told."""
+    made, office = planted(), Office()
     assert len(set(made.secrets)) > 200
-    async with v2(_answers(made)) as port:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    await looked_before(redis_server, "planted")
+    async with (
+        v2(_answers(made)) as port,
+        opened(office) as hook,
+        _written_to(redis_server, disk),
+    ):
         config = settings(
             redis_server.url,
             target(port),
             store={"prefix": "planted", "key": "STORE_KEY"},
             redaction={"patterns": ["CUST-[0-9]{8}"], "paths": ["$.patient.insurance"], "headers": ["x-clinic"]},
+            log={"format": "json", "level": "debug"},
+            telemetry={"otlp": collector.url, "sample": 1.0, "every": "1s"},
         )
+        config["webhooks"] = [{"url": hook}]
         async with serving(tmp_path, config, STORE_KEY=base64.b64encode(KEY).decode()) as world:
             for number, (path, headers, body, kind) in enumerate(made.requests):
                 name = f"planted-{number}"
                 assert 202 == await world.mesh.record(name, body.encode(), path, h_content_type=kind)
                 assert 202 == await world.mesh.mirror(name, path, headers=headers)
             await world.until(pairs__ready=len(made.requests))
-            places = await _everything_in_redis(redis_server.url, "planted")
             samples = await world.samples()
-            places += await _shown(world.service, samples)
+            groups = world.service.get("fingerprints?target=shop&limit=200")["fingerprints"]
+            await _write_secrets(world.service, groups)
+            places = await _everything_in_redis(redis_server.url, "planted")
+            places += await _files(redis_server, disk)
+            places += await _shown(world.service, samples, groups)
+            places += await _printed(world.service, samples, groups)
+            await office.until_told("fingerprint.new")
+        places += [("log", world.service.log.encode())]
+        places += [("webhook", body) for _, body in office.posts]
+        places += [("span", repr([attributes(one), str(one)]).encode()) for one in collector.spans]
+        places += [("metric", str(one).encode()) for one in collector.metrics.values()]
     shown = {(where, secret) for where, value in places for secret in made.secrets if secret.encode() in value}
     assert set[tuple[str, str]]() == shown
+    noted, quoted = (secret.encode() for secret in WRITTEN)
+    assert [] == [where for where, value in places if noted in value]
+    told = [where for where, value in places if quoted in value]
+    assert "/api/v1/targets" in told  # people read their rules as they wrote them
+    assert [] == [
+        where for where in told if "planted:" in where or where in AT_REST or "audit" in where or ".aof" in where
+    ]
     assert len(samples) > 100
     assert any(PLAIN["ordinary"].encode() in value for where, value in places if ":samples:" in where)
+    for where in ("dump.rdb", "as it came", ".aof", "webhook", "span", "metric", "samples --json", "log"):
+        assert any(where in name and value for name, value in places), where
 
 
 async def test_the_search_finds_what_is_not_taken_out(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -234,6 +378,6 @@ async def test_the_search_finds_what_is_not_taken_out(redis_server: RedisServer,
             assert 202 == await world.mesh.mirror("planted-0")
             await world.until(pairs__ready=1)
             places = await _everything_in_redis(redis_server.url, "unplanted")
-            places += await _shown(world.service, await world.samples())
+            places += await _shown(world.service, await world.samples(), [])
     assert {True} == {any(made.secrets[0].encode() in value for where, value in places if part in where)
                       for part in (":samples:", "/api/v1/samples/", "/samples/")}  # fmt: skip
