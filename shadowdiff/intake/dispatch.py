@@ -2,8 +2,8 @@
 
 In: requests that were read whole and acknowledged.  Out: observations, offered to the sink; dispositions.
 Holds: per target at most `concurrency` requests are out and `queue` wait; over all targets items and bytes have a
-bound. What does not fit because of v2 (its lane is full, or it waited too long) is a candidate failure; only
-what does not fit because of this service is shed.
+bound. What does not fit because of v2 (its lane is full, or it waited too long) is a candidate failure; what does not
+fit because of this service, also where it is itself too busy to tell, is shed.
 Every task belongs to the TaskGroup that the caller owns; none of them ever raises into it.
 """
 
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 CONTROL_CONCURRENCY = 64
 """Controls asked at once, per target; more are not asked, and their pairs do not wait."""
+BUSY_WITHIN_S = 1.0
+"""How long ago this service may have been busy for a lane that is full now."""
 _NO_MEANS = "no file descriptor is left to ask v2 by: raise `ulimit -n`"
 _LOST = False
 _CONNECTION_FAILURES = frozenset({Failure.REFUSED, Failure.UNRESOLVED})
@@ -61,6 +63,7 @@ class Lane:
     breaker: Breaker = field(default_factory=Breaker)
     active: int = 0
     active_controls: int = 0
+    heard_s: float = float("-inf")
     waiting: deque[Mirrored] = field(default_factory=deque["Mirrored"])
     timer: asyncio.TimerHandle | None = None
 
@@ -86,6 +89,7 @@ class Dispatcher:
         sink: Sink,
         keeps: Keeps,
         bounds: Bounds | None = None,
+        was_busy: Callable[[float], bool] = lambda _within_s: False,
     ) -> None:
         self._group = group
         self._upstream = upstream
@@ -93,6 +97,7 @@ class Dispatcher:
         self._sink = sink
         self._keeps = keeps
         self._bounds = bounds or Bounds()
+        self._was_busy = was_busy
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._idle = asyncio.Event()
@@ -152,7 +157,7 @@ class Dispatcher:
             self._hold(request)
             self._queue(lane, request)
         else:
-            self._fail(lane, request, Failure.SATURATED)
+            self._saturated(lane, request, BUSY_WITHIN_S)
 
     def _admit(self, lane: Lane) -> Admission:
         return lane.breaker.admit(self._loop.time()) if lane.breaker.is_open else Admission.NORMAL
@@ -179,7 +184,7 @@ class Dispatcher:
         now_s = self._loop.time()
         while lane.waiting and lane.waiting[0].waits_until_s <= now_s:
             request = lane.waiting.popleft()
-            self._fail(lane, request, Failure.SATURATED)
+            self._saturated(lane, request, lane.target.candidate.queue_timeout_s)
             self._release(request)
         lane.timer = None
         if lane.waiting:
@@ -207,6 +212,8 @@ class Dispatcher:
                 lane.breaker.failed(self._loop.time(), admission)
             else:
                 lane.breaker.connected()
+            if observation.status:
+                lane.heard_s = self._loop.time()
             self._offer(observation, lane.row.settled, control_wait_s)
         except NoMeansError as error:
             logger.error(_NO_MEANS, extra={"error": str(error)})  # noqa: TRY400 - what is missing is no fault of the code
@@ -258,6 +265,13 @@ class Dispatcher:
 
     def _fail(self, lane: Lane, request: Mirrored, failure: Failure) -> None:
         self._offer(self._upstream.failed(lane.candidate, request, failure), lane.row.settled, 0.0)
+
+    def _saturated(self, lane: Lane, request: Mirrored, within_s: float) -> None:
+        """Blame v2 for a lane that is full, unless it answers and this service was itself too busy to hear it."""
+        if self._loop.time() - lane.heard_s <= within_s and self._was_busy(within_s):
+            self._shed(lane, request, "busy")
+        else:
+            self._fail(lane, request, Failure.SATURATED)
 
     def _shed(self, lane: Lane, request: Mirrored, reason: str) -> None:
         lane.row.in_flight -= 1

@@ -26,6 +26,4 @@ def redaction_key(secret: bytes) -> bytes:
 
 async def shared_key(store: Store) -> bytes:
     """Return the key that all processes of a store share; the first makes it. Raises: redis.exceptions.RedisError."""
-    name = store.keys.name(0, _NAME)
-    await store.command("SET", name, os.urandom(KEY_BYTES), "NX")
-    return redaction_key(await store.command("GET", name))
+    return redaction_key(await store.once(_NAME, os.urandom(KEY_BYTES)))

@@ -58,6 +58,7 @@ from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.fixed import changed
 from shadowdiff.service.gauges import Gauges
 from shadowdiff.service.judging import Judging
+from shadowdiff.service.own_load import OwnLoad
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState, Taken
 from shadowdiff.telemetry.port import monitor_app
@@ -112,6 +113,7 @@ class Service:
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._own_load = OwnLoad()
         self._books = Books(losses=RouteLosses(self._route_told, config.limits.routes))
         self._tally = Tally(config.limits.routes)
         self._gauges = Gauges(self._store, now_ms)
@@ -267,6 +269,7 @@ class Service:
             sink=self._parker.sink("mirrored"),
             keeps=keeps,
             bounds=Bounds(items=limits.in_flight, body_bytes=limits.in_flight_bytes),
+            was_busy=self._own_load.was_high,
         )
 
     def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> list[asyncio.Task[None]]:
@@ -385,6 +388,7 @@ class Service:
             group.create_task(self._check_store(), name="check-store"),
             group.create_task(self._doctor.run(), name="doctor"),
             group.create_task(watch_clock(), name="clock"),
+            group.create_task(self._own_load.watch(), name="own-load"),
             group.create_task(self._ports.watch(), name="certificates"),
             group.create_task(self._announcer(), name="webhooks"),
             group.create_task(self._web.fingerprints.run(self._target_names), name="fingerprints"),

@@ -40,6 +40,12 @@ SHARDS_KEY = "shards"
 _HASHES_A_CALL = 400
 _SHARDS_OF_ONE_PATIENCE = 4
 _MOST_PATIENCE = 4.0
+_ONCE = Script(
+    "once.lua",
+    # Removing comes first: a full store refuses a script whose first write adds, and whoever waits for this empties it.
+    b"local held = redis.call('GET', KEYS[1]) if held then return held end "
+    b"redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]",
+)
 _HASHES = Script(
     "hashes.lua",
     b"local found = {} for i, key in ipairs(KEYS) do found[i] = redis.call('HGETALL', key) end return found",
@@ -187,14 +193,17 @@ class Store:
         Raises: StoreMisfitError where the store was made with another number of shards; RedisError.
         """
         self.version = await self._server_version()
-        name = self.keys.name(0, SHARDS_KEY)
-        await self.command("SET", name, self.shards, "NX")
-        found = int(await self.command("GET", name))
+        found = int(await self.once(SHARDS_KEY, b"%d" % self.shards))
         if found != self.shards:
             raise StoreMisfitError(
                 f"store.shards is {self.shards}, but the data under prefix {self.keys.prefix!r} was written with"
                 f" {found}: set store.shards: {found}, or choose another store.prefix"
             )
+
+    async def once(self, key: str, value: bytes) -> bytes:
+        """Return what `key` says for this store's life: `value`, if nobody was quicker. Raises: RedisError."""
+        held: bytes = await self.run(_ONCE, 0, [key], [value])
+        return held
 
     async def _server_version(self) -> str:
         try:

@@ -112,3 +112,16 @@ class Load:
         }
         assert sum(reasons.values()) == mirrored["shed"] + recorded["shed"], (reasons, books)
         return books
+
+
+async def sent(world: World, name: str, body: bytes, path: str = "/", within_s: float = 60.0) -> list[str]:
+    """Send one pair, its record under another id again while it is shed; return the ids, the last one taken."""
+    ids: list[str] = []
+    status = 0
+    async with asyncio.timeout(within_s):
+        while status != TAKEN:
+            ids.append(f"{name}-{len(ids)}")
+            status = await world.mesh.record(ids[-1], body, path, h_content_type=JSON)
+            assert status in {TAKEN, SHED}
+    assert TAKEN == await world.mesh.mirror(ids[-1], path)
+    return ids

@@ -219,7 +219,11 @@ def target(
 
 @contextlib.asynccontextmanager
 async def intake(
-    *targets: Target, bounds: Bounds | None = None, max_body_bytes: int = 1 << 20, max_request_bytes: int = 1 << 20
+    *targets: Target,
+    bounds: Bounds | None = None,
+    max_body_bytes: int = 1 << 20,
+    max_request_bytes: int = 1 << 20,
+    is_busy: bool = False,
 ) -> AsyncGenerator[Intake]:
     """Run both ports over these targets; the sample keeps ids that begin with `7` or name the control."""
     books, store = Books(), Store()
@@ -232,7 +236,13 @@ async def intake(
 
     async with Upstream(now_ms, max_body_bytes) as upstream, asyncio.TaskGroup() as group:
         dispatcher = Dispatcher(
-            group=group, upstream=upstream, books=books, sink=store.sink, keeps=keeps, bounds=bounds
+            group=group,
+            upstream=upstream,
+            books=books,
+            sink=store.sink,
+            keeps=keeps,
+            bounds=bounds,
+            was_busy=lambda _within_s: is_busy,
         )
         mirror = MirrorApp(
             dispatcher=dispatcher,

@@ -143,6 +143,29 @@ async def test_a_full_lane_counts_against_v2_and_is_no_shed() -> None:
         assert MirrorRow(received=3, forwarded=3) == row(running)
 
 
+@pytest.mark.parametrize("has_answered", [True, False])
+async def test_what_finds_no_room_while_the_service_is_busy_is_shed_where_v2_answers(has_answered: bool) -> None:
+    """A v2 of which nothing is heard is blamed however busy this service is."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET /first "):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+
+    async with (
+        v2(script) as port,
+        intake(target(port, concurrency=1, queue=0, timeout_s=0.6), is_busy=True) as running,
+    ):
+        if has_answered:
+            await running.mirrored(get("/first"))
+        await running.mirrored(get("/hangs"), get("/no-room"))
+        failures = {seen.path: seen.failure for seen in running.store.seen}
+        assert Failure.TIMEOUT == failures["/hangs"]
+        assert (None if has_answered else Failure.SATURATED) == failures.get("/no-room")
+        assert ({("svc", "busy"): 1} if has_answered else {}) == running.books.shed_reasons
+
+
 async def test_what_waits_is_served_when_its_turn_comes() -> None:
     """A lane of one still serves everybody."""
     async with v2(answering) as port, intake(target(port, concurrency=1)) as running:
