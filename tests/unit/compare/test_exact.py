@@ -12,6 +12,9 @@ import pytest
 from shadowdiff.compare import NotJsonError, parse_exact
 from shadowdiff.compare.exact import MAX_DEPTH, parse_both
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value, same
+from shadowdiff.model import Result
+from tests.property.json_texts import same_by_oracle
+from tests.unit.compare.test_engine import judged
 
 CORPUS = Path(__file__).parents[3] / "fixtures" / "json-parsing" / "json-test-suite.json.gz"
 TEXTS: list[tuple[str, str]] = [(name, text) for name, text in json.loads(gzip.decompress(CORPUS.read_bytes()))]
@@ -48,6 +51,20 @@ def test_every_tier_reads_the_corpus_alike(name: str, text: str) -> None:
         return
     assert same(parsed.primary, parsed.candidate)
     assert parsed.tier == 3 or accepted(text)
+
+
+def test_texts_of_the_corpus_are_equal_where_an_independent_parser_says_so() -> None:
+    """Each that must be accepted against each other, both as elements of an array and by themselves."""
+    texts = [text.encode("utf-8", "surrogatepass") for name, text in TEXTS if name.startswith("y_")]
+    wrong = [
+        (one, other)
+        for start, one in enumerate(texts)
+        for other in texts[start:]
+        for before, after in ((b"", b" "), (b'["begins alike",', b"]"))
+        if (judged(before + one + after, before + other + after.strip()).result is Result.MATCH)
+        != same_by_oracle(one, other)
+    ]
+    assert [] == wrong
 
 
 @pytest.mark.parametrize(
