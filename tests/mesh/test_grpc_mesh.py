@@ -119,7 +119,8 @@ async def told(mesh: Whole) -> dict[str, set[tuple[str, str, str, str]]]:
 def _rendered_by_the_chart(case: str) -> list[dict[str, Any]]:
     """Return what the chart renders for a target that speaks gRPC: filter, mirror, id and bounds."""
     (target,) = yaml.safe_load(values_file(case).read_text())["targets"]
-    return rendered(case, targets=[target | METHODS])
+    patient = {f"istio__{port}__connectTimeout": "20000ms" for port in ("mirror", "records")}
+    return rendered(case, targets=[target | METHODS], **patient)
 
 
 def _plan(way: str, v1: int, v2: int) -> Plan:
