@@ -256,6 +256,8 @@ class Samples(Settings):
 def _trace_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s{}]+\{trace_id\}[^\s{}]*", value):
         raise ValueError("write http:// or https://, and {trace_id} once where the id belongs")
+    if "@" in value.split("/")[2]:
+        raise ValueError("write the URL without user and password: it stands on pages")
     return value
 
 

@@ -42,7 +42,8 @@ _UNSEEN: Final = re.compile(
     r"\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 """What moves, hides or reorders text, or cannot be written: controls, bidi and format characters, surrogates."""
-_PASSWORD: Final = re.compile(r"(\w://[^\s/:@]{0,256}):[^\s/@]{1,512}@")
+_PASSWORD: Final = re.compile(r"(\w://[^\s/:@]{0,256}):[^\s\"']{1,512}@|(?<=[?&])(password=)[^\s&\"']{1,512}")
+"""To the last @, since a password may hold one, or a slash."""
 _NAMED: Final = {chr(code): f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -200,7 +201,7 @@ def _exception_line(error: BaseException) -> str:
 def _bounded(text: str) -> str:
     """Cut what is too long, and mask a URL's password."""
     if "://" in text:
-        text = _PASSWORD.sub(r"\1:***@", text)
+        text = _PASSWORD.sub(lambda found: f"{found[2]}***" if found[2] else f"{found[1]}:***@", text)
     return text if len(text) <= _TEXT_MOST else f"{text[:_TEXT_MOST]}… ({len(text) - _TEXT_MOST} characters more)"
 
 

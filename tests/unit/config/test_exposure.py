@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from shadowdiff.cli import main
 from shadowdiff.config import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -101,3 +103,40 @@ def test_secrets_are_read_and_never_shown(tmp_path: Path) -> None:
     assert [token.secret.reveal() for token in config.access.tokens] == [b"f" * 20]
     assert [secret.reveal() for secret in config.access.records] == [b"b" * 20]
     assert "f" * 20 not in repr(config)
+
+
+SLIPS = (
+    'store: {url: "redis://me:hun/ter2@redis:6379/0"}',
+    'store: {url: "redis://me:hun@ter2 @redis:6379/0"}',
+    'store: {url: "redis://me:@hunter2@redis:6379/0 "}',
+    'store: {url: ["redis://redis:6379/0?password=hunter2"]}',
+    "store: {password: hunter2, key: hunter2}",
+    'store: [{password: hunter2, key: hunter2, url: "redis://me:hunter2@redis"}]',
+    "access: {tokens: [{name: ci, secret: hunter2-is-my-token}]}",
+    "access: {tokens: {name: ci, secret: hunter2-is-my-token}}",
+    "access: {records: [hunter2-is-my-token], hooks: hunter2-is-my-token}",
+    "access: {records: {a: 1}, hooks: [hunter2-is-my-token]}",
+    'webhooks: [{url: "https://hooks.example/T0/hunter2 "}]',
+    'webhooks: {url: "https://hooks.example/T0/hunter2", secret: hunter2}',
+    'web: {trace_url: "https://me:hunter2@jaeger.example/{trace_id}"}',
+    'telemetry: {otlp: "http://me:hunter2@otel:4318"}',
+    'targets: [{name: a, hosts: [a], candidate: {url: "http://me:hunter2@v2"}}]',
+)
+
+
+@pytest.mark.parametrize("said", SLIPS)
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path, said: str) -> None:
+    """In a URL that was not escaped, in the place of its name, in a map for a list: the key is named alone."""
+    line = faults(tmp_path, said)
+    assert ": " in line
+    assert not any(part in line for part in ("hunter2", "ter2", "hun/", "hun@"))
+
+
+def test_what_takes_effect_is_shown_without_passwords(tmp_path: Path) -> None:
+    """Whatever stands in a password that should have been escaped, and in a query."""
+    for url in ("redis://me:hun@ter2@redis:6379/0", "redis://redis:6379/0?password=hunter2&username=me"):
+        path = tmp_path / "shadowdiff.yaml"
+        path.write_text(f'store: {{url: "{url}"}}')
+        ran = CliRunner().invoke(main, ["check-config", str(path)])
+        assert "***" in ran.output
+        assert not any(part in ran.output for part in ("hunter2", "ter2"))
