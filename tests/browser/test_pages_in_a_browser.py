@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs] - it has none
 from playwright.sync_api import Browser, Page, expect
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Scheme = Literal["dark", "light"]
 Opened = Callable[..., Page]
@@ -27,6 +30,7 @@ PAGES = [
     "/rules?target=shop&sample={sample}&path=%24%5B'price'%5D",
     "/ledger",
     "/doctor",
+    "/audit",
     "/samples/nothing-00",
 ]
 READABLE = 4.5
@@ -244,3 +248,25 @@ def test_the_keyboard_reaches_links_and_folds(opened: Opened) -> None:
         assert outline == "solid" or tag == "BODY"  # where the round begins again
         reached.add(tag)
     assert {"A", "SUMMARY"} <= reached
+
+
+@pytest.mark.parametrize("path", ["/samples/{sample}?download=1", "/fingerprints/{group}?download=1"])
+def test_a_file_to_share_opens_anywhere(browser: Browser, shop: str, path: str, tmp_path: Path) -> None:
+    """From a disk, with its colours and folds; it asks for nothing and complains of nothing."""
+    kept = tmp_path / "kept.html"
+    with urlopen(shop + path.format(**_wrong_price(shop)), timeout=10) as answer:
+        kept.write_bytes(answer.read())
+    context = browser.new_context(color_scheme="dark", viewport={"width": 800, "height": 600})
+    asked: list[str] = []
+    said: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(kept.as_uri())
+    expect(page.locator(".diff .row.changed mark").first).to_be_visible()
+    page.locator("details.fold summary").first.click()
+    expect(page.locator("details.fold .row").first).to_be_visible()
+    assert sum(page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")) < 120
+    assert page.evaluate("document.documentElement.scrollWidth") <= 800
+    context.close()
+    assert ([kept.as_uri()], []) == (asked, said)

@@ -25,6 +25,7 @@ def _check_that_it_stands_alone(kept: str) -> None:
     assert [] == [
         tag for tag in tags if re.search(r"\s(?:href|src|action|on\w+)=|<(?:script|form|link|iframe|img|button)", tag)
     ]
+    assert [] == [part for part in ("To the content", "follow live") if part in kept]
     assert "<style>" in kept
     assert "default-src 'none'; style-src 'unsafe-inline'" in kept
     assert not re.search(r"@import|url\(", kept)
