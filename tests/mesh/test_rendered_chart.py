@@ -115,7 +115,7 @@ async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path)
             change=partial(both_sides, objects=rendered("both-sides", **PATIENT), v2=v2, port=free_ports([0])[0])
         )
         async with whole(_answer, _answer, tmp_path, plan) as here:
-            wrong = await _ask(here.world, 200, 20, posts=2)
+            wrong = await _ask(here.world, 200, 10, posts=2)
             ledger = await here.when(lambda now: now.pairs["ready"] >= 200)
 
     assert ([], 200, 180, 20) == (wrong, ledger.pairs["ready"], ledger.pairs["match"], ledger.pairs["mismatch"])
