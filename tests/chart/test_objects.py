@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from shadowdiff.config import load_config
+from shadowdiff.store.cluster import CLUSTER_SHARDS
 from tests.chart.rendering import (
     CASES,
     CHART,
@@ -192,7 +193,7 @@ def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
 def test_a_cluster_and_what_sentinels_name_are_stores_by_values(tmp_path: Path) -> None:
     """Several hosts in one URL; each password in a variable of its own; a cluster's keys are spread by themselves."""
     for case, variables, shards in (
-        ("redis-cluster", {"SHADOWDIFF_STORE_PASSWORD"}, 64),
+        ("redis-cluster", {"SHADOWDIFF_STORE_PASSWORD"}, CLUSTER_SHARDS),
         ("redis-sentinel", {"SHADOWDIFF_STORE_PASSWORD", "SHADOWDIFF_SENTINEL_PASSWORD"}, 1),
     ):
         objects = rendered(case)
