@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from shadowdiff.config import load_config
-from shadowdiff.store.cluster import CLUSTER_SHARDS
+from shadowdiff.config.settings import CLUSTER_SHARDS
 from tests.chart.rendering import (
     CASES,
     CHART,
