@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shadowdiff.compare import Limits
     from shadowdiff.model import Comparison, Pair
-    from shadowdiff.pairing import Claim, Claimer
+    from shadowdiff.pairing import Claim, Claimer, Judged
     from shadowdiff.store import Store
     from shadowdiff.worker.judge import Judge
     from shadowdiff.worker.pool import ComparisonPool
@@ -198,10 +198,20 @@ class Worker:
         control = await self._pool.compare(job._replace(pair=against)) if against else None
         return Judgement(claim, read, comparison, control)
 
+    async def _judged(self, judgements: Sequence[Judgement]) -> list[Judged]:
+        """Gather what is to be stored with each; a sample takes milliseconds, so the loop is given back meanwhile."""
+        now_ms, give_back_at = time.time_ns() // 1_000_000, time.monotonic() + SLICE_S
+        batch: list[Judged] = []
+        for judgement in judgements:
+            batch.append(self._judge.judged(judgement, now_ms))
+            if time.monotonic() > give_back_at:
+                await asyncio.sleep(0)
+                give_back_at = time.monotonic() + SLICE_S
+        return batch
+
     async def _finish(self, judgements: Sequence[Judgement]) -> None:
         """Commit a batch, however often the store must be asked, and count what was ours."""
-        now_ms = time.time_ns() // 1_000_000
-        batch = [self._judge.judged(judgement, now_ms) for judgement in judgements]
+        batch = await self._judged(judgements)
         wait_s = RETRY_FIRST_S
         while True:
             try:
