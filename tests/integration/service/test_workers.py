@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WORKERS = 2
 PAIRS = 40
 CONNECTIONS = 200
-LONG_S = 3 * WITHIN_S
+LONG_S = 1.5 * WITHIN_S
 
 
 def children(pid: int) -> set[int]:
