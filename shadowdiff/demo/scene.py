@@ -181,7 +181,6 @@ def _noise_declared() -> dict[str, Any]:
                 "reason": "version, pod and counter differ between any two instances",
             },
             {"ignore": "$.meta.generatedAt", "reason": "the clock of whoever answers"},
-            {"ignore": "header.x-version", "reason": "each says who it is"},
         ]
     }
 
