@@ -75,14 +75,14 @@ class Catalogue:
         await asyncio.sleep(0)  # whoever else waits for the loop comes first
 
     def chosen(self, route: str | None, kind: str | None, on_path: OnPath | None, glance: str = "") -> set[str]:
-        """Return the names that route, kind and path choose; `glance` is what each place on the path contains."""
+        """Return the names that route, kind and path choose; `glance`: what a place there has in lower case."""
         sets = [self._of_route.get(route, set[str]())] if route else []
         sets += [self._of_kind.get(kind, set[str]())] if kind else []
-        if on_path is None:
+        if on_path is None and not glance:
             return set[str].intersection(*sets) if sets else set(self.known)
-        # a glance spares nearly all of a hundred thousand the dearer look
-        texts = list(self._texts.items())
-        names = {name for name, text in texts if glance in text}.intersection(*sets)
+        names = self._glanced_at(glance).intersection(*sets)
+        if on_path is None:
+            return set(names)
         described = ((name, self.known.get(name)) for name in names)
         return {name for name, what in described if what is not None and _has_place(what, kind, on_path)}
 
@@ -91,7 +91,18 @@ class Catalogue:
     ) -> Container[str]:
         """Return the names none of whose mismatches can be chosen; of one with untold places any may be."""
         untold = self._untold & self._of_route.get(route, set[str]()) if route else self._untold
-        return _RuledOut(self.known, self.chosen(route, kind, on_path, glance) | untold)
+        chosen = self.chosen(route, kind, None, glance)
+        if on_path is not None and len(chosen) <= _FEW:
+            chosen = self.chosen(route, kind, on_path, glance)
+        return _RuledOut(self.known, chosen | untold)
+
+    def _glanced_at(self, glance: str) -> frozenset[str]:
+        """Return the names with a place that contains this, which spares nearly all others the dearer look."""
+        asked = (glance, len(self.known))
+        if self._glanced[0] != asked:
+            texts = list(self._texts.items())
+            self._glanced = (asked, frozenset([name for name, text in texts if glance in text]))
+        return self._glanced[1]
 
     def _add(self, name: str, what: Described) -> None:
         self.known[name] = what
@@ -108,6 +119,7 @@ class Catalogue:
         self._of_kind: dict[str, set[str]] = {}
         self._untold: set[str] = set()
         self._texts: dict[str, str] = {}
+        self._glanced: tuple[tuple[str, int], frozenset[str]] = (("", -1), frozenset())
         self._first_ms: int | None = None
 
 

@@ -178,7 +178,7 @@ class Fingerprints:
     async def _chosen(self, target: str, wanted: Wanted, remarks: Mapping[str, Remark]) -> set[str] | None:
         """Return the names of which all that are wanted are some; None where that may be any."""
         sets: list[set[str]] = []
-        if wanted.route or wanted.kind or wanted.path:
+        if wanted.route or wanted.kind or wanted.path or wanted.glance:
             catalogue = await self._looked(target)
             sets.append(
                 await asyncio.to_thread(catalogue.chosen, wanted.route, wanted.kind, wanted.path, wanted.glance)

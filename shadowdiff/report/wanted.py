@@ -65,7 +65,8 @@ BUCKETS: Final = {Span.HOUR: (MINUTE_MS, 60), Span.DAY: (HOUR_MS, 24), Span.WEEK
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for; times are of the last mismatch.
 
-    path: chooses by a predicate over a place's pattern.  glance: what each of those contains in lower case, if known.
+    path: chooses by a predicate over a place's pattern.  glance: what one of a fingerprint's places contains in lower
+    case, which is told sooner; where it says all, there is no path beside it.
     """
 
     order: Order = Order.LAST_SEEN

@@ -101,6 +101,8 @@ def wanted_of(state: WebState, arguments: Arguments) -> Wanted:
     def is_on_path(place: str) -> bool:
         return path.lower() in place.lower() or (is_at_or_below is not None and is_at_or_below(place))
 
+    glance = glance_of(path) if path else ""
+    says_all = glance and glance == path.lower() and not arguments["kind"]
     return Wanted(
         order=Order(arguments["sort"]),
         limit=arguments["limit"],
@@ -109,8 +111,8 @@ def wanted_of(state: WebState, arguments: Arguments) -> Wanted:
         kind=arguments["kind"],
         severity=Severity(arguments["severity"]) if arguments["severity"] else None,
         state=State(arguments["state"]) if arguments["state"] else None,
-        path=is_on_path if path else None,
-        glance=glance_of(path) if path else "",
+        path=is_on_path if path and not says_all else None,
+        glance=glance,
         since_ms=at("since"),
         until_ms=at("until"),
         span=Span(arguments["trend"]),
