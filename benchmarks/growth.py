@@ -31,7 +31,7 @@ CPU_RATIO = 1.2
 RSS_MIB = 250.0
 FLAT_RATIO = 1.05
 IN_FLIGHT = 2_000
-V2_TAKES_S = 2.0
+V2_TAKES_S = 8.0
 CONNECTIONS = 64
 LOOK_EVERY_S = 2.0
 DEPTH = 4_000_000
@@ -132,7 +132,7 @@ async def in_flight(folder: Path, soak_s: float) -> dict[str, Any]:
     served = Served()
     v2_url = await v2(served, after_s=V2_TAKES_S)
     settings = {"limits": {"in_flight": 2 * IN_FLIGHT}}
-    bounds = {"concurrency": IN_FLIGHT, "queue": IN_FLIGHT}
+    bounds = {"concurrency": IN_FLIGHT, "queue": IN_FLIGHT, "timeout": "20s"}
     pairs = int(soak_s * IN_FLIGHT / V2_TAKES_S)
     seen: list[tuple[float, float, int]] = []
     with stand(folder, v2_url, "soak", settings=settings, candidate=bounds) as service:

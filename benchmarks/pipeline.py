@@ -58,7 +58,7 @@ async def forwarder_round(name: str, load: Load, port: int, pid: int, served: Se
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and return the result."""
     served = Served()
-    load = Load(pairs=options.pairs, times=max(1, round(options.body_bytes / BODY_BYTES)))
+    load = Load(pairs=options.pairs, times=max(1, round(options.body_bytes / BODY_BYTES)), sample=options.sample)
     prepared = answers(V2_SAID_AT, faults=True, times=load.times)
     v2_url = await v2(served, prepared)
     body_bytes = statistics.mean(len(one.partition(b"\r\n\r\n")[2]) for one in prepared)
@@ -73,7 +73,7 @@ async def of_a_forwarder(
     port = free_port()
     forward = [sys.executable, str(Path(__file__).parent / "forwarder.py"), str(port), v2_url]
     settings = {"store": {"shards": options.shards}}
-    with stand(folder, v2_url, settings=settings) as service, running(forward, port) as forwarder:
+    with stand(folder, v2_url, settings=settings, sample=load.sample) as service, running(forward, port) as forwarder:
         warm = replace(load, pairs=min(WARM_UP, load.pairs))
         await service.round("warm", warm, served)
         await forwarder_round("warm", warm, port, forwarder, served)
@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--body-bytes", type=int, default=BODY_BYTES, help="about how long each body is")
     parser.add_argument("--workers", type=int, default=1, help="stand so many processes against one")
     parser.add_argument("--rate", type=float, default=RATE, help="pairs a second, with --workers")
+    parser.add_argument("--sample", type=float, default=1.0, help="the share that is compared; figures are a request's")
     parser.add_argument("--shards", type=int, default=1, help="the store's hash tags")
     run(bench, parser.parse_args())
 

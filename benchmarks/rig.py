@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 import yaml
-from traffic import Answering, Late, Served, answers, drive
+from traffic import Answering, Late, Served, Unheard, answers, drive, id_of
+
+from shadowdiff.pairing import keeps
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
 START_S = 30.0
+BOOKED_WITHIN_S = 120.0
 WARM_UP = 2_000
 BODY_BYTES = 1_500
 TARGET = "shop"
@@ -58,10 +61,18 @@ Round = dict[str, float]
 
 @dataclass(frozen=True)
 class Load:
-    """How many pairs make a round, and how many times as long as the shortest their bodies are."""
+    """How many pairs make a round, and how many times as long as the shortest their bodies are.
+
+    sample: the share that the service compares; v2 is asked of no more.
+    """
 
     pairs: int
     times: int = 1
+    sample: float = 1.0
+
+    def kept(self, run: str) -> int:
+        """Return how many of a run's pairs are compared."""
+        return self.pairs if self.sample == 1 else sum(keeps(id_of(run, n), self.sample) for n in range(self.pairs))
 
 
 def free_port() -> int:
@@ -169,21 +180,25 @@ class Stand:
         connections: int | None = None,
     ) -> Round:  # fmt: skip
         """Return one round's figures; it ends when the last pair is booked."""
-        before = await asyncio.to_thread(self.compared)
+        before, kept = await asyncio.to_thread(self.compared), load.kept(name)
 
         async def driven() -> dict[str, int]:
             statuses = await drive(
-                name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"], served=served,
+                name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"],
+                served=served if kept == load.pairs else Unheard(),
                 outstanding=outstanding, connections=connections, times=load.times, rate=rate,
             )  # fmt: skip
-            while await asyncio.to_thread(self.compared) - before < load.pairs:  # noqa: ASYNC110 - in another process
+            if set(statuses) != {"202"}:
+                raise SystemExit(f"the service shed: {statuses}")
+            deadline = time.monotonic() + BOOKED_WITHIN_S
+            while (done := await asyncio.to_thread(self.compared) - before) < kept:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"of {kept} pairs {done} were compared; the books say where the others are")
                 await asyncio.sleep(0.1)
             return statuses
 
         redis_before_s = cpu_s([self.redis_pid])
-        cpu, wall, statuses = await measured(self.pids, driven())
-        if set(statuses) != {"202"}:
-            raise SystemExit(f"the service shed: {statuses}")
+        cpu, wall, _ = await measured(self.pids, driven())
         return {
             "cpu_us": cpu / load.pairs * 1e6, "per_s": load.pairs / wall, "busy": cpu / wall,
             "redis_us": (cpu_s([self.redis_pid]) - redis_before_s) / load.pairs * 1e6,
@@ -193,13 +208,14 @@ class Stand:
 def configured(
     folder: Path, v2_url: str, store_url: str, name: str = "service", *,
     settings: dict[str, dict[str, Any]] | None = None, candidate: dict[str, Any] | None = None,
+    sample: float = 1.0,
 ) -> tuple[Path, dict[str, int]]:  # fmt: skip
     """Write a service's configuration; return its file and its ports."""
     ports = {port: free_port() for port in ("mirror", "records", "web", "metrics")}
     sections = dict(settings or {})
-    target = {
+    target: dict[str, Any] = {
         "name": TARGET, "hosts": [TARGET], "candidate": {"url": v2_url} | (candidate or {}),
-        "routes": ["/products/{id}"], "rules": RULES,
+        "routes": ["/products/{id}"], "rules": RULES, "sample": sample,
     }  # fmt: skip
     stated = {
         "store": {"url": store_url} | sections.pop("store", {}),
@@ -216,11 +232,11 @@ def configured(
 def serving(
     folder: Path, v2_url: str, store: tuple[int, str], name: str = "service", *, program: Sequence[str] = SERVE,
     options: Sequence[str] = (), settings: dict[str, dict[str, Any]] | None = None,
-    candidate: dict[str, Any] | None = None,
+    candidate: dict[str, Any] | None = None, sample: float = 1.0,
 ) -> Generator[Stand]:  # fmt: skip
     """Run a service over a Redis; `settings` add to the configuration's sections, `candidate` to the target's."""
     redis_pid, url = store
-    config, ports = configured(folder, v2_url, url, name, settings=settings, candidate=candidate)
+    config, ports = configured(folder, v2_url, url, name, settings=settings, candidate=candidate, sample=sample)
     command = [sys.executable, *program, "serve", "--config", str(config), *options]
     with (
         (folder / "service.log").open("a") as log,

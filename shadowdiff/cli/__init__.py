@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "compare": _Entry("shadowdiff.cli.compare", "Compare two responses in files, as diff(1) would."),
     "rules": _Entry("shadowdiff.cli.rules", "Try rules on the pairs that were sampled."),
     "istio": _Entry("shadowdiff.cli.istio", "Print what a mesh's own objects need."),
+    "capacity": _Entry("shadowdiff.cli.capacity", "Say how much a load takes: pods, Redis, memory, network."),
     "doctor": _Entry("shadowdiff.cli.doctor", "Say why nothing pairs."),
 }
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from tests.conftest import RedisServer
+    from tests.redis_cluster import RedisCluster
 
 WITHIN_S = 20.0
 _BEHIND = """
@@ -190,6 +191,27 @@ async def test_a_store_that_may_throw_keys_away(tmp_path: Path, v2: str) -> None
             await _until_found(service, ["store_evicts"])
     finally:
         redis.kill()
+
+
+async def test_one_master_of_a_cluster_that_may_forget(redis_cluster: RedisCluster, tmp_path: Path, v2: str) -> None:
+    """Every master is asked: the last one's policy is found, and the way out names it."""
+    last = redis_cluster.masters[-1]
+    store = {"url": redis_cluster.url, "prefix": "forgets", "shards": 3}
+    try:
+        with _serving(tmp_path / "a", v2, store) as service:
+            last.say("CONFIG", "SET", "maxmemory", "100mb")
+            last.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            answer: Any = await asyncio.to_thread(service.get, "doctor")
+            (found,) = [finding for finding in answer["findings"] if finding["code"] == "store_evicts"]
+            assert (
+                "Redis may throw keys away (maxmemory-policy allkeys-lru on 1 of 3 servers): 0 so far."
+                == found["title"]
+            )
+            address = f"127.0.0.1:{last.port}"
+            assert [f"redis-cli -u redis://{address} config set maxmemory-policy noeviction"] == found["lines"]
+    finally:
+        last.say("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        last.say("CONFIG", "SET", "maxmemory", "0")
 
 
 async def test_a_store_that_ends_with_its_process(tmp_path: Path, v2: str) -> None:
