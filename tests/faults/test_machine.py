@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.conftest import needs_tool
 from tests.integration.service.conftest import JSON, lines_of, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
+from tests.running import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ async def test_the_clock_jumps_by_an_hour_and_back(
 
 async def _until_said(world: World, message: str) -> None:
     """Wait until the log says it so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while not lines_of(world.service, message):  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(0.05)
 
