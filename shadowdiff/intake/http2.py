@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 WINDOW_BYTES: Final = 1 << 24
 STREAMS_MOST: Final = 100
 """On one connection; more open another."""
+UNREAD_BYTES: Final = 1 << 26
+"""What may wait for a v2 that sends on, such as pings that want an answer; calls' own bodies are far less."""
 TRIES: Final = 4
 AGAIN_S: Final = 0.02
 _TYPE_AT: Final = 3
@@ -69,7 +71,7 @@ class _Stream:
         """Take an event that is this stream's alone."""
         match event:
             case h2.events.ResponseReceived():
-                self.answer.status = int(dict(event.headers).get(b":status", b"0"))
+                self.answer.status = _status(event.headers)
                 self.answer.headers = _plain(event.headers)
             case h2.events.TrailersReceived():
                 self.answer.trailers = _plain(event.headers)
@@ -146,6 +148,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._flush()
+        if self._transport.get_write_buffer_size() > UNREAD_BYTES:
+            self._fail_all(ResetByPeerError("v2 asks, and does not read what it is answered"))
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every stream."""
@@ -250,6 +255,14 @@ def _check_opening(data: bytes) -> None:
     """
     if data[_TYPE_AT : _TYPE_AT + 1] not in {b"", b"\x04"}:
         raise h2.exceptions.ProtocolError(f"the first bytes are {data[:9]!r}")
+
+
+def _status(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return the status; h2 takes any text for one. Raises: ProtocolError. Source: RFC 9110, section 15."""
+    said = dict(fields).get(b":status", b"")
+    if not (len(said) == 3 and said.isdigit() and b"100" <= said <= b"599"):  # noqa: PLR2004 - its digits
+        raise h2.exceptions.ProtocolError(f"the status is {said[:20]!r}")
+    return int(said)
 
 
 def _plain(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
