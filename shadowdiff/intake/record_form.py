@@ -219,7 +219,7 @@ def host_of_line(line: bytes) -> str:
     """Return the host of a line that was refused, as far as it can be told, so that it is counted with its target."""
     try:
         return _whose.decode(line).host
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 
@@ -237,6 +237,8 @@ def observe_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observation:
         raise Refused(f"the line has more than {longest_line(max_body_bytes)} bytes: {_CUT_IT}")
     try:
         record = _decoder.decode(line)
+    except RecursionError:
+        raise Refused("the line is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(" ".join(str(error).split())) from error
     size = len(record.body_base64) if record.size is None else record.size

@@ -46,6 +46,8 @@ def decoded(body: bytes, shape: type[Any]) -> Any:
     """Return a body as a typed value. Raises: ApiError, saying what is wrong with it."""
     try:
         return msgspec.json.decode(body or b"{}", type=shape)
+    except RecursionError:
+        raise ApiError(400, "the body is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise ApiError(400, f"the body is not what is expected: {error}") from error
 

@@ -88,7 +88,7 @@ def _is_numeric(found: Difference) -> bool:
     try:
         one, other = (msgspec.json.decode(value or "null") for value in (found.primary, found.candidate))
         return {type(one), type(other)} <= {int, float, str} and float(one) == float(other)
-    except (msgspec.DecodeError, ValueError, TypeError):
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         return False
 
 

@@ -173,12 +173,24 @@ async def form_fields(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for gigabytes once they are written out, as an error does."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return a node that is written where it stands. Raises: YAMLError."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) is not taken here: write out what it stands for")
+        return super().compose_node(parent, index)
+
+
 def _declared(text: str) -> list[dict[str, Any]]:
     """Return the rules that somebody wrote: one mapping, or a list of them. Raises: ApiError, saying what is wrong."""
     try:
-        found: Any = yaml.safe_load(text)
+        found: Any = _Plain(text).get_single_data()
         rules = cast("list[dict[str, Any]]", found if isinstance(found, list) else [found])
         parse_rules(rules)
-    except (yaml.YAMLError, RuleError) as error:
+    except RecursionError:
+        raise ApiError(400, "the rules are nested too deeply") from None
+    except (yaml.YAMLError, RuleError, ValueError) as error:
         raise ApiError(400, " ".join(str(error).split())) from error
     return rules

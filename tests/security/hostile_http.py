@@ -207,6 +207,8 @@ def _batch(draw: random.Random) -> bytes:
         b"null",
         b'{"id":1}',
         b"{" * 5_000,
+        b'{"x":' + b"[" * 100_000,
+        b'{"x":' * 5_000,
         b'"',
         b"\xff\xfe",
         b'{"id":"\\ud800"}',

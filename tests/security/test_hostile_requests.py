@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -187,11 +188,25 @@ def test_no_field_of_a_request_makes_a_second_line_of_the_log(ground: Ground) ->
             *(("records", _record(one, wire)) for one in ("id", "id-source", "method", "path", "host", "side")),
             *(("records", _record(one, wire)) for one in ("status", "size", "attempt", "duration-ms", "h-x")),
             *(("records", _line(one, quoted)) for one in ("id", "id_source", "method", "path", "host", "side")),
+            *(("records", _line(one, f"[[{quoted},{quoted}]]")) for one in ("headers", "trailers", "request_headers")),
+            *(("records", _line(one, quoted)) for one in ("size", "attempt", "duration_ms", "body_base64")),
             ("records", f"POST /records HTTP/1.1\r\nhost: a\r\ncontent-length: {len(wire)}\r\n\r\n{wire}"),
             ("web", f"GET /api/v1/targets/{wire} HTTP/1.1\r\nhost: localhost\r\nreferer: {wire}\r\n\r\n"),
             ("web", f"GET /{wire} HTTP/1.1\r\nhost: {wire}\r\nauthorization: Bearer {wire}\r\n\r\n"),
             ("web", _json_post("/api/v1/rules", f'{{"target":{quoted},"author":{quoted},"rule":{{}},"reason":"a"}}')),
             ("web", _json_post("/api/v1/epochs?target=shop", f'{{"author":{quoted},"reason":{quoted}}}')),
+            (
+                "web",
+                _json_post("/api/v1/noise?target=shop", f'{{"action":"forget","author":{quoted},"reason":{quoted}}}'),
+            ),
+            ("web", _json_post("/api/v1/fingerprints/0/note", f'{{"text":{quoted},"author":{quoted}}}')),
+            (
+                "web",
+                _json_post(
+                    f"/api/v1/rules/preview?target={quote(odd, errors='surrogatepass')}", f'{{"rules":[{quoted}]}}'
+                ),
+            ),
+            ("web", f"GET /api/v1/samples/{quote(odd, errors='surrogatepass')} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             ("web", _json_post("/api/v1/gates/flagger/event", f'{{"name":{quoted},"namespace":{quoted}}}')),
             ("metrics", f"GET /{wire} HTTP/1.1\r\nhost: {wire}\r\n\r\n"),
         ):

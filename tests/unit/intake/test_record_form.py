@@ -199,6 +199,14 @@ def test_the_host_of_a_refused_line_is_still_told() -> None:
     assert "svc" == host_of_line(b'{"host":"svc","status":"x"}')
 
 
+@pytest.mark.parametrize("line", [b'{"x":' + b"[" * 100_000, b'{"x":' * 50_000, b"[" * 100_000])
+def test_a_line_that_is_nested_without_end_is_refused(line: bytes) -> None:
+    """In a field that nobody asked for, too; its host cannot be told."""
+    with pytest.raises(Refused):
+        observe_line(line, 9, 1 << 20)
+    assert "" == host_of_line(line)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -173,3 +173,27 @@ def test_a_rule_is_proposed_without_what_was_redacted_in_its_path() -> None:
     assert {"$['users'][*]['at']"} == {
         str(one.rule["ignore"]) for one in proposals(found, "GET /") if "ignore" in one.rule
     }
+
+
+NESTED = {
+    "lists": "[" * 5_000,
+    "maps": "{a: " * 3_000,
+    "items": "- " * 5_000 + "a",
+    "itself": "ignore: &a [*a]",
+    "aliases": "ignore: [&a [x, x, x], &b [*a, *a, *a], [*b, *b, *b]]",
+}
+
+
+@pytest.mark.parametrize("name", list(NESTED))
+async def test_a_rule_that_is_nested_without_end_is_refused_on_the_page(state: WebState, name: str) -> None:
+    """By depth, or by aliases, of which a few lines stand for gigabytes."""
+    for do in ("try", "make"):
+        shown = await post(state, do=do, target="shop", rule=NESTED[name], author="ada", reason="why")
+        assert (400, True) == (shown.status, "nested too deeply" in shown.text or "an alias" in shown.text)
+
+
+async def test_a_body_that_is_nested_without_end_is_refused_by_the_api(state: WebState) -> None:
+    """As any other that is not what is expected."""
+    body = b'{"target":"shop","author":"a","reason":"b","rule":{"ignore":' + b"[" * 100_000
+    answer = await get(create_web(state), "/api/v1/rules", "POST", body, "application/json", host="localhost")
+    assert (400, {"error": "the body is nested too deeply"}) == (answer.status, answer.json)
