@@ -66,10 +66,10 @@ def lines(ledger: Ledger, target: Target) -> list[str]:
         f"  {count:,} pairs of {route}: {short_path(path)}, {kind}"
         for count, path, kind, route in sorted(found, reverse=True)[:TOP_PLACES]
     ]
+    differ = "" if " pairs differ" in verdict.reason else f"{wrong:,} of {compared:,} pairs differ, "
     return [
         f"{verdict.verdict.upper()}: {verdict.reason}",
-        f"{wrong:,} of {compared:,} pairs differ, coverage {ledger.coverage['ratio']:.1%}, books {books}"
-        + (", most often:" if places else ""),
+        f"{differ}coverage {ledger.coverage['ratio']:.1%}, books {books}" + ("; most often:" if places else ""),
         *places,
         READ_ON,
     ]

@@ -37,11 +37,17 @@ def test_the_verdict_the_figures_and_the_places_are_said() -> None:
     """What most pairs differ in comes first."""
     assert [
         "FAIL: too many differ",
-        "95 of 1,300 pairs differ, coverage 99.8%, books balanced, most often:",
+        "95 of 1,300 pairs differ, coverage 99.8%, books balanced; most often:",
         "  40 pairs of GET /products/{id}: stock.count, type",
         "  25 pairs of GET /products/{id}: price.amount, value",
         READ_ON,
     ] == lines(_ledger(ready=1303, pending=3, match=5, ignored=1200, mismatch=95), FOUND)
+
+
+def test_what_the_reason_says_is_not_said_twice() -> None:
+    """A failing verdict names the pairs itself."""
+    told = Target([], Verdict("fail", "95 of 1,300 pairs differ (7.31%), 0.1% is allowed", 0.073))
+    assert "coverage 99.8%, books balanced" == lines(_ledger(ready=1300, match=1205, mismatch=95), told)[1]
 
 
 def test_nothing_compared_is_said() -> None:
