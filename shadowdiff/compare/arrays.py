@@ -85,8 +85,20 @@ def in_sequence(one: list[Value], other: list[Value], aligner: Aligner) -> Align
         if len(differing) == 1:
             return Aligned(pairs=[(differing[0], differing[0])])
         if len(differing) * 2 <= len(left):
-            left = right = differing
+            aligned = _oriented(_sequence, one, other, (differing, differing), aligner)
+            if aligned.moved or _stays(aligned, differing):
+                return aligned
     return _oriented(_sequence, one, other, (left, right), aligner)
+
+
+def _stays(aligned: Aligned, differing: list[int]) -> bool:
+    """Whether no element of those that differ in place was found beyond one that stands in place on both sides."""
+    removed, added = set(aligned.removed), set(aligned.added)
+    stayed = [index for index in differing if index not in removed]
+    stayed_other = [index for index in differing if index not in added]
+    rank = {index: place for place, index in enumerate(differing)}
+    matches = zip(stayed, stayed_other, strict=True)
+    return all(abs(index - against) == abs(rank[index] - rank[against]) for index, against in matches)
 
 
 def as_multiset(one: list[Value], other: list[Value], aligner: Aligner) -> Aligned:

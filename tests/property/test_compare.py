@@ -154,7 +154,13 @@ def test_rules_never_make_a_difference(pair: tuple[bytes, bytes], rules: list[di
     assert (plain.result is Result.MATCH) == (ruled.result is Result.MATCH)
 
 
-@given(pairs())
+_few = st.lists(
+    st.sampled_from(["0", "0.0", "1", "[1]", '{"a":0,"b":0}', '{"a":0,"b":1}', '{"a":1,"b":1}']), max_size=8
+)
+_repeating = _few.map(lambda texts: f"[{','.join(texts)}]".encode())
+
+
+@given(pairs() | st.tuples(_repeating, _repeating))
 def test_the_patch_turns_v1_into_v2(pair: tuple[bytes, bytes]) -> None:
     """RFC 6902, applied by an implementation that knows nothing of how the patch was made."""
     one, other = parse_exact(pair[0]), parse_exact(pair[1])
