@@ -49,13 +49,14 @@ _OVERLOADED = "the queue is full: send it again later, or sample on the recorder
 class _Place:
     """What a record's host names: its target's settings, made ready, and its rows by side."""
 
-    __slots__ = ("keeps_all", "methods", "name", "rows", "sample")
+    __slots__ = ("asks_control", "keeps_all", "methods", "name", "rows", "sample")
 
     def __init__(self, books: Books, target: Target | None) -> None:
         self.name = target.name if target else UNKNOWN_TARGET
         self.methods = frozenset(target.methods if target else ())
         self.sample = target.sample if target else 1.0
         self.keeps_all = self.sample >= 1.0
+        self.asks_control = target is not None and target.control is not None
         self.rows = {side: books.record_row(self.name, side) for side in Side}
 
 
@@ -200,6 +201,7 @@ class RecordsApp:
         """Give a record that was read whole its disposition, and return the answer."""
         try:
             observation = observe(form, body, place.name, self._now_ms())
+            _check_side(place, observation)
         except Refused as error:
             _refused(row)
             self._books.refusals.saw(str(error), "/record")
@@ -264,6 +266,7 @@ class RecordsApp:
     def _take_line(self, line: bytes) -> bool:
         observation = observe_line(line, self._now_ms(), self._max_record_bytes)
         place = self._hosts.find_text(observation.host).entry or self._unknown
+        _check_side(place, observation)
         row = place.rows[observation.side]
         row.received += 1
         row.in_flight += 1
@@ -342,6 +345,15 @@ class RecordsApp:
         if message["type"] != "http.request" or size > limit:
             refusal = refusal or HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         return refusal or b"".join(parts)
+
+
+def _check_side(place: _Place, observation: Observation) -> None:
+    """Refuse a control's answer where the service asks the control itself.
+
+    What v1 differs in from itself would else be whatever somebody says. Raises: Refused.
+    """
+    if place.asks_control and observation.side is Side.CONTROL:
+        raise Refused(f"side is control: the control of {place.name} is asked by the service, and recorded by nobody")
 
 
 def _refused(row: RecordRow) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from shadowdiff.intake import records
 from shadowdiff.intake.books import RecordRow
-from shadowdiff.model import UNKNOWN_TARGET, Side
+from shadowdiff.model import UNKNOWN_TARGET, Control, Side
 from tests.integration.intake.scripted import exchange, intake, status_and_body, target, until
 
 FIELDS = {
@@ -257,3 +257,17 @@ async def test_a_fault_in_taking_a_record_is_said_and_not_the_senders() -> None:
         running.store.breaks = True
         assert 500 == (await running.record(FIELDS, b"x"))[0]
         assert 500 == (await running.record({}, ndjson(LINE), "/records"))[0]
+
+
+async def test_a_control_that_the_service_asks_is_recorded_by_nobody() -> None:
+    """Else whoever reaches the port could say that v1 differs from itself wherever v2 does."""
+    asked = target(1, control=Control(url="http://127.0.0.1:1"))
+    says = "side is control: the control of svc is asked by the service, and recorded by nobody\n"
+    for one, status in ((asked, 400), (target(1), 202)):
+        async with intake(one) as running:
+            got, told = await running.record({**FIELDS, "x-shadowdiff-side": "control"}, b"x")
+            assert (status, says if status == 400 else "") == (got, told.decode())
+            got, told = await running.record({}, ndjson({**LINE, "side": "control"}), "/records")
+            assert (status, status == 400) == (got, says in told.decode())
+            assert status == 202 or 2 == running.books.records("svc").refused
+            running.check()
