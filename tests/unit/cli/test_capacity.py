@@ -62,7 +62,7 @@ def test_what_is_not_compared_costs_less() -> None:
 
 def shown(found: Plan) -> str:
     """Return a plan as a row of the page shows it."""
-    gib = f"{found.redis_mib / 1024:.1f} GiB", f"{found.outage_mib / 1024:.1f} GiB"
+    gib = f"{found.redis_mib / 1024:.2f} GiB", f"{found.outage_mib / 1024:.2f} GiB"
     mbit = f"{found.mesh_mbit:,.0f}", f"{found.store_mbit:,.0f}"
     return " | ".join([f"{found.pods:,}", f"{found.masters:,}", f"{found.shards:,}", *gib, *mbit])
 
