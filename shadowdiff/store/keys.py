@@ -2,7 +2,7 @@
 
 In: relative names (`ledger:orders`). Out: `sd:{3}:ledger:orders`. All keys of one pair carry the tag of
 its shard, so that they share a cluster slot and one script can touch them all. Tags are chosen so that the shards cut
-the slots into equal parts: masters with equal ranges of slots hold equally many shards, but for one.
+the slots into equal parts: masters with equal ranges of slots hold equally many shards, but for one or two.
 """
 
 from __future__ import annotations
