@@ -91,8 +91,8 @@ async def test_sentinels_by_tls_with_a_password(sentinels: Sentinels, tls: Tls, 
     """The sentinels are asked by TLS with their password, and the master that they name by TLS; else nothing is."""
     config = _by_tls(sentinels.url, tls, sentinel_password="SENTINEL_PASSWORD")
     await _pairs_are_compared(config, tmp_path, PASSWORD)
-    files = {"ca": str(tls.ca), "cert": str(tls.cert), "cert_key": str(tls.key)}
-    for credentials in (Credentials(sentinel_password=PASSWORD), Credentials(**files)):
+    nameless = Credentials(ca=str(tls.ca), cert=str(tls.cert), cert_key=str(tls.key))
+    for credentials in (Credentials(sentinel_password=PASSWORD), nameless):
         store = Store(open_client(sentinels.url, credentials))
         with pytest.raises(RedisError):
             await store.command("GET", "x")
