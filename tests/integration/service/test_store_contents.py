@@ -48,8 +48,8 @@ async def _found_while_waiting(redis_server: RedisServer, folder: Path, prefix: 
     """Let halves of both sides wait, and return whether the secret can be read anywhere in Redis."""
     async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": prefix} | store)
-        environment = {"BUFFER_KEY": base64.b64encode(os.urandom(32)).decode()}
-        async with serving(folder, config, **environment) as world, _client(redis_server) as client:
+        key = base64.b64encode(os.urandom(32)).decode()
+        async with serving(folder, config, BUFFER_KEY=key) as world, _client(redis_server) as client:
             for number in range(5):
                 assert await world.mesh.record(f"v1-{number}", V1, h_content_type=JSON) == 202
                 assert await world.mesh.record(f"long-{number}", LONG, h_content_type=JSON) == 202
