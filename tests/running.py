@@ -25,7 +25,7 @@ from tests.funnels import check_funnels
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 
 WITHIN_S = 60.0
 LONG_BODY = 1 << 20
@@ -158,6 +158,15 @@ class Service:
                     return books
             await asyncio.sleep(0.05)
         raise AssertionError(f"the books never came to say so: {json.dumps(books)}\n{self.log[-3000:]}")
+
+
+@contextlib.contextmanager
+def unharmed(service: Service) -> Generator[None]:
+    """Run a service for the block, and hold it to a clean end and a log without an error."""
+    service.start()
+    yield
+    assert 0 == service.stop()
+    assert [] == [line for line in service.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
 
 
 def settled(books: Any) -> bool:

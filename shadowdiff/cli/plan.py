@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from shadowdiff.config.settings import CLUSTER_SHARDS
+
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 KB: Final = 1000
 BITS: Final = 8
 HALVES: Final = 2
-SHARDS_OF_CLUSTER: Final = 16
 SHARDS_A_MASTER: Final = 4
 """Of so many, masters with equal ranges of slots differ by a quarter at most."""
 
@@ -149,4 +150,4 @@ def _shards(masters: int) -> int:
     """Return how many a store of so many masters has: a power of two, 16 at least on a cluster."""
     if masters == 1:
         return 1
-    return max(SHARDS_OF_CLUSTER, 1 << ceil(masters * SHARDS_A_MASTER - 1).bit_length())
+    return max(CLUSTER_SHARDS, 1 << ceil(masters * SHARDS_A_MASTER - 1).bit_length())

@@ -32,13 +32,13 @@ def known(state: WebState, name: str) -> TargetView:
     return view
 
 
-async def payload(request: Request) -> bytes:
-    """Return the body. Raises: ApiError where it is too large."""
+async def payload(request: Request, what: str = "body") -> bytes:
+    """Return the body, called `what` in a refusal. Raises: ApiError where it is too large."""
     whole = b""
     async for part in request.stream():
         whole += part
         if len(whole) > MAX_BODY_BYTES:
-            raise ApiError(413, f"the body is larger than {MAX_BODY_BYTES:,} bytes")
+            raise ApiError(413, f"the {what} is larger than {MAX_BODY_BYTES:,} bytes")
     return whole
 
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from shadowdiff.web.access import Access, Caller
+from shadowdiff.web.asked import payload
 from shadowdiff.web.operation import PREFIX, ApiError, Operation, Refusal, answer
 from shadowdiff.web.visit import CSRF_FIELD, VISIT, Change, Visit
 from shadowdiff.web.writes import CSRF_HEADER, FORM, check_csrf, check_origin, check_place, content_kind, is_ambient
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 LOGIN_COOKIE: Final = "shadowdiff_login"
 CSRF_COOKIE: Final = "shadowdiff_csrf"
-MAX_FORM_BYTES: Final = 1 << 20
 _READS: Final = frozenset({"GET", "HEAD"})
 _LOGIN, _LOGOUT = "/login", "/logout"
 
@@ -136,7 +136,7 @@ class Entry:
         if content_kind(request) != FORM:
             check_csrf(seen, request.headers.get(CSRF_HEADER, ""))
             return request.receive
-        body = await _whole(request)
+        body = await payload(request, "form")
         check_csrf(seen, request.headers.get(CSRF_HEADER) or _field(body, CSRF_FIELD))
         return _again(body)
 
@@ -200,15 +200,6 @@ def cookie(name: str, value: str, *, secure: bool, max_age_s: int | None = None,
     """Return a cookie that no script sees."""
     age = f"; Max-Age={max_age_s}" if max_age_s is not None else ""
     return f"{name}={value}; Path=/; HttpOnly; SameSite={same_site}{age}{'; Secure' if secure else ''}"
-
-
-async def _whole(request: Request) -> bytes:
-    whole = b""
-    async for part in request.stream():
-        whole += part
-        if len(whole) > MAX_FORM_BYTES:
-            raise ApiError(413, f"the form is larger than {MAX_FORM_BYTES:,} bytes")
-    return whole
 
 
 def _field(body: bytes, name: str) -> str:

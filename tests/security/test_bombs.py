@@ -26,7 +26,7 @@ import zstandard
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import JSON, World, settings, target
 from tests.integration.service.scripts import response, says, v2
-from tests.running import WITHIN_S, Service, mesh_of
+from tests.running import WITHIN_S, Service, mesh_of, unharmed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -127,10 +127,8 @@ def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
         redaction={"patterns": [BACKTRACKS]},
     )
     service = Service(tmp_path_factory.mktemp("service"), config)
-    service.start()
-    yield service, port
-    assert 0 == service.stop()
-    assert [] == [line for line in service.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
+    with unharmed(service):
+        yield service, port
 
 
 @pytest.fixture

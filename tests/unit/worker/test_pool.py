@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shadowdiff.compare import Limits, compare
-from shadowdiff.model import Observation, Pair, Result, Side
+from shadowdiff.model import Pair, Result, Side
 from shadowdiff.rules import compile_rules
 from shadowdiff.worker import ComparisonPool
 from shadowdiff.worker.pool import Job, is_large
+from tests.fakes.traffic import observation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,28 +43,12 @@ def job(one: bytes, other: bytes) -> Job:
             key=b"k",
             target="t",
             route="GET /x",
-            primary=_side(Side.PRIMARY, one),
-            candidate=_side(Side.CANDIDATE, other),
+            primary=observation(Side.PRIMARY, one),
+            candidate=observation(Side.CANDIDATE, other),
         ),
         (),
         0.0,
         ROOMY,
-    )
-
-
-def _side(side: Side, content: bytes) -> Observation:
-    return Observation(
-        side=side,
-        target="t",
-        id="i",
-        id_source="x-diff-id",
-        method="GET",
-        path="/x",
-        host="h",
-        status=200,
-        headers=((b"content-type", b"application/json"),),
-        body=content,
-        body_bytes=len(content),
     )
 
 
