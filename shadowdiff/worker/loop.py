@@ -121,7 +121,8 @@ class Worker:
             wait_s = RETRY_FIRST_S
             if claims:
                 await self._work(claims, apart)
-            await asyncio.sleep(self._gather_s)  # where nothing came, too: a store in memory may not block
+            if len(claims) < BATCH:  # where nothing came, too: a store in memory may not block
+                await asyncio.sleep(self._gather_s)
 
     async def _claim(self) -> list[Claim]:
         """Return what a dead worker left, else what is new: one claim at a time, so that no failure drops another."""
