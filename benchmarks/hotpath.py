@@ -52,9 +52,13 @@ def stage_of(frames: list[str]) -> str:
     return next((stage for stage, pattern in STAGES.items() if any(re.search(pattern, one) for one in frames)), REST)
 
 
+_WAITING = re.compile(r"epoll|pthread_cond_(timed)?wait|PyThread_acquire_lock")
+"""What a thread stands in that uses no processor: its sockets, its queue, or the interpreter."""
+
+
 def is_waiting(frames: list[str]) -> bool:
-    """Whether a sample shows a process that waits for its sockets."""
-    return "epoll" in frames[-1]
+    """Whether a sample shows a thread that waits; what it called last may have lost its name to stripping."""
+    return any(_WAITING.search(frame) for frame in frames[-3:])
 
 
 def by_stage(samples: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:

@@ -125,6 +125,13 @@ class Dispatcher:
         """Return every lane there is, for gauges."""
         return list(self._lanes.values())
 
+    def fill_of(self, target: str) -> float:
+        """Return how full a target's queue is, 0 to 1; 0 where it is v2 that leaves it full, and not this service."""
+        lane = self._lanes.get(target)
+        if lane is None or not lane.waiting or not self._was_busy(BUSY_WITHIN_S):
+            return 0.0
+        return len(lane.waiting) / lane.target.candidate.queue
+
     def has_room(self, many_bytes: int) -> bool:
         """Whether one more item with so many bytes fits into memory."""
         return self.held_items < self._bounds.items and self.held_bytes + many_bytes <= self._bounds.body_bytes

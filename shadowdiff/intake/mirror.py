@@ -16,6 +16,7 @@ from shadowdiff.intake.held import head_cost
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.mirrored import Mirrored
 from shadowdiff.intake.protocol import ACCEPTED
+from shadowdiff.intake.thinning import Thinning
 from shadowdiff.model import UNKNOWN_TARGET, Target
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ class MirrorApp:
         keeps: Keeps,
         targets: Iterable[Target],
         max_request_bytes: int = MAX_REQUEST_BYTES,
+        thinning: Thinning | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._books = books
         self._identify = identify
         self._keeps = keeps
         self._max_request_bytes = max_request_bytes
+        self._thinning = thinning or Thinning()
         self._unknown = books.mirror_row(UNKNOWN_TARGET)
         self._hosts: HostIndex[Lane]
         self.replace(targets)
@@ -121,9 +124,9 @@ class MirrorApp:
 
     def _go_on(self, scope: Scope, arrival: _Arrival, body: bytes, disposition: str) -> None:
         """Hand a request that is to be compared to the dispatcher; enter what became of any other."""
-        lane, host, row, identity, _ = arrival
+        lane, host, _, identity, _ = arrival
         if disposition or lane is None or identity is None:
-            self._close(row, lane, disposition, scope, host)
+            self._close(arrival, disposition, scope)
             return
         query: bytes = scope["query_string"]
         path: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
@@ -148,7 +151,7 @@ class MirrorApp:
             return None, "unidentified"
         if lane.target.sample < 1.0 and not self._keeps(identity[0], lane.target.sample):
             return None, "sampled_out"
-        return identity, ""
+        return identity, "" if self._thinning.takes(lane.target.name, identity[0]) else "shed"
 
     async def _read_on(self, receive: Receive, body: bytes, disposition: str) -> _Reading:
         """Read the rest of a long body to its end, keeping it while it is wanted and there is room."""
@@ -179,15 +182,17 @@ class MirrorApp:
             disposition = disposition or "too_large"
         return _Reading(b"" if disposition else b"".join(parts), disposition)
 
-    def _close(self, row: MirrorRow, lane: Lane | None, disposition: str, scope: Scope, host: str) -> None:
+    def _close(self, arrival: _Arrival, disposition: str, scope: Scope) -> None:
         """Enter the disposition of a request that goes no further."""
+        lane, host, row, *_ = arrival
         row.in_flight -= 1
         setattr(row, disposition, getattr(row, disposition) + 1)
         if lane is not None:
             path: bytes = scope["raw_path"]
             self._books.losses.add(lane.target.name, f"mirrored.{disposition}", scope["method"], path.decode("latin-1"))
         if disposition == "shed":
-            self._books.shed(lane.target.name if lane else UNKNOWN_TARGET, "memory")
+            reason = "overload" if arrival.disposition else "memory"
+            self._books.shed(lane.target.name if lane else UNKNOWN_TARGET, reason)
         elif disposition == "looped":
             self._books.loops.saw(host, scope["path"])
         elif disposition == "unidentified":

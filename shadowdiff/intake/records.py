@@ -19,6 +19,7 @@ from shadowdiff.intake.asgi import answer_other
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.protocol import ACCEPTED, Reply
 from shadowdiff.intake.record_form import Form, Refused, host_of_line, observe, observe_line, read_form, side_of
+from shadowdiff.intake.thinning import Thinning
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
 
 if TYPE_CHECKING:
@@ -103,12 +104,14 @@ class RecordsApp:
         max_batch_bytes: int = MAX_BATCH_BYTES,
         max_reading_bytes: int = MAX_READING_BYTES,
         admission: Admission | None = None,
+        thinning: Thinning | None = None,
     ) -> None:
         self._sink = sink
         self._books = books
         self._keeps = keeps
         self._now_ms = now_ms
         self._admission = admission or Admission((), 0, lambda: 0.0)
+        self._thinning = thinning or Thinning()
         self._max_record_bytes = max_record_bytes
         self._max_batch_bytes = max_batch_bytes
         self._max_reading_bytes = max_reading_bytes
@@ -286,10 +289,14 @@ class RecordsApp:
             row.sampled_out += 1
             self._lost(place, "sampled_out", observation)
             return True
-        if self._sink(observation, row.settled, 0.0):
+        if not self._thinning.takes(place.name, observation.id):
+            reason = "overload"
+        elif self._sink(observation, row.settled, 0.0):
             return True
+        else:
+            reason = "records_queue"
         self._lost(place, "shed", observation)
-        self._shed(place, row, "records_queue")
+        self._shed(place, row, reason)
         return False
 
     def _lost(self, place: _Place, disposition: str, observation: Observation) -> None:

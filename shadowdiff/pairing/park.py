@@ -59,7 +59,7 @@ class ParkSettings:
     window_s: float = 30.0
     settle_s: float = 1.0
     gather_s: float = 0.025
-    flush: int = 128
+    flush: int = 512
     queue: int = 20_000
     queue_bytes: int = 256 << 20
     store_depth: int = 1_000_000
@@ -149,6 +149,16 @@ class Parker:
     def __repr__(self) -> str:
         """State the queue, so that logs and tests read it."""
         return f"<Parker queued={self.queued} bytes={self.queued_bytes} store_depth={self.store_depth}>"
+
+    @property
+    def fill(self) -> float:
+        """How full the fullest of its bounds is: 0 empty, 1 full."""
+        settings = self._settings
+        return max(
+            self.queued / settings.queue,
+            self.queued_bytes / settings.queue_bytes,
+            self.store_depth / settings.store_depth,
+        )
 
     def sink(self, row: str) -> Callable[[Observation, Settled, float], bool]:
         """Return `offer` for what comes by one row of the books: `mirrored` or `recorded`.

@@ -26,6 +26,7 @@ from shadowdiff.intake.dispatch import Bounds, Dispatcher
 from shadowdiff.intake.losses import RouteLosses
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.records import RecordsApp
+from shadowdiff.intake.thinning import Thinning
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Side
 from shadowdiff.pairing import (
@@ -113,7 +114,7 @@ class Service:
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
-        self._own_load = OwnLoad()
+        self._own_load = OwnLoad(next_turn=asyncio.get_running_loop().call_soon)
         self._books = Books(losses=RouteLosses(self._route_told, config.limits.routes))
         self._tally = Tally(config.limits.routes)
         self._gauges = Gauges(self._store, now_ms)
@@ -274,12 +275,14 @@ class Service:
 
     def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> list[asyncio.Task[None]]:
         targets = [target.target for target in self.config.targets]
+        thinning = Thinning(lambda target: max(self._parker.fill, dispatcher.fill_of(target)))
         self._mirror = MirrorApp(
             dispatcher=dispatcher,
             books=self._books,
             identify=identifier(self.config.pairing.id_headers),
             keeps=keeps,
             targets=targets,
+            thinning=thinning,
         )
         self._records = RecordsApp(
             sink=self._parker.sink("recorded"),
@@ -289,6 +292,7 @@ class Service:
             now_ms=now_ms,
             max_record_bytes=self.config.limits.body_bytes,
             admission=_admission(self.config),
+            thinning=thinning,
         )
         self._exposition = Exposition(
             sources(

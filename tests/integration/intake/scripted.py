@@ -21,6 +21,7 @@ from shadowdiff.intake.held import Held
 from shadowdiff.intake.mirror import MirrorApp
 from shadowdiff.intake.protocol import IntakeProtocol
 from shadowdiff.intake.records import RecordsApp
+from shadowdiff.intake.thinning import Thinning
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Candidate, Control, HostPolicy, Observation, Side, Target
 
@@ -224,6 +225,7 @@ async def intake(
     max_body_bytes: int = 1 << 20,
     max_request_bytes: int = 1 << 20,
     is_busy: bool = False,
+    fill: float = 0.0,
 ) -> AsyncGenerator[Intake]:
     """Run both ports over these targets; the sample keeps ids that begin with `7` or name the control."""
     books, store = Books(), Store()
@@ -234,6 +236,7 @@ async def intake(
     def keeps(identity: str, rate: float) -> bool:
         return rate >= 1.0 or identity.startswith("7")
 
+    thinning = Thinning(lambda _target: fill)
     async with Upstream(now_ms, max_body_bytes) as upstream, asyncio.TaskGroup() as group:
         dispatcher = Dispatcher(
             group=group,
@@ -251,6 +254,7 @@ async def intake(
             keeps=keeps,
             targets=targets,
             max_request_bytes=max_request_bytes,
+            thinning=thinning,
         )
         records = RecordsApp(
             sink=store.sink,
@@ -261,6 +265,7 @@ async def intake(
             max_record_bytes=1_000,
             max_batch_bytes=20_000,
             max_reading_bytes=15_000,
+            thinning=thinning,
         )
         async with served(mirror) as mirror_port, served(records) as records_port:
             yield Intake(mirror_port, records_port, mirror, records, dispatcher, books, store)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from shadowdiff.service.own_load import HIGH, SPAN_S, TICK_S, OwnLoad
+from shadowdiff.service.own_load import HIGH, LONG_TURN_S, SPAN_S, TICK_S, OwnLoad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Thread:
@@ -14,7 +18,8 @@ class Thread:
 
     def __init__(self) -> None:
         self.now_s = self.wanted_s = 100.0
-        self.load = OwnLoad(lambda: self.wanted_s, lambda: self.now_s)
+        self.next_turn: list[Callable[[], None]] = []
+        self.load = OwnLoad(lambda: self.wanted_s, lambda: self.now_s, self.next_turn.append)
 
     def goes_on(self, seconds: float, share: float, ticks: int = 10) -> None:
         """Let time pass, of which the thread wants a share, and tick."""
@@ -22,6 +27,12 @@ class Thread:
             self.now_s += seconds / ticks
             self.wanted_s += share * seconds / ticks
             self.load.look()
+            self.turns()
+
+    def turns(self) -> None:
+        """Let the loop begin its next turn."""
+        while self.next_turn:
+            self.next_turn.pop()()
 
 
 def test_a_thread_that_wants_the_processor_all_the_time_is_busy() -> None:
@@ -52,6 +63,25 @@ def test_a_burst_is_no_load() -> None:
     thread.goes_on(1.0, 0.1)
     thread.goes_on(TICK_S, 1.0, ticks=1)
     assert not thread.load.was_high(1.0)
+
+
+def test_a_long_turn_counts_at_once() -> None:
+    """What arrives within it finds its answers unread, however idle the thread was before."""
+    thread = Thread()
+    thread.goes_on(1.0, 0.0)
+    assert not thread.load.was_high(1.0)
+    thread.now_s += 1.1 * LONG_TURN_S
+    assert thread.load.was_high(1.0)
+
+
+def test_turns_are_told_apart() -> None:
+    """Whoever asks in the next one is the first there."""
+    thread = Thread()
+    thread.goes_on(1.0, 0.0)
+    for _ in range(5):
+        assert not thread.load.was_high(1.0)
+        thread.turns()
+        thread.now_s += 1.1 * LONG_TURN_S
 
 
 def test_the_system_tells_of_this_thread() -> None:
