@@ -21,7 +21,8 @@ from traffic import PRODUCTS, REQUEST_HEADERS, product
 from shadowdiff.compare import Limits
 from shadowdiff.config import load_config
 from shadowdiff.model import Observation, Side
-from shadowdiff.pairing import Claimer, Codec, Parker, ParkSettings, commit, read_ledger
+from shadowdiff.pairing import Claimer, Codec, Dictionaries, Parker, ParkSettings, commit, read_ledger
+from shadowdiff.pairing.codec import EXAMPLES
 from shadowdiff.report import Redactor
 from shadowdiff.service.judging import Judging
 from shadowdiff.store import Store, Vault, connect
@@ -45,6 +46,10 @@ ANSWERED = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 ASKED = tuple(
     (name.encode(), value.encode()) for name, value in (line.split(": ", 1) for line in REQUEST_HEADERS.splitlines())
 )
+OWN = {b"authorization": 43, b"cookie": 32, b"x-forwarded-for": 6}
+"""Of these headers so many signs at the end are each user's own."""
+SHARED = tuple(field for field in ASKED if field[0] not in OWN)
+OWNED = tuple(field for field in ASKED if field[0] in OWN)
 NOT_OF_PAIRS = {"info", "client|setinfo", "client|setname", "hello", "select", "auth", "ping"}
 
 
@@ -74,11 +79,16 @@ class Bodies:
         self.compressed = [len(close(body, b"")) for body in self.said]
         self._draw = random.Random(1)
 
+    def _own(self, signs: int) -> bytes:
+        """Return what nobody else says."""
+        return b"%0*x" % (signs, self._draw.getrandbits(4 * signs))
+
     def observation(self, side: Side, number: int, request_id: str = "") -> Observation:
         """Return one side's answer as the intake makes it: the candidate's with the headers that it was asked with."""
         draw = self._draw
         request_id = request_id or str(uuid.UUID(int=draw.getrandbits(128)))
         ids = (
+            *((name, value[: -OWN[name]] + self._own(OWN[name])) for name, value in OWNED),
             (b"x-request-id", str(uuid.UUID(int=draw.getrandbits(128))).encode()),
             (b"x-diff-id", request_id.encode()),
         )
@@ -99,22 +109,32 @@ class Bodies:
             attempt=1,
             duration_ms=3.0,
             at_ms=AT_MS,
-            request_headers=(*ASKED, *ids) if side is Side.CANDIDATE else (),
+            request_headers=(*SHARED, *ids) if side is Side.CANDIDATE else (),
         )
 
 
 @contextlib.asynccontextmanager
-async def parking(url: str, **settings: Any) -> AsyncGenerator[tuple[Store, Parker]]:
-    """Yield a store and a parker at work, whose flushes are as large as a script call takes."""
-    store = Store(connect(url))
+async def parking(url: str, bodies: Bodies, **settings: Any) -> AsyncGenerator[tuple[Store, Codec, Parker]]:
+    """Yield a store, a codec that has learned, and a parker at work, whose flushes are as large as a call takes."""
+    store, codec = Store(connect(url)), Codec(KEY)
     await store.check()
+    await teach(store, codec, bodies)
     bounds = ParkSettings(gather_s=0, flush=BATCH, queue=BATCH, store_depth=1 << 40, **settings)
-    parker = Parker(store, Codec(KEY), bounds, "filling")
+    parker = Parker(store, codec, bounds, "filling")
     async with asyncio.TaskGroup() as group:
         at_work = group.create_task(parker.run())
-        yield store, parker
+        yield store, codec, parker
         at_work.cancel()
     await store.close()
+
+
+async def teach(store: Store, codec: Codec, bodies: Bodies) -> None:
+    """Let a codec learn from both sides' observations, as a service does from its first few hundred."""
+    dictionaries = Dictionaries(store, codec)
+    await dictionaries.look()
+    for number in range(EXAMPLES):
+        codec.encode(KEY[:16], bodies.observation((Side.PRIMARY, Side.CANDIDATE)[number % 2], number))
+    await dictionaries.look()
 
 
 async def park(parker: Parker, observations: Sequence[Observation]) -> None:
@@ -137,7 +157,7 @@ async def wait_there(url: str, side: Side, marks: Sequence[int]) -> list[Held]:
     """Let so many observations of one side wait, each alone; return what Redis held at each mark."""
     bodies = Bodies()
     found: list[Held] = []
-    async with parking(url, window_s=FOR_LONG_S) as (store, parker):
+    async with parking(url, bodies, window_s=FOR_LONG_S) as (store, _, parker):
         await park(parker, [bodies.observation(side, number) for number in range(BATCH)])
         empty, parked = await _used_bytes(store), 0
         for mark in marks:
@@ -191,7 +211,7 @@ class Asked:
         }
 
 
-async def judge_of(config_path: Path, store: Store) -> Judge:
+async def judge_of(config_path: Path, store: Store, codec: Codec) -> Judge:
     """Return the judge that a service of this configuration has."""
     config = load_config(config_path, {})
 
@@ -199,7 +219,7 @@ async def judge_of(config_path: Path, store: Store) -> Judge:
         return await read_ledger(store, target)
 
     judging = Judging(
-        config, store, Codec(KEY), Limits(), redactor=Redactor(KEY), ledger=ledger,
+        config, store, codec, Limits(), redactor=Redactor(KEY), ledger=ledger,
         made=lambda _target: (), notes=lambda _pair, _comparison, _at_ms: (),
     )  # fmt: skip
     return judging.judge
@@ -211,9 +231,9 @@ async def pair_there(url: str, config_path: Path, batches: int, name: str = "pai
     The first batch is not counted: Redis learns the scripts by it. name: begins the pairs' ids, which are new by it.
     """
     bodies = Bodies()
-    async with parking(url) as (store, parker):
-        judge = await judge_of(config_path, store)
-        claimer = Claimer(store, 0, "filling", [TARGET])
+    async with parking(url, bodies) as (store, codec, parker):
+        judge = await judge_of(config_path, store, codec)
+        claimer = Claimer(store, 0, "filling", [TARGET], Dictionaries(store, codec))
         await claimer.open()
         before: Asked | None = None
         for batch in range(batches + 1):

@@ -8,6 +8,7 @@ from shadowdiff.pairing.books import BookKeeper
 from shadowdiff.pairing.claim import Claim, Claimer
 from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.pairing.commit import Judged, commit, ledger_write
+from shadowdiff.pairing.dictionaries import Dictionaries
 from shadowdiff.pairing.key import identifier, key_of
 from shadowdiff.pairing.ledger import Ledger, read_ledger
 from shadowdiff.pairing.names import ledger as ledger_name
@@ -21,6 +22,7 @@ __all__ = [
     "Claim",
     "Claimer",
     "Codec",
+    "Dictionaries",
     "Judged",
     "Ledger",
     "Orphan",

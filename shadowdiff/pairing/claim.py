@@ -15,6 +15,7 @@ from shadowdiff.pairing import names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from shadowdiff.pairing.dictionaries import Dictionaries
     from shadowdiff.store import Store
 
 
@@ -52,10 +53,13 @@ def _claim(shard: int, target: str, entry: bytes, flat: Sequence[bytes], deliver
 
 
 class Claimer:
-    """One worker's reader of one shard."""
+    """One worker's reader of one shard; what it returns can be decoded."""
 
-    def __init__(self, store: Store, shard: int, consumer: str, targets: Sequence[str]) -> None:
+    def __init__(
+        self, store: Store, shard: int, consumer: str, targets: Sequence[str], dictionaries: Dictionaries
+    ) -> None:
         self._store = store
+        self._dictionaries = dictionaries
         self._shard = shard
         self._consumer = consumer
         self.serve(targets)
@@ -82,11 +86,13 @@ class Claimer:
         if not answer:
             return []
         found: Iterable[tuple[bytes, Any]] = answer.items() if hasattr(answer, "items") else answer
-        return [
-            _claim(self._shard, self._targets[stream], entry, flat, 1)
-            for stream, entries in found
-            for entry, flat in _flatten(entries)
-        ]
+        return await self._readable(
+            [
+                _claim(self._shard, self._targets[stream], entry, flat, 1)
+                for stream, entries in found
+                for entry, flat in _flatten(entries)
+            ]
+        )
 
     async def reclaim(self, most: int, idle_s: float) -> list[Claim]:
         """Return pairs that another worker was given `idle_s` ago and never committed."""
@@ -101,6 +107,12 @@ class Claimer:
             claims.extend(
                 _claim(self._shard, target, entry, flat, int(deliveries)) for entry, deliveries, flat in answer
             )
+        return await self._readable(claims)
+
+    async def _readable(self, claims: list[Claim]) -> list[Claim]:
+        """Return claims, once the dictionaries are known by which other processes encoded them."""
+        stored = (one for claim in claims for one in (claim.primary, claim.candidate, claim.control))
+        await self._dictionaries.fetch(self._shard, stored)
         return claims
 
     async def keep(self, claims: Sequence[Claim]) -> None:

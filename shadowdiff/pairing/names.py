@@ -9,6 +9,8 @@ from shadowdiff.store import SHELF_LUA, Script
 
 GROUP: Final = "workers"
 PROCESSES: Final = "processes"
+DICTIONARY: Final = "dictionary"
+"""The key of the id of the dictionary that observations are encoded by."""
 SIDE_LETTERS: Final = {Side.PRIMARY: b"p", Side.CANDIDATE: b"c", Side.CONTROL: b"x"}
 
 _LUA = "shadowdiff.pairing.lua"
@@ -53,6 +55,11 @@ def of_target(target: str) -> tuple[str, str, str, str, str]:
 def waiting(digest: bytes) -> bytes:
     """Return the key under which the observations of one request wait."""
     return b"o:" + digest
+
+
+def dictionary(dictionary_id: bytes) -> str:
+    """Return the key of a dictionary's content, in each shard that holds something encoded by it."""
+    return f"{DICTIONARY}:{dictionary_id.hex()}"
 
 
 def last_flush(process: str) -> str:

@@ -20,8 +20,9 @@ from redis.exceptions import RedisError
 
 from shadowdiff.model import Observation, Side
 from shadowdiff.pairing import names
+from shadowdiff.pairing.dictionaries import KEPT_S, Dictionaries
 from shadowdiff.pairing.key import is_shared, key_of
-from shadowdiff.store import said
+from shadowdiff.store import dictionary_of, said
 
 if TYPE_CHECKING:
     from shadowdiff.pairing.codec import Codec
@@ -36,6 +37,7 @@ ROWS = {"mirrored": 8, "recorded": 16}
 """Which row of the books an observation came by; the script books it there in the call that parks it."""
 RETRIABLE_STATUSES = frozenset({0, 409, 429})
 SERVER_ERROR = 500
+_NO_DICTIONARY = 1
 MAX_ATTEMPT = 0xFFFF
 MAX_WAIT_MS = 0xFFFFFFFF
 RETRY_FIRST_S = 0.05
@@ -79,6 +81,11 @@ class Flush:
     shard: int
     number: int
     items: list[Item]
+
+    def dictionaries(self) -> list[bytes]:
+        """Return the ids of the dictionaries that its observations are encoded by: one, or two when a new one came."""
+        needed = (dictionary_of(item.payload) for item in self.items)
+        return list(dict.fromkeys(one for one in needed if one is not None))
 
 
 @dataclass(slots=True)
@@ -134,6 +141,7 @@ class Parker:
         self._codec = codec
         self._settings = settings
         self._process = process
+        self._dictionaries = Dictionaries(store, codec)
         self._gather_s = settings.gather_s * store.patience
         self._queues: list[list[Item]] = [[] for _ in range(store.shards)]
         self._sent: list[Flush | None] = [None] * store.shards
@@ -249,7 +257,7 @@ class Parker:
         wait_s = RETRY_FIRST_S
         while True:
             try:
-                odd = cast("list[bytes] | int", await self._store.run(names.PARK, flush.shard, keys, args))
+                odd = await self._run(flush, keys, args)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("parking waits for the store", extra={"error": said(error), "queued": self.queued})
                 await asyncio.sleep(wait_s)
@@ -258,6 +266,15 @@ class Parker:
                 for told in odd if isinstance(odd, list) else ():
                     self._note_odd(flush, told)
                 return
+
+    async def _run(self, flush: Flush, keys: Sequence[str | bytes], args: Sequence[bytes | int]) -> list[bytes] | int:
+        """Run the script, once its shard holds the dictionaries that the flush is encoded by."""
+        while True:
+            answer = cast("list[bytes] | int", await self._store.run(names.PARK, flush.shard, keys, args))
+            if answer != _NO_DICTIONARY:
+                return answer
+            for dictionary_id in flush.dictionaries():
+                await self._dictionaries.publish(flush.shard, dictionary_id)
 
     def _note_odd(self, flush: Flush, told: bytes) -> None:
         """Leave an example of an observation that fits no pair: a record that came twice, too late, or was forged."""
@@ -277,8 +294,11 @@ class Parker:
         keys: list[str | bytes] = [names.last_flush(self._process)]
         for target in targets:
             keys.extend(names.of_target(target))
+        dictionaries = flush.dictionaries()
+        keys.extend(names.dictionary(one) for one in dictionaries)
         window_ms, settle_ms, life_ms = settings.times_ms()
-        args: list[bytes | int] = [flush.number, settings.remembered_s, window_ms, settle_ms, life_ms, len(targets)]
+        args: list[bytes | int] = [flush.number, settings.remembered_s, window_ms, settle_ms, life_ms]
+        args += [len(targets), len(dictionaries), KEPT_S]
         for item in flush.items:
             keys.append(names.waiting(item.key))
             args.append(item.head[:1] + index[item.target] + item.head[3:])

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import Codec, UndecodableError
+from shadowdiff.pairing.dictionaries import Dictionaries
 from shadowdiff.store import said
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Sweeper:
         """Take what is swept; `processes` says how many sweep."""
         self._store = store
         self._codec = codec
+        self._dictionaries = Dictionaries(store, codec)
         self._settings = settings
         self._targets = targets
         self._on_orphans = on_orphans
@@ -138,6 +140,7 @@ class Sweeper:
                 EXAMPLE_BYTES,
             ],
         )
+        await self._dictionaries.fetch(shard, (payload for *_, payload in answer))
         orphans: list[Orphan] = []
         for key, _side, payload in answer:
             try:

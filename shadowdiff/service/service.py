@@ -33,6 +33,7 @@ from shadowdiff.pairing import (
     BookKeeper,
     Claimer,
     Codec,
+    Dictionaries,
     Parker,
     ParkSettings,
     Sweeper,
@@ -113,6 +114,7 @@ class Service:
         self.is_ready = asyncio.Event()
         self._store: Store = backing.store
         self._codec = Codec(backing.key)
+        self._dictionaries = Dictionaries(self._store, self._codec)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._own_load = OwnLoad(next_turn=asyncio.get_running_loop().call_soon)
         self._books = Books(losses=RouteLosses(self._route_told, config.limits.routes))
@@ -196,7 +198,7 @@ class Service:
         return hooks.reveal() if hooks else None
 
     def _worker(self, shard: int) -> Worker:
-        claimer = Claimer(self._store, shard, self._process, self._target_names())
+        claimer = Claimer(self._store, shard, self._process, self._target_names(), self._dictionaries)
         return Worker(
             store=self._store,
             shard=shard,
@@ -383,6 +385,7 @@ class Service:
             *pushed,
             group.create_task(keeping.run(), name="forget"),
             group.create_task(self._parker.run(), name="park"),
+            group.create_task(self._dictionaries.run(), name="dictionaries"),
             group.create_task(sweeper.run(), name="sweep"),
             group.create_task(self._keeper.run(), name="books"),
             group.create_task(self._judging.route_names.run(), name="route-names"),

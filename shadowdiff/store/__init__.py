@@ -1,15 +1,17 @@
 """Redis: connection, key names, script runner, embedded server. Holds no policy."""
 
+from shadowdiff.store.dictionary import Dictionary, learn
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
 from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
 from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, open_client, said
-from shadowdiff.store.vault import UnopenableError, Vault
+from shadowdiff.store.vault import UnopenableError, Vault, dictionary_of
 
 __all__ = [
     "SHELF_LUA",
     "SWEEP_SHELF",
     "Credentials",
+    "Dictionary",
     "Keys",
     "Script",
     "Store",
@@ -17,6 +19,8 @@ __all__ = [
     "UnopenableError",
     "Vault",
     "connect",
+    "dictionary_of",
+    "learn",
     "open_client",
     "said",
 ]

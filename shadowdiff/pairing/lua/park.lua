@@ -1,16 +1,20 @@
 -- Park a flush of observations; what completes a pair goes to the ready stream.
 --
 -- KEYS: the sender's last flush; then per target ledger, ready stream, deadlines of primary, candidate, control;
---       then one key per observation.
+--       then the dictionaries that payloads are encoded by; then one key per observation.
 -- ARGV: the flush's number, how long it is remembered in s, window ms, settle ms, how long a waiting value lives in
---       ms, number of targets; then per observation: head, payload.
+--       ms, number of targets, number of dictionaries, how long those are kept in s; then per observation: head, payload.
 -- Answers: the first few observations that fit no pair, as 'index:what' (see ODD); or 0 where this flush already ran
---       (its answer was lost). A sender has one flush on its way at a time,
---       so that its last number is enough to tell.
--- The first write is one that a full store refuses, so a flush is refused whole or runs whole.
+--       (its answer was lost); or 1 where nothing ran, since a dictionary is not here. A sender has one flush on its way
+--       at a time, so that its last number is enough to tell.
+-- The first write that adds is one that a full store refuses, so a flush is refused whole or runs whole.
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+local targets, dictionaries = tonumber(ARGV[6]), tonumber(ARGV[7])
+local first_item = 2 + targets * 5 + dictionaries
+for i = first_item - dictionaries, first_item - 1 do
+  if redis.call('EXPIRE', KEYS[i], ARGV[8]) == 0 then return 1 end
+end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-local targets = tonumber(ARGV[6])
 
 local window, settle, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
@@ -25,11 +29,10 @@ for t = 0, targets - 1 do
   counts[t] = {}
 end
 
-local first_item = 2 + targets * 5
 for i = 0, #KEYS - first_item do
   local key = KEYS[first_item + i]
-  local frame = parse_head(ARGV[7 + 2 * i])
-  frame.payload = ARGV[8 + 2 * i]
+  local frame = parse_head(ARGV[9 + 2 * i])
+  frame.payload = ARGV[10 + 2 * i]
   frame.at = now
   local target = target_names[frame.target]
   local tally = counts[frame.target]

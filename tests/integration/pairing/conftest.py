@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from shadowdiff.pairing import (
     Claim,
     Claimer,
     Codec,
+    Dictionaries,
     Judged,
     Ledger,
     Orphan,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.redis_cluster import RedisCluster
 
 TARGET = "shop"
+KEY = bytes(range(32))
 WITHIN_S = 10.0
 
 
@@ -68,7 +69,7 @@ class Bench:
 
     store: Store
     settings: ParkSettings
-    codec: Codec = field(default_factory=lambda: Codec(os.urandom(32)))
+    codec: Codec = field(default_factory=lambda: Codec(KEY))
     orphans: list[Orphan] = field(default_factory=list[Orphan])
     depths: list[int] = field(default_factory=list[int])
     settled: list[bool] = field(default_factory=list[bool])
@@ -86,7 +87,7 @@ class Bench:
 
     def claimer(self, consumer: str = "one", shard: int = 0) -> Claimer:
         """Return a reader of one shard."""
-        return Claimer(self.store, shard, consumer, [TARGET])
+        return Claimer(self.store, shard, consumer, [TARGET], Dictionaries(self.store, self.codec))
 
     async def park(self, *observations: Observation, control_wait_s: float = 0.0) -> None:
         """Park each in order, in a flush of its own."""

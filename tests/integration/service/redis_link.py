@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, cast
 
 from shadowdiff.model import Observation, Side
 from shadowdiff.pairing import Codec, names
+from shadowdiff.store import Dictionary
 from tests.integration.service.scripts import end
 
 if TYPE_CHECKING:
     from shadowdiff.store import Script
 
 _TEXTS = frozenset({b"$", b"=", b"!"})
+DICTIONARY_KEY = b"}:dictionary:"
 _ITEMS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
 
 Words = list[bytes]
@@ -78,12 +80,11 @@ def is_an_error(answer: bytes) -> bool:
     return answer.startswith(b"-")
 
 
-def parked(words: Words) -> list[Observation]:
+def parked(words: Words, codec: Codec) -> list[Observation]:
     """Return the observations that a call of the park script brings."""
     keys = words[3 : 3 + int(words[2])]
     digests = [key[-16:] for key in keys if b"}:o:" in key]
     payloads = words[-2 * len(digests) :][1::2]
-    codec = Codec()
     return [codec.decode(digest, payload) for digest, payload in zip(digests, payloads, strict=True)]
 
 
@@ -97,6 +98,7 @@ class RedisLink:
     accepted: dict[Side, list[str]] = field(default_factory=lambda: {side: [] for side in Side})
     calls: int = 0
     cuts: int = 0
+    _codec: Codec = field(default_factory=Codec)
     _connections: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _server: asyncio.Server | None = None
 
@@ -160,8 +162,11 @@ class RedisLink:
 
     def _note(self, words: Words, answer: bytes) -> None:
         """Enter the ids of a flush that Redis ran for the first time: from here on they are accepted."""
+        if words[0] == b"SET" and DICTIONARY_KEY in words[1]:
+            dictionary_id = bytes.fromhex(words[1].rpartition(b":")[2].decode())
+            self._codec.know(Dictionary(self._codec.vault.open(words[2], dictionary_id)))
         if runs(words, names.PARK) and answer[:1] == b"*":
-            for observation in parked(words):
+            for observation in parked(words, self._codec):
                 self.accepted[observation.side].append(observation.id)
 
 
