@@ -5,7 +5,9 @@ They rise only for pairs whose commit answered 1: at most once a pair. The ledge
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shadowdiff.model import Failure, Result, Side
@@ -13,6 +15,8 @@ from shadowdiff.telemetry.context import trace_of
 from shadowdiff.telemetry.histogram import Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shadowdiff.model import Comparison, Observation, Pair
 
 OTHER = "_other"
@@ -34,6 +38,7 @@ class Tally:
         default_factory=dict[tuple[str, str, str], Histogram]
     )
     pairing_delay_seconds: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
+    clock_s: Callable[[], float] = time.monotonic
     _routes: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
     def add(self, pair: Pair, comparison: Comparison, delay_s: float) -> None:
@@ -49,10 +54,9 @@ class Tally:
                 self.differences[place] = self.differences.get(place, 0) + 1
         if pair.candidate.failure is not None or pair.candidate.status >= SERVER_ERROR:
             self.candidate_failures[target, pair.candidate.failure or STATUS_5XX] += 1
-        trace = trace_of(pair.candidate.request_headers, pair.primary.request_headers)
-        trace_id = "" if trace is None or trace.sampled is False else trace.trace_id
-        self._time(target, route, pair.primary, trace_id)
-        self._time(target, route, pair.candidate, trace_id)
+        trace_id, now_s = partial(_trace_id, pair), self.clock_s()
+        self._time(target, route, pair.primary, trace_id, now_s)
+        self._time(target, route, pair.candidate, trace_id, now_s)
         self.pairing_delay_seconds[target].observe(delay_s)
 
     def _route(self, target: str, route: str) -> str:
@@ -73,7 +77,15 @@ class Tally:
             self.response_seconds.setdefault((target, route, side), Histogram())
         return route
 
-    def _time(self, target: str, route: str, observation: Observation, trace_id: str) -> None:
+    def _time(
+        self, target: str, route: str, observation: Observation, trace_id: Callable[[], str], now_s: float
+    ) -> None:
         if observation.duration_ms >= 0:
             histogram = self.response_seconds[target, route, observation.side]
-            histogram.observe(observation.duration_ms / 1000, trace_id)
+            histogram.observe(observation.duration_ms / 1000, trace_id, now_s)
+
+
+def _trace_id(pair: Pair) -> str:
+    """Return the id of the pair's trace, where that was sampled, or ""."""
+    trace = trace_of(pair.candidate.request_headers, pair.primary.request_headers)
+    return "" if trace is None or trace.sampled is False else trace.trace_id

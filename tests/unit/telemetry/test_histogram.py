@@ -7,7 +7,7 @@ import bisect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
+from shadowdiff.telemetry.histogram import BOUNDS_S, LOOKS_EVERY_S, Histogram
 
 
 def test_a_bound_belongs_to_its_own_bucket() -> None:
@@ -51,9 +51,29 @@ def test_every_duration_is_in_exactly_one_bucket(durations: list[float]) -> None
 def test_a_copy_does_not_change_any_more() -> None:
     """A scrape writes the figures of one moment."""
     histogram = Histogram()
-    histogram.observe(0.1, "first")
+    histogram.observe(0.1, lambda: "first")
     taken = histogram.copy()
-    histogram.observe(0.1, "second")
+    histogram.observe(0.1, lambda: "second", LOOKS_EVERY_S)
     assert sum(taken.counts) == 1
     assert taken.sum_s == 0.1
     assert list(taken.traces.values()) == [("first", 0.1)]
+
+
+def test_a_bucket_looks_for_a_trace_from_time_to_time() -> None:
+    """What sees little looks each time, so that a slow request is found; what sees much does not pay for each."""
+    histogram = Histogram()
+    looked: list[str] = []
+
+    def observe(seconds: float, trace_id: str, now_s: float) -> None:
+        def look() -> str:
+            looked.append(trace_id)
+            return trace_id
+
+        histogram.observe(seconds, look, now_s)
+
+    for number in range(10):
+        observe(0.1, f"fast-{number}", number * LOOKS_EVERY_S / 4)
+    observe(9.0, "slow", 0.0)
+    observe(9.5, "", LOOKS_EVERY_S)
+    assert ["fast-0", "fast-4", "fast-8", "slow", ""] == looked
+    assert [("fast-8", 0.1), ("slow", 9.0)] == list(histogram.traces.values())

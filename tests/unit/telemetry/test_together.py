@@ -76,7 +76,7 @@ async def test_exemplars_and_odd_labels_survive() -> None:
     """A trace id of either process is shown, and a lone surrogate in a route ends no scrape."""
     stages = Stages(comparisons={("shop", "GET /\ud800", "match"): 1})
     timed = Histogram()
-    timed.observe(0.002, "0af7651916cd43dd8448eb211c80319c")
+    timed.observe(0.002, lambda: "0af7651916cd43dd8448eb211c80319c")
     stages.response_seconds["shop", ROUTE, "primary"] = timed
     text, _ = await written(
         Together().taken([of(stages), of(Stages())], LOADED, TWO, 0.0), exposition.CONTENT_TYPE_LATEST
