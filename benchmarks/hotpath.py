@@ -1,8 +1,9 @@
 """Where the CPU of a compared pair goes: the pipeline's load under py-spy, by stage and by function.
 
 A sample counts for the first stage of the list that any frame of its stack matches, so that what a stage calls (the
-kernel, a parser, redis-py) counts for it, and what one stage calls of another for the other. `us` is the stage's share
-of the CPU of a pair in a round without py-spy. Prints one JSON object; progress goes to standard error.
+kernel, a parser, redis-py) counts for it, and what one stage calls of another for the other; and for the innermost
+function of the project's own on its stack, with all that this calls of others. `us` is the share of the CPU of a pair
+in a round without py-spy. Prints one JSON object; progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,9 @@ STAGES = {
 }
 """Each stage by what its functions match; those that are called by others come first."""
 REST = "event loop and Python's own"
+OWN = "(shadowdiff/"
 FUNCTIONS = 4
+LEAST_SHARE = 0.005
 RATE_HZ = 250
 LEAST_SAMPLES = 200
 
@@ -54,6 +58,8 @@ def stage_of(frames: list[str]) -> str:
 
 _WAITING = re.compile(r"epoll|pthread_cond_(timed)?wait|PyThread_acquire_lock")
 """What a thread stands in that uses no processor: its sockets, its queue, or the interpreter."""
+_PLACE = re.compile(r"^0x\w+ |:\d+(?=\)$)")
+"""An address, or a line's number: what makes two samples of one function differ."""
 
 
 def is_waiting(frames: list[str]) -> bool:
@@ -61,19 +67,31 @@ def is_waiting(frames: list[str]) -> bool:
     return any(_WAITING.search(frame) for frame in frames[-3:])
 
 
-def by_stage(samples: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:
-    """Return how often each stage was seen, and which innermost functions in it."""
-    seen: Counter[str] = Counter()
-    functions: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for line in samples.read_text().splitlines():
-        stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
-        if is_waiting(frames):
-            continue
+@dataclass
+class Seen:
+    """How often each stage was seen, which innermost functions in it, and each function of the project's own."""
+
+    stages: Counter[str] = field(default_factory=Counter[str])
+    innermost: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    own: Counter[str] = field(default_factory=Counter[str])
+
+    @classmethod
+    def of(cls, samples: Path) -> Seen:
+        """Read what py-spy wrote: one stack a line, outermost first, and how often it was seen."""
+        seen = cls()
+        for line in samples.read_text().splitlines():
+            stack, _, count = line.rpartition(" ")
+            frames = [_PLACE.sub("", frame) for frame in stack.split(";")]
+            if not is_waiting(frames):
+                seen.add(frames, int(count))
+        return seen
+
+    def add(self, frames: list[str], count: int) -> None:
+        """Count one stack."""
         stage = stage_of(frames)
-        seen[stage] += int(count)
-        functions[stage][re.sub(r"^0x\w+ |:\d+(?=\)$)", "", frames[-1])] += int(count)
-    return seen, functions
+        self.stages[stage] += count
+        self.innermost[stage][frames[-1]] += count
+        self.own[next((frame for frame in reversed(frames) if OWN in frame), REST)] += count
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -96,8 +114,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             _ = await service.round("spied", Load(options.pairs, times), served)
             spying.send_signal(signal.SIGINT)
             _ = await asyncio.to_thread(spying.wait)
-    seen, functions = by_stage(samples)
-    total = sum(seen.values())
+    seen = Seen.of(samples)
+    total = seen.stages.total()
     if total < LEAST_SAMPLES:
         raise SystemExit(f"py-spy saw {total} samples, too few to tell: more --pairs, or the right to trace processes")
     return {
@@ -108,9 +126,14 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             stage: {
                 "us": round(count / total * plain["cpu_us"]),
                 "share": round(count / total, 3),
-                "in": {name: round(n / total, 3) for name, n in functions[stage].most_common(FUNCTIONS)},
+                "in": {name: round(n / total, 3) for name, n in seen.innermost[stage].most_common(FUNCTIONS)},
             }
-            for stage, count in seen.most_common()
+            for stage, count in seen.stages.most_common()
+        },
+        "functions": {
+            name: round(count / total * plain["cpu_us"], 1)
+            for name, count in seen.own.most_common()
+            if count / total >= LEAST_SHARE
         },
     }
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ SERVER_ERROR = 500
 _NO_DICTIONARY = 1
 MAX_ATTEMPT = 0xFFFF
 MAX_WAIT_MS = 0xFFFFFFFF
+_HEAD = struct.Struct(">c2xBHIIIII")
+"""Side, the target's index, flags, attempt, control wait in ms; then the digest: two checksums, size and status."""
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 1.0
 
@@ -117,19 +120,16 @@ def head_of(observation: Observation, control_wait_s: float, row: int = 0) -> by
         flags |= RETRIABLE
     if control_wait_s > 0:
         flags |= CONTROLLED
-    digest = (
-        zlib.crc32(observation.body).to_bytes(4)
-        + zlib.adler32(observation.body).to_bytes(4)
-        + min(observation.body_bytes, MAX_WAIT_MS).to_bytes(4)
-        + observation.status.to_bytes(4)
-    )
-    return (
-        names.SIDE_LETTERS[observation.side]
-        + b"\0\0"
-        + bytes((flags,))
-        + min(observation.attempt, MAX_ATTEMPT).to_bytes(2)
-        + min(int(control_wait_s * 1000), MAX_WAIT_MS).to_bytes(4)
-        + digest
+    body = observation.body
+    return _HEAD.pack(
+        names.SIDE_LETTERS[observation.side],
+        flags,
+        min(observation.attempt, MAX_ATTEMPT),
+        min(int(control_wait_s * 1000), MAX_WAIT_MS),
+        zlib.crc32(body),
+        zlib.adler32(body),
+        min(observation.body_bytes, MAX_WAIT_MS),
+        observation.status,
     )
 
 

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
-from shadowdiff.store.tls import share_context, share_context_of_cluster
+from shadowdiff.store.connections import suit, suit_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ class SentinelClient:
         self._sentinels: Any = Sentinel(list(told.hosts), sentinel_kwargs=asked)
         self._master = self._sentinels.master_for(told.service, db=told.db, ssl=told.tls, **_named(told, options))
         for one in (*self._sentinels.sentinels, self._master):
-            share_context(one)
+            suit(one)
 
     def __repr__(self) -> str:
         """State whom it asks, and for which master."""
@@ -144,8 +144,7 @@ class ClusterClient:
             ssl=told.tls,
             **_named(told, self._options),
         )
-        if told.tls:
-            share_context_of_cluster(made)
+        suit_cluster(made, tls=told.tls)
         return made
 
     async def execute_command(self, *words: Any) -> Any:

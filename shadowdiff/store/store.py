@@ -19,10 +19,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.store.cluster import CLUSTER, SENTINEL, ClusterClient, SentinelClient
+from shadowdiff.store.connections import suit
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
-from shadowdiff.store.tls import share_context
 from shadowdiff.store.vault import UnopenableError, Vault
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def connect(url: str, credentials: Credentials | None = None) -> Redis:
     A server that speaks TLS must show a certificate of the given CAs, or of the system's, for the host that was asked.
     """
     made: Redis = cast("Any", Redis).from_url(url, **_options(credentials))
-    share_context(made)
+    suit(made)
     return made
 
 
