@@ -20,13 +20,8 @@ from redis.exceptions import RedisError
 
 from shadowdiff import __version__
 from shadowdiff.compare import Limits
-from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.books import Books
-from shadowdiff.intake.dispatch import Bounds, Dispatcher
 from shadowdiff.intake.losses import RouteLosses
-from shadowdiff.intake.mirror import MirrorApp
-from shadowdiff.intake.records import RecordsApp
-from shadowdiff.intake.thinning import Thinning
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Side
 from shadowdiff.pairing import (
@@ -37,8 +32,6 @@ from shadowdiff.pairing import (
     Parker,
     ParkSettings,
     Sweeper,
-    identifier,
-    keeps,
     ledger_name,
     read_ledger,
     routes_name,
@@ -59,6 +52,7 @@ from shadowdiff.service.exporting import Exporting
 from shadowdiff.service.figures import snapshot, sources
 from shadowdiff.service.fixed import changed
 from shadowdiff.service.gauges import Gauges
+from shadowdiff.service.intakes import Intakes
 from shadowdiff.service.judging import Judging
 from shadowdiff.service.own_load import OwnLoad
 from shadowdiff.store import Store, said
@@ -225,8 +219,17 @@ class Service:
                 cutting_off() as cut_off,
                 asyncio.TaskGroup() as forwarding,
             ):
-                dispatcher = self._dispatcher(forwarding, upstream)
-                await self._serve_until(stop, dispatcher)
+                self._intakes = Intakes(
+                    self.config,
+                    group=forwarding,
+                    upstream=upstream,
+                    books=self._books,
+                    parker=self._parker,
+                    was_busy=self._own_load.was_high,
+                    now_ms=now_ms,
+                )
+                dispatcher = self._intakes.dispatcher
+                await self._serve_until(stop)
                 if dispatcher.held_items:
                     log.warning("requests to v2 are cut off", extra={"requests": dispatcher.held_items})
                     dispatcher.stop()
@@ -236,15 +239,15 @@ class Service:
             self._pool.close()
             await self._exporting.stop()
 
-    async def _serve_until(self, stop: asyncio.Event, dispatcher: Dispatcher) -> None:
+    async def _serve_until(self, stop: asyncio.Event) -> None:
         """Serve every port until `stop`, then drain."""
         async with asyncio.TaskGroup() as serving:
-            ports = self._serve(serving, dispatcher)
+            ports = self._serve(serving)
             workers = [serving.create_task(self._work(worker), name="worker") for worker in self._workers]
             tasks = self._start(serving)
             await self._ready()
             await stop.wait()
-            await self._drain(dispatcher, ports[:2], workers)
+            await self._drain(ports[:2], workers)
             for task in tasks:
                 task.cancel()
             self._closing.set()
@@ -263,39 +266,7 @@ class Service:
         await self._keyed.wait()
         await worker.run()
 
-    def _dispatcher(self, group: asyncio.TaskGroup, upstream: Upstream) -> Dispatcher:
-        limits = self.config.limits
-        return Dispatcher(
-            group=group,
-            upstream=upstream,
-            books=self._books,
-            sink=self._parker.sink("mirrored"),
-            keeps=keeps,
-            bounds=Bounds(items=limits.in_flight, body_bytes=limits.in_flight_bytes),
-            was_busy=self._own_load.was_high,
-        )
-
-    def _serve(self, group: asyncio.TaskGroup, dispatcher: Dispatcher) -> list[asyncio.Task[None]]:
-        targets = [target.target for target in self.config.targets]
-        thinning = Thinning(lambda target: max(self._parker.fill, dispatcher.fill_of(target)))
-        self._mirror = MirrorApp(
-            dispatcher=dispatcher,
-            books=self._books,
-            identify=identifier(self.config.pairing.id_headers),
-            keeps=keeps,
-            targets=targets,
-            thinning=thinning,
-        )
-        self._records = RecordsApp(
-            sink=self._parker.sink("recorded"),
-            books=self._books,
-            keeps=keeps,
-            targets=targets,
-            now_ms=now_ms,
-            max_record_bytes=self.config.limits.body_bytes,
-            admission=_admission(self.config),
-            thinning=thinning,
-        )
+    def _serve(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         self._exposition = Exposition(
             sources(
                 self._books,
@@ -309,8 +280,8 @@ class Service:
             )
         )
         apps: tuple[Any, ...] = (
-            self._mirror,
-            self._records,
+            self._intakes.mirror,
+            self._intakes.records,
             create_web(self._web),
             monitor_app(self._exposition, lambda: self._state.phase),
         )
@@ -446,9 +417,7 @@ class Service:
             },
         )
 
-    async def _drain(
-        self, dispatcher: Dispatcher, intakes: Sequence[asyncio.Task[None]], workers: Sequence[asyncio.Task[None]]
-    ) -> None:
+    async def _drain(self, intakes: Sequence[asyncio.Task[None]], workers: Sequence[asyncio.Task[None]]) -> None:
         """Finish what was taken in, in the order of the data, for at most `drain_s`."""
         deadline = asyncio.get_running_loop().time() + self.config.drain_s
         self._state.phase = "draining"
@@ -461,7 +430,7 @@ class Service:
         self._ports.records.stop()
         await asyncio.wait(intakes, timeout=left())  # until then, more comes in over connections that stand
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(dispatcher.drained(), left())
+            await asyncio.wait_for(self._intakes.dispatcher.drained(), left())
         lost = await self._parker.drain(left())
         if lost:
             log.error("observations are lost: the store did not take them in time", extra={"observations": lost})
@@ -482,10 +451,7 @@ class Service:
         if fixed:
             log.warning("a restart is needed for some settings", extra={"settings": fixed})
         self.config = config
-        targets = [target.target for target in config.targets]
-        self._mirror.replace(targets)
-        self._records.replace(targets)
-        self._records.admit(_admission(config))
+        self._intakes.replace(config)
         self._access = self._access_of(config)
         self._judging.serve(config)
         self._doctor.serve(config)
@@ -501,11 +467,6 @@ class Service:
     def reload_failed(self) -> None:
         """Note that a new configuration was wrong; the old one stays."""
         self._state.reload = ReloadState(successful=False, at_s=time.time())
-
-
-def _admission(config: Config) -> Admission:
-    tokens = [secret.reveal() for secret in config.access.records]
-    return Admission(tokens, config.limits.records_per_source, time.monotonic)
 
 
 def _line(rule: Rule) -> str:
