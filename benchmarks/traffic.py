@@ -16,6 +16,8 @@ from typing import cast
 
 PRODUCTS = 1000
 FAULTY_SHARE = 0.05
+STALLED_S = 20.0
+"""Longer than any answer takes: v2 says at once, or after eight seconds."""
 REQUEST_HEADERS = "".join(
     f"{name}: {value}\r\n"
     for name, value in (
@@ -214,6 +216,16 @@ class Unheard(Served):
         return self._count
 
 
+async def heard(wake: asyncio.Event) -> None:
+    """Wait until anything was answered; end the run where nothing is any more, since something was shed."""
+    wake.clear()
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await wake.wait()
+    except TimeoutError:
+        raise SystemExit("v2 was asked less than was sent: the service shed, and its books say what") from None
+
+
 def id_of(run: str, number: int) -> str:
     """Return the id of a run's request."""
     return f"{run}-{number:012d}"
@@ -249,16 +261,14 @@ async def drive(
         if rate and (early_s := began_s + number / rate - time.monotonic()) > 0:
             await asyncio.sleep(early_s)
         while number - (served.count - first) >= outstanding or not all(idle for _, idle in ports):
-            wake.clear()
-            await wake.wait()
+            await heard(wake)
         mark = b"%012d" % number
         place = number % PRODUCTS
         ports[0][1].popleft().send(mirrored[place].replace(b"@ID@@@@@@@@@", mark))
         if records_port is not None:
             ports[1][1].popleft().send(records[place].replace(b"@ID@@@@@@@@@", mark))
     while served.count - first < total or any(len(idle) < len(every) for every, idle in ports):
-        wake.clear()
-        await wake.wait()
+        await heard(wake)
     statuses: dict[str, int] = {}
     for every, _ in ports:
         for connection in every:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BEGINS_AT: Final = 0.25
+BEGINS_AT: Final = 0.5
 """As full as a burst makes it, all is taken."""
 ENDS_AT: Final = 0.9
 """As full nothing is taken any more; the bound itself is for what is on its way by then."""

@@ -22,7 +22,7 @@ async def _answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 async def test_while_there_is_too_much_both_halves_of_the_same_requests_are_taken() -> None:
     """What is shed is whole requests, by its reason, on whichever port."""
     ids = [f"7-{number}" for number in range(40)]
-    fill = 0.6
+    fill = 0.7
     expected = {one for one in ids if place_of(one) < share_at(fill)}
     async with v2(_answering) as port, intake(target(port, queue=100), fill=fill) as running:
         for one in ids:
