@@ -47,6 +47,7 @@ _LOOK_EVERY_S = 5.0
 _UNREAD_BYTES = 1 << 16
 _DROPPED_BYTES = 64 << 20
 """Of a body that nobody wants, read so that its sender sees the answer; closing beside unread bytes resets it."""
+_VERSIONS = frozenset({"1.0", "1.1"})
 _WAITING_REQUESTS = 16
 _MOST_WAITING = 64
 """Requests that may wait behind one another, of those that came in one read; what comes after is not looked at."""
@@ -248,6 +249,9 @@ class IntakeProtocol(asyncio.Protocol):
             return
         parser = self._parser
         version = parser.get_http_version()
+        if version not in _VERSIONS:  # llhttp takes a line without one for HTTP/0.9, and lets LF alone end that line
+            self._refuse(400)
+            return
         keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
         raw_path, query = path_and_query(self._url)
         path = raw_path.decode("latin-1")

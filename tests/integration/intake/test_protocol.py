@@ -64,11 +64,23 @@ async def _in_two(port: int, sent: bytes, cut: int) -> bytes:
         (b"GET / HTTP/1.1\r\nhost: s\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nhost: s\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
+        (b"GET /\nx: y\r\nhost: s\r\n\r\n", b"400"),
+        (b"GET / HTTP/2.0\r\nhost: s\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nx: " + b"v" * 300_000 + b"\r\n\r\n", b"431"),
         (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 1_100 + b"\r\n", b"431"),
         (b"GET /" + b"a" * 300_000 + b" HTTP/1.1\r\n\r\n", b"431"),
     ],
-    ids=["TLS", "two lengths", "length and chunks", "no colon", "long field", "many fields", "long path"],
+    ids=[
+        "TLS",
+        "two lengths",
+        "length and chunks",
+        "no colon",
+        "no version",
+        "a later version",
+        "long field",
+        "many fields",
+        "long path",
+    ],
 )
 async def test_what_cannot_be_a_request_is_refused_and_the_connection_ends(sent: bytes, status: bytes) -> None:
     """A bound on what a head may hold, and no second guess at where a body ends; nothing is counted as received."""
