@@ -1,7 +1,8 @@
 """Hostile HTTP/1.1, drawn: shapes that smuggle, overflow, break off or are no HTTP, and bytes changed at random.
 
 In: a source of chance.  Out: the bytes of one connection.
-Holds: the same seed gives the same bytes, so that what was found can be sent again.
+Holds: the same seed gives the same bytes, so that what was found can be sent again. Whether what stands behind a
+request, or within it, may count as one of its own, the reader of `strict_http.py` decides.
 """
 
 from __future__ import annotations
@@ -90,11 +91,16 @@ CHUNKS = (
     b"0\r\n" + b"t: v\r\n" * 3_000 + b"\r\n",
     b"1\r\nx\r\n" * 500 + b"0\r\n\r\n",
 )
-SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: shop\r\nx-diff-id: smuggled\r\n\r\n"
+
+
+def smuggled(draw: random.Random) -> bytes:
+    """Draw a request that stands where only a careless reader sees one, or where one may stand."""
+    ident = b"smuggled-%d" % draw.randrange(1 << 60)
+    return b"GET /smuggled HTTP/1.1\r\nhost: shop\r\nx-diff-id: %b\r\nx-request-id: %b\r\n\r\n" % (ident, ident)
 
 
 def _head(draw: random.Random, *fields: bytes) -> bytes:
-    ident = b"%d" % draw.randrange(1 << 30)
+    ident = b"%d" % draw.randrange(1 << 60)
     known = (
         b"host: shop", b"x-diff-id: " + ident, b"x-request-id: " + ident, b"x-shadowdiff-id: " + ident,
         b"x-shadowdiff-method: GET", b"x-shadowdiff-path: /", b"x-shadowdiff-host: shop", b"x-shadowdiff-status: 200",
@@ -107,19 +113,19 @@ def _head(draw: random.Random, *fields: bytes) -> bytes:
 def _lengths(draw: random.Random) -> bytes:
     """Draw lengths that contradict each other, or are none."""
     fields = [b"content-length: " + draw.choice(LENGTHS) for _ in range(draw.randint(1, 3))]
-    return _head(draw, *fields) + b"hello" + draw.choice((b"", SMUGGLED))
+    return _head(draw, *fields) + b"hello" + draw.choice((b"", smuggled(draw)))
 
 
 def _both(draw: random.Random) -> bytes:
     """Draw a length beside chunks, in either order and in odd spellings."""
     fields = [b"content-length: " + draw.choice(LENGTHS), b"transfer-encoding:" + draw.choice(CODINGS)]
     draw.shuffle(fields)
-    return _head(draw, *fields) + draw.choice(CHUNKS) + draw.choice((b"", SMUGGLED))
+    return _head(draw, *fields) + draw.choice(CHUNKS) + draw.choice((b"", smuggled(draw)))
 
 
 def _chunks(draw: random.Random) -> bytes:
     """Draw chunks that are well or badly written."""
-    return _head(draw, b"Transfer-Encoding: chunked") + draw.choice(CHUNKS) + draw.choice((b"", SMUGGLED))
+    return _head(draw, b"Transfer-Encoding: chunked") + draw.choice(CHUNKS) + draw.choice((b"", smuggled(draw)))
 
 
 def _fields(draw: random.Random) -> bytes:
@@ -130,7 +136,9 @@ def _fields(draw: random.Random) -> bytes:
         else b"x-shadowdiff-" + draw.choice((b"status", b"h-a", b""))
     )
     return _head(
-        draw, name + draw.choice((b":", b" :", b"", b":\r\n ")) + draw.choice(ODD) + b"v", b"content-length: 0"
+        draw,
+        name + draw.choice((b":", b" :", b"", b":\r\n ")) + draw.choice(ODD) + draw.choice((b"v", b"x-smuggled: v")),
+        b"content-length: 0",
     )
 
 
@@ -144,7 +152,7 @@ def _lines(draw: random.Random) -> bytes:
     return (
         draw.choice((b" ", b"  ", b"\t", b"")).join(parts)
         + draw.choice((b"\r\n", b"\n", b"\r"))
-        + b"host: shop\r\n\r\n"
+        + b"host: shop\r\nx-request-id: %d\r\n\r\n" % draw.randrange(1 << 60)
     )
 
 
@@ -162,7 +170,9 @@ def _forms(draw: random.Random) -> bytes:
         b"content-length: 5", b"transfer-encoding: chunked", b"te: trailers", b"trailer: host", b"host: other",
     ), draw.randint(0, 5))  # fmt: skip
     end = draw.choice((b"\r\n", b"\r\n", b"\n"))
-    return end.join((line, b"host: shop", *fields)) + end * 2 + draw.choice((b"", b"hello", *CHUNKS[:3])) + SMUGGLED
+    return (
+        end.join((line, b"host: shop", *fields)) + end * 2 + draw.choice((b"", b"hello", *CHUNKS[:3])) + smuggled(draw)
+    )
 
 
 def _huge(draw: random.Random) -> bytes:
@@ -179,8 +189,8 @@ def _huge(draw: random.Random) -> bytes:
 def _pipelined(draw: random.Random) -> bytes:
     """Draw many requests at once, good and bad."""
     shapes = (_lengths, _chunks, _fields, _lines)
-    good = b"GET / HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n"
-    return b"".join(good if draw.random() < 0.9 else draw.choice(shapes)(draw) for _ in range(draw.randint(2, 100)))
+    drawn = (smuggled(draw) if draw.random() < 0.9 else draw.choice(shapes)(draw) for _ in range(draw.randint(2, 100)))
+    return b"".join(drawn)
 
 
 def _noise(draw: random.Random) -> bytes:

@@ -1,6 +1,7 @@
 """Hostile HTTP on every port: the service stays up, small and exact, and serves whoever comes after.
 
-One service serves all of these. Read at the end: its log, its memory, its books.
+One service serves all of these, and its v2 reads strictly what it is asked. Read at the end: the service's log, its
+memory, its books.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ import asyncio
 import os
 import random
 import re
-import socket
 import sys
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.service.conftest import World, balanced_and_still, target
+from tests.integration.service.conftest import World, balanced_and_still, metrics_of, target
 from tests.integration.service.conftest import settings as config_of
 from tests.running import Service, mesh_of
 from tests.security.conftest import raw
 from tests.security.hostile_http import CHUNKS, CODINGS, LENGTHS, ODD, hostile
+from tests.security.smuggling import cases
+from tests.security.strict_http import ANSWER, Heard, StrictV2, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,22 +35,46 @@ if TYPE_CHECKING:
 PORTS = ("mirror", "records", "web", "metrics")
 QUICK, DEEP = 500, 25_000
 """Connections to each port."""
+EXAMPLES, DEEP_EXAMPLES = 40, 5_000
+"""Of sequences of requests, to each port."""
 AT_ONCE = 32
 ANSWERED_WITHIN_S = 0.05
-GROWS_AT_MOST_MIB = 200
+GROWS_AT_MOST_MIB = 64
 STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3}) ", re.MULTILINE)
+BASE = b"/base"
+ADDED = {b"host", b"x-forwarded-host", b"x-shadowdiff", b"baggage", b"content-length"}
+"""What v2 is told beside what the request bore."""
+
+
+class Attacked(NamedTuple):
+    """The service, and the v2 that it asks."""
+
+    service: Service
+    v2: StrictV2
 
 
 @pytest.fixture(scope="module")
-def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def attacked(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """Run one service for all tests of this file; it ends in peace, and its log holds no failure."""
-    config = config_of(redis_server.url, target(), store={"prefix": f"hostile-http-{os.getpid()}"})
+    v2 = StrictV2()
+    lane = {"url": f"http://127.0.0.1:{v2.port}{BASE.decode()}", "queue": 16_384, "queue_timeout": "30s"}
+    shop = target(v2.port, candidate=lane, methods=["GET", "HEAD", "OPTIONS", "POST"])
+    config = config_of(redis_server.url, shop, store={"prefix": f"hostile-http-{os.getpid()}"})
     config["pairing"] |= {"window": "2s"}
     running = Service(tmp_path_factory.mktemp("hostile-http"), config)
     running.start()
-    yield running
-    assert 0 == running.stop()
+    try:
+        yield Attacked(running, v2)
+        assert 0 == running.stop()
+    finally:
+        v2.close()
     assert [] == [line for line in running.log.splitlines() if "Traceback" in line or '"level": "ERROR"' in line]
+
+
+@pytest.fixture
+def service(attacked: Attacked) -> Service:
+    """Return the service of this file."""
+    return attacked.service
 
 
 async def _send(port: int, pieces: list[bytes], *, half_closes: bool) -> bytes:
@@ -76,18 +101,27 @@ def _pieces(draw: random.Random, sent: bytes) -> list[bytes]:
     return [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
 
 
-async def _attack(service: Service, connections: int, seed: int) -> Counter[tuple[str, int]]:
-    """Send so many to each port; return how often each gave which status."""
-    seen: Counter[tuple[str, int]] = Counter()
+class Seen(NamedTuple):
+    """How often each port gave which status, and the requests that a strict reader sees in what the mirror port got."""
+
+    statuses: Counter[tuple[str, int]]
+    requests: list[Heard]
+
+
+async def _attack(service: Service, connections: int, seed: int) -> Seen:
+    """Send so many to each port."""
+    seen = Seen(Counter(), [])
     turns = iter([(name, number) for number in range(connections) for name in PORTS])
 
     async def one_by_one() -> None:
         for name, number in turns:
             draw = random.Random(f"{seed} {name} {number}")
-            pieces = _pieces(draw, hostile(draw))
-            answer = await _send(service.ports[name], pieces, half_closes=draw.random() < 0.5)
+            sent = hostile(draw)
+            answer = await _send(service.ports[name], _pieces(draw, sent), half_closes=draw.random() < 0.5)
             assert not answer or answer.startswith(b"HTTP/1.1 "), (name, number, answer[:100])
-            seen.update((name, int(status)) for status in STATUS.findall(answer))
+            seen.statuses.update((name, int(status)) for status in STATUS.findall(answer))
+            if name == "mirror":
+                seen.requests.extend(one._replace(body=b"") for one in requests_of(sent))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
@@ -95,14 +129,51 @@ async def _attack(service: Service, connections: int, seed: int) -> Counter[tupl
     return seen
 
 
+def _none_is_smuggled(arrived: list[Heard], sent: list[Heard]) -> None:
+    """Hold each request that v2 got to one that came in: no more of them, and no field that this one lacks."""
+    known: defaultdict[str, list[Heard]] = defaultdict(list)
+    for request in sent:
+        known[request.id].append(request)
+    assert {} == Counter(one.id for one in arrived) - Counter(one.id for one in sent)
+    for one in arrived:
+        fields = {field for field in one.fields if field[0] not in ADDED}
+        assert any(one.method == of.method and fields <= set(of.fields) for of in known[one.id]), one
+
+
+def _all_arrived_where_it_should(attacked: Attacked) -> None:
+    """Hold every request that v2 ever got to what the configuration says, and to the strictest reading."""
+    assert [] == attacked.v2.faults
+    for one in attacked.v2.heard:
+        told = one.all_of(b"host"), one.all_of(b"x-shadowdiff"), one.all_of(b"transfer-encoding")
+        assert ([attacked.v2.authority], [b"1"], []) == told, one
+        assert one.target.startswith(BASE + b"/"), one
+
+
+async def _until_v2_has_answered(attacked: Attacked) -> None:
+    """Wait until nothing is on its way to v2; then it got as many requests as the books say were put to it."""
+    assert [] == attacked.v2.faults
+    books = await attacked.service.until(lambda books: books["mirrored"]["in_flight"] == 0)
+    assert len(attacked.v2.heard) == books["mirrored"]["forwarded"]
+
+
 async def _serves_a_proper_pair(service: Service, request_id: str) -> None:
     """Hold the service to its work: the books are still and balance, and one more pair matches."""
     async with mesh_of(service) as mesh:
         world = World(service, mesh)
-        before = (await world.until())["pairs"]["mismatch"]
-        await world.both(request_id, b'{"same": 1}')
-        await world.service.until(lambda books: balanced_and_still(books) and books["pairs"]["mismatch"] == before + 1)
+        before = (await world.until())["pairs"]
+        await world.both(request_id, ANSWER)
+        after = (await world.until(pairs__match=before["match"] + 1))["pairs"]
+        assert after == before | {"match": before["match"] + 1, "ready": before["ready"] + 1}
         await world.service.until(balanced_and_still, target="_unknown")
+
+
+async def _shed(service: Service) -> int:
+    """Return how many records were turned away by a bound, as the metrics have it."""
+    counted = {
+        name: value for (name, labels), value in (await metrics_of(service)).items()
+        if name == "shadowdiff_records_total" and ("disposition", "shed") in labels
+    }  # fmt: skip
+    return int(sum(counted.values()))
 
 
 @pytest.mark.parametrize(
@@ -110,20 +181,57 @@ async def _serves_a_proper_pair(service: Service, request_id: str) -> None:
     [QUICK, pytest.param(DEEP, marks=[pytest.mark.deep, pytest.mark.timeout(3600)])],
     ids=["quick", "deep"],
 )
-async def test_hostile_bytes_break_nothing(service: Service, connections: int) -> None:
-    """No answer is of class 5xx, nothing is logged as an error, memory is bounded, and a proper pair is compared.
+async def test_hostile_bytes_break_nothing(attacked: Attacked, connections: int) -> None:
+    """No fault is answered nor logged, memory is bounded, v2 sees nothing that was smuggled, and a proper pair matches.
 
     The figures are shown by `-rP`.
     """
-    before, resident = service.peak_mib(), service.resident_mib()
+    service, already, resident = attacked.service, len(attacked.v2.heard), attacked.service.resident_mib()
     seen = await _attack(service, connections, seed=1)
-    assert [] == [(name, status) for name, status in seen if status >= 500]
-    assert {name for name, _ in seen} == set(PORTS)
+    await _until_v2_has_answered(attacked)
+    faults = {(name, status): count for (name, status), count in seen.statuses.items() if status >= 500}
+    assert {} == {fault: count for fault, count in faults.items() if fault != ("records", 503)}
+    assert faults.get(("records", 503), 0) <= await _shed(service)
+    assert {name for name, _ in seen.statuses} == set(PORTS)
+    arrived = attacked.v2.heard[already:]
+    assert len(arrived) > connections // 4
+    _none_is_smuggled(arrived, seen.requests)
+    _all_arrived_where_it_should(attacked)
     await _serves_a_proper_pair(service, f"proper-{connections}")
-    assert service.peak_mib() - before < GROWS_AT_MOST_MIB
-    answers = {name: sum(count for (port, _), count in seen.items() if port == name) for name in PORTS}
+    assert service.peak_mib() - resident < GROWS_AT_MOST_MIB
+    answers = {name: sum(count for (port, _), count in seen.statuses.items() if port == name) for name in PORTS}
     memory = f"{resident} MiB resident before, {service.resident_mib()} after, {service.peak_mib()} at most"
-    sys.stdout.write(f"{connections} connections to each port; answers: {answers}; {memory}\n")
+    sys.stdout.write(f"{connections} connections to each port; answers: {answers}; 5xx: {faults}; {memory}; ")
+    sys.stdout.write(f"v2 was asked {len(arrived)} times\n")
+
+
+async def test_what_is_smuggled_does_not_reach_v2(attacked: Attacked) -> None:
+    """Of every known way: which requests arrive, and what is answered; no field is made of another's value."""
+    wanted = {name: (case.arrives, case.statuses) for name, case in cases().items()}
+    already = len(attacked.v2.heard)
+    answers: dict[str, tuple[str, ...]] = {}
+    for name, case in cases().items():
+        answer = await asyncio.to_thread(raw, attacked.service.ports["mirror"], case.sent)
+        answers[name] = tuple(status.decode() for status in STATUS.findall(answer))
+    await _until_v2_has_answered(attacked)
+    arrived = attacked.v2.heard[already:]
+    of_case = {name: {f"first-{number:02d}", f"second-{number:02d}"} for number, name in enumerate(cases())}
+    told = {
+        name: (tuple(sorted(one.id for one in arrived if one.id in ids)), answers[name])
+        for name, ids in of_case.items()
+    }
+    assert wanted == told
+    assert {one.id for one in arrived} == {name for arrives, _ in wanted.values() for name in arrives}
+    assert [] == [one for one in arrived if one.id.startswith("first") and one.all_of(b"x-smuggled")]
+    assert [] == [one for one in arrived if one.all_of(b"x-secret")]
+    _all_arrived_where_it_should(attacked)
+
+
+def test_the_reader_that_v2_is_held_to_is_strict() -> None:
+    """It sees no request in what is to be refused, and all of those that may arrive."""
+    told = {name: tuple(one.id for one in requests_of(case.sent)) for name, case in cases().items()}
+    assert {} == {name: seen for name, seen in told.items() if seen and cases()[name].statuses == ("400",)}
+    assert {} == {name: seen for name, seen in told.items() if not set(cases()[name].arrives) <= set(seen)}
 
 
 _VALUES: dict[bytes, tuple[bytes, ...]] = {
@@ -143,81 +251,41 @@ def _request(method: bytes, path: bytes, fields: list[bytes], body: bytes) -> by
     return b"\r\n".join((b" ".join((method, path, b"HTTP/1.1")), b"host: shop", *fields, b"", body))
 
 
+_SMALL = [chunk for chunk in CHUNKS if len(chunk) < 1_000]
+"""hypothesis prints what it drew, and complains where that is very long."""
 REQUEST = st.builds(
     _request,
     st.sampled_from(_METHODS),
     st.sampled_from(_TARGETS) | st.binary(max_size=20),
     st.lists(FIELD | st.binary(max_size=30), max_size=5),
-    st.sampled_from([b"", b"hello", *CHUNKS]) | st.binary(max_size=50),
+    st.sampled_from([b"", b"hello", *_SMALL]) | st.binary(max_size=50),
 )
 
 
 @pytest.mark.parametrize("port", PORTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(requests=st.lists(REQUEST, min_size=1, max_size=4))
-def test_no_sequence_of_requests_is_a_fault_of_the_server(service: Service, port: str, requests: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "examples",
+    [EXAMPLES, pytest.param(DEEP_EXAMPLES, marks=[pytest.mark.deep, pytest.mark.timeout(1800)])],
+    ids=["quick", "deep"],
+)
+async def test_no_sequence_of_requests_is_a_fault_of_the_server(attacked: Attacked, port: str, examples: int) -> None:
     """Whatever fields stand together, and whatever comes pipelined behind: each answer says what the client did."""
-    with suppress(ConnectionError):
-        answer = raw(service.ports[port], b"".join(requests))
-        assert [] == [status for status in STATUS.findall(answer) if status >= b"500"]
+    already, sent, answered = len(attacked.v2.heard), list[Heard](), 0
 
+    @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @given(requests=st.lists(REQUEST, min_size=1, max_size=4))
+    def tried(requests: list[bytes]) -> None:
+        nonlocal answered
+        sent.extend(requests_of(b"".join(requests)))
+        with suppress(ConnectionError):
+            answer = raw(attacked.service.ports[port], b"".join(requests))
+            assert not answer or answer.startswith(b"HTTP/1.1 ")
+            statuses = STATUS.findall(answer)
+            answered += bool(statuses)
+            assert [] == [status for status in statuses if status >= b"500"]
 
-@pytest.mark.parametrize("port", ["mirror", "records"])
-def test_who_does_not_read_is_not_read(service: Service, port: str) -> None:
-    """A peer that pipelines and reads no answer is stopped by its own full buffers, not by the service's memory."""
-    before = service.peak_mib()
-    many = b"GET /unread HTTP/1.1\r\nhost: shop\r\n\r\n" * 2_000
-    sent, quiet_since_s = 0, time.monotonic()
-    with socket.create_connection(("127.0.0.1", service.ports[port])) as peer:
-        peer.setblocking(False)
-        while time.monotonic() - quiet_since_s < 1.5:
-            try:
-                sent += peer.send(many)
-                quiet_since_s = time.monotonic()
-            except BlockingIOError:
-                time.sleep(0.01)
-            except ConnectionError:
-                break
-            assert sent < 128 << 20, "the service reads on, and keeps what it answers"
-    assert service.peak_mib() - before < 64
-
-
-def _sends_until_cut(port: int, start: bytes, more: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as peer, suppress(ConnectionError):
-        peer.sendall(start)
-        for _ in range(2_000):
-            peer.sendall(more)
-        pytest.fail(f"port {port} took {2_000 * len(more)} bytes of a head")
-
-
-@pytest.mark.parametrize("port", PORTS)
-def test_an_endless_head_ends(service: Service, port: str) -> None:
-    """A field, trailers, chunk extensions or empty lines without end are given up at a bound."""
-    before = service.peak_mib()
-    chunked = b"POST /records HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n"
-    for start, more in (
-        (b"GET / HTTP/1.1\r\nhost: shop\r\nx: ", b"v" * 65_536),
-        (b"GET / HTTP/1.1\r\n", b"a: b\r\n" * 10_000),
-        (chunked + b"1\r\nx\r\n0\r\nt: ", b"v" * 65_536),
-        (chunked + b"1;", b"e" * 65_536),
-        (b"", b"\r\n" * 32_768),
-    ):
-        _sends_until_cut(service.ports[port], start, more)
-    assert service.peak_mib() - before < 64
-
-
-async def test_held_connections_keep_nobody_out(service: Service) -> None:
-    """A thousand connections to each port that never end their heads: a proper pair is still compared."""
-    writers: list[asyncio.StreamWriter] = []
-    try:
-        for name in PORTS:
-            for _ in range(1_000):
-                _, writer = await asyncio.open_connection("127.0.0.1", service.ports[name])
-                writer.write(b"GET / HTTP/1.1\r\nx: ")
-                writers.append(writer)
-        await _serves_a_proper_pair(service, "behind-held-connections")
-        assert service.answers("metrics", "/readyz")
-        assert service.answers("web", "/")
-    finally:
-        for writer in writers:
-            writer.transport.abort()
+    await asyncio.to_thread(tried)
+    assert answered > examples // 2
+    await _until_v2_has_answered(attacked)
+    _none_is_smuggled(attacked.v2.heard[already:], sent if port == "mirror" else [])
+    _all_arrived_where_it_should(attacked)
