@@ -282,7 +282,9 @@ class Parker:
         item = flush.items[int(place)]
         seen = self._codec.decode(item.key, item.payload)
         log.info(
-            "an observation fits no pair",
+            "an observation of %s fits no pair: %s",  # so that a kind which repeats silences no other one
+            item.target,
+            what,
             extra={"target": item.target, "side": seen.side.value, "as": what, "attempt": seen.attempt}
             | {"method": seen.method, "path": seen.path.partition("?")[0], "status": seen.status, "id": seen.id},
         )

@@ -4,7 +4,8 @@
 --       then the dictionaries that payloads are encoded by; then one key per observation.
 -- ARGV: the flush's number, how long it is remembered in s, window ms, settle ms, how long a waiting value lives in
 --       ms, number of targets, number of dictionaries, how long those are kept in s; then per observation: head, payload.
--- Answers: the first few observations that fit no pair, as 'index:what' (see ODD); or 0 where this flush already ran
+-- Answers: of each kind and target the first observation that fits no pair, as 'index:what' (see ODD); or 0 where this
+--       flush already ran
 --       (its answer was lost); or 1 where nothing ran, since a dictionary is not here. A sender has one flush on its way
 --       at a time, so that its last number is enough to tell.
 -- The first write that adds is one that a full store refuses, so a flush is refused whole or runs whole.
@@ -19,10 +20,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 local window, settle, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
 local counts = {}
--- What a forged or repeated record leaves: each is counted, and the first few of a flush are told as examples.
+-- What a forged or repeated record leaves: each is counted, and of a flush the first of each kind is told as an
+-- example, so that many of one kind hide none of another.
 local ODD = {duplicate = true, ambiguous = true, replaced = true, late = true}
-local ODD_MOST = 4
-local odd = {}
+local odd, told = {}, {}
 local target_names = {}
 for t = 0, targets - 1 do
   target_names[t] = names(2 + t * 5)
@@ -39,7 +40,11 @@ for i = 0, #KEYS - first_item do
   local function count(side, what, by)
     local field = (SIDE_NAMES[side] or side) .. '.' .. what
     tally[field] = (tally[field] or 0) + (by or 1)
-    if ODD[what] and side == frame.side and #odd < ODD_MOST then odd[#odd + 1] = i .. ':' .. what end
+    local kind = frame.target .. what
+    if ODD[what] and side == frame.side and not told[kind] then
+      told[kind] = true
+      odd[#odd + 1] = i .. ':' .. what
+    end
   end
   count(frame.side, 'parked')
   -- What is accepted enters its row here and nowhere else, so that no process takes it away when it dies.
