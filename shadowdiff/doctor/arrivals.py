@@ -218,6 +218,25 @@ def loops(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
     )
 
 
+def recorded_for_v2(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
+    """Find answers of v2 that somebody recorded, where the service asks v2 itself: such pairs can be made up whole."""
+    asked = patient.count("mirrored.forwarded")
+    recorded = patient.count("candidate.parked") - asked
+    if not asked or recorded <= 0:
+        return
+    yield Finding(
+        code="candidate_recorded",
+        gravity=Gravity.WARNING,
+        target=patient.target.name,
+        title=f"{plural(recorded, 'answer')} of v2 recorded by somebody, beside {asked:,} that this service asked for.",
+        explanation="Who may record `side: candidate` makes up both halves of a pair. Such pairs match, and thin out "
+        "the share of those that do not.",
+        way_out="If a recorder at v2 is meant, mirror to v2 itself, and not here. Else ask recorders for a token or a "
+        "certificate, and open an epoch anew:",
+        lines=("access: {records: [SHADOWDIFF_RECORDS_TOKEN]}",),
+    )
+
+
 def _lonely(patient: Patient, side: Side) -> tuple[Example, ...]:
     halves = patient.side(side)[:1]
     return tuple(beside(half, None) if side is Side.PRIMARY else beside(None, half) for half in halves)

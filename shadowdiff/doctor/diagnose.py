@@ -31,6 +31,7 @@ _PATIENT: Final[tuple[Callable[[Evidence, Patient], Iterator[Finding]], ...]] = 
     arrivals.blocked,
     arrivals.refused,
     arrivals.shed,
+    arrivals.recorded_for_v2,
     unpaired.too_late,
     unpaired.shared_ids,
     strangers.strangers,

@@ -34,7 +34,7 @@ def test_a_target_that_is_well_gives_no_finding() -> None:
         {"primary.orphaned": 4, "primary.paired": 96},
         {"candidate.orphaned": 4, "candidate.paired": 96},
         {"mirrored.unidentified": 4},
-        {"mirrored.blocked": 60, "mirrored.forwarded": 40},
+        {"mirrored.blocked": 60, "mirrored.forwarded": 40, "candidate.parked": 40},
         {"mirrored.shed": 4},
         {"mirrored.looped": 40},
         {"recorded.refused": 4},
@@ -171,6 +171,12 @@ def test_both_sides_recorded_need_no_mirror() -> None:
     """A v2 whose own proxy records is a candidate as well."""
     counts = WELL | {"mirrored.received": 0, "mirrored.forwarded": 0, "recorded.received": 200}
     assert [] == codes(evidence(_patient(counts)))
+
+
+def test_answers_of_v2_that_somebody_recorded_beside_those_asked_for_are_named() -> None:
+    """One is enough: whoever records both halves decides what they say."""
+    counts = alone(0, 0, paired=100) | {"candidate.parked": 101, "candidate.paired": 101, "primary.paired": 101}
+    assert ["candidate_recorded"] == codes(evidence(_patient(counts)))
 
 
 def _process(**notes: object) -> Process:
