@@ -192,7 +192,11 @@ class Access(Settings):
         "proxy, else nothing.",
     )
     session: Period = Field(default=43200.0, description="How long a login by the pages lasts.")
-    attempts: int = Field(default=10, ge=1, description="Wrong tokens a minute that one source may bring.")
+    attempts: int = Field(
+        default=10,
+        ge=1,
+        description="Wrong tokens a minute that one source may bring, to each of web port, hooks and records port.",
+    )
     records: Annotated[tuple[SecretName, ...], AfterValidator(distinct)] = Field(
         default=(), description="Where the tokens are of which recorders must bring one. Left out: none is needed."
     )

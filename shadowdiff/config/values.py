@@ -5,6 +5,7 @@ Holds: everything here was checked; a secret never shows in a `repr`.
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ class Secret:
         return "Secret(…)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other.reveal()
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other.reveal())
 
     def __hash__(self) -> int:
         return hash(self._value)

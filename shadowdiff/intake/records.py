@@ -44,6 +44,8 @@ LINES_PER_TURN = 64
 """Lines of a batch taken before others get a turn on the loop."""
 
 _TOO_FAST = "more records came from this address than limits.records_per_source: send the rest later"
+_TOO_MANY_WRONG = "too many wrong tokens came from this address: wait a minute"
+_BRING_ONE = "a token is needed: send `Authorization: Bearer TOKEN`, one of access.records"
 _OVERLOADED = "the queue is full: send it again later, or sample on the recorder's side"
 
 
@@ -145,7 +147,7 @@ class RecordsApp:
             await _refuse(send, 404, "nothing is served at this path: POST /record or POST /records")
 
     async def _take_unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what brings no token: nothing it says is believed, and its body is read and dropped."""
+        """Refuse what brings no token, or a wrong one: nothing it says is believed, and its body is dropped."""
         row = self._unknown.rows[Side.PRIMARY]
         row.received += 1
         row.in_flight += 1
@@ -153,8 +155,10 @@ class RecordsApp:
         _refused(row)
         peer = scope.get("client")
         self._books.refusals.saw(f"no token of access.records came from {peer[0] if peer else '?'}", "/record")
-        says = "a token is needed: send `Authorization: Bearer TOKEN`, one of access.records"
-        await _refuse(send, 401, says, (b"www-authenticate", b'Bearer realm="shadowdiff"'))
+        if self._admission.waits(scope):
+            await _refuse(send, 429, _TOO_MANY_WRONG, (b"retry-after", b"60"))
+        else:
+            await _refuse(send, 401, _BRING_ONE, (b"www-authenticate", b'Bearer realm="shadowdiff"'))
 
     def _shed(self, place: _Place, row: RecordRow, reason: str, records: int = 1) -> None:
         """Enter records that found no room."""

@@ -80,4 +80,4 @@ class Intakes:
 
 def _admission(config: Config) -> Admission:
     tokens = [secret.reveal() for secret in config.access.records]
-    return Admission(tokens, config.limits.records_per_source, time.monotonic)
+    return Admission(tokens, config.limits.records_per_source, time.monotonic, config.access.attempts)

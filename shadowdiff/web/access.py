@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
+from shadowdiff.intake.attempts import Attempts
 from shadowdiff.intake.rate import SourceRate
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Access:
         self._proxy = _Proxy(config.proxy) if config.proxy else None
         self._session_s = int(config.session_s)
         self._attempts = SourceRate(config.attempts / 60, config.attempts)
+        self.hooks = Attempts(config.attempts)
+        """Wrong tokens of hooks, apart from those of callers: who cannot log in keeps no rollout waiting."""
         self.asks = bool(self._tokens or self._proxy) or config.anonymous == "none"
         """Whether callers are asked who they are."""
         unsaid: Role = "write" if not self.asks and (is_loopback or has_client_ca) else "none"

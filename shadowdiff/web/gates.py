@@ -2,8 +2,9 @@
 
 In: the hooks' JSON, as Flagger sends it.  Out: a status that Flagger understands, and one line of text.
 Holds: the payload does not name its hook, so each has its own path; a refusal is a 4xx (Flagger swallows the text of
-5xx and 429), under a kilobyte, since it becomes a Kubernetes event. A store that is away makes the verdict
-insufficient, and rolls nothing back. A rollout is its namespace, name and checksum; its first hook opens its epoch.
+5xx and 429, of which one is said to an address of too many wrong tokens alone), under a kilobyte, since it becomes a
+Kubernetes event. A store that is away makes the verdict insufficient, and rolls nothing back. A rollout is its
+namespace, name and checksum; its first hook opens its epoch. Who has no token learns of no target.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shadowdiff.verdict import Decision, EpochTold, Verdict, told
 from shadowdiff.web.asked import author_of, decoded, known, payload
 from shadowdiff.web.operation import ApiError, Arguments, Operation, Parameter
 from shadowdiff.web.views import verdict_of
-from shadowdiff.web.visit import note
+from shadowdiff.web.visit import note, visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 LINE_BYTES: Final = 1000
 OK: Final = 200
+_TOO_MANY: Final = 429
 STATUSES: Final[Mapping[str, Mapping[Decision, int]]] = {
     "check": {Decision.PASS: OK, Decision.INSUFFICIENT: OK, Decision.FAIL: 412},
     "promote": {Decision.PASS: OK, Decision.INSUFFICIENT: 409, Decision.FAIL: 412},
@@ -97,8 +99,8 @@ def flagger(hook: str) -> Handler:
     async def handle(state: WebState, _arguments: Arguments, request: Request) -> Response:
         try:
             asked = decoded(await payload(request), FlaggerHook)
+            _check_token(state, asked)  # first, since a refusal of the target names those that there are
             view = _target_of(state, asked)
-            _check_token(state, asked)
         except ApiError as refusal:
             return _line(refusal.status, refusal.message)
         if hook == "event" and asked.phase not in UNDER_WAY:
@@ -122,7 +124,8 @@ def _said(verdict: Verdict) -> str:
 def _line(status: int, text: str) -> Response:
     """Return one line, short enough for a Kubernetes event."""
     line = " ".join(text.split()).encode()[:LINE_BYTES].decode("utf-8", "ignore")
-    return Response(line, status, media_type="text/plain")
+    headers = {"retry-after": "60"} if status == _TOO_MANY else None
+    return Response(line, status, headers, media_type="text/plain")
 
 
 def _target_of(state: WebState, hook: FlaggerHook) -> TargetView:
@@ -143,12 +146,23 @@ def _epochs(state: WebState) -> Epochs:
 
 
 def _check_token(state: WebState, hook: FlaggerHook) -> None:
-    """Refuse a hook without the token, where one is configured."""
+    """Refuse a hook without the token, where one is configured, and an address that brought too many wrong ones."""
     wanted = state.gate_token()
-    if wanted is None and state.access().asks:
-        raise ApiError(403, "this service asks for credentials, and hooks have no token: set `access.hooks`")
-    if wanted is not None and not hmac.compare_digest(wanted, hook.metadata.get("token", "").encode()):
-        raise ApiError(403, "metadata.token is not the one that this service is configured with")
+    if wanted is None:
+        if state.access().asks:
+            raise ApiError(403, "this service asks for credentials, and hooks have no token: set `access.hooks`")
+        return
+    attempts, source, now_s = state.access().hooks, visit().source, state.now_ms() / 1000
+    if not attempts.may_try(source, now_s):
+        raise ApiError(_TOO_MANY, "too many wrong tokens came from this address: wait a minute")
+    given = hook.metadata.get("token", "").encode()
+    if hmac.compare_digest(wanted, given):
+        attempts.was_right(source, now_s)
+        return
+    if given:
+        attempts.was_wrong(source, now_s)
+        log.warning("a wrong token was brought", extra={"from": source, "canary": f"{hook.namespace}/{hook.name}"})
+    raise ApiError(403, "metadata.token is not the one that this service is configured with")
 
 
 _TARGET: Final = Parameter(name="target", description="the name of a configured target", required=True)
@@ -165,11 +179,12 @@ _MEANINGS: Final = {
     404: "No such target",
     409: "Not enough to say",
     412: "v2 fails",
+    429: "Too many wrong tokens came from this address",
 }
 
 
 def _hook(name: str) -> Operation:
-    refuses = {400, 403, 404, *STATUSES[name].values()} - {OK}
+    refuses = {400, 403, 404, _TOO_MANY, *STATUSES[name].values()} - {OK}
     return Operation(
         path=f"/gates/flagger/{name}",
         name=f"flagger-{name}",

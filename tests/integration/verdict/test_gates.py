@@ -130,6 +130,17 @@ async def test_a_configured_token_is_asked_for(process: Process) -> None:
     assert [200] == await _walk(app, hook(token="s3cret"), "check")
 
 
+async def test_who_has_no_token_learns_of_no_target(process: Process) -> None:
+    """Neither that one exists nor what the others are called."""
+    app = process.app(gate_token=lambda: b"s3cret")
+    told = {
+        name: await post(app, "gates/flagger/check", payload)
+        for name, payload in {"known": hook(), "unknown": hook(target="nowhere"), "none": NO_TARGET}.items()
+    }
+    assert {403} == {answer.status for answer in told.values()}
+    assert 1 == len({answer.body for answer in told.values()})
+
+
 class Gone(Epochs):
     """Epochs whose store is away."""
 
