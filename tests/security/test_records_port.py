@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shadowdiff.intake.record_form import MAX_ATTEMPT
 from tests.conftest import free_port_number
-from tests.integration.service.conftest import World, figure, lines_of, serving, settings, target
+from tests.integration.service.conftest import World, figure, lines_of, metrics_of, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
 from tests.security.conftest import raw
 
@@ -32,49 +35,151 @@ async def attacked(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[W
         yield world
 
 
+PATH = "/cart?session=s3cret"
+
+
 async def record(world: World, request_id: str, body: bytes, **fields: str) -> int:
     """Record an answer, as anybody can who reaches the port."""
-    return await world.mesh.record(request_id, body, "/cart?session=s3cret", h_content_type=JSON, **fields)
+    return await world.mesh.record(request_id, body, PATH, h_content_type=JSON, **fields)
+
+
+def examples(world: World, kind: str) -> list[Any]:
+    """Return the examples of a misfit that the log holds."""
+    return lines_of(world.service, f"an observation of shop fits no pair: {kind}")
 
 
 async def test_a_forged_record_leaves_a_count_and_an_example(attacked: World) -> None:
-    """Whether it comes before v1's own, beside it, in its place, or after: the books and the log say so."""
+    """Whether it comes before v1's own, beside it, in its place, or after: the books and the log say so, of each."""
     world = attacked
     assert await record(world, "before", WRONG, attempt="9999") == 202
     assert await record(world, "before", V1) == 202
-    assert await world.mesh.mirror("before", "/cart?session=s3cret") == 202
+    assert await world.mesh.mirror("before", PATH) == 202
     assert await record(world, "beside", WRONG) == 202
     assert await record(world, "beside", V1) == 202
     assert await record(world, "twice", V1) == 202
     assert await record(world, "twice", V1) == 202
-    assert await world.mesh.mirror("twice", "/cart?session=s3cret") == 202
-    assert await world.mesh.mirror("after", "/cart?session=s3cret") == 202
+    assert await world.mesh.mirror("twice", PATH) == 202
+    assert await world.mesh.mirror("after", PATH) == 202
     assert await record(world, "after", V1) == 202
     await world.service.until(lambda books: figure(books, "pairs__ready") == 3)
     assert await record(world, "after", WRONG, attempt="9999") == 202
-    primary = {"replaced": 1, "ambiguous": 2, "duplicate": 1, "late": 1}
-    books = await world.until(**{f"observations__primary__{what}": count for what, count in primary.items()})
+    counts = {"replaced": 1, "ambiguous": 2, "duplicate": 1, "late": 1}
+    books = await world.until(**{f"observations__primary__{what}": count for what, count in counts.items()})
     assert (books["pairs"]["mismatch"], books["pairs"]["match"]) == (2, 1)
-    told = lines_of(world.service, "an observation fits no pair")
-    assert told
-    assert {"target": "shop", "side": "primary", "path": "/cart"}.items() <= told[0].items()
+    of = {"replaced": "before", "ambiguous": "beside", "duplicate": "twice", "late": "after"}
+    for kind, request_id in of.items():
+        (told,) = examples(world, kind)
+        wanted = {"target": "shop", "side": "primary", "as": kind, "path": "/cart", "id": request_id}
+        assert wanted.items() <= told.items()
     assert "s3cret" not in world.service.log
 
 
+async def test_many_of_one_kind_hide_no_other(attacked: World) -> None:
+    """A batch of repeated records, parked at once, and among them one in the place of another: both have examples."""
+    fact = {"id_source": "x-diff-id", "method": "GET", "path": "/cart", "host": "shop", "status": 200}
+    body = base64.b64encode(V1).decode()
+    lines = [fact | {"id": "again", "body_base64": body} for _ in range(50)]
+    lines += [fact | {"id": "replaced", "attempt": attempt, "body_base64": body} for attempt in (2, 1)]
+    sent = b"\n".join(json.dumps(line).encode() for line in lines)
+    async with attacked.mesh.session.post(attacked.service.url("records", "/records"), data=sent) as answer:
+        assert answer.status == 202
+    await attacked.until(observations__primary__duplicate=49, observations__primary__replaced=1)
+    assert [["again"], ["replaced"]] == [
+        [told["id"] for told in examples(attacked, kind)] for kind in ("duplicate", "replaced")
+    ]
+
+
+@pytest.mark.parametrize("attempt", ["101", "65536", "999999999999999"])
+async def test_no_attempt_counts_for_more_than_the_last_one_that_is_counted(attacked: World, attempt: str) -> None:
+    """So that none beats every answer to come: beside the highest of v1's own it is ambiguous, and decides nothing."""
+    assert await record(attacked, "capped", WRONG, attempt=attempt) == 202
+    assert await record(attacked, "capped", V1, attempt=str(MAX_ATTEMPT)) == 202
+    assert await attacked.mesh.mirror("capped", PATH) == 202
+    books = await attacked.until(observations__primary__ambiguous=2, observations__candidate__ambiguous=1)
+    assert 0 == books["pairs"]["ready"]
+    (told,) = [one for one in examples(attacked, "ambiguous") if one["side"] == "primary"]
+    assert MAX_ATTEMPT == told["attempt"]
+
+
+async def test_forged_pairs_are_told_from_those_that_were_asked_for(attacked: World) -> None:
+    """They thin out a fail, which stands as yet: the metric counts them by their side, and the doctor names them."""
+    world, forged = attacked, 200
+    for number in range(20):
+        await world.both(f"real-{number}", V1, "/cart")
+    await world.until(pairs__mismatch=20)
+    assert "candidate_recorded" not in await _found(world)
+    for number in range(forged):
+        for side in ("primary", "candidate"):
+            assert await record(world, f"forged-{number}", V1, side=side) == 202
+    await world.until(pairs__mismatch=20, pairs__match=forged)
+    metrics = await metrics_of(world.service)
+    labels = (("disposition", "accepted"), ("side", "candidate"), ("target", "shop"))
+    assert forged == metrics["shadowdiff_records_total", labels]
+    assert "fail" == (await asyncio.to_thread(world.service.get, "verdict?target=shop"))["verdict"]
+    assert {"200 answers of v2 recorded by somebody, beside 20 that this service asked for."} == {
+        told for code, told in (await _found(world)).items() if code == "candidate_recorded"
+    }
+
+
+async def _found(world: World) -> dict[str, str]:
+    """Return what the doctor finds: titles by their codes."""
+    told = await asyncio.to_thread(world.service.get, "doctor?target=shop")
+    return {one["code"]: one["title"] for one in told["findings"]}
+
+
+PARTS = ("price", "100", "999", "cart", "s3cret", "shop", "kn0wn", "match", "8080", "redis", "shadowdiff:", "sd:")
+"""Of what was recorded, mirrored and counted, and of how the service is set up."""
+
+
 async def test_the_records_port_tells_nothing(attacked: World) -> None:
-    """No method and no path gives back anything that was recorded, mirrored or counted."""
+    """No method and no path gives back any part of what was recorded, mirrored, counted or configured."""
     world = attacked
-    await world.both("one", V1, "/cart")
+    await world.both("kn0wn-id", V1, PATH)
     await world.until(pairs__mismatch=1)
-    port = world.service.ports["records"]
-    paths = ("/", "/record", "/records", "/api/v1/targets", "/metrics", "/samples", "/../web", "*", "/record?x=1")
-    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"):
+    (sample,) = await world.samples()
+    fingerprints = await asyncio.to_thread(world.service.get, "fingerprints?target=shop")
+    parts = [*PARTS, sample["id"], fingerprints["fingerprints"][0]["id"], str(world.service.ports["web"])]
+    paths = (
+        "/", "/record", "/records", "/api/v1/targets", "/api/v1/ledger?target=shop", "/metrics", "/healthz", "/samples",
+        f"/api/v1/samples/{sample['id']}", "/../web", "*", "/record?id=kn0wn-id", "/records/kn0wn-id", "/cart",
+    )  # fmt: skip
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "SEARCH"):
         for path in paths:
-            head = f"{method} {path} HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            answer = await asyncio.to_thread(raw, port, head.encode())
-            status, _, said = answer.partition(b"\r\n")
-            assert status.split(b" ")[1] in {b"400", b"404", b"405"}, (method, path, answer)
-            assert not {b"price", b"shop", b"cart"} & set(said.split()), (method, path, answer)
+            fields = "host: shop\r\nx-shadowdiff-id: kn0wn-id\r\nx-shadowdiff-host: shop\r\ncontent-length: 0"
+            head = f"{method} {path} HTTP/1.1\r\n{fields}\r\nconnection: close\r\n\r\n"
+            answer = (await asyncio.to_thread(raw, world.service.ports["records"], head.encode())).decode()
+            assert answer.split(" ")[1] in {"400", "404", "405"}, (method, path, answer)
+            assert [] == [part for part in parts if part in answer], (method, path, answer)
+
+
+async def test_no_answer_tells_what_is_known_of_an_id(attacked: World) -> None:
+    """New, repeated, ambiguous, late, waited for, of a method or a host that nobody compares: the same bytes."""
+    world = attacked
+    await world.both("paired", V1, PATH)
+    await world.until(pairs__mismatch=1)
+    assert await world.mesh.mirror("waited-for", PATH) == 202
+    sent: dict[str, tuple[str, bytes, dict[str, str]]] = {
+        "new": ("new", V1, {}), "repeated": ("new", V1, {}), "ambiguous": ("new", WRONG, {}),
+        "later attempt": ("new", WRONG, {"attempt": "3"}), "late": ("paired", V1, {}),
+        "waited for": ("waited-for", V1, {}), "another method": ("new", V1, {"method": "DELETE"}),
+        "another host": ("new", V1, {"host": "nowhere"}), "another side": ("new", V1, {"side": "candidate"}),
+    }  # fmt: skip
+    singly: dict[str, bytes] = {}
+    batched: dict[str, bytes] = {}
+    for name, (request_id, body, changes) in sent.items():
+        fields = {"id": request_id, "id-source": "x-diff-id", "method": "GET", "path": "/cart", "host": "shop",
+                  "status": "200"} | changes  # fmt: skip
+        told = "".join(f"x-shadowdiff-{field}: {value}\r\n" for field, value in fields.items())
+        head = f"POST /record HTTP/1.1\r\nhost: s\r\n{told}content-length: {len(body)}\r\n\r\n"
+        singly[name] = await asyncio.to_thread(raw, world.service.ports["records"], head.encode() + body)
+        line = {field.replace("-", "_"): value for field, value in fields.items()} | {"status": 200}
+        line |= {"attempt": int(changes.get("attempt", 0)), "body_base64": base64.b64encode(body).decode()}
+        said = json.dumps(line).encode()
+        head = f"POST /records HTTP/1.1\r\nhost: s\r\ncontent-length: {len(said)}\r\n\r\n"
+        batched[name] = await asyncio.to_thread(raw, world.service.ports["records"], head.encode() + said)
+    for answers in (singly, batched):
+        assert answers["new"].startswith(b"HTTP/1.1 202 ")
+        assert {} == {name: answer for name, answer in answers.items() if answer != answers["new"]}
 
 
 async def recorded(world: World, token: str | None, path: str = "/record", **options: Any) -> int:
