@@ -1,20 +1,25 @@
-"""What a request says moves neither the candidate's address nor a line of the log.
+"""What a request says does not move the candidate's address, nor does what v2 answers.
 
-One service serves all of these. Its v2 notes what it is asked; a canary stands where an attacker would lead it.
+One service serves all of these, and every connection that it, or a process of its own, opens is noted by a shim. Its v2
+notes what it is asked; a canary stands where an attacker would lead it. What became of each request is told by v2 and
+the books.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.conftest import needs_tool
 from tests.integration.service.conftest import settings, target
 from tests.running import WITHIN_S, Service
 from tests.security.conftest import raw
@@ -24,12 +29,15 @@ if TYPE_CHECKING:
 
     from tests.conftest import RedisServer
 
+SOURCE = Path(__file__).parent / "connects.c"
 BASE = "/base"
+METADATA = ("169.254.169.254", "[fd00:ec2::254]", "metadata.google.internal", "100.100.100.200")
+REDIRECTS = ("300", "301", "302", "303", "305", "307", "308")
 
 
 @dataclass
 class Listener:
-    """A server that notes the head of whatever it is asked; asked for `redirect`, it sends the client elsewhere."""
+    """A server that notes the head of whatever it is asked; asked for `/redirect-30x`, it sends one elsewhere."""
 
     elsewhere: str = ""
     heads: list[str] = field(default_factory=list[str])
@@ -46,9 +54,7 @@ class Listener:
                     while (line := self.rfile.readline(65_536)) not in (b"\r\n", b""):
                         head += line
                     noted.heads.append(head.decode("latin-1"))
-                    status = b"302 Found" if b"redirect" in head.split(b"\r\n")[0] else b"200 OK"
-                    location = f"location: {noted.elsewhere}\r\nrefresh: 0; url={noted.elsewhere}\r\n".encode()
-                    self.wfile.write(b"HTTP/1.1 " + status + b"\r\n" + location + b"content-length: 2\r\n\r\n{}")
+                    self.wfile.write(noted.answer(head.split(b" ")[1].decode("latin-1")))
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -56,6 +62,14 @@ class Listener:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def answer(self, path: str) -> bytes:
+        """Return an answer whose every field that names a place names another one."""
+        _, redirects, status = path.partition("/redirect-")
+        to = self.elsewhere
+        fields = (f"location: {to}", f"content-location: {to}", f"refresh: 0; url={to}", f"link: <{to}>; rel=preload",
+                  f'alt-svc: h2="{to.partition("://")[2].partition("/")[0]}"', "content-length: 2")  # fmt: skip
+        return "\r\n".join((f"HTTP/1.1 {status[:3] if redirects else '200'} Told", *fields, "", "{}")).encode()
 
     @property
     def port(self) -> int:
@@ -70,73 +84,116 @@ class Listener:
 
 @dataclass
 class Ground:
-    """The service, its v2, and the canary."""
+    """The service, its v2, the canary, and the file that notes where the service connects to."""
 
     service: Service
     candidate: Listener
     canary: Listener
+    store: str
+    noted: Path
     sent: int = 0
 
-    def until_asked(self, request_id: str) -> None:
-        """Wait until v2 was asked this."""
+    def heads_of(self, request_id: str) -> list[str]:
+        """Return what v2 was asked under an id."""
+        return [head for head in list(self.candidate.heads) if f"x-request-id: {request_id}\r\n" in head.lower()]
+
+    def books(self) -> dict[str, int]:
+        """Return what became of all requests so far, once nothing is on its way."""
         deadline = time.monotonic() + WITHIN_S
-        while not any(f"x-request-id: {request_id}\r\n" in head.lower() for head in list(self.candidate.heads)):
-            assert time.monotonic() < deadline, self.service.log[-2000:]
+        while True:
+            rows = {name: self.service.ledger(name)["mirrored"] for name in ("shop", "_unknown")}
+            if not any(row["in_flight"] for row in rows.values()):
+                return {f"{name} {what}": count for name, row in rows.items() for what, count in row.items()}
+            assert time.monotonic() < deadline, rows
             time.sleep(0.01)
 
-    def mirror(self, request: str) -> bytes:
-        """Send a mirrored request as it is written, then a plain one, and return the first answer."""
-        self.sent += 1
-        answer = raw(self.service.ports["mirror"], request.encode("utf-8", "surrogateescape"))
-        last = f"plain-{self.sent}"
-        plain = f"GET /plain HTTP/1.1\r\nhost: shop\r\nx-request-id: {last}\r\nx-diff-id: {last}\r\n\r\n"
-        assert b" 202 " in raw(self.service.ports["mirror"], plain.encode())
-        self.until_asked(last)
-        return answer
+    def connections(self) -> set[str]:
+        """Return where the service has connected to, what it has sent to, and which names it has looked up."""
+        return set(self.noted.read_text().splitlines())
+
+    def where_it_should(self) -> set[str]:
+        """Return the connections that the configuration asks for."""
+        return {f"connect 127.0.0.1:{self.candidate.port}", f"connect {self.store}"}
 
 
 @pytest.fixture(scope="module")
-def ground(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the shim that notes connections."""
+    built = tmp_path_factory.mktemp("shim") / "connects.so"
+    subprocess.run([needs_tool("cc"), "-shared", "-fPIC", "-O1", "-o", built, SOURCE, "-ldl"], check=True)
+    return built
+
+
+@pytest.fixture(scope="module")
+def ground(redis_server: RedisServer, shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Run the service for all tests of this file."""
     canary = Listener()
     candidate = Listener(elsewhere=f"http://127.0.0.1:{canary.port}/stolen")
     shop = target(candidate.port, candidate={"url": f"http://127.0.0.1:{candidate.port}{BASE}"})
     shop["methods"] = ["GET", "HEAD", "OPTIONS", "POST", "CONNECT"]
-    kept = {"store": {"prefix": f"hostile{candidate.port}"}, "log": {"level": "debug", "format": "json"}}
-    service = Service(tmp_path_factory.mktemp("hostile"), settings(redis_server.url, shop, **kept))
+    folder = tmp_path_factory.mktemp("hostile")
+    config = settings(redis_server.url, shop, store={"prefix": f"hostile{candidate.port}"})
+    noted = folder / "connections"
+    service = Service(folder, config, {"LD_PRELOAD": str(shim), "CONNECTS": str(noted)})
     service.start()
     try:
-        yield Ground(service, candidate, canary)
-    finally:
+        yield Ground(service, candidate, canary, f"127.0.0.1:{redis_server.port}", noted)
         assert service.stop() == 0
+    finally:
         canary.close()
         candidate.close()
 
 
-def _cases() -> dict[str, str]:
-    """Return requests that try to lead v2's client elsewhere; CANARY is the canary's address."""
-    metadata = ("169.254.169.254", "[fd00:ec2::254]", "metadata.google.internal", "100.100.100.200")
-    hosts = (
-        "CANARY", "shop@CANARY", "shop:80@CANARY", "shop#@CANARY", "CANARY#shop", "shop\\@CANARY", "shop%00.CANARY",
-        "shop, CANARY", "shop CANARY", "CANARY/shop", "shop?@CANARY", "localhost:1", "0", "127.1", "[::]", *metadata,
-    )  # fmt: skip
-    cases = {f"host {host}": f"GET /a HTTP/1.1\r\nhost: {host}\r\n" for host in hosts}
-    targets = (
-        "http://CANARY/a", "https://CANARY/a", "http://shop@CANARY/a", "http://CANARY", "//CANARY/a", "///CANARY/a",
-        "/\\CANARY/a", "\\\\CANARY\\a", "@CANARY/a", "/@CANARY/", "CANARY", ":80@CANARY/", ".CANARY/", "/..//CANARY/a",
-        "/../../a", "/%2e%2e/%2e%2e/a", "/..%2f..%2fa", "/a/..;/b", "/%2f%2fCANARY/a", "/a%0d%0ahost:%20CANARY",
-        "/a?url=http://CANARY/", "/a?next=//CANARY", "/a#@CANARY/", "file:///etc/passwd", "gopher://CANARY/a", "*",
-        "/redirect", "/redirect/again?to=http://CANARY/", "http:CANARY/a", "/%00@CANARY",
-        *(f"http://{address}/latest/meta-data/" for address in metadata),
-    )  # fmt: skip
-    cases |= {f"target {line}": f"GET {line} HTTP/1.1\r\nhost: shop\r\n" for line in targets}
-    headers = (
-        "x-forwarded-host: CANARY", "forwarded: host=CANARY", "x-original-url: http://CANARY/a", "x-host: CANARY",
-        "x-rewrite-url: //CANARY", "x-envoy-original-dst-host: CANARY", "proxy: http://CANARY", "http-proxy: CANARY",
-        "host: CANARY", "referer: http://CANARY/", "x-forwarded-server: CANARY", "x-real-ip: 169.254.169.254",
-    )  # fmt: skip
-    cases |= {f"header {line}": f"GET /a HTTP/1.1\r\nhost: shop\r\n{line}\r\n" for line in headers}
-    return cases | {"connect": "CONNECT CANARY HTTP/1.1\r\nhost: shop\r\n"}
+class Case(NamedTuple):
+    """A request as it is written, where CANARY is the canary's address, and where it may lead.
+
+    becomes: what the books call it; `refused`: it is no request, and in no book.  path: what v2 is asked, behind its
+    own.
+    """
+
+    request: str
+    becomes: str
+    path: str = ""
+
+
+_WITH_PATHS = {
+    "http://CANARY/a": "/a", "https://CANARY/a": "/a", "http://shop@CANARY/a": "/a", "http://CANARY": "/",
+    "gopher://CANARY/a": "/a", "file:///etc/passwd": "/etc/passwd",
+    **{f"http://{address}/latest/meta-data/": "/latest/meta-data/" for address in METADATA},
+}  # fmt: skip
+_PATHS = (
+    "//CANARY/a", "///CANARY/a", "/\\CANARY/a", "/@CANARY/", "/..//CANARY/a", "/../../a", "/%2e%2e/%2e%2e/a",
+    "/..%2f..%2fa", "/a/..;/b", "/%2f%2fCANARY/a", "/a%0d%0ahost:%20CANARY", "/a?url=http://CANARY/",
+    "/a?next=//CANARY", "/a#@CANARY/", "/%00@CANARY", "/redirect-302?to=http://CANARY/",
+    *(f"/redirect-{status}" for status in REDIRECTS),
+)  # fmt: skip
+_NO_TARGETS = ("\\\\CANARY\\a", "@CANARY/a", "CANARY", ":80@CANARY/", ".CANARY/", "http:CANARY/a")
+_HOSTS = (
+    "CANARY", "shop@CANARY", "shop:80@CANARY", "shop#@CANARY", "CANARY#shop", "shop\\@CANARY", "shop%00.CANARY",
+    "shop, CANARY", "shop CANARY", "CANARY/shop", "shop?@CANARY", "localhost:1", "0", "127.1", "[::]", *METADATA,
+)  # fmt: skip
+_FIELDS = (
+    "x-forwarded-host: CANARY", "forwarded: host=CANARY", "x-original-url: http://CANARY/a", "x-host: CANARY",
+    "x-rewrite-url: //CANARY", "x-envoy-original-dst-host: CANARY", "proxy: http://CANARY", "http-proxy: CANARY",
+    "referer: http://CANARY/", "x-forwarded-server: CANARY", "x-real-ip: 169.254.169.254", "via: 1.1 CANARY",
+    "x-shadowdiff-host: CANARY", "x-shadowdiff-target: http://CANARY/", "alt-used: CANARY",
+)  # fmt: skip
+
+
+def _cases() -> dict[str, Case]:
+    """Return requests that try to lead v2's client elsewhere."""
+    cases = {f"host {host}": Case(f"GET /a HTTP/1.1\r\nhost: {host}\r\n", "_unknown blocked") for host in _HOSTS}
+    for line, path in (_WITH_PATHS | {path: path for path in _PATHS}).items():
+        cases[f"target {line}"] = Case(f"GET {line} HTTP/1.1\r\nhost: shop\r\n", "shop forwarded", path)
+    for line in _NO_TARGETS:
+        cases[f"target {line}"] = Case(f"GET {line} HTTP/1.1\r\nhost: shop\r\n", "refused")
+    for line in _FIELDS:
+        cases[f"field {line}"] = Case(f"GET /a HTTP/1.1\r\nhost: shop\r\n{line}\r\n", "shop forwarded", "/a")
+    return cases | {
+        "a second host": Case("GET /a HTTP/1.1\r\nhost: shop\r\nhost: CANARY\r\n", "_unknown blocked"),
+        "no path": Case("OPTIONS * HTTP/1.1\r\nhost: shop\r\n", "shop blocked"),
+        "a tunnel": Case("CONNECT CANARY HTTP/1.1\r\nhost: shop\r\n", "shop blocked"),
+    }
 
 
 CASES = _cases()
@@ -144,98 +201,75 @@ CASES = _cases()
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_candidate_is_named_by_configuration_alone(ground: Ground, name: str) -> None:
-    """No host, no request target, no header and no redirect leads elsewhere, nor above the configured path."""
-    asked = len(ground.candidate.heads)
-    ids = f"x-diff-id: case-{ground.sent}\r\nx-request-id: case-{ground.sent}\r\n"
-    request = CASES[name].replace("CANARY", f"127.0.0.1:{ground.canary.port}") + ids + "\r\n"
-    answer = ground.mirror(request)
-    assert answer.split(b" ")[1:2] in ([b"202"], [b"400"], []), answer
+    """No host, no target, no field and no redirect leads elsewhere: it asks v2, below the path given, or nobody."""
+    case, canary = CASES[name], f"127.0.0.1:{ground.canary.port}"
+    ground.sent += 1
+    known = f"case-{ground.sent}"
+    before = ground.books()
+    sent = f"{case.request.replace('CANARY', canary)}x-diff-id: {known}\r\nx-request-id: {known}\r\n\r\n"
+    answer = raw(ground.service.ports["mirror"], sent.encode())
+    after = ground.books()
+    became = {what for what in after if after[what] > before[what] and not what.endswith(" received")}
+    assert (set() if case.becomes == "refused" else {case.becomes}) == became
+    assert (b"400" if case.becomes == "refused" else b"202") == answer.split(b" ")[1]
+    asked = [f"{head.split(' ')[1]} of {host_of(head)}" for head in ground.heads_of(known)]
+    wanted = f"{BASE}{case.path.replace('CANARY', canary)} of 127.0.0.1:{ground.candidate.port}"
+    assert ([wanted] if case.path else []) == asked
     assert ground.canary.heads == []
-    for head in ground.candidate.heads[asked:]:
-        assert head.split(" ")[1].startswith(BASE + "/"), head
-        assert f"\r\nhost: 127.0.0.1:{ground.candidate.port}\r\n" in head.lower(), head
+    assert ground.where_it_should() >= ground.connections()
+
+
+def host_of(head: str) -> str:
+    """Return what a head names as its host, once or not at all."""
+    hosts = [line.partition(":")[2].strip() for line in head.split("\r\n") if line.lower().startswith("host:")]
+    return ", ".join(hosts)
+
+
+def test_a_record_that_names_places_leads_nowhere(ground: Ground) -> None:
+    """Neither its host nor the answer that it tells of: nobody asks what v1 was asked."""
+    canary = f"127.0.0.1:{ground.canary.port}"
+    for host in ("shop", canary, *METADATA):
+        fields = {
+            "id": "named", "id-source": "x-diff-id", "method": "GET", "path": f"//{canary}/a", "host": host,
+            "status": "302", "h-location": f"http://{canary}/", "h-refresh": f"0; url=http://{canary}/",
+            "q-traceparent": f"http://{canary}/",
+        }  # fmt: skip
+        told = "".join(f"x-shadowdiff-{name}: {value}\r\n" for name, value in fields.items())
+        record = f"POST /record HTTP/1.1\r\nhost: {canary}\r\n{told}content-length: 0\r\n\r\n"
+        assert b" 202 " in raw(ground.service.ports["records"], record.encode())
+    ground.books()
+    assert ground.canary.heads == []
+    assert ground.where_it_should() >= ground.connections()
+
+
+def test_every_connection_is_watched(ground: Ground, shim: Path, tmp_path: Path) -> None:
+    """The watch notes what the service must connect to; and a name, an address or a datagram of the same loop, too."""
+    assert b" 202 " in raw(ground.service.ports["mirror"], b"GET / HTTP/1.1\r\nhost: shop\r\nx-diff-id: 1\r\n\r\n")
+    ground.books()
+    assert ground.where_it_should() == ground.connections()
+    noted = tmp_path / "connections"
+    ran = subprocess.run(
+        [sys.executable, "-c", CONNECTING], env={**os.environ, "LD_PRELOAD": str(shim), "CONNECTS": str(noted)},
+        capture_output=True, text=True, timeout=WITHIN_S, check=False,
+    )  # fmt: skip
+    assert 0 == ran.returncode, ran.stderr
+    told = set(noted.read_text().splitlines())
+    assert {"connect 127.0.0.1:1", "name localhost", "send 127.0.0.1:3"} <= told
+
+
+CONNECTING = """
+import asyncio, contextlib, socket, uvloop
+
+async def connects():
+    for host, port in (("127.0.0.1", 1), ("localhost", 2)):
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+
+uvloop.run(connects())
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 3))
+"""
 
 
 def test_there_are_fifty_ways_tried() -> None:
     """So that none is lost without being noticed."""
     assert len(CASES) >= 50
-
-
-HOSTILE = (
-    'a\\r\\nb{"level":"forged"}',
-    "%0d%0a%1b[31m%00",
-    "\x1b[2J\x1b[31mred\x1b[0m",
-    "\x9b31m",
-    "\x7f\x08\x08",
-    "\u2028\u2029\u202e\ufeff",
-    '"}\x0b\x0c{"',
-    "\ud800",
-)
-"""What is no line end to HTTP and may be one to a log, a terminal or a reader of JSON."""
-
-
-def test_no_field_of_a_request_makes_a_second_line_of_the_log(ground: Ground) -> None:
-    """Every line is one JSON object of plain ASCII, whatever came in by whichever port and field."""
-    ports = ground.service.ports
-    for odd in HOSTILE:
-        text = odd.encode("utf-8", "surrogatepass").decode("latin-1")
-        wire = "".join(char for char in text if char not in "\r\n\x00")
-        quoted = json.dumps(odd + "\r\n\x00\x1b")
-        for port, request in (
-            ("mirror", f"GET /a{wire} HTTP/1.1\r\nhost: {wire}\r\nx-diff-id: {wire}\r\n\r\n"),
-            ("mirror", f"G{wire} / HTTP/1.1\r\nhost: shop\r\nx-diff-id: {wire}\r\n\r\n"),
-            ("mirror", f"GET / HTTP/1.1\r\nhost: shop\r\nx-request-id: {wire}\r\nx-shadowdiff: {wire}\r\n\r\n"),
-            *(("records", _record(one, wire)) for one in ("id", "id-source", "method", "path", "host", "side")),
-            *(("records", _record(one, wire)) for one in ("status", "size", "attempt", "duration-ms", "h-x")),
-            *(("records", _line(one, quoted)) for one in ("id", "id_source", "method", "path", "host", "side")),
-            *(("records", _line(one, f"[[{quoted},{quoted}]]")) for one in ("headers", "trailers", "request_headers")),
-            *(("records", _line(one, quoted)) for one in ("size", "attempt", "duration_ms", "body_base64")),
-            ("records", f"POST /records HTTP/1.1\r\nhost: a\r\ncontent-length: {len(wire)}\r\n\r\n{wire}"),
-            ("web", f"GET /api/v1/targets/{wire} HTTP/1.1\r\nhost: localhost\r\nreferer: {wire}\r\n\r\n"),
-            ("web", f"GET /{wire} HTTP/1.1\r\nhost: {wire}\r\nauthorization: Bearer {wire}\r\n\r\n"),
-            ("web", _json_post("/api/v1/rules", f'{{"target":{quoted},"author":{quoted},"rule":{{}},"reason":"a"}}')),
-            ("web", _json_post("/api/v1/epochs?target=shop", f'{{"author":{quoted},"reason":{quoted}}}')),
-            (
-                "web",
-                _json_post("/api/v1/noise?target=shop", f'{{"action":"forget","author":{quoted},"reason":{quoted}}}'),
-            ),
-            ("web", _json_post("/api/v1/fingerprints/0/note", f'{{"text":{quoted},"author":{quoted}}}')),
-            (
-                "web",
-                _json_post(
-                    f"/api/v1/rules/preview?target={quote(odd, errors='surrogatepass')}", f'{{"rules":[{quoted}]}}'
-                ),
-            ),
-            ("web", f"GET /api/v1/samples/{quote(odd, errors='surrogatepass')} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
-            ("web", _json_post("/api/v1/gates/flagger/event", f'{{"name":{quoted},"namespace":{quoted}}}')),
-            ("metrics", f"GET /{wire} HTTP/1.1\r\nhost: {wire}\r\n\r\n"),
-        ):
-            raw(ports[port], request.encode("latin-1"))
-    ground.mirror("GET /last HTTP/1.1\r\nhost: shop\r\n\r\n")
-    written = (ground.service.folder / "service.log").read_bytes()
-    lines = written.split(b"\n")[:-1]
-    assert any(b"an epoch was opened by hand" in line for line in lines)
-    for line in lines:
-        assert all(0x20 <= byte < 0x7F for byte in line), line
-        said = json.loads(line)
-        assert {"time", "level", "message"} <= set(said)
-        assert said["level"] != "forged"
-
-
-def _record(name: str, value: str) -> str:
-    given = {"id": "a", "id-source": "x-diff-id", "method": "GET", "path": "/", "host": "shop", "status": "200"}
-    fields = "".join(f"x-shadowdiff-{key}: {text}\r\n" for key, text in (given | {name: value}).items())
-    return f"POST /record HTTP/1.1\r\nhost: a\r\n{fields}content-length: 2\r\n\r\n{{}}"
-
-
-def _line(field: str, quoted: str) -> str:
-    given = {"id": '"a"', "id_source": '"x-diff-id"', "method": '"GET"', "path": '"/"', "host": '"shop"'}
-    body = ",".join(f'"{name}":{text}' for name, text in (given | {"status": "200", field: quoted}).items())
-    return f"POST /records HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body) + 2}\r\n\r\n{{{body}}}"
-
-
-def _json_post(path: str, body: str) -> str:
-    return (
-        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n{body}"
-    )
