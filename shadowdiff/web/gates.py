@@ -161,7 +161,7 @@ def _check_token(state: WebState, hook: FlaggerHook) -> None:
         return
     if given:
         attempts.was_wrong(source, now_s)
-        log.warning("a wrong token was brought", extra={"from": source, "canary": f"{hook.namespace}/{hook.name}"})
+        log.warning("a hook brought a wrong token", extra={"from": source, "canary": f"{hook.namespace}/{hook.name}"})
     raise ApiError(403, "metadata.token is not the one that this service is configured with")
 
 
