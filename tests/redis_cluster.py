@@ -91,7 +91,7 @@ class Node:
         options: dict[str, Any] = self.tls.of_clients() if self.tls else {}
         return Redis(host="127.0.0.1", port=self.port, socket_timeout=5.0, password=self.password, **options)
 
-    def say(self, *words: str | int) -> Any:
+    def say(self, *words: str | bytes | int) -> Any:
         """Send it a command of plain words."""
         with self.client() as client:
             return cast("Any", client).execute_command(*words)

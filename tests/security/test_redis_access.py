@@ -1,4 +1,7 @@
-"""Redis by TLS, as a user with the least set of commands, and values from it that are never code."""
+"""Redis by TLS, as a user with the least set of commands: with each of them it works, and without any it would not.
+
+What lies in Redis is never code: `test_hostile_store.py` has what it may be instead.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +21,26 @@ from redis.exceptions import RedisError
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.openapi import document
 from tests.conftest import free_port_number
-from tests.integration.service.conftest import balanced_and_still, serving, settings, target
+from tests.integration.service.conftest import balanced_and_still, metrics_of, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
-from tests.redis_cluster import RedisCluster
+from tests.redis_cluster import RedisCluster, until
 from tests.security.conftest import redis_with_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.service.conftest import World
+    from tests.redis_cluster import Node
     from tests.security.conftest import Certificates
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.search(r"```acl\n(.*?)```", (ROOT / "SECURITY.md").read_text(), re.DOTALL)
+LISTED = {word[1:] for word in COMMANDS[1].split() if word.startswith("+")} if COMMANDS else set[str]()
+ALWAYS = {"hello"}
+"""What no access list forbids."""
+OF_THE_TEST = {"acl|dryrun", "acl|log", "acl|setuser", "config|resetstat", "ping", "scan"}
+DATABASE = 1
+LARGE = b'{"large": "%b"}' % (b"l" * 300_000)
 IN_A_CLUSTER = re.search(r"In a cluster add `([^`]*)`", (ROOT / "SECURITY.md").read_text())
 PASSWORD = "the-password-of-redis"
 PREFIX = "sd"
@@ -51,12 +62,12 @@ def tls_redis(tmp_path: Path, certificates: Certificates) -> Iterator[Any]:
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         admin = Redis(
-                host="127.0.0.1", port=port, username="admin", ssl=True, ssl_ca_certs=str(certificates.ca),
+                host="127.0.0.1", port=port, db=DATABASE, username="admin", ssl=True, ssl_ca_certs=str(certificates.ca),
             ssl_certfile=str(certificates.cert), ssl_keyfile=str(certificates.key),
         )  # fmt: skip
         try:
             _until_it_answers(admin, folder / "redis.log")
-            yield admin, f"rediss://127.0.0.1:{port}/0"
+            yield admin, f"rediss://127.0.0.1:{port}/{DATABASE}"
         finally:
             admin.close()
             process.send_signal(signal.SIGKILL)
@@ -75,17 +86,27 @@ def _until_it_answers(admin: Any, log: Path) -> None:
 
 
 def _settings(url: str, port: int, **store: Any) -> dict[str, Any]:
-    """Return a configuration with everything on that asks Redis for something: webhooks, a control, noise."""
+    """Return a configuration with everything on that asks Redis for something, and bounds that are soon reached."""
     shop = target(port, control={"url": f"http://127.0.0.1:{port}", "sample": 1.0})
-    config = settings(url, shop, pairing={"window": "1s", "settle": "100ms"})
+    config = settings(
+        url, shop, pairing={"window": "1s", "settle": "100ms", "claim_idle": "600ms"},
+        samples={"keep": 4, "per_fingerprint": 2},
+    )  # fmt: skip
     config["store"] |= {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX} | store
     return config | {"webhooks": [{"url": f"http://127.0.0.1:{port}/hook"}]}
 
 
 async def _asks_for_everything(world: World) -> None:
-    """Have every script and every read done: pairs, orphans, rules, epochs, noise, notes, gates, and each GET."""
+    """Have every script and every read done: pairs, orphans, rules, epochs, noise, notes, gates, and each GET.
+
+    Samples come to be more than are kept, of each fingerprint and of all; a large pair is at work for longer than it
+    takes to be taken for a dead worker's.
+    """
+    await world.both("large", LARGE)
     for number in range(8):
         await world.both(f"a{number}", b'{"price": %d}' % number, f"/items/{number}")
+    for number in range(5):
+        await world.both(f"b{number}", b'{"price": 9, "of%d": 1}' % number, "/more")
     await world.mesh.record("alone", b"{}")
     await world.mesh.record("alone", b"{}")
     await world.service.until(balanced_and_still)
@@ -103,7 +124,7 @@ async def _asks_for_everything(world: World) -> None:
     found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"][0]["id"]
     for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
         await _posted(world, f"fingerprints/{found}/{part}", body | {"author": "ada"})
-    (sample, *_) = await world.samples()
+    sample = next(one for one in await world.samples() if one["request_id"] != "large")  # which is cut short
     for path, methods in document(OPERATIONS, "0")["paths"].items():
         if "get" in methods:
             name = found if "fingerprints" in path else sample["id"]
@@ -120,22 +141,59 @@ async def _posted(world: World, path: str, body: dict[str, Any]) -> None:
         assert told.status == 200, (path, await told.text())
 
 
+def _called(admin: Any) -> Counter[str]:
+    """Return how often a server was given each command, those of scripts among them."""
+    told = admin.info("commandstats").items()
+    return Counter({name.removeprefix("cmdstat_"): count["calls"] for name, count in told})
+
+
+def _uncalled(words: set[str], told: Counter[str]) -> set[str]:
+    """Return which commands were never called; a server before Redis 7 does not tell their second words apart."""
+    tells_apart = any("|" in name for name in told)
+    return {word for word in words if not told[word if tells_apart else word.partition("|")[0]]}
+
+
 def _refused(admin: Any) -> list[tuple[str, str]]:
     """Return what Redis refused, but for the client's naming its library, of which SECURITY.md speaks."""
     told = [(entry["reason"], entry["object"]) for entry in admin.acl_log()]
     return [one for one in told if one not in {("command", "client|setinfo"), ("command", "client")}]  # by version
 
 
-async def test_the_least_set_of_commands_is_enough(tls_redis: Any, tmp_path: Path, certificates: Certificates) -> None:
+async def test_the_set_of_commands_is_enough_and_least(
+    tls_redis: Any, tmp_path: Path, certificates: Certificates
+) -> None:
     """Every script and every read, by TLS with a certificate of its own: Redis refuses nothing."""
     admin, url = tls_redis
     port = free_port_number()
     config = _settings(url, port, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key))
     answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
+    admin.config_resetstat()
     async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
         await _asks_for_everything(world)
     assert [] == _refused(admin)
     assert {PREFIX.encode()} == {key.split(b":")[0] for key in admin.scan_iter()}
+    told = _called(admin)
+    told["info"] -= 1  # that of the test itself
+    assert set() == _uncalled(LISTED, told)
+    known = LISTED | ALWAYS | OF_THE_TEST
+    assert set() == told.keys() - known - {word.partition("|")[0] for word in known if "|" in word}
+
+
+async def test_without_info_the_version_is_not_shown_and_all_else_is(
+    tls_redis: Any, tmp_path: Path, certificates: Certificates
+) -> None:
+    """As SECURITY.md says; Redis notes that it refused it, and the service that it asked in vain is no error."""
+    admin, url = tls_redis
+    admin.execute_command("ACL", "SETUSER", "shadowdiff", "-info")
+    port = free_port_number()
+    config = _settings(url, port, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key))
+    answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
+    async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
+        await _asks_for_everything(world)
+        infos = [dict(labels) for name, labels in await metrics_of(world.service) if name == "shadowdiff_store_info"]
+        assert [{"backend": "redis", "version": "", "durable": "true"}] == infos
+        assert [] == [line for line in world.service.log.splitlines() if '"level": "ERROR"' in line]
+    assert {("command", "info")} == set(_refused(admin))
 
 
 async def test_a_cluster_needs_little_more(tmp_path: Path) -> None:
@@ -151,14 +209,50 @@ async def test_a_cluster_needs_little_more(tmp_path: Path) -> None:
         await asyncio.to_thread(cluster.start)
         for node in cluster.nodes:
             node.say("ACL", "SETUSER", "shadowdiff", *rules)
+            node.say("CONFIG", "RESETSTAT")
         config = _settings(cluster.url, port)
         async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
             await _asks_for_everything(world)
+            called = _called_of_all(cluster)
+            await asyncio.to_thread(_moves_a_slot, cluster)
+            await world.both("moved", b'{"price": 9}')
+            await world.service.until(balanced_and_still)
+        called["asking"] = _called_of_all(cluster)["asking"]
         for node in cluster.nodes:
             with node.client() as admin:
                 assert [] == _refused(admin)
+        assert set() == _uncalled({word[1:] for word in IN_A_CLUSTER[1].split()}, called)
     finally:
         cluster.stop()
+
+
+def _called_of_all(cluster: RedisCluster) -> Counter[str]:
+    called = Counter[str]()
+    for node in cluster.nodes:
+        with node.client() as admin:
+            called += _called(admin)
+    return called
+
+
+def _moves_a_slot(cluster: RedisCluster) -> None:
+    """Move a slot of the service's to another master, as resharding does, once the service has asked there too."""
+    source, other, *_ = cluster.masters
+    key = next(key for key in source.say("KEYS", f"{PREFIX}:*:ledger:*"))
+    slot = source.say("CLUSTER", "KEYSLOT", key)
+    ids = [str(node.say("CLUSTER", "MYID"), "ascii") for node in (source, other)]
+    other.say("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    asked = _asked_elsewhere(other)
+    while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, 1000):
+        source.say("MIGRATE", "127.0.0.1", other.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+    until(lambda: _asked_elsewhere(other) > asked, "the service asks the master that a slot moves to")
+    for node in (other, source):
+        node.say("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+
+
+def _asked_elsewhere(node: Node) -> int:
+    with node.client() as admin:
+        return _called(admin)["asking"]
 
 
 async def test_the_user_can_do_nothing_else(tls_redis: Any) -> None:
