@@ -7,6 +7,7 @@ looked through; an example of each kind at most once a second; every set of fiel
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -143,6 +144,7 @@ async def read_notes(reader: StoreReader, target: str) -> tuple[dict[str, int], 
     examples: dict[str, Rows] = {}
     for kind in TOLD:
         value = await reader.value(f"doctor:pair:{target}:{kind}")
-        if value is not None:
-            examples[kind] = msgspec.json.decode(value, type=Rows)
+        with contextlib.suppress(msgspec.DecodeError):  # of another version
+            if value is not None:
+                examples[kind] = msgspec.json.decode(value, type=Rows)
     return counts, examples

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from shadowdiff.store import Store
 
 
+_DIGITS = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One ready pair as it lies in the stream; sides still encoded.
@@ -38,7 +41,9 @@ class Claim:
 
 
 def _claim(shard: int, target: str, entry: bytes, flat: Sequence[bytes], deliveries: int) -> Claim:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    """Return a claim as its entry has it; what is missing or odd there makes a pair that cannot be read."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=False))
+    delay_ms = fields.get(b"d", b"0")
     return Claim(
         shard,
         target,
@@ -47,7 +52,7 @@ def _claim(shard: int, target: str, entry: bytes, flat: Sequence[bytes], deliver
         fields.get(b"p", b""),
         fields.get(b"c", b""),
         fields.get(b"x"),
-        int(fields.get(b"d", b"0")) / 1000,
+        int(delay_ms) / 1000 if delay_ms.isdigit() and len(delay_ms) <= _DIGITS else 0.0,
         deliveries,
     )
 

@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import zstandard
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from shadowdiff.pairing import names
 from shadowdiff.store import Dictionary, UnopenableError, learn, said
@@ -68,6 +68,9 @@ class Dictionaries:
             while True:
                 try:
                     self._know(dictionary_id, await self._stored(shard, dictionary_id) or b"")
+                    break
+                except ResponseError as error:  # what lies there is none, and will not be one by waiting
+                    log.warning("a dictionary cannot be read", extra={"error": said(error)})
                     break
                 except (RedisError, OSError, TimeoutError) as error:
                     log.warning("a dictionary waits for the store", extra={"error": said(error)})

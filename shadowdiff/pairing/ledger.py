@@ -8,12 +8,14 @@ of a subtraction, so that an observation removed behind the service's back turns
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import msgspec
 
 from shadowdiff.model import Result, Side
 from shadowdiff.pairing import names
 from shadowdiff.pairing.books import DEAD_AFTER_S
+from shadowdiff.store import number, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,13 +137,14 @@ async def _read_shard(store: Store, shard: int, target: str, *, prove: bool) -> 
             oldest: Any = await store.command("ZRANGE", store.keys.name(shard, name), 0, PROVED - 1)
             to_prove.update(key[head:] for key in cast("list[bytes]", oldest))
     answer: Any = await store.run(names.LEDGER, shard, [*names.of_target(target), names.PROCESSES, *to_prove], [])
-    flat = cast("list[bytes]", answer[0])
-    counts = {name.decode(): int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
-    counts["pairs.pending"] = int(answer[1])
-    for side, waiting in zip(Side, answer[2:5], strict=True):
-        counts[f"{side}.waiting"] = int(waiting)
-    states = cast("list[bytes]", answer[5])[1::2]
-    return counts, _add_processes(states, int(answer[6]), target, counts)
+    with reading(f"the books of {target}"):
+        flat = cast("list[bytes]", answer[0])
+        counts = {name.decode(): number(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+        counts["pairs.pending"] = int(answer[1])
+        for side, waiting in zip(Side, answer[2:5], strict=True):
+            counts[f"{side}.waiting"] = int(waiting)
+        states = cast("list[bytes]", answer[5])[1::2]
+        return counts, _add_processes(states, int(answer[6]), target, counts)
 
 
 def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dict[str, int]) -> int:
@@ -153,11 +156,11 @@ def _add_processes(states: Iterable[bytes], now_s: int, target: str, counts: dic
     for state in states:
         at, _, text = state.partition(b" ")
         alive = now_s - int(at) <= DEAD_AFTER_S
-        levels: dict[str, dict[str, int]] = json.loads(text)
+        levels = msgspec.json.decode(text, type=dict[str, dict[str, int]])
         if not alive:
             dead += levels.get("_exits", {"n": 1})["n"]  # one entry stands for many that ended long ago
         for name, level in levels.get(target, {}).items():
             row = name.partition(".")[0]
             for field in (f"{row}.received", name if alive else f"{row}.crashed"):
-                counts[field] = counts.get(field, 0) + int(level)
+                counts[field] = counts.get(field, 0) + number(level)
     return dead

@@ -16,6 +16,7 @@ import msgspec
 from shadowdiff.model.reader import Card, Fields, Top
 from shadowdiff.report.fingerprint import PLACE_CHARS, Described, key_of
 from shadowdiff.report.ranking import names_of
+from shadowdiff.store import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -71,7 +72,9 @@ class Catalogue:
         for name, *values in zip(names, *told, strict=True):
             value = next((value for value in values if value is not None), None)
             if value is not None:
-                self._add(name, msgspec.msgpack.decode(value, type=Described))
+                with reading(f"a fingerprint of {self._target}"):
+                    described = msgspec.msgpack.decode(value, type=Described)
+                self._add(name, described)
         await asyncio.sleep(0)  # whoever else waits for the loop comes first
 
     def chosen(self, route: str | None, kind: str | None, on_path: OnPath | None, glance: str = "") -> set[str]:

@@ -37,6 +37,7 @@ from shadowdiff.report.wanted import (
     narrow,
     score_of,
 )
+from shadowdiff.store import number, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -147,11 +148,12 @@ class Fingerprints:
                 Scores(key_of("count", target), [OTHER]),
             ]
         )
-        return _Ground(
-            remarks=remarks_of(shards[0][0], shards[0][1]),
-            stored=max(int(found[2]) for found in shards),
-            other=int(sum(found[3][0] or 0 for found in shards)),
-        )
+        with reading(f"the fingerprints of {target}"):
+            return _Ground(
+                remarks=remarks_of(shards[0][0], shards[0][1]),
+                stored=max(int(found[2]) for found in shards),
+                other=int(sum(found[3][0] or 0 for found in shards)),
+            )
 
     async def run(self, targets: Callable[[], Sequence[str]]) -> None:
         """Know what is new of every target, until cancelled, so that nobody who chooses waits for it."""
@@ -241,7 +243,7 @@ class Fingerprints:
         step_ms, steps = BUCKETS[span]
         start_ms = (self._now_ms() // step_ms - steps + 1) * step_ms
         key = minute_key if span is Span.HOUR else hour_key
-        buckets = [Fields(key(target, start_ms + number * step_ms), names) for number in range(steps)]
+        buckets = [Fields(key(target, start_ms + step * step_ms), names) for step in range(steps)]
         order = f"{shelf_of(target, Result.MISMATCH)}:order"
         examples = [Between(order, name, 1) for name in names]
         shards = await self._reader.read([Fields(key_of("what", target), names), *buckets, *examples])
@@ -251,9 +253,10 @@ class Fingerprints:
             what = next((found[0][at] for found in shards if found[0][at] is not None), None)
             if what is None or name not in known:
                 continue
-            counts = tuple(sum(int(found[1 + number][at] or 0) for found in shards) for number in range(steps))
+            with reading(f"a fingerprint of {target}"):
+                counts = tuple(sum(number(found[1 + step][at] or 0) for found in shards) for step in range(steps))
+                described = msgspec.msgpack.decode(what, type=Described)
             trend = Trend(step_ms=step_ms, start_ms=start_ms, counts=counts)
-            described = msgspec.msgpack.decode(what, type=Described)
             remark = remarks.get(name, SILENT)
             kept = next((found[1 + steps + at][0] for found in shards if found[1 + steps + at]), None)
             told.append(

@@ -19,7 +19,7 @@ from shadowdiff.model.write import SHELF
 from shadowdiff.report.fingerprint import HOURS_LIVE_S, key_of
 from shadowdiff.report.remarks import notes_key, states_key
 from shadowdiff.report.samples import shelf_of
-from shadowdiff.store import SWEEP_SHELF, Script
+from shadowdiff.store import SWEEP_SHELF, Script, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,8 @@ class Keeping:
         keys = [key_of(part, target) for part in _PARTS]
         before_ms = self._now_ms() - HOURS_LIVE_S * 1000
         found: list[Any] = await self._store.run(_FORGET, shard, keys, [before_ms, AT_ONCE])
-        names = [name.decode() for name in found]
+        with reading(f"the fingerprints of {target}"):
+            names = [name.decode() for name in found]
         if not names:
             return
         shards = await self._store.read([Scores(key_of("last", target), names)])

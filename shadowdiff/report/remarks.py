@@ -88,7 +88,7 @@ def _read(fields: Mapping[str, bytes], shape: type[_Said]) -> dict[str, _Said]:
     for name, value in fields.items():
         try:
             found[name] = msgspec.json.decode(value, type=shape)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
     return found
 

@@ -17,6 +17,7 @@ from shadowdiff.model.reader import Between, Fields, Top
 from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS
 from shadowdiff.report.ranking import bound
 from shadowdiff.report.samples import Sample, Summary, shelf_of
+from shadowdiff.store import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -90,8 +91,11 @@ def _opened(reader: StoreReader, values: Sequence[tuple[str, bytes]], since_ms: 
     found: dict[str, Sample] = {}
     for one, value in values:
         payload = reader.opened(value, b"sample " + one.rpartition("-")[2].encode())
-        whole = None if payload is None else msgspec.msgpack.decode(payload, type=Sample)
-        if whole is not None and whole.id == one and whole.at_ms >= since_ms:
+        if payload is None:
+            continue
+        with reading("a sample"):
+            whole = msgspec.msgpack.decode(payload, type=Sample)
+        if whole.id == one and whole.at_ms >= since_ms:
             found.setdefault(one, whole)
     return list(found.values())
 
@@ -127,6 +131,7 @@ class _Lines:
 
     def _choose(self, lines: Sequence[tuple[str, bytes]]) -> list[Summary]:
         opened = (self._reader.opened(line, b"line " + member[-NAME_CHARS:].encode()) for member, line in lines)
-        summaries = (msgspec.msgpack.decode(line, type=Summary) for line in opened if line is not None)
+        with reading(f"a line of {self.shelf}"):
+            summaries = [msgspec.msgpack.decode(line, type=Summary) for line in opened if line is not None]
         wanted = self._wanted
         return [one for one in summaries if one.at_ms >= self._since_ms and (wanted is None or wanted(one))]

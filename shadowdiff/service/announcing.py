@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from shadowdiff.notify import News, Receiver
 from shadowdiff.notify.news import FINGERPRINT_NEW, VERDICT_CHANGED
 from shadowdiff.report import Order, Wanted
-from shadowdiff.store import Script, said
+from shadowdiff.store import Script, number, reading, said
+from shadowdiff.verdict import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +103,9 @@ class Announcer:
     async def look(self, target: str) -> None:
         """Tell what is new of a target. Raises: redis.exceptions.RedisError."""
         await self._look_at_verdict(target)
-        since_ms = int(await self._store.run(_FIRST, 0, [f"notify:since:{target}"], [self._now_ms()]))
+        first = await self._store.run(_FIRST, 0, [f"notify:since:{target}"], [self._now_ms()])
+        with reading(f"when news of {target} began"):
+            since_ms = number(first)
         page = await self._fingerprints.page(target, Wanted(order=Order.FIRST_SEEN, limit=NEWEST))
         for found in page.fingerprints:
             if found.first_seen_ms >= since_ms and found.id not in self._known and await self._is_first(found.id):
@@ -119,7 +122,9 @@ class Announcer:
             return
         was = await self._store.run(_CHANGED, 0, ["notify:verdicts"], [target, now])
         if was:
-            self._tell(VERDICT_CHANGED, target, _of_verdict(verdict, was.decode()))
+            with reading(f"the last verdict on {target}"):
+                said_before = Decision(was.decode())
+            self._tell(VERDICT_CHANGED, target, _of_verdict(verdict, said_before))
 
     async def _is_first(self, fingerprint_id: str) -> bool:
         name = self._store.keys.name(0, f"notify:told:{fingerprint_id}")

@@ -315,7 +315,7 @@ def _read(value: bytes, kind: type[Kept]) -> Kept | None:
     """Return what was kept; None where another version of this service kept it otherwise."""
     try:
         return msgspec.json.decode(value, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

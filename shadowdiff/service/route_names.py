@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.exceptions import RedisError
 
 from shadowdiff.rules import Place
-from shadowdiff.store import Script
+from shadowdiff.store import Script, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -94,10 +94,17 @@ class RouteNames:
         args = [self._most, MOST_PLACES, LIFE_S, len(said), *said, *pairs]
         answer: Any = await self._store.run(_SCRIPT, 0, keys, [_sent(arg) for arg in args])
         found = cast("tuple[list[bytes], list[bytes]]", answer)
-        return [_read(name) for name in found[0]], [
-            Place(_read(before), tuple(json.loads(words)))
-            for before, words in zip(found[1][::2], found[1][1::2], strict=True)
-        ]
+        with reading(f"the routes of {target}"):
+            return [_read(name) for name in found[0]], [
+                Place(_read(before), _words(words)) for before, words in zip(found[1][::2], found[1][1::2], strict=True)
+            ]
+
+
+def _words(written: bytes) -> tuple[str, ...]:
+    found: Any = json.loads(written)
+    if not isinstance(found, list) or not all(isinstance(word, str) for word in cast("list[object]", found)):
+        raise ValueError("the words of a place are texts")
+    return tuple(cast("list[str]", found))
 
 
 def _names(target: str) -> str:

@@ -54,6 +54,7 @@ from shadowdiff.service.fixed import changed
 from shadowdiff.service.gauges import Gauges
 from shadowdiff.service.intakes import Intakes
 from shadowdiff.service.judging import Judging
+from shadowdiff.service.lasting import lasting
 from shadowdiff.service.own_load import OwnLoad
 from shadowdiff.store import Store, said
 from shadowdiff.telemetry.metrics import Exposition, ReloadState, StoreState, Taken
@@ -65,7 +66,7 @@ from shadowdiff.web.rule_book import RuleBook
 from shadowdiff.worker import ComparisonPool, Tally, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from shadowdiff.config import Config
     from shadowdiff.model import Observation
@@ -264,7 +265,7 @@ class Service:
         """Let a worker judge once it is known which epoch its pairs count in, and what stands for secrets."""
         await self._epochs.ready.wait()
         await self._keyed.wait()
-        await worker.run()
+        await lasting(worker.run, "worker")
 
     def _serve(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         self._exposition = Exposition(
@@ -352,24 +353,27 @@ class Service:
         pushing = self._exporting.pushing(self._exposition.take)
         pushed = [] if pushing is None else [group.create_task(pushing, name="push-metrics")]
         keeping = Keeping(self._store, self._target_names, now_ms, int(self.config.samples.max_age_s))
+        kept: dict[str, Callable[[], Awaitable[None]]] = {
+            "forget": keeping.run,
+            "dictionaries": self._dictionaries.run,
+            "sweep": sweeper.run,
+            "books": self._keeper.run,
+            "route-names": self._judging.route_names.run,
+            "gauges": lambda: self._gauges.run(self._web),
+            "rules": self._rule_book.run,
+            "epochs": self._keep_epochs,
+            "doctor": self._doctor.run,
+            "webhooks": self._announcer,
+            "fingerprints": lambda: self._web.fingerprints.run(self._target_names),
+        }
         return [
             *pushed,
-            group.create_task(keeping.run(), name="forget"),
+            *(group.create_task(lasting(run, name), name=name) for name, run in kept.items()),
             group.create_task(self._parker.run(), name="park"),
-            group.create_task(self._dictionaries.run(), name="dictionaries"),
-            group.create_task(sweeper.run(), name="sweep"),
-            group.create_task(self._keeper.run(), name="books"),
-            group.create_task(self._judging.route_names.run(), name="route-names"),
-            group.create_task(self._gauges.run(self._web), name="gauges"),
-            group.create_task(self._rule_book.run(), name="rules"),
-            group.create_task(self._keep_epochs(), name="epochs"),
             group.create_task(self._check_store(), name="check-store"),
-            group.create_task(self._doctor.run(), name="doctor"),
             group.create_task(watch_clock(), name="clock"),
             group.create_task(self._own_load.watch(), name="own-load"),
             group.create_task(self._ports.watch(), name="certificates"),
-            group.create_task(self._announcer(), name="webhooks"),
-            group.create_task(self._web.fingerprints.run(self._target_names), name="fingerprints"),
         ]
 
     async def _announcer(self) -> None:

@@ -5,6 +5,7 @@ from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
 from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
 from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, open_client, said
+from shadowdiff.store.unreadable import UnreadableError, number, reading
 from shadowdiff.store.vault import UnopenableError, Vault, dictionary_of
 
 __all__ = [
@@ -17,10 +18,13 @@ __all__ = [
     "Store",
     "StoreMisfitError",
     "UnopenableError",
+    "UnreadableError",
     "Vault",
     "connect",
     "dictionary_of",
     "learn",
+    "number",
     "open_client",
+    "reading",
     "said",
 ]

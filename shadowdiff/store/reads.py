@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from shadowdiff.model.reader import Between, Card, Fields, Read, Scores, Top, Whole
 from shadowdiff.store.scripts import Script
+from shadowdiff.store.unreadable import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,12 +77,18 @@ def _is_empty(read: Read) -> bool:
     return (isinstance(read, Scores) and not read.members) or (isinstance(read, Fields) and not read.names)
 
 
+def _score(score: bytes) -> float:
+    found = float(score)
+    number(found)
+    return found
+
+
 def _answer(read: Read, found: Any) -> Any:
     match read:
         case Top():
-            return [(name.decode(), float(score)) for name, score in zip(found[::2], found[1::2], strict=True)]
+            return [(name.decode(), _score(score)) for name, score in zip(found[::2], found[1::2], strict=True)]
         case Scores():
-            return [None if score is None else float(score) for score in found]
+            return [None if score is None else _score(score) for score in found]
         case Whole():
             return {name.decode(): value for name, value in zip(found[::2], found[1::2], strict=True)}
         case Between():

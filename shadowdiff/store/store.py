@@ -23,10 +23,11 @@ from shadowdiff.store.connections import suit
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
+from shadowdiff.store.unreadable import number, reading
 from shadowdiff.store.vault import UnopenableError, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from shadowdiff.model.reader import Read
     from shadowdiff.store.cluster import Client
@@ -127,6 +128,12 @@ def connect(url: str, credentials: Credentials | None = None) -> Redis:
     return made
 
 
+def _add(total: dict[str, int], counts: Iterable[tuple[bytes, bytes]]) -> None:
+    for field, count in counts:
+        name = field.decode()
+        total[name] = total.get(name, 0) + number(count)
+
+
 class Store:
     """One Redis: scripts and reads by relative name, and whether it answers."""
 
@@ -193,7 +200,9 @@ class Store:
         Raises: StoreMisfitError where the store was made with another number of shards; RedisError.
         """
         self.version = await self._server_version()
-        found = int(await self.once(SHARDS_KEY, b"%d" % self.shards))
+        held = await self.once(SHARDS_KEY, b"%d" % self.shards)
+        with reading(SHARDS_KEY):
+            found = number(held)
         if found != self.shards:
             raise StoreMisfitError(
                 f"store.shards is {self.shards}, but the data under prefix {self.keys.prefix!r} was written with"
@@ -225,10 +234,8 @@ class Store:
         """Return a hash of counts, summed over the shards."""
         total: dict[str, int] = {}
         for fields in await self._everywhere("HGETALL", key):
-            flat = cast("dict[bytes, bytes]", fields)
-            for field, count in flat.items():
-                name = field.decode()
-                total[name] = total.get(name, 0) + int(count)
+            with reading(key):
+                _add(total, cast("dict[bytes, bytes]", fields).items())
         return total
 
     async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
@@ -237,12 +244,11 @@ class Store:
         for first in range(0, len(keys), _HASHES_A_CALL):
             some = keys[first : first + _HASHES_A_CALL]
             for found in await asyncio.gather(*(self.run(_HASHES, shard, some, []) for shard in range(self.shards))):
-                for counts, flat in zip(
-                    total[first : first + len(some)], cast("list[list[bytes]]", found), strict=True
+                for key, counts, flat in zip(
+                    some, total[first : first + len(some)], cast("list[list[bytes]]", found), strict=True
                 ):
-                    for field, count in zip(flat[::2], flat[1::2], strict=True):
-                        name = field.decode()
-                        counts[name] = counts.get(name, 0) + int(count)
+                    with reading(key):
+                        _add(counts, zip(flat[::2], flat[1::2], strict=True))
         return total
 
     async def newest(self, key: str, n: int) -> list[bytes]:
@@ -260,7 +266,11 @@ class Store:
         keys, args = operands(reads)
 
         async def of_shard(shard: int) -> list[Any]:
-            return answers(reads, await self.run(READS, shard, keys, args)) if keys else [[] for _ in reads]
+            if not keys:
+                return [[] for _ in reads]
+            found = await self.run(READS, shard, keys, args)
+            with reading(reads[0].key if len(reads) == 1 else f"{reads[0].key} and others"):
+                return answers(reads, found)
 
         return list(await asyncio.gather(*(of_shard(shard) for shard in range(self.shards))))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Comparison, Expire, Incr, Pair, Result, Write
+from shadowdiff.store import reading
 from shadowdiff.verdict.counts import OTHER, CountCaps, Fold, PathCount, as_named
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ async def read_history(
     keys = [_key(target, unit, number, group) for number in numbers for group in groups]
     counted = await reader.counts_of(keys)
     rows = [dict(zip(groups, counted[at : at + len(groups)], strict=True)) for at in range(0, len(keys), len(groups))]
+    with reading(f"what {target} counted in time"):
+        routes = _routes(rows, fold)
     return History(
         target=target,
         unit=unit,
@@ -148,7 +151,7 @@ async def read_history(
         end_ms=numbers.stop * unit.ms,
         results=_results(rows),
         points=tuple(Point(at_ms=n * unit.ms, results=_results([row])) for n, row in zip(numbers, rows, strict=True)),
-        routes=_routes(rows, fold),
+        routes=routes,
     )
 
 

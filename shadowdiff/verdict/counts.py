@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Comparison, Difference, Incr, Observation, Pair, Result, Side, Write
+from shadowdiff.store import reading
 from shadowdiff.verdict.histogram import bucket_of, quantile_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shadowdiff.model.reader import StoreReader
 
@@ -190,6 +191,11 @@ _GROUPS: Final = {
 async def read_counts(reader: StoreReader, target: str, fold: Fold = as_named) -> TargetCounts:
     """Return everything counted for one target, in one call a shard."""
     hashes = await reader.counts_of([_key(group, target) for group in _GROUPS])
+    with reading(f"the counts of {target}"):
+        return _counted(target, hashes, fold)
+
+
+def _counted(target: str, hashes: Sequence[Mapping[str, int]], fold: Fold) -> TargetCounts:
     read = {
         group: _by_parts(counts, size, fold)
         for (group, size), counts in zip(_GROUPS.items(), hashes, strict=True)
@@ -229,9 +235,10 @@ async def read_durations(
     """Return every route's durations, by side and bucket."""
     found: dict[str, dict[str, dict[int, int]]] = {}
     counts = await reader.counts(_key("latency", target))
-    for (route, side, bucket), count in _by_parts(counts, _GROUPS["latency"], fold).items():
-        if side in _SIDES:
-            found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
+    with reading(f"the durations of {target}"):
+        for (route, side, bucket), count in _by_parts(counts, _GROUPS["latency"], fold).items():
+            if side in _SIDES:
+                found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
     return found
 
 
@@ -239,8 +246,8 @@ async def known_routes(reader: StoreReader, target: str, fold: Fold = as_named) 
     """Return every route of which something could be said at any time, but for the overflow."""
     compared = [result.value for result in Result if result is not Result.INCOMPARABLE]
     hashes = await reader.counts_of([_key(result, target) for result in compared])
-    found = {route for counts in hashes for (route,) in _by_parts(counts, 1, fold)}
-    return found - {OTHER}
+    with reading(f"the routes of {target}"):
+        return {route for counts in hashes for (route,) in _by_parts(counts, 1, fold)} - {OTHER}
 
 
 _Fields = dict[tuple[str, ...], int]

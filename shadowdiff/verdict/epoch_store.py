@@ -8,9 +8,11 @@ Redis's own. All keys of epochs lie in the first shard; the counts of an epoch l
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from shadowdiff.store import Script
+import msgspec
+
+from shadowdiff.store import Script, number, reading
 from shadowdiff.verdict.epoch import Epoch, OpenedBy, Opening, Seen
 from shadowdiff.verdict.openings import openings_key
 
@@ -57,9 +59,10 @@ class EpochStore:
         keys = [*_keys(target), counts_key(target, epoch_id, "routes")]
         args = [epoch_id, LIFE_S, self._most_routes, len(revisions), *revisions, *routes]
         answer: Any = await self._store.run(_LOOK, 0, keys, args)
-        return Seen(
-            now_ms=int(answer[0]), epoch=_epoch(answer[1]), revisions=_times(answer[2]), sessions=_times(answer[3])
-        )
+        with reading(f"the epoch of {target}"):
+            return Seen(
+                now_ms=int(answer[0]), epoch=_epoch(answer[1]), revisions=_times(answer[2]), sessions=_times(answer[3])
+            )
 
     async def open(self, target: str, seen: Seen, opening: Opening, rules: str, ledger: Mapping[str, int]) -> Epoch:
         """Open an epoch where none opened since `seen`; return the one that is open then.
@@ -79,12 +82,16 @@ class EpochStore:
             REMEMBERED,
         ]
         answer: Any = await self._store.run(_OPEN, 0, [*_keys(target), openings_key(target)], args)
-        return _known(_epoch(answer[1]))
+        with reading(f"the epoch of {target}"):
+            opened = _epoch(answer[1])
+        return _known(opened)
 
     async def adopt(self, target: str, epoch: Epoch, revision: str) -> Epoch:
         """Name the revision of an epoch that does not know it yet; raises redis.exceptions.RedisError."""
         answer: Any = await self._store.run(_ADOPT, 0, _keys(target)[:2], [str(epoch.id), revision, REMEMBERED])
-        return _known(_epoch(answer))
+        with reading(f"the epoch of {target}"):
+            named = _epoch(answer)
+        return _known(named)
 
     async def note_question(self, target: str, session: str) -> None:
         """Note that a session that is known asked; raises redis.exceptions.RedisError."""
@@ -102,16 +109,16 @@ def _epoch(flat: list[bytes]) -> Epoch | None:
     if not fields:
         return None
     return Epoch(
-        id=int(fields["id"]),
-        started_ms=int(fields["started_ms"]),
+        id=number(fields["id"]),
+        started_ms=number(fields["started_ms"]),
         by=OpenedBy(fields["by"]),
         revision=fields["revision"] or None,
         rules=fields["rules"],
         noise=fields["noise"] or None,
         session=fields["session"] or None,
-        ledger=cast("dict[str, int]", json.loads(fields["ledger"])),
+        ledger=msgspec.json.decode(fields["ledger"], type=dict[str, int]),
     )
 
 
 def _times(flat: list[bytes]) -> dict[str, int]:
-    return {name.decode(): int(float(at)) for name, at in zip(flat[::2], flat[1::2], strict=True)}
+    return {name.decode(): number(float(at)) for name, at in zip(flat[::2], flat[1::2], strict=True)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Result
+from shadowdiff.store import reading
 from shadowdiff.verdict.counts import OTHER, Fold, PathCount, TargetCounts, as_named
 from shadowdiff.verdict.epoch_store import counts_key
 from shadowdiff.verdict.noise import Place
@@ -107,7 +108,11 @@ async def read_evidence(reader: StoreReader, target: str, epoch: Epoch, fold: Fo
     fold: what a route is called by now; a route's place is that of the first of its names.
     """
     hashes = await reader.counts_of([counts_key(target, epoch.id, name) for name in _GROUPS])
-    group = dict(zip(_GROUPS, hashes, strict=True))
+    with reading(f"the evidence of {target} in epoch {epoch.id}"):
+        return _evidence(target, epoch, dict(zip(_GROUPS, hashes, strict=True)), fold)
+
+
+def _evidence(target: str, epoch: Epoch, group: Mapping[str, dict[str, int]], fold: Fold) -> Evidence:
     of_noise = {name: group[name] if epoch.noise is not None else {} for name in _NOISE}
     results = {result.value: _folded(group[result], fold) for result in Result}
     paths = _paths(group["paths"], fold)

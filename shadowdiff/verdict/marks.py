@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shadowdiff.store import Script
+from shadowdiff.store import Script, reading
 from shadowdiff.verdict.buckets import Unit, unit_for
 from shadowdiff.verdict.epochs import flat
 
@@ -77,5 +77,6 @@ async def _first(reader: StoreReader, target: str, unit: Unit, numbers: Sequence
     for some in (numbers[:_NEAR], numbers[_NEAR:]):
         for counts in await reader.counts_of([_key(target, unit, number) for number in some]) if some else ():
             if counts:
-                return Mark(at_ms=counts.pop(AT), counts=counts)
+                with reading(f"a mark of {target}"):
+                    return Mark(at_ms=counts.pop(AT), counts=counts)
     return None

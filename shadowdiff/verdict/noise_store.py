@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shadowdiff.store import Script
+from shadowdiff.store import Script, number, reading
 from shadowdiff.verdict.noise import NoiseSet, Source, choose
 from shadowdiff.verdict.triples import learning_key, read_halves
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shadowdiff.store import Store
 
 _CHANGE = Script.from_package("shadowdiff.verdict.lua", "noise.lua")
@@ -50,19 +52,8 @@ class NoiseStore:
     async def read(self, target: str) -> NoiseState:
         """Return what is known; raises redis.exceptions.RedisError."""
         found: Any = await self._store.command("HGETALL", self._store.keys.name(0, _key(target)))
-        fields: dict[str, bytes] = {name.decode(): value for name, value in found.items()}
-        if not fields:
-            return NoiseState()
-        learning = fields.get("learning", b"")
-        return NoiseState(
-            rev=int(fields["rev"]),
-            known=msgspec.json.decode(fields["set"], type=NoiseSet) if fields.get("set") else None,
-            learning=int(learning) if learning else None,
-            source=Source(fields.get("source", b"control").decode()),
-            since_ms=int(fields.get("since_ms", b"0")),
-            generation=int(fields.get("generation", b"0")),
-            by=fields.get("by", b"").decode(),
-        )
+        with reading(f"the noise of {target}"):
+            return _state({name.decode(): value for name, value in found.items()})
 
     async def learn(self, target: str, state: NoiseState, source: Source, now_ms: int, by: str = "") -> bool:
         """Begin to learn; return whether this call began it; raises redis.exceptions.RedisError."""
@@ -83,8 +74,10 @@ class NoiseStore:
             return None
         groups = [learning_key(target, state.learning, group) for group in ("triples", "cells")]
         triples, cells = await self._store.counts_of(groups)
+        with reading(f"what was learned of the noise of {target}"):
+            halves = read_halves(triples, cells)
         made = choose(
-            read_halves(triples, cells),
+            halves,
             version=state.learning,
             source=state.source,
             now_ms=now_ms,
@@ -106,3 +99,18 @@ class NoiseStore:
 
 def _key(target: str) -> str:
     return f"noise:{target}"
+
+
+def _state(fields: Mapping[str, bytes]) -> NoiseState:
+    if not fields:
+        return NoiseState()
+    learning = fields.get("learning", b"")
+    return NoiseState(
+        rev=number(fields["rev"]),
+        known=msgspec.json.decode(fields["set"], type=NoiseSet) if fields.get("set") else None,
+        learning=number(learning) if learning else None,
+        source=Source(fields.get("source", b"control").decode()),
+        since_ms=number(fields.get("since_ms", b"0")),
+        generation=number(fields.get("generation", b"0")),
+        by=fields.get("by", b"").decode(),
+    )

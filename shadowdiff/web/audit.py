@@ -112,7 +112,7 @@ def _cut(text: str) -> str:
 def _read(line: bytes) -> AuditEntry | None:
     try:
         return msgspec.json.decode(line, type=AuditEntry)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None  # of another version
 
 

@@ -130,7 +130,7 @@ class RuleBook:
             try:
                 one = msgspec.json.decode(self._opened(rule_id, value), type=MadeRule)
                 rule = parse_rules([one.rule])
-            except (UnopenableError, msgspec.DecodeError, RuleError) as error:
+            except (UnopenableError, msgspec.DecodeError, RuleError, ValueError, RecursionError) as error:
                 log.warning("a rule in the store cannot be read", extra={"rule": repr(rule_id), "error": str(error)})
                 continue
             made.append(one)
