@@ -18,18 +18,16 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shadowdiff.web.api import OPERATIONS
-from shadowdiff.web.openapi import document
 from tests.conftest import free_port_number
-from tests.integration.service.conftest import balanced_and_still, metrics_of, serving, settings, target
+from tests.integration.service.conftest import balanced_and_still, metrics_of, serving
 from tests.integration.service.scripts import response, says, v2
 from tests.redis_cluster import RedisCluster, until
 from tests.security.conftest import redis_with_tls
+from tests.security.everything import ask_for_everything, everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.integration.service.conftest import World
     from tests.redis_cluster import Node
     from tests.security.conftest import Certificates
 
@@ -40,10 +38,10 @@ ALWAYS = {"hello"}
 """What no access list forbids."""
 OF_THE_TEST = {"acl|dryrun", "acl|log", "acl|setuser", "config|resetstat", "ping", "scan"}
 DATABASE = 1
-LARGE = b'{"large": "%b"}' % (b"l" * 300_000)
 IN_A_CLUSTER = re.search(r"In a cluster add `([^`]*)`", (ROOT / "SECURITY.md").read_text())
 PASSWORD = "the-password-of-redis"
 PREFIX = "sd"
+USER = {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX}
 
 
 @pytest.fixture
@@ -85,62 +83,6 @@ def _until_it_answers(admin: Any, log: Path) -> None:
             return
 
 
-def _settings(url: str, port: int, **store: Any) -> dict[str, Any]:
-    """Return a configuration with everything on that asks Redis for something, and bounds that are soon reached."""
-    shop = target(port, control={"url": f"http://127.0.0.1:{port}", "sample": 1.0})
-    config = settings(
-        url, shop, pairing={"window": "1s", "settle": "100ms", "claim_idle": "600ms"},
-        samples={"keep": 4, "per_fingerprint": 2},
-    )  # fmt: skip
-    config["store"] |= {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX} | store
-    return config | {"webhooks": [{"url": f"http://127.0.0.1:{port}/hook"}]}
-
-
-async def _asks_for_everything(world: World) -> None:
-    """Have every script and every read done: pairs, orphans, rules, epochs, noise, notes, gates, and each GET.
-
-    Samples come to be more than are kept, of each fingerprint and of all; a large pair is at work for longer than it
-    takes to be taken for a dead worker's.
-    """
-    await world.both("large", LARGE)
-    for number in range(8):
-        await world.both(f"a{number}", b'{"price": %d}' % number, f"/items/{number}")
-    for number in range(5):
-        await world.both(f"b{number}", b'{"price": 9, "of%d": 1}' % number, "/more")
-    await world.mesh.record("alone", b"{}")
-    await world.mesh.record("alone", b"{}")
-    await world.service.until(balanced_and_still)
-    made = {"target": "shop", "rule": {"ignore": "$.x"}, "author": "ada", "reason": "why"}
-    why = {"author": "ada", "reason": "why"}
-    await _posted(world, "rules", made)
-    await _posted(world, "rules/preview", {"target": "shop", "rules": [{"ignore": "$.price"}]})
-    await _posted(world, "epochs?target=shop", why)
-    for action in ("learn", "forget"):
-        await _posted(world, "noise?target=shop", why | {"action": action})
-    hook = {"name": "shop", "namespace": "a", "checksum": "1", "metadata": {"target": "shop"}}
-    await _posted(world, "gates/flagger/open", hook)
-    listed = await asyncio.to_thread(world.service.get, "rules")
-    rule = listed["targets"][0]["rules"][0]["id"] if "targets" in listed else listed["rules"][0]["id"]
-    found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"][0]["id"]
-    for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
-        await _posted(world, f"fingerprints/{found}/{part}", body | {"author": "ada"})
-    sample = next(one for one in await world.samples() if one["request_id"] != "large")  # which is cut short
-    for path, methods in document(OPERATIONS, "0")["paths"].items():
-        if "get" in methods:
-            name = found if "fingerprints" in path else sample["id"]
-            asked = path.removeprefix("/api/v1/").replace("{target}", "shop").replace("{id}", name)
-            async with world.mesh.session.get(world.service.url("web", f"/api/v1/{asked}?target=shop")) as told:
-                assert told.status == 200, (path, await told.text())
-    gone = world.service.url("web", f"/api/v1/rules/{rule}?author=ada")
-    async with world.mesh.session.delete(gone, headers={"content-type": "application/json"}) as told:
-        assert told.status == 200, await told.text()
-
-
-async def _posted(world: World, path: str, body: dict[str, Any]) -> None:
-    async with world.mesh.session.post(world.service.url("web", f"/api/v1/{path}"), json=body) as told:
-        assert told.status == 200, (path, await told.text())
-
-
 def _called(admin: Any) -> Counter[str]:
     """Return how often a server was given each command, those of scripts among them."""
     told = admin.info("commandstats").items()
@@ -165,11 +107,13 @@ async def test_the_set_of_commands_is_enough_and_least(
     """Every script and every read, by TLS with a certificate of its own: Redis refuses nothing."""
     admin, url = tls_redis
     port = free_port_number()
-    config = _settings(url, port, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key))
+    config = everything(
+        url, port, **USER, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key)
+    )
     answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
     admin.config_resetstat()
     async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
-        await _asks_for_everything(world)
+        await ask_for_everything(world)
     assert [] == _refused(admin)
     assert {PREFIX.encode()} == {key.split(b":")[0] for key in admin.scan_iter()}
     told = _called(admin)
@@ -186,10 +130,12 @@ async def test_without_info_the_version_is_not_shown_and_all_else_is(
     admin, url = tls_redis
     admin.execute_command("ACL", "SETUSER", "shadowdiff", "-info")
     port = free_port_number()
-    config = _settings(url, port, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key))
+    config = everything(
+        url, port, **USER, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key)
+    )
     answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
     async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
-        await _asks_for_everything(world)
+        await ask_for_everything(world)
         infos = [dict(labels) for name, labels in await metrics_of(world.service) if name == "shadowdiff_store_info"]
         assert [{"backend": "redis", "version": "", "durable": "true"}] == infos
         assert [] == [line for line in world.service.log.splitlines() if '"level": "ERROR"' in line]
@@ -210,9 +156,9 @@ async def test_a_cluster_needs_little_more(tmp_path: Path) -> None:
         for node in cluster.nodes:
             node.say("ACL", "SETUSER", "shadowdiff", *rules)
             node.say("CONFIG", "RESETSTAT")
-        config = _settings(cluster.url, port)
+        config = everything(cluster.url, port, **USER)
         async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
-            await _asks_for_everything(world)
+            await ask_for_everything(world)
             called = _called_of_all(cluster)
             await asyncio.to_thread(_moves_a_slot, cluster)
             await world.both("moved", b'{"price": 9}')

@@ -1,0 +1,334 @@
+"""Whatever lies in Redis: the service goes on, answers, says so, and runs nothing of it.
+
+Each key that the service writes is given what it never writes: objects of Python, texts and frames cut short, numbers
+out of all bounds, another type. Meanwhile pairs go on to come, and whatever the API and the pages show is asked for.
+Then Redis is emptied, and the service does its work as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import re
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.error import HTTPError
+
+import pytest
+from redis import Redis
+
+from shadowdiff.pairing.key import key_of
+from shadowdiff.web.api import OPERATIONS
+from shadowdiff.web.openapi import document
+from tests.conftest import free_port_number
+from tests.integration.service.conftest import World, lines_of
+from tests.integration.service.scripts import response, says, v2
+from tests.running import Service, mesh_of
+from tests.security.everything import ask_for_everything, everything
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from tests.conftest import RedisServer
+
+ROOT = Path(__file__).parents[2]
+ANSWER = b'{"price": 9}'
+REACHES = {"quick": 0.15, "deep": 1.2}
+"""How long a key stays so, in s: what runs in the background looks every second or so."""
+ANSWERED = {200, 404, 422, 503}
+ASKED_WITHIN_S = 10.0
+GONE_BY_NOW = {
+    "o:": b"string", "ready:shop": b"stream", "rules:made": b"hash",
+    **{f"due:shop:{side}": b"zset" for side in "pcx"},
+}  # fmt: skip
+"""Keys that are there for a moment, or until something is taken back."""
+EXAMPLES = 320
+"""Of records, from which a dictionary is learned."""
+TABLE = re.findall(r"^\| (`[^|]*) \| .* \|$", (ROOT / "ARCHITECTURE.md").read_text().split("## Redis")[1], re.MULTILINE)
+
+
+class Opens:
+    """An object that makes a file where it is made of its pickle."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self._path,)
+
+
+def poisons(canary: Path) -> dict[str, bytes | None]:
+    """Return what no key may hold, by what it is; None: a value of another type."""
+    return {
+        "another type": None,
+        "a pickle": pickle.dumps(Opens(canary)),
+        "YAML that makes objects": b'!!python/object/apply:os.system ["touch %b"]' % str(canary).encode(),
+        "nothing": b"",
+        "no text": b"\xff\xfe" * 20,
+        "NUL": b"\0" * 40,
+        "deep JSON": b"[" * 100_000,
+        "an object": b'{"a": 1}',
+        "an array": b"[1, 2, 3]",
+        "null": b"null",
+        "a huge number": b"9" * 400,
+        "a number for no date": b"%d" % (1 << 62),
+        "less than nothing": b"-1",
+        "no number": b"nan",
+        "an infinite number": b"1e999",
+        "a waiting frame cut short": b"Wp" + b"\0" * 10,
+        "a waiting frame of endless payload": b"Wp" + b"\xff" * 25 + b"9" * 23 + b"x",
+        "msgpack of endless maps": b"\xdf\xff\xff\xff\xff",
+        "a sealed form cut short": b"\x02" + b"\0" * 5,
+        "zstd cut short": b"\x01\x28\xb5\x2f\xfd" + b"\xff" * 20,
+        "a form of an unknown dictionary": b"\x04abcdefgh",
+    }
+
+
+@dataclass
+class Ground:
+    """A service, its keys by kind with their types and contents, and what its pages are of."""
+
+    service: Service
+    redis: Any
+    prefix: bytes
+    canary: Path
+    sample: str = ""
+    fingerprint: str = ""
+    kinds: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
+    held: dict[bytes, tuple[bytes, bytes | None]] = field(default_factory=dict[bytes, tuple[bytes, bytes | None]])
+    sent: int = 0
+
+    async def fill(self) -> None:
+        """Let the service write every kind of key there is."""
+        async with mesh_of(self.service) as mesh:
+            world = World(self.service, mesh)
+            await ask_for_everything(world)
+            self.sample = (await world.samples())[0]["id"]
+            found = await asyncio.to_thread(self.service.get, "fingerprints?target=shop")
+            self.fingerprint = found["fingerprints"][0]["id"]
+            await world.both("incomparable", b"{}", status="500")
+            for number in range(EXAMPLES):
+                await mesh.record(f"example-{number}", b'{"a": [1, 2, 3], "number": %d}' % number, "/examples")
+            async with asyncio.timeout(30):
+                while not self.redis.exists(self.prefix + b"dictionary"):  # noqa: ASYNC110 - tests wait on conditions
+                    await asyncio.sleep(0.1)
+        for key in self.redis.scan_iter(self.prefix + b"*"):
+            self._keep(key, self.redis.type(key), self.redis.dump(key))
+        for name, kind in GONE_BY_NOW.items():
+            self._keep(self.prefix + name.encode(), kind, None)
+
+    def _keep(self, key: bytes, kind: bytes, content: bytes | None) -> None:
+        if key not in self.held:
+            self.held[key] = kind, content
+            self.kinds.setdefault(kind_of(key.removeprefix(self.prefix)), []).append(key)
+
+    def waiting(self) -> bytes:
+        """Return the key under which the halves of the next request will wait."""
+        return self.prefix + b"o:" + key_of("shop", f"poisoned-{self.sent}", "x-diff-id", "GET", "/items/7")
+
+    async def ask(self, hold_s: float) -> dict[str, str]:
+        """Send a pair, and ask for all that there is, for so long; return what was answered that may not be."""
+        async with mesh_of(self.service) as mesh:
+            await World(self.service, mesh).both(f"poisoned-{self.sent}", ANSWER, "/items/7")
+        self.sent += 1
+        until_s, wrong = time.monotonic() + hold_s, dict[str, str]()
+        while True:
+            for url in self._urls():
+                if said := await asyncio.to_thread(_asked, url):
+                    wrong[url.partition("/")[2].partition("/")[2]] = said
+            if time.monotonic() > until_s or wrong:
+                return wrong
+
+    def _urls(self) -> Iterator[str]:
+        yield self.service.url("metrics", "/healthz")
+        for path in (
+            "/",
+            "/targets/shop",
+            "/ledger",
+            "/audit",
+            "/doctor",
+            "/rules",
+            "/fingerprints/{id}",
+            "/samples/{id}",
+        ):
+            yield self._url(path)
+        for path, methods in document(OPERATIONS, "0")["paths"].items():
+            if "get" in methods:
+                yield self._url(path)
+
+    def _url(self, path: str) -> str:
+        of = self.fingerprint if "fingerprints" in path else self.sample
+        return self.service.url("web", f"{path.replace('{target}', 'shop').replace('{id}', of)}?target=shop")
+
+    def restore(self, key: bytes) -> None:
+        """Put back what a key held."""
+        self.redis.delete(key)
+        content = self.held[key][1] if key in self.held else None
+        if content is not None:
+            self.redis.restore(key, 0, content, replace=True)
+
+
+def kind_of(name: bytes) -> str:
+    """Return a key's name without what makes it one of many."""
+    text = name.decode("latin-1")
+    text = re.sub(r"^(o|flush|entry|dictionary|notify:told):.*", r"\1:", text, flags=re.DOTALL)
+    return re.sub(r":(minute|hour):\d+", r":\1", text)
+
+
+def _asked(url: str) -> str:
+    """Ask; return what is wrong with the answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=ASKED_WITHIN_S) as answer:
+            answer.read()
+            return "" if answer.status in ANSWERED else f"status {answer.status}"
+    except HTTPError as error:
+        return "" if error.code in ANSWERED else f"status {error.code}"
+    except OSError as error:
+        return repr(error)
+
+
+def poison(redis: Any, key: bytes, kind: bytes, text: bytes | None) -> None:
+    """Put this into a key that holds this type; None: a value of another type in its place."""
+    if text is None:
+        redis.delete(key)
+        redis.lpush(key, b"x") if kind == b"string" else redis.set(key, b"x")
+    elif kind == b"string":
+        redis.set(key, text)
+    elif kind == b"hash":
+        redis.hset(key, mapping=dict.fromkeys((*redis.hkeys(key), text, b"x"), text))
+    elif kind == b"list":
+        for place in range(redis.llen(key)):
+            redis.lset(key, place, text)
+        redis.lpush(key, text)
+    elif kind == b"zset":
+        redis.zadd(key, {text: -1e308, text + b"x": 1e308, b"y" + text[:20]: 0})
+    else:
+        redis.xadd(key, {text or b"k": text})
+        redis.xadd(key, dict.fromkeys((b"k", b"p", b"c", b"x", b"d"), text))
+
+
+@pytest.fixture
+async def ground(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Ground]:
+    """Run a service that has written every kind of key."""
+    port = free_port_number()
+    config = everything(redis_server.url, port, prefix=f"poisoned{port}")
+    service = Service(tmp_path, config)
+    redis: Any = Redis(port=redis_server.port)
+    made = Ground(service, redis, b"poisoned%d:{0}:" % port, tmp_path / "canary")
+    async with v2(says(response(ANSWER, "200 OK", "content-type: application/json", "x-version: one")), port):
+        await asyncio.to_thread(service.start)
+        try:
+            await made.fill()
+            yield made
+        finally:
+            redis.delete(*redis.scan_iter(made.prefix + b"*"))
+            if service.process is not None:
+                await asyncio.to_thread(service.stop)
+            redis.close()
+
+
+@pytest.mark.parametrize("form", ["quick", pytest.param("deep", marks=[pytest.mark.deep, pytest.mark.timeout(3600)])])
+async def test_nothing_in_redis_ends_the_service(ground: Ground, form: str) -> None:
+    """In any key: each answer is one that may be given, nothing is a fault, and all is well once it is gone.
+
+    The quick form gives each kind of key one of the values, the deep one all of them.
+    """
+    named = {name for cell in TABLE for name in re.findall(r"`([a-z:]+)", cell) if not name.startswith(":")}
+    assert set() == {name for name in named if not any(kind.startswith(name) for kind in ground.kinds)}
+    values, wrong = list(poisons(ground.canary).items()), dict[tuple[str, str], Any]()
+    for turn, (kind, keys) in enumerate(sorted(ground.kinds.items())):
+        for what, text in values if form == "deep" else [values[turn % len(values)]]:
+            if said := await _poisoned(ground, kind, keys, text, REACHES[form]):
+                wrong[kind, what] = said
+    assert {} == wrong
+    assert not ground.canary.exists()
+    await _works_again(ground)
+
+
+async def _poisoned(ground: Ground, kind: str, keys: list[bytes], text: bytes | None, hold_s: float) -> Any:
+    """Return what was wrong while some keys of a kind held this."""
+    at, some = len(ground.service.log), [ground.waiting()] if kind == "o:" else keys[:3]
+    for key in some:
+        poison(ground.redis, key, ground.held[key][0] if key in ground.held else b"string", text)
+    wrong = await ground.ask(hold_s)
+    for key in some:
+        ground.restore(key)
+    assert ground.service.process is not None
+    assert ground.service.process.poll() is None, (kind, text, ground.service.log[at:])
+    faults = [
+        line for line in ground.service.log[at:].splitlines() if "Traceback" in line or '"level": "ERROR"' in line
+    ]
+    return (wrong, faults) if wrong or faults else None
+
+
+async def _works_again(ground: Ground) -> None:
+    """Empty the store; a pair is compared, and all that there is can be asked for."""
+    ground.redis.delete(*ground.redis.scan_iter(ground.prefix + b"*"))
+    async with mesh_of(ground.service) as mesh:
+        world = World(ground.service, mesh)
+        await world.both("afterwards", ANSWER)
+        await world.service.until(lambda books: books["balanced"] and books["pairs"]["match"] == 1)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a pickle",
+        *(pytest.param(each, marks=pytest.mark.deep) for each in ("another type", "a huge number", "no text")),
+    ],
+)
+async def test_a_service_starts_whatever_redis_holds(ground: Ground, what: str) -> None:
+    """In every key at once: it is ready, answers, and works once that is gone."""
+    assert 0 == await asyncio.to_thread(ground.service.stop)
+    text = poisons(ground.canary)[what]
+    for key, (kind, _) in ground.held.items():
+        poison(ground.redis, key, kind, text)
+    await asyncio.to_thread(ground.service.start)
+    assert {} == await ground.ask(REACHES["deep"])
+    assert [] == [line for line in ground.service.log.splitlines() if "Traceback" in line]
+    assert not ground.canary.exists()
+    await _works_again(ground)
+
+
+class Odd(NamedTuple):
+    """A field of a hash that is not what it should be, and what is said of it."""
+
+    key: str
+    field: str
+    value: str
+    line: str
+    error: str
+
+
+UNREADABLE = "the store holds what cannot be read: "
+ODD = (
+    Odd("counts:mismatch:shop", "x", "nan", f"{UNREADABLE}counts:mismatch:shop", "ValueError: invalid literal"),
+    Odd("counts:match:shop", "7", "1", f"{UNREADABLE}the counts of shop", "ValidationError: Expected `array`"),
+    Odd("ledger:shop", "pairs.match", "9" * 30, f"{UNREADABLE}the books of shop", "out of all bounds"),
+    Odd("epoch:shop", "id", "one", f"{UNREADABLE}the epoch of shop", "ValueError"),
+    Odd("noise:shop", "rev", "", f"{UNREADABLE}the noise of shop", "ValueError"),
+    Odd("rules:made", "x", "gAR9", "a rule in the store cannot be read", "it is encrypted and no buffer key"),
+)
+
+
+async def test_what_cannot_be_read_is_said(redis_server: RedisServer, tmp_path: Path) -> None:
+    """In one line, which names where it lies and what is wrong with it."""
+    port = free_port_number()
+    service = Service(tmp_path, everything(redis_server.url, port, prefix=f"said{port}"))
+    redis: Any = Redis(port=redis_server.port)
+    await asyncio.to_thread(service.start)
+    try:
+        for odd in ODD:
+            redis.hset(f"said{port}:{{0}}:{odd.key}", odd.field, odd.value)
+            async with asyncio.timeout(15):
+                while not (told := lines_of(service, odd.line)):
+                    await asyncio.to_thread(_asked, service.url("web", "/api/v1/targets/shop"))
+            assert (True, "WARNING") == (odd.error in told[0]["error"], told[0]["level"]), told
+            redis.delete(f"said{port}:{{0}}:{odd.key}")
+    finally:
+        redis.delete(*redis.scan_iter(f"said{port}:*"))
+        redis.close()
+        await asyncio.to_thread(service.stop)
