@@ -6,7 +6,7 @@ Holds: pure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shadowdiff.doctor.evidence import NOTABLE, gathered
 from shadowdiff.doctor.finding import Example, Finding, Gravity, Row, beside, listed, percent, plural
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shadowdiff.doctor.evidence import Evidence, Misfit, Patient
+
+
+TOKENLESS: Final = "no token of access.records came from "
+"""How the intake says so, before the address."""
+_SHOWN: Final = 3
 
 
 def nothing_arrives(_evidence: Evidence, patient: Patient) -> Iterator[Finding]:
@@ -214,6 +219,27 @@ def loops(evidence: Evidence, patient: Patient) -> Iterator[Finding]:
                     *_looped_rows(evidence),
                 ),
             ),
+        ),
+    )
+
+
+def without_token(evidence: Evidence) -> Iterator[Finding]:
+    """Find records that brought none of the tokens that are asked for; whose they were is not believed."""
+    came = gathered(process.refused for process in evidence.processes)
+    seen = [misfit for misfit in came if misfit.what.startswith(TOKENLESS)]
+    if not seen or not evidence.unknown.get("recorded.refused", 0):
+        return
+    nothing = any(not patient.recorded for patient in evidence.patients)
+    yield Finding(
+        code="records_without_token",
+        gravity=Gravity.ERROR if nothing else Gravity.WARNING,
+        target="",
+        title=f"{plural(sum(misfit.count for misfit in seen), 'record')} refused for want of a token.",
+        explanation="`access.records` asks each record for one of its tokens, and these bring none, or another.",
+        way_out="Give each recorder a token of `access.records`; both recorders have a setting for it.",
+        examples=tuple(
+            Example(rows=(Row("from", misfit.what.removeprefix(TOKENLESS), "–"), Row("path", misfit.last_path, "–")))
+            for misfit in seen[:_SHOWN]
         ),
     )
 

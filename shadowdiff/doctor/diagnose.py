@@ -21,6 +21,7 @@ _GROUND: Final[tuple[Callable[[Evidence], Iterator[Finding]], ...]] = (
     ground.clocks,
     ground.books,
     hosts.unknown_hosts,
+    arrivals.without_token,
 )
 _PATIENT: Final[tuple[Callable[[Evidence, Patient], Iterator[Finding]], ...]] = (
     candidate.nothing_kept,
@@ -50,6 +51,7 @@ EXPLAINED: Final = {
     "methods_blocked": frozenset({"mirrors_without_records"}),
     "no_id": frozenset({"mirrors_without_records", "sampling_disagrees", "nothing_in_common"}),
     "records_refused": frozenset({"records_missing", "sampling_disagrees", "mirrors_without_records"}),
+    "records_without_token": frozenset({"mirrors_without_records", "records_missing", "sampling_disagrees"}),
     "overloaded": frozenset({"sampling_disagrees", "records_missing"}),
     "answers_as_v1": frozenset({"mirrors_without_records"}),
     "different_targets": frozenset({"records_without_mirrors", "mirrors_without_records"}),

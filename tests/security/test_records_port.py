@@ -204,6 +204,7 @@ async def test_where_tokens_are_configured_a_record_brings_one(redis_server: Red
         assert [await recorded(world, token) for token in (OLD, NEW)] == [202, 202]
         unknown = await asyncio.to_thread(world.service.ledger, "_unknown")
         assert (unknown["recorded"]["received"], unknown["recorded"]["refused"]) == (7, 7)
+        assert "7 records refused for want of a token." == (await _found(world))["records_without_token"]
         books = await world.service.until(lambda books: figure(books, "recorded__accepted") == 2)
         assert (books["recorded"]["received"], books["recorded"]["refused"]) == (2, 0)
         world.service.config["access"] = {"records": ["NEW_TOKEN"]}

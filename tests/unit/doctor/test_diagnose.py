@@ -214,6 +214,17 @@ def test_malformed_records_are_not_counted_as_hosts_that_nobody_configured() -> 
     assert "unknown_host" not in codes(evidence(unknown=unknown, processes=processes))
 
 
+def test_records_without_a_token_explain_the_half_that_is_missing() -> None:
+    """And they name from where they came; of long ago they are forgotten."""
+    processes = (_process(refused=(Misfit("no token of access.records came from 10.0.0.7", 5, "/record"),)),)
+    patient = _patient({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
+    unknown = {"recorded.received": 5, "recorded.refused": 5}
+    found = diagnose(evidence(patient, unknown=unknown, processes=processes)).findings
+    assert [("records_without_token", "error")] == [(finding.code, finding.gravity) for finding in found]
+    assert "10.0.0.7" == found[0].examples[0].rows[0].primary
+    assert ["mirrors_without_records"] == codes(evidence(patient, processes=processes))
+
+
 def test_unknown_hosts_of_long_ago_are_forgotten() -> None:
     """Where nothing unknown came lately, what a process noted once is past."""
     processes = (_process(unknown_mirrored=(Misfit("shpo", 7, "/"),)),)
