@@ -1,7 +1,7 @@
 """Who may record: a bearer token where any is configured, and no more from one address than it may send.
 
 In: a request's headers and its peer.  Out: whether it may come in.
-Holds: tokens are kept as digests, and each is compared in constant time whichever fits; of an address that brought too
+Holds: tokens are compared as digests, with each in constant time whichever fits; of an address that brought too
 many wrong ones none is compared for a while; the tables of addresses are bounded.
 """
 

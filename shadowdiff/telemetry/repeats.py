@@ -1,7 +1,8 @@
 """A filter that keeps an outage from flooding the log.
 
 In: records.  Out: the first of equal ones, then at most one in ten seconds, which says how many were left out.
-Holds: messages that differ only in their arguments share a wider bound; what is remembered is bounded.
+Holds: messages that differ only in their arguments share a wider bound; what is remembered is bounded. Of what somebody
+changed every line is written: one that was left out could be the one that matters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+AUDIT: Final = "shadowdiff.audit"
+"""The logger of what is written each time."""
 _EVERY_S: Final = 10.0
 _OF_ONE_FORM: Final = 20
 """How many messages of one form, with different arguments, pass in one stretch."""
@@ -48,6 +51,8 @@ class RepeatLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether the record is written."""
+        if record.name == AUDIT:
+            return True
         form = (record.name, record.levelname, _printed(record.msg))
         with self._lock:
             now_s = self._clock()

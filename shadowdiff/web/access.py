@@ -2,7 +2,7 @@
 
 In: a request's credentials: a bearer token, the cookie of a login, or the headers of a trusted proxy.
 Out: a `Caller` with a name for the audit log and a role, or none.
-Holds: a token is kept as a digest alone, and compared with every one there is in constant time; a proxy's headers count
+Holds: a token is compared as a digest, with every one there is, in constant time; a proxy's headers count
 from its own networks alone, and only where each comes once. A login is signed with a key made of its token, so that
 every replica knows it, and it ends when the token is taken away.
 """
@@ -51,7 +51,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """One token as it is kept: no memory holds the token itself."""
+    """One token as it is compared: by its digest."""
 
     name: str
     role: Role

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 from redis.exceptions import RedisError
 
+from shadowdiff.telemetry.repeats import AUDIT as CHANGES
 from shadowdiff.web.operation import Arguments, Operation, Parameter
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shadowdiff.web.visit import Visit
 
 log = logging.getLogger(__name__)
+changes = logging.getLogger(CHANGES)
 
 KEPT: Final = 1000
 SHOWN: Final = 100
@@ -76,7 +78,7 @@ class AuditLog:
         """Note what a request changed."""
         entry = entry_of(seen, self._now_ms(), self._redact)
         told = msgspec.to_builtins(entry)
-        log.info("audit: %s", entry.what, extra={**told.pop("facts"), **told})
+        changes.info("audit: %s", entry.what, extra={**told.pop("facts"), **told})
         name = self._store.keys.name(0, _KEY)
         try:
             await self._store.command("LPUSH", name, msgspec.json.encode(entry))

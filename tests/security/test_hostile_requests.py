@@ -211,7 +211,8 @@ def test_the_candidate_is_named_by_configuration_alone(ground: Ground, name: str
     after = ground.books()
     became = {what for what in after if after[what] > before[what] and not what.endswith(" received")}
     assert (set() if case.becomes == "refused" else {case.becomes}) == became
-    assert (b"400" if case.becomes == "refused" else b"202") == answer.split(b" ")[1]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (b"400" if case.becomes == "refused" else b"202", b"") == (head.split(b" ")[1], body)
     asked = [f"{head.split(' ')[1]} of {host_of(head)}" for head in ground.heads_of(known)]
     wanted = f"{BASE}{case.path.replace('CANARY', canary)} of 127.0.0.1:{ground.candidate.port}"
     assert ([wanted] if case.path else []) == asked

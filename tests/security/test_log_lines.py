@@ -306,3 +306,12 @@ async def test_whatever_is_sent_stays_in_its_line(garden: Garden) -> None:
     lines = [_json_line(line) if is_json else _text_line(line) for line in written.split(b"\n")[:-1]]
     told = {one.where: _where(one, lines) for one in garden.planted}
     assert {one.where: [one.line] if one.line else [] for one in garden.planted} == told
+
+
+async def test_every_change_has_a_line_of_its_own(garden: Garden) -> None:
+    """However many alike come at once: none is made unseen in the shade of another."""
+    for number in range(30):
+        body = {"author": "ada", "reason": f"reason-{number:02d}"}
+        assert b" 200 " in await garden.api("epochs?target=shop", body, f"authorization: Bearer {TOKEN}")
+    changes = [line for line in garden.world.service.log.splitlines() if "audit: an epoch was opened by hand" in line]
+    assert [f"reason-{number:02d}" for number in range(30)] == [re.findall(r"reason-\d\d", line)[0] for line in changes]

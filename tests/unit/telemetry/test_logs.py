@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowdiff.telemetry.logs import JsonFormatter, TextFormatter, configure_logs
-from shadowdiff.telemetry.repeats import RepeatLimit
+from shadowdiff.telemetry.repeats import AUDIT, RepeatLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,6 +306,14 @@ def test_another_level_or_logger_is_another_message() -> None:
     other = record("lost")
     other.name = "shadowdiff.y"
     assert passed(limit, other) == 0
+
+
+def test_every_change_is_said_however_alike() -> None:
+    """Else one could be made unseen in the shade of another."""
+    limit, same = RepeatLimit(10.0, Clock()), [record("audit: %s", "a rule was removed") for _ in range(50)]
+    for change in same:
+        change.name = AUDIT
+    assert [0] * 50 == [passed(limit, change) for change in same]
 
 
 def test_what_is_remembered_of_messages_is_bounded() -> None:
