@@ -12,6 +12,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.store import reading
+
 if TYPE_CHECKING:
     from shadowdiff.store import Store
 
@@ -26,4 +28,8 @@ def redaction_key(secret: bytes) -> bytes:
 
 async def shared_key(store: Store) -> bytes:
     """Return the key that all processes of a store share; the first makes it. Raises: redis.exceptions.RedisError."""
-    return redaction_key(await store.once(_NAME, os.urandom(KEY_BYTES)))
+    held = await store.once(_NAME, os.urandom(KEY_BYTES))
+    with reading(_NAME):
+        if len(held) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, and this has {len(held)}")
+    return redaction_key(held)

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.error import HTTPError
 
 import pytest
@@ -291,6 +291,34 @@ async def test_a_service_starts_whatever_redis_holds(ground: Ground, what: str) 
     assert [] == [line for line in ground.service.log.splitlines() if "Traceback" in line]
     assert not ground.canary.exists()
     await _works_again(ground)
+
+
+@pytest.mark.parametrize("key", ["redaction:key", pytest.param("shards", marks=pytest.mark.deep)])
+@pytest.mark.parametrize(
+    "what", ["a huge number", *(pytest.param(each, marks=pytest.mark.deep) for each in ("another type", "nothing"))]
+)
+async def test_what_is_read_once_at_the_start_is_waited_for(
+    redis_server: RedisServer, tmp_path: Path, key: str, what: str
+) -> None:
+    """The service takes what comes, says that it cannot read the key, and compares once that is gone."""
+    port = free_port_number()
+    name, redis = f"start{port}:{{0}}:{key}".encode(), cast("Any", Redis(port=redis_server.port))
+    poison(redis, name, b"string", poisons(tmp_path / "canary")[what])
+    service = Service(tmp_path, everything(redis_server.url, port, prefix=f"start{port}"))
+    async with v2(says(response(ANSWER, "200 OK", "content-type: application/json")), port):
+        await asyncio.to_thread(service.start)
+        try:
+            async with mesh_of(service) as mesh:
+                await World(service, mesh).both("early", ANSWER)
+                async with asyncio.timeout(15):
+                    while not lines_of(service, "the store does not answer yet"):  # noqa: ASYNC110 - as above
+                        await asyncio.sleep(0.05)
+                redis.delete(name)
+                await service.until(lambda books: books["pairs"]["match"] == 1)
+        finally:
+            await asyncio.to_thread(service.stop)
+            redis.delete(*redis.scan_iter(f"start{port}:*"))
+            redis.close()
 
 
 class Odd(NamedTuple):
