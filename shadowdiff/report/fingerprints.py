@@ -37,7 +37,7 @@ from shadowdiff.report.wanted import (
     narrow,
     score_of,
 )
-from shadowdiff.store import number, reading
+from shadowdiff.store import reading, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -254,7 +254,7 @@ class Fingerprints:
             if what is None or name not in known:
                 continue
             with reading(f"a fingerprint of {target}"):
-                counts = tuple(sum(number(found[1 + step][at] or 0) for found in shards) for step in range(steps))
+                counts = tuple(sum(size(found[1 + step][at] or 0) for found in shards) for step in range(steps))
                 described = msgspec.msgpack.decode(what, type=Described)
             trend = Trend(step_ms=step_ms, start_ms=start_ms, counts=counts)
             remark = remarks.get(name, SILENT)

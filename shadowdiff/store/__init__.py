@@ -5,7 +5,7 @@ from shadowdiff.store.keys import Keys
 from shadowdiff.store.scripts import Script
 from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
 from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, open_client, said
-from shadowdiff.store.unreadable import UnreadableError, number, reading
+from shadowdiff.store.unreadable import UnreadableError, number, reading, size
 from shadowdiff.store.vault import UnopenableError, Vault, dictionary_of
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "open_client",
     "reading",
     "said",
+    "size",
 ]

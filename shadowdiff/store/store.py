@@ -23,7 +23,7 @@ from shadowdiff.store.connections import suit
 from shadowdiff.store.keys import Keys
 from shadowdiff.store.reads import READS, answers, operands
 from shadowdiff.store.scripts import Script
-from shadowdiff.store.unreadable import number, reading
+from shadowdiff.store.unreadable import number, reading, size
 from shadowdiff.store.vault import UnopenableError, Vault
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def connect(url: str, credentials: Credentials | None = None) -> Redis:
 def _add(total: dict[str, int], counts: Iterable[tuple[bytes, bytes]]) -> None:
     for field, count in counts:
         name = field.decode()
-        total[name] = total.get(name, 0) + number(count)
+        total[name] = total.get(name, 0) + size(count)
 
 
 class Store:

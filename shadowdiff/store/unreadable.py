@@ -44,6 +44,14 @@ def reading(what: str) -> Generator[None]:
         raise UnreadableError(f"{what}: {told}") from error
 
 
+def size(value: bytes | str | float) -> int:
+    """Return how many there are of something. Raises: ValueError, OverflowError."""
+    found = number(value)
+    if found < 0:
+        raise ValueError(f"{found} is fewer than none")
+    return found
+
+
 def number(value: bytes | str | float) -> int:
     """Return a whole number that a date can have. Raises: ValueError, OverflowError."""
     found = int(value)

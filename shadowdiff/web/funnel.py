@@ -113,7 +113,7 @@ def bars(shown: Funnel) -> tuple[Bar, ...]:
     most = max((step.count for step in shown.steps), default=0)
 
     def wide(count: int) -> float:
-        return max(_LEAST, round(WIDE * count / most, 1)) if count > 0 else 0.0
+        return max(_LEAST, round(WIDE * min(count, most) / most, 1)) if count > 0 and most > 0 else 0.0
 
     return tuple(
         Bar(name=step.name, count=step.count, kept=wide(step.count - lost), lost=wide(lost), losses=step.losses)

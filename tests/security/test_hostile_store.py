@@ -75,6 +75,7 @@ def poisons(canary: Path) -> dict[str, bytes | None]:
         "null": b"null",
         "a huge number": b"9" * 400,
         "a number for no date": b"%d" % (1 << 62),
+        "a great number": b"%d" % 10**14,
         "less than nothing": b"-1",
         "no number": b"nan",
         "an infinite number": b"1e999",
