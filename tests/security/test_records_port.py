@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,14 +112,14 @@ async def test_forged_pairs_are_told_from_those_that_were_asked_for(attacked: Wo
     for number in range(forged):
         for side in ("primary", "candidate"):
             assert await record(world, f"forged-{number}", V1, side=side) == 202
-    await world.until(pairs__mismatch=20, pairs__match=forged)
+    await world.both("real-20", V1, "/cart")
+    await world.until(pairs__mismatch=21, pairs__match=forged)
     metrics = await metrics_of(world.service)
     labels = (("disposition", "accepted"), ("side", "candidate"), ("target", "shop"))
     assert forged == metrics["shadowdiff_records_total", labels]
     assert "fail" == (await asyncio.to_thread(world.service.get, "verdict?target=shop"))["verdict"]
-    assert {"200 answers of v2 recorded by somebody, beside 20 that this service asked for."} == {
-        told for code, told in (await _found(world)).items() if code == "candidate_recorded"
-    }
+    told = (await _found(world))["candidate_recorded"]
+    assert re.fullmatch(r"200 answers of v2 recorded by somebody, beside \d+ that this service asked for.", told)
 
 
 async def _found(world: World) -> dict[str, str]:
@@ -204,7 +205,10 @@ async def test_where_tokens_are_configured_a_record_brings_one(redis_server: Red
         assert [await recorded(world, token) for token in (OLD, NEW)] == [202, 202]
         unknown = await asyncio.to_thread(world.service.ledger, "_unknown")
         assert (unknown["recorded"]["received"], unknown["recorded"]["refused"]) == (7, 7)
-        assert "7 records refused for want of a token." == (await _found(world))["records_without_token"]
+        async with asyncio.timeout(20):  # the doctor judges by what came since it looked first
+            while "records_without_token" not in (found := await _found(world)):
+                assert await recorded(world, None) == 401
+        assert re.fullmatch(r"\d+ records refused for want of a token.", found["records_without_token"])
         books = await world.service.until(lambda books: figure(books, "recorded__accepted") == 2)
         assert (books["recorded"]["received"], books["recorded"]["refused"]) == (2, 0)
         world.service.config["access"] = {"records": ["NEW_TOKEN"]}
