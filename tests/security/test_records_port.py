@@ -209,7 +209,9 @@ async def test_where_tokens_are_configured_a_record_brings_one(redis_server: Red
             while "records_without_token" not in (found := await _found(world)):
                 assert await recorded(world, None) == 401
         assert re.fullmatch(r"\d+ records refused for want of a token.", found["records_without_token"])
-        books = await world.service.until(lambda books: figure(books, "recorded__accepted") == 2)
+        books = await world.service.until(
+            lambda books: (books["recorded"]["accepted"], books["recorded"]["in_flight"]) == (2, 0)
+        )
         assert (books["recorded"]["received"], books["recorded"]["refused"]) == (2, 0)
         world.service.config["access"] = {"records": ["NEW_TOKEN"]}
         world.service.write()
