@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
 
 MIRRORED, RECORDED = "mirrored", "recorded"
 TAKEN, SHED = 202, 503
+MATCHES = "match-"
+"""Begins the ids of pairs that are sent to match."""
+REASONS = frozenset({"overload", "records_queue", "busy"})
+"""Why the service may shed while its store is away, slow or full."""
+LARGE = 64 << 10
+GROWS_AT_MOST_MIB = 128
+"""The queue, and a batch that is judged at once, of large bodies on both sides."""
+SHED_AT_LEAST = 2 * (GROWS_AT_MOST_MIB << 20) // LARGE
+"""Records of large bodies that would take twice that memory, were they kept."""
+
+
+def large(side: str) -> bytes:
+    """Return JSON that hardly compresses, and that says whose it is."""
+    return json.dumps({"side": side, "noise": os.urandom(LARGE // 2).hex()}).encode()
 
 
 @dataclass
@@ -57,11 +73,21 @@ class Load:
 
     async def _send(self, over: asyncio.Event) -> None:
         while not over.is_set():
-            request_id = f"{self.name}-{next(self.numbers)}"
-            mesh = self.world.mesh
-            await self._one(RECORDED, request_id, mesh.record(request_id, self.body, h_content_type=JSON))
-            await self._one(MIRRORED, request_id, mesh.mirror(request_id))
+            await self.pair(f"{self.name}-{next(self.numbers)}", self.body)
             await asyncio.sleep(self.pace_s)
+
+    async def pair(self, request_id: str, body: bytes) -> None:
+        """Send the halves of one pair, the record first."""
+        mesh = self.world.mesh
+        await self._one(RECORDED, request_id, mesh.record(request_id, body, h_content_type=JSON))
+        await self._one(MIRRORED, request_id, mesh.mirror(request_id))
+
+    async def compared(self, body: bytes, within_s: float = 60.0) -> None:
+        """Send pairs that match, one after another, until one was compared. body: what v2 says."""
+        before = (await self.world.service.until(lambda _: True))["pairs"]["match"]
+        async with asyncio.timeout(within_s):
+            while (await self.world.service.until(lambda _: True))["pairs"]["match"] == before:
+                await self.pair(f"{MATCHES}{next(self.numbers)}", body)
 
     async def _one(self, row: str, request_id: str, sending: Any) -> None:
         begun_s = time.monotonic()
@@ -104,14 +130,27 @@ class Load:
         )
         for row, side, taken in ((MIRRORED, "candidate", "forwarded"), (RECORDED, "primary", "accepted")):
             assert books[row][taken] == books["observations"][side]["parked"], (row, books)
-        metrics = await metrics_of(self.world.service)
-        reasons = {
-            dict(labels)["reason"]: count
-            for (name, labels), count in metrics.items()
-            if name == "shadowdiff_shed_total" and ("target", self.world.target) in labels
-        }
-        assert sum(reasons.values()) == mirrored["shed"] + recorded["shed"], (reasons, books)
+        await self._agree_on_reasons(mirrored["shed"], recorded["shed"])
         return books
+
+    async def _agree_on_reasons(self, mirrored: int, recorded: int) -> None:
+        """Hold sheds to their reasons: `busy` is of requests, `records_queue` of records, `overload` of both."""
+        reasons = await sheds(self.world)
+        assert reasons.keys() <= REASONS
+        assert reasons.total() == mirrored + recorded, reasons
+        assert reasons["busy"] <= mirrored, reasons
+        assert reasons["records_queue"] <= recorded, reasons
+
+
+async def sheds(world: World) -> Counter[str]:
+    """Return how many of a target's requests and records were shed, by reason."""
+    return Counter(
+        {
+            dict(labels)["reason"]: int(count)
+            for (name, labels), count in (await metrics_of(world.service)).items()
+            if name == "shadowdiff_shed_total" and ("target", world.target) in labels and count
+        }
+    )
 
 
 async def sent(world: World, name: str, body: bytes, path: str = "/", within_s: float = 60.0) -> list[str]:

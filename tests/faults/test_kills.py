@@ -16,49 +16,60 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shadowdiff.model import Side
-from tests.faults.load import MIRRORED, RECORDED, Load
-from tests.integration.service.conftest import JSON, World, balanced_and_still, settings, target
+from shadowdiff.pairing import names
+from tests.faults.audit import EVERY_SAMPLE, SIDES, audit
+from tests.faults.load import MIRRORED, RECORDED, SHED, Load, sheds
+from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, settings, target
+from tests.integration.service.redis_link import runs
 from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.test_workers import children
 from tests.running import Service, mesh_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.faults.audit import Accepted
     from tests.integration.service.redis_link import Ask, RedisLink, Words
 
-KILLS = [pytest.param(3, id="quick"), pytest.param(50, marks=[pytest.mark.deep, pytest.mark.timeout(1800)], id="deep")]
+KINDS = ("before it ran", "after it ran", "as it is answered", "acknowledged")
+DEEP = [pytest.mark.deep, pytest.mark.timeout(1800)]
+KILLS = [pytest.param(len(KINDS), id="quick"), pytest.param(50, marks=DEEP, id="deep")]
 QUEUE = 64
-SIDES = {MIRRORED: Side.CANDIDATE, RECORDED: Side.PRIMARY}
+SENDERS = 2
+WORKERS = 2
 PAIRS_BETWEEN = 20
-"""Pairs of each process that are counted before it dies."""
-KEPT = 10_000
+"""Pairs that are counted between two kills."""
+ANSWER = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 
 
-class Point:
-    """A random moment: armed, it kills once."""
+class Points:
+    """Random moments: armed, it kills once. Of each kind there are equally many, in any order."""
 
     def __init__(self, draw: random.Random, kill: Callable[[], None]) -> None:
         self._draw = draw
         self._kill = kill
-        self.reached = asyncio.Event()
+        self._kinds: list[str] = []
         self._calls = -1
-        self._when = ""
+        self.reached = asyncio.Event()
+        self.hit: Counter[str] = Counter()
 
     def arm(self) -> None:
         """Draw the next moment."""
+        if not self._kinds:
+            self._kinds = self._draw.sample(KINDS, len(KINDS))
         self.reached.clear()
-        self._when = self._draw.choice(("before it ran", "after it ran", "as it is answered", "acknowledged"))
+        self._kind = self._kinds.pop()
         self._calls = self._draw.randrange(30)
 
-    def _is_now(self, *whens: str) -> bool:
-        if self._calls < 0 or self._when not in whens:
+    def _is_now(self, kind: str) -> bool:
+        if self._calls < 0 or self._kind != kind:
             return False
         self._calls -= 1
         if self._calls >= 0:
             return False
         self._kill()
+        self.hit[kind] += 1
         self.reached.set()
         return True
 
@@ -78,75 +89,182 @@ class Point:
         self._is_now("acknowledged")
 
 
+def _config(link: RedisLink, port: int) -> dict[str, Any]:
+    return settings(
+        link.url,
+        target(port, candidate={"timeout": "1s", "queue_timeout": "1s"}),
+        store={"queue": QUEUE},
+        pairing={"window": "4s", "claim_idle": "500ms"},
+        limits={"compare_ms": 400},
+        samples=EVERY_SAMPLE,
+    )
+
+
+async def _loaded_until_killed(world: World, points: Points, name: str) -> Load:
+    """Send load; once new pairs were counted, arm a point; return what got its 202."""
+    before = (await world.service.until(lambda books: books["balanced"]))["pairs"]["mismatch"]
+    load = Load(world, senders=SENDERS, pace_s=0.02, name=name, on_acknowledged=points.on_acknowledged)
+    async with load.running():
+        await world.service.until(lambda books: books["pairs"]["mismatch"] >= before + PAIRS_BETWEEN)
+        points.arm()
+        async with asyncio.timeout(30):
+            await points.reached.wait()
+    return load
+
+
 @pytest.mark.parametrize("kills", KILLS)
 async def test_sigkill_at_random_points_loses_and_doubles_nothing(
     link: RedisLink, tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
     """0 accepted observations lost, 0 pairs counted twice; what died unparked is at most the queue of each process."""
     seed = int.from_bytes(os.urandom(4))
-    draw = random.Random(seed)
-    config = settings(
-        link.url,
-        pairing={"window": "4s", "claim_idle": "500ms"},
-        limits={"compare_ms": 400},
-        samples={"keep": KEPT, "per_fingerprint": KEPT},
-    )
-    config["store"]["queue"] = QUEUE
-    async with v2(says(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
-        config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
-        service = Service(tmp_path, config)
-        point = Point(draw, lambda: service.send(signal.SIGKILL))
-        link.on_call = point.on_call
+    async with v2(says(ANSWER)) as port:
+        service = Service(tmp_path, _config(link, port))
+        points = Points(random.Random(seed), lambda: service.send(signal.SIGKILL))
+        link.on_call = points.on_call
+        loads: list[Load] = []
         try:
-            acknowledged: dict[str, list[str]] = {row: [] for row in SIDES}
             for number in range(kills):
                 await asyncio.to_thread(service.start)
-                told = await _loaded_until_killed(service, point, f"{seed}-{number}")
-                for row, ids in told.items():
-                    acknowledged[row] += ids
+                async with mesh_of(service) as mesh:
+                    loads.append(await _loaded_until_killed(World(service, mesh), points, f"{seed}-{number}-"))
                 assert -signal.SIGKILL == await asyncio.to_thread(service.stop, signal.SIGKILL)
             await asyncio.to_thread(service.start)
-            figures = await _audit(service, link, acknowledged, kills, seed)
+            async with mesh_of(service) as mesh:
+                figures = await _audit(World(service, mesh), link, loads, points)
         finally:
             if service.process is not None:
                 await asyncio.to_thread(service.stop, signal.SIGKILL)
     record_property("figures", figures)
 
 
-async def _loaded_until_killed(service: Service, point: Point, name: str) -> dict[str, list[str]]:
-    """Send load; once this process has counted new pairs, arm the point; return the ids that got their 202."""
-    before = (await service.until(lambda books: books["balanced"]))["pairs"]["mismatch"]
-    async with mesh_of(service) as mesh:
-        load = Load(World(service, mesh), senders=2, pace_s=0.02, name=name, on_acknowledged=point.on_acknowledged)
-        async with load.running():
-            await service.until(lambda books: books["pairs"]["mismatch"] >= before + PAIRS_BETWEEN)
-            point.arm()
-            async with asyncio.timeout(30):
-                await point.reached.wait()
-        return load.acknowledged
+@pytest.mark.parametrize("kills", KILLS)
+async def test_sigkill_of_one_of_two_workers_loses_and_doubles_nothing(
+    link: RedisLink, tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
+) -> None:
+    """The same of a process under a supervisor, while another takes load over the same ports and the same Redis."""
+    seed = int.from_bytes(os.urandom(4))
+    draw = random.Random(seed)
+    async with v2(says(ANSWER)) as port:
+        service = Service(tmp_path, _config(link, port), arguments=["--workers", str(WORKERS)])
+
+        def kill() -> None:
+            assert service.process is not None
+            os.kill(draw.choice(sorted(children(service.process.pid))), signal.SIGKILL)
+
+        points = Points(draw, kill)
+        link.on_call = points.on_call
+        loads: list[Load] = []
+        try:
+            await asyncio.to_thread(service.start)
+            for number in range(kills):
+                async with mesh_of(service) as mesh:
+                    loads.append(await _loaded_until_killed(World(service, mesh), points, f"{seed}-{number}-"))
+                await _all_serve(service, number + 1)
+            async with mesh_of(service) as mesh:
+                figures = await _audit(World(service, mesh), link, loads, points)
+        finally:
+            if service.process is not None:
+                await asyncio.to_thread(service.stop)
+    record_property("figures", f"one of two workers: {figures}")
 
 
-async def _audit(service: Service, link: RedisLink, acknowledged: dict[str, list[str]], kills: int, seed: int) -> str:
-    books: Any = await service.until(
+async def _all_serve(service: Service, crashes: int) -> None:
+    """Wait until so many crashes were noticed, and made good."""
+    async with asyncio.timeout(60):
+        while True:
+            metrics = await metrics_of(service)
+            noticed = metrics["shadowdiff_worker_crashes_total", ()]
+            if (crashes, WORKERS) == (noticed, metrics["shadowdiff_workers", ()]):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _audit(world: World, link: RedisLink, loads: list[Load], points: Points) -> str:
+    """Hold what was accepted to what was judged, and what was not to the queue of each process that died."""
+    kills = len(loads)
+    acknowledged = {row: [each for load in loads for each in load.acknowledged[row]] for row in SIDES}
+    why = (loads[0].name, points.hit)
+    books: Any = await world.service.until(
         lambda books: balanced_and_still(books) and books["unclean_exits"] == kills, within_s=60
     )
-    accepted = {row: Counter(link.accepted[side]) for row, side in SIDES.items()}
-    pairs = accepted[MIRRORED] & accepted[RECORDED]
-    assert {1} == set(accepted[MIRRORED].values()) | set(accepted[RECORDED].values()), seed
-    async with mesh_of(service) as mesh:
-        found = Counter(sample["request_id"] for sample in await World(service, mesh).samples())
-    assert pairs.total() < KEPT
-    assert {} == pairs - found, (seed, "accepted, and not counted")
-    assert {} == found - pairs, (seed, "counted, and not accepted")
-    assert pairs.total() == books["pairs"]["mismatch"] == books["pairs"]["ready"], seed
-    unparked: dict[str, int] = {}
-    for row, side in SIDES.items():
-        counts = books["observations"][side]
-        assert accepted[row].total() == counts["parked"] == counts["paired"] + counts["orphaned"], seed
-        unparked[row] = (Counter(acknowledged[row]) - accepted[row]).total()
-    assert sum(unparked.values()) <= kills * QUEUE, seed
-    crashed = books["mirrored"]["crashed"] + books["recorded"]["crashed"]
+    accepted = await audit(world, link, books, why)
+    assert points.hit.keys() == set(KINDS), why
+    assert points.hit.total() == kills, why
+    of_each = [_halves(accepted.unparked(load.acknowledged, load.name)) for load in loads]
+    assert max(of_each) <= QUEUE, (why, of_each)
+    crashed = _bounded_crashes(books, kills, why)
     return (
-        f"{kills} kills, {pairs.total()} pairs: 0 accepted lost, 0 counted twice; {sum(unparked.values())} of"
-        f" {sum(map(len, acknowledged.values()))} acknowledged halves died unparked, {crashed} of them told before"
+        f"{kills} kills ({dict(points.hit)}), {accepted.pairs.total()} pairs: 0 accepted lost, 0 counted twice;"
+        f" {sum(of_each)} of {_halves(acknowledged)} acknowledged halves died unparked, {max(of_each)} at most of one"
+        f" process; {_lone(accepted)} accepted halves ended as orphans; {crashed} told before"
     )
+
+
+def _bounded_crashes(books: Any, kills: int, why: object) -> int:
+    """Return how many the dead processes had told to be in flight: of each no more than it could hold."""
+    crashed: int = books["mirrored"]["crashed"] + books["recorded"]["crashed"]
+    assert crashed <= kills * (QUEUE + SENDERS), why
+    return crashed
+
+
+def _halves(rows: Any) -> int:
+    return sum(len(ids) for ids in rows.values())
+
+
+def _lone(accepted: Accepted) -> int:
+    return sum((ids - accepted.pairs).total() for ids in accepted.rows.values())
+
+
+class HoldsParking:
+    """Stands in the link and keeps flushes from Redis, so that what is taken waits in memory."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    async def on_call(self, words: Words, ask: Ask) -> bytes | None:
+        """Pass everything else; what was held is never run."""
+        if self.is_on and runs(words, names.PARK):
+            await asyncio.Event().wait()
+        return await ask()
+
+
+async def test_what_a_killed_process_held_is_its_queue_and_stands_in_the_books(
+    link: RedisLink, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """A process dies with all that its queue takes: by ids exactly what was acknowledged, not shed and not accepted."""
+    holds = HoldsParking()
+    link.on_call = holds.on_call
+    async with v2(says(ANSWER)) as port:
+        service = Service(tmp_path, _config(link, port))
+        await asyncio.to_thread(service.start)
+        try:
+            async with mesh_of(service) as mesh:
+                load = Load(World(service, mesh), name="held-")
+                async with load.running():
+                    await service.until(lambda books: books["pairs"]["mismatch"] >= PAIRS_BETWEEN)
+                    holds.is_on = True
+                    await load.until(lambda: load.answers[RECORDED, SHED] >= 10 * QUEUE)
+                told = {row: load.told(row) for row in SIDES}
+                held = await service.until(lambda books: all(books[row]["received"] == told[row] for row in told))
+                reasons = await sheds(World(service, mesh))
+            await asyncio.to_thread(service.stop, signal.SIGKILL)
+            holds.is_on = False
+            await asyncio.to_thread(service.start)
+            async with mesh_of(service) as mesh:
+                books = await service.until(
+                    lambda books: balanced_and_still(books) and books["unclean_exits"] == 1, within_s=60
+                )
+                accepted = await audit(World(service, mesh), link, books)
+        finally:
+            if service.process is not None:
+                await asyncio.to_thread(service.stop)
+    unparked = {row: len(ids) for row, ids in accepted.unparked(load.acknowledged).items()}
+    turned_away = books[MIRRORED]["shed"] + books[MIRRORED]["store_lost"]  # acknowledged like any mirrored request
+    for row, without in ((MIRRORED, turned_away), (RECORDED, 0)):
+        assert unparked[row] - without == held[row]["in_flight"] == books[row]["crashed"], row
+        assert told[row] == books[row]["received"], row
+    assert reasons.total() == books[MIRRORED]["shed"] + books[RECORDED]["shed"]
+    died = books[MIRRORED]["crashed"] + books[RECORDED]["crashed"]
+    assert QUEUE // 2 < died <= QUEUE
+    record_property("figures", f"{died} acknowledged halves died with a queue of {QUEUE}, each in the books")

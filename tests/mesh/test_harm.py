@@ -1,21 +1,30 @@
-"""v1's users with shadowdiff hung, dead, refusing or slow: through a real Envoy nobody notices."""
+"""v1's users with shadowdiff, or its Redis, hung, dead, refusing, full or slow: through a real Envoy nobody notices."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, get_args
 
+import aiohttp
 import pytest
 from aiohttp import web
 from mesh_world import Plan, mesh
 
 from shadowdiff.demo.port import HOST, free_ports
+from tests.faults.load import sheds
+from tests.faults.outage import How, Outage, made_durable
+from tests.integration.service.conftest import serving, settings, target
+from tests.integration.service.scripts import response, says, v2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from tests.integration.service.own_redis import OwnRedis
+    from tests.integration.service.redis_link import RedisLink
 
 REQUESTS = 2000
 AT_ONCE = 20
@@ -91,3 +100,75 @@ async def test_a_large_upload_is_not_held_up_by_a_mirror_that_does_not_read(stat
             got = await answer.text()
 
     assert got == "500000"
+
+
+QUEUE = 1000
+"""Fewer than the halves that come while Redis is away."""
+PAIRS = 50
+PACE_S = 0.02
+"""Between two requests of a user: enough to fill the queue, and less than a busy machine can do."""
+
+
+@dataclass
+class Users:
+    """Ask without end, and keep what was not a 200 with its whole body."""
+
+    url: str
+    session: aiohttp.ClientSession
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+    wrong: list[str] = field(default_factory=list[str])
+
+    async def ask(self) -> None:
+        """Be one of them."""
+        while not self.over.is_set():
+            try:
+                async with self.session.get(self.url) as answer:
+                    if answer.status != 200 or await answer.read() != BODY:
+                        self.wrong.append(f"status {answer.status}")
+            except (aiohttp.ClientError, OSError) as error:
+                self.wrong.append(repr(error))
+            self.asked += 1
+            await asyncio.sleep(PACE_S)
+
+
+@pytest.mark.parametrize("how", get_args(How))
+async def test_users_see_nothing_of_a_redis_that_fails(
+    how: How, link: RedisLink, own_redis: OwnRedis, tmp_path: Path
+) -> None:
+    """The service behind the mesh loses its Redis until it sheds, and goes on after: no user sees an error."""
+    await made_durable(own_redis)
+    outage = Outage(how, link, own_redis)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(v2(says(response(BODY))))
+        config = settings(link.url, target(port, hosts=[HOST]), store={"queue": QUEUE}, pairing={"window": "5s"})
+        here = await stack.enter_async_context(serving(tmp_path, config))
+        service = here.service
+        plan = Plan(ports=(service.ports["mirror"], service.ports["records"]))
+        world = await stack.enter_async_context(mesh(_v1, tmp_path, plan))
+        users = Users(f"{world.client}/x", world.user)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(users.ask())
+            try:
+                await service.until(lambda books: books["pairs"]["ready"] >= PAIRS)
+                asked, calls, shed = users.asked, link.calls, (await sheds(here)).total()
+
+                async def is_harmed() -> bool:
+                    if how == "is slow":
+                        return link.calls > calls + PAIRS
+                    return (await sheds(here)).total() > shed + PAIRS
+
+                await outage.begin()
+                async with asyncio.timeout(60):
+                    while users.asked < asked + REQUESTS or not await is_harmed():  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                await outage.end()
+                before = (await service.until(lambda _: True))["pairs"]["ready"]
+                await service.until(lambda books: books["pairs"]["ready"] > before + PAIRS)
+            finally:
+                users.over.set()
+        answered = await world.statistic("http.client.downstream_rq_2xx")
+
+    assert [] == users.wrong
+    assert users.asked == answered

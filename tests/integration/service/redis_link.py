@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _TEXTS = frozenset({b"$", b"=", b"!"})
 DICTIONARY_KEY = b"}:dictionary:"
+RAN_BEFORE = b":0\r\n"
+"""What the park script answers to a flush that it ran already."""
 _ITEMS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
 
 Words = list[bytes]
@@ -99,6 +101,7 @@ class RedisLink:
     calls: int = 0
     cuts: int = 0
     _codec: Codec = field(default_factory=Codec)
+    _flushes: set[tuple[bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes]])
     _connections: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _server: asyncio.Server | None = None
 
@@ -161,11 +164,18 @@ class RedisLink:
         return True
 
     def _note(self, words: Words, answer: bytes) -> None:
-        """Enter the ids of a flush that Redis ran for the first time: from here on they are accepted."""
+        """Enter the ids of a flush that Redis ran: from here on they are accepted.
+
+        One that it says to have run before is entered where Redis died between running it and answering.
+        """
         if words[0] == b"SET" and DICTIONARY_KEY in words[1]:
             dictionary_id = bytes.fromhex(words[1].rpartition(b":")[2].decode())
             self._codec.know(Dictionary(self._codec.vault.open(words[2], dictionary_id)))
-        if runs(words, names.PARK) and answer[:1] == b"*":
+        if not runs(words, names.PARK):
+            return
+        flush = (words[3], words[3 + int(words[2])])
+        if answer[:1] == b"*" or (answer == RAN_BEFORE and flush not in self._flushes):
+            self._flushes.add(flush)
             for observation in parked(words, self._codec):
                 self.accepted[observation.side].append(observation.id)
 
