@@ -53,7 +53,7 @@ RULES = [
     {"ignore": "header.x-served-by"},
     {"tolerance": {"path": "$.stock", "abs": 0}},
 ]
-COMPARISONS = "shadowdiff_comparisons_total{"
+COMPARISONS, SHED = "shadowdiff_comparisons_total", "shadowdiff_shed_total"
 SERVE = ("-m", "shadowdiff")
 
 Round = dict[str, float]
@@ -169,11 +169,16 @@ class Stand:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)
 
-    def compared(self) -> int:
-        """Return how many pairs were compared and committed: by the metrics, which ask nothing of Redis."""
+    def counters(self, name: str) -> dict[str, float]:
+        """Return the metric's series that are not zero, by their labels; metrics ask nothing of Redis."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return round(sum(float(line.split()[-1]) for line in lines if line.startswith(COMPARISONS)))
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith(f"{name}{{")]
+        values = {labels: float(value.split()[0]) for labels, _, value in (line.rpartition("} ") for line in lines)}
+        return {labels.removeprefix(f"{name}{{"): value for labels, value in values.items() if value}
+
+    def compared(self) -> int:
+        """Return how many pairs were compared and committed."""
+        return round(sum(self.counters(COMPARISONS).values()))
 
     async def round(
         self, name: str, load: Load, served: Served, *, rate: float | None = None, outstanding: int = OUTSTANDING,
@@ -183,13 +188,17 @@ class Stand:
         before, kept = await asyncio.to_thread(self.compared), load.kept(name)
 
         async def driven() -> dict[str, int]:
-            statuses = await drive(
-                name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"],
-                served=served if kept == load.pairs else Unheard(),
-                outstanding=outstanding, connections=connections, times=load.times, rate=rate,
-            )  # fmt: skip
+            try:
+                statuses = await drive(
+                    name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"],
+                    served=served if kept == load.pairs else Unheard(),
+                    outstanding=outstanding, connections=connections, times=load.times, rate=rate,
+                )  # fmt: skip
+            except TimeoutError as error:
+                seen = {name: await asyncio.to_thread(self.counters, name) for name in (SHED, COMPARISONS)}
+                raise SystemExit(f"{error}: {seen}") from error
             if set(statuses) != {"202"}:
-                raise SystemExit(f"the service shed: {statuses}")
+                raise SystemExit(f"the service shed: {statuses}, {await asyncio.to_thread(self.counters, SHED)}")
             deadline = time.monotonic() + BOOKED_WITHIN_S
             while (done := await asyncio.to_thread(self.compared) - before) < kept:
                 if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import zstandard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ID_BYTES: Final = 4
 CONTENT_BYTES: Final = 16 << 10
@@ -57,17 +57,27 @@ class Dictionary:
         return self._expand(compressed, max_output_size=most_bytes)
 
 
-def learn(examples: Sequence[bytes]) -> bytes | None:
-    """Return the content of a dictionary for payloads like these; None where they share too little to tell."""
+def _at_once() -> None:
+    pass
+
+
+def learn(examples: Sequence[bytes], between: Callable[[], object] = _at_once) -> bytes | None:
+    """Return the content of a dictionary for payloads like these; None where they share too little to tell.
+
+    between: called between two examples, so that who learns beside other work can let that go on.
+    """
     try:
-        return zstandard.train_dictionary(CONTENT_BYTES, cast("Any", masked(examples))).as_bytes()
+        return zstandard.train_dictionary(CONTENT_BYTES, cast("Any", masked(examples, between))).as_bytes()
     except zstandard.ZstdError:
         return None
 
 
-def masked(examples: Sequence[bytes]) -> list[bytes]:
+def masked(examples: Sequence[bytes], between: Callable[[], object] = _at_once) -> list[bytes]:
     """Return the examples with every word that few of them say replaced by one of its length that says nothing."""
-    said = Counter(word for example in examples for word in set(_WORD.findall(example)))
+    said: Counter[bytes] = Counter()
+    for example in examples:
+        said.update(set(_WORD.findall(example)))
+        between()
     least = max(2, COMMON_SHARE * len(examples))
     common = {word for word, times in said.items() if times >= least and len(word) <= LONGEST_WORD}
     draw = random.Random(len(examples))  # noqa: S311 - no secret: it stands in the place of one
@@ -79,4 +89,8 @@ def masked(examples: Sequence[bytes]) -> list[bytes]:
         signs = next((signs for known, signs in _ALPHABETS if known.issuperset(word)), _ALPHABETS[-1][1])
         return bytes(draw.choices(signs, k=len(word)))
 
-    return [_WORD.sub(mask, example) for example in examples]
+    hidden: list[bytes] = []
+    for example in examples:
+        hidden.append(_WORD.sub(mask, example))
+        between()
+    return hidden

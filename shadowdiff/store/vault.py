@@ -1,8 +1,9 @@
 """Bytes as they rest in the store: compressed where that pays, and encrypted where a key is configured.
 
 Layout: one byte that says how; where a learned dictionary leaves out what many payloads share, its id (4 bytes); then
-the payload. Encryption is AES-256-GCM with the name that a value lies under as
-associated data, so that a value moved under another name does not open. Source: NIST SP 800-38D.
+the payload. What is kept apart from the dictionary follows the payload, whose length (4 bytes) then comes first.
+Encryption is AES-256-GCM with the name that a value lies under as associated data, so that a value moved under another
+name does not open. Source: NIST SP 800-38D.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PLAIN: Final = 0
 ZSTD: Final = 1
 SEALED: Final = 2
 LEARNED: Final = 4
+APART: Final = 8
 COMPRESS_FROM_BYTES: Final = 512
 # Level -1 takes 8 us for 2.6 KB and leaves 24 %, level 1 takes 14 us and leaves 21 %.
 ZSTD_LEVEL: Final = -1
@@ -31,6 +33,7 @@ MAX_OPENED_BYTES: Final = 64 << 20
 
 
 _HEAD_BYTES: Final = 1 + ID_BYTES
+_LENGTH_BYTES: Final = 4
 
 
 class UnopenableError(Exception):
@@ -54,11 +57,19 @@ class Vault:
         self._decompressor = zstandard.ZstdDecompressor()
         self._cipher = AESGCM(key) if key else None
 
-    def close(self, payload: bytes, name: bytes, dictionary: Dictionary | None = None) -> bytes:
-        """Return the stored form of a payload that will lie under `name`."""
+    def close(self, payload: bytes, name: bytes, dictionary: Dictionary | None = None, apart: bytes = b"") -> bytes:
+        """Return the stored form of a payload that will lie under `name`.
+
+        apart: what belongs to it and is too long to gain by the dictionary, without which there is none.
+        """
         how = PLAIN
         if dictionary is not None:
             payload, how = dictionary.compress(payload), LEARNED
+            if apart:
+                payload, how = (
+                    b"".join((len(payload).to_bytes(_LENGTH_BYTES), payload, self._compress(apart))),
+                    how | APART,
+                )
         elif len(payload) >= COMPRESS_FROM_BYTES:
             payload, how = self._compress(payload), ZSTD
         if self._cipher is not None:
@@ -70,6 +81,10 @@ class Vault:
 
     def open(self, stored: bytes, name: bytes) -> bytes:
         """Return the payload. Raises: UnopenableError."""
+        return self.open_both(stored, name)[0]
+
+    def open_both(self, stored: bytes, name: bytes) -> tuple[bytes, bytes]:
+        """Return the payload, and what was kept apart from it. Raises: UnopenableError."""
         if not stored:
             raise UnopenableError("it is empty")
         how = stored[0]
@@ -80,15 +95,21 @@ class Vault:
                     raise UnopenableError("it is encrypted and no buffer key is configured (store.key)")
                 payload = self._cipher.decrypt(payload[:NONCE_BYTES], payload[NONCE_BYTES:], name)
             if how & LEARNED:
-                return self._expand(stored[1:_HEAD_BYTES], payload)
-            return self._decompressor.decompress(payload, max_output_size=MAX_OPENED_BYTES) if how & ZSTD else payload
+                return self._expand(stored[1:_HEAD_BYTES], payload, is_apart=bool(how & APART))
+            return (self._plainly(payload) if how & ZSTD else payload), b""
         except InvalidTag as error:
             raise UnopenableError("it was encrypted under another buffer key, or is damaged") from error
         except (zstandard.ZstdError, ValueError) as error:
             raise UnopenableError(f"it is damaged: {error}") from error
 
-    def _expand(self, dictionary_id: bytes, payload: bytes) -> bytes:
+    def _expand(self, dictionary_id: bytes, payload: bytes, *, is_apart: bool) -> tuple[bytes, bytes]:
         dictionary = self._find(dictionary_id)
         if dictionary is None:
             raise UnopenableError(f"its dictionary {dictionary_id.hex()} is not in the store")
-        return dictionary.expand(payload, MAX_OPENED_BYTES)
+        if not is_apart:
+            return dictionary.expand(payload, MAX_OPENED_BYTES), b""
+        end = _LENGTH_BYTES + int.from_bytes(payload[:_LENGTH_BYTES])
+        return dictionary.expand(payload[_LENGTH_BYTES:end], MAX_OPENED_BYTES), self._plainly(payload[end:])
+
+    def _plainly(self, payload: bytes) -> bytes:
+        return self._decompressor.decompress(payload, max_output_size=MAX_OPENED_BYTES)

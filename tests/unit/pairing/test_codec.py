@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowdiff.model import Failure, Observation, Side
 from shadowdiff.pairing import Codec, UndecodableError
+from shadowdiff.pairing.codec import APART_FROM_BYTES
+from shadowdiff.store import Dictionary, dictionary_of, learn
 
 KEY = b"k" * 16
+LEARNED = Dictionary(learn([b'{"number": %d, "name": "article"}' % number * 4 for number in range(300)]) or b"")
 FIELDS = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=4).map(tuple)
 OBSERVATIONS = st.builds(
     Observation,
@@ -42,6 +46,22 @@ def test_an_observation_comes_back_as_it_went_in(observation: Observation, buffe
     """With a buffer key and without, small and compressed."""
     codec = Codec(buffer_key)
     assert observation == codec.decode(KEY, codec.encode(KEY, observation))
+
+
+@given(
+    OBSERVATIONS,
+    st.none() | st.binary(min_size=32, max_size=32),
+    st.integers(APART_FROM_BYTES - 2, APART_FROM_BYTES + 2) | st.just(0),
+)
+def test_by_a_dictionary_it_comes_back_too(observation: Observation, buffer_key: bytes | None, long: int) -> None:
+    """Whether its body is long enough to be kept apart or not."""
+    codec = Codec(buffer_key)
+    codec.know(LEARNED)
+    codec.current = LEARNED
+    told = msgspec.structs.replace(observation, body=observation.body.ljust(long, b"x"))
+    stored = codec.encode(KEY, told)
+    assert LEARNED.id == dictionary_of(stored)
+    assert told == codec.decode(KEY, stored)
 
 
 @given(st.binary())

@@ -87,6 +87,13 @@ def test_a_masked_example_is_as_long_as_it_was() -> None:
     assert [b'{"a": 1, "b": 1}'] * 2 == masked([b'{"a": 1, "b": 1}'] * 2)
 
 
+def test_who_learns_lets_others_go_on() -> None:
+    """After each example, since a thread that computes without a break keeps the loop from its turns."""
+    pauses: list[None] = []
+    assert learn(EXAMPLES, lambda: pauses.append(None)) == learn(EXAMPLES)
+    assert len(pauses) >= len(EXAMPLES)
+
+
 @pytest.mark.parametrize("examples", [[], [b""], [b"one"], [b"x" * 10] * 3])
 def test_too_little_teaches_nothing(examples: list[bytes]) -> None:
     """Then payloads are stored as they are."""
@@ -102,4 +109,21 @@ def test_a_vault_says_which_dictionary_a_value_needs(key: bytes | None) -> None:
     with pytest.raises(UnopenableError, match=f"its dictionary {LEARNED.id.hex()} is not in the store"):
         Vault(key).open(stored, b"name")
     assert dictionary_of(Vault(key).close(EXAMPLES[0], b"name")) is None
+
+
+@pytest.mark.parametrize("key", [None, bytes(range(32))], ids=["in clear", "sealed"])
+def test_what_is_kept_apart_comes_back_beside_it(key: bytes | None) -> None:
+    """It is compressed without the dictionary, which the rest still needs; a damaged one says so."""
+    vault = Vault(key, {LEARNED.id: LEARNED}.get)
+    apart = b"a body that is long " * 1000
+    stored = vault.close(EXAMPLES[0], b"name", LEARNED, apart)
+    assert LEARNED.id == dictionary_of(stored)
+    assert len(stored) < 500
+    assert (EXAMPLES[0], apart) == vault.open_both(stored, b"name")
+    assert EXAMPLES[0] == vault.open(stored, b"name")
+    assert (EXAMPLES[0], b"") == vault.open_both(vault.close(EXAMPLES[0], b"name", LEARNED), b"name")
+    with pytest.raises(UnopenableError, match="damaged"):
+        vault.open(stored[:-1], b"name")
+    with pytest.raises(UnopenableError, match="damaged"):
+        vault.open(stored[:6], b"name")
     assert dictionary_of(b"") is None
