@@ -25,8 +25,6 @@ CLUSTER: Final = "+cluster"
 SENTINEL: Final = "+sentinel"
 _REDIS_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-_CONNECTIONS: Final = 1024
-"""To one node: each shard reads, parks and commits over connections of its own, and one master may have them all."""
 _KEYLESS: Final = frozenset({"INFO", "TIME", "PING"})
 _KEY_PLACE: Final = {"XGROUP": 2}
 
@@ -140,7 +138,6 @@ class ClusterClient:
         made = cast("Any", RedisCluster)(
             startup_nodes=[ClusterNode(host, port) for host, port in told.hosts],
             require_full_coverage=False,
-            max_connections=_CONNECTIONS,
             ssl=told.tls,
             **_named(told, self._options),
         )

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
+_MOST_CONNECTIONS = 4096
+"""To one server: each shard reads, parks, commits and sweeps over connections of its own, and one may have them all."""
 SHARDS_KEY = "shards"
 _HASHES_A_CALL = 400
 _SHARDS_OF_ONE_PATIENCE = 4
@@ -103,6 +105,7 @@ def _options(credentials: Credentials | None) -> dict[str, Any]:
         "socket_timeout": CALL_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "health_check_interval": 0,
+        "max_connections": _MOST_CONNECTIONS,
         "client_name": "shadowdiff",
         **(credentials.options() if credentials else {}),
     }
