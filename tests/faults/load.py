@@ -31,8 +31,8 @@ MATCHES = "match-"
 """Begins the ids of pairs that are sent to match."""
 REASONS = frozenset({"overload", "records_queue", "busy"})
 """Why the service may shed while its store is away, slow or full."""
-LARGE = 64 << 10
-GROWS_AT_MOST_MIB = 128
+LARGE = 32 << 10
+GROWS_AT_MOST_MIB = 64
 """The queue, and a batch that is judged at once, of large bodies on both sides."""
 SHED_AT_LEAST = 2 * (GROWS_AT_MOST_MIB << 20) // LARGE
 """Records of large bodies that would take twice that memory, were they kept."""

@@ -81,7 +81,7 @@ async def test_redis_is_gone_under_load(
             compares_after_s = time.monotonic() - back_at_s
             books = await load.books(within_s=gone_s + 90)
             grown_mib = service.peak_mib() - before_mib  # and not of the samples that are read below
-            await audit(world, link, books)
+            await audit(world, link, books, outlasts_window=True)
             reasons = await sheds(world)
     assert reasons["overload"] > 0
     assert 0 == books["unclean_exits"]
