@@ -79,8 +79,8 @@ class Load:
     async def pair(self, request_id: str, body: bytes) -> None:
         """Send the halves of one pair, the record first."""
         mesh = self.world.mesh
-        await self._one(RECORDED, request_id, mesh.record(request_id, body, h_content_type=JSON))
-        await self._one(MIRRORED, request_id, mesh.mirror(request_id))
+        await self.one(RECORDED, request_id, mesh.record(request_id, body, h_content_type=JSON))
+        await self.one(MIRRORED, request_id, mesh.mirror(request_id))
 
     async def compared(self, body: bytes, within_s: float = 60.0) -> None:
         """Send pairs that match, one after another, until one was compared. body: what v2 says."""
@@ -89,7 +89,8 @@ class Load:
             while (await self.world.service.until(lambda _: True))["pairs"]["match"] == before:
                 await self.pair(f"{MATCHES}{next(self.numbers)}", body)
 
-    async def _one(self, row: str, request_id: str, sending: Any) -> None:
+    async def one(self, row: str, request_id: str, sending: Any) -> None:
+        """Send one half, and note its answer."""
         begun_s = time.monotonic()
         try:
             status = await sending

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shadowdiff.model import Side
 from tests.faults.audit import EVERY_SAMPLE, audit
-from tests.faults.load import GROWS_AT_MOST_MIB, RECORDED, SHED, SHED_AT_LEAST, TAKEN, Load, large, sheds
+from tests.faults.load import GROWS_AT_MOST_MIB, MIRRORED, RECORDED, SHED, SHED_AT_LEAST, TAKEN, Load, large, sheds
 from tests.faults.outage import How, Outage, made_durable
-from tests.integration.service.conftest import JSON, serving, settings, target
+from tests.integration.service.conftest import JSON, metrics_of, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
 
 if TYPE_CHECKING:
@@ -94,3 +95,30 @@ async def test_redis_is_gone_under_load(
         f" new pair after {compares_after_s:.1f} s; slowest answer {load.slowest_s * 1000:.0f} ms"
         f" ({slowest_s * 1000:.0f} ms before), {grown_mib} MiB more memory",
     )
+
+
+async def test_answers_of_v2_that_find_no_room_are_counted(link: RedisLink, tmp_path: Path) -> None:
+    """Of what was at v2 when Redis went, as many answers wait as the queue holds; the rest is `store_lost`."""
+    free = asyncio.Event()
+
+    async def holds(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        await free.wait()
+        writer.write(response(ANSWER, "200 OK", f"content-type: {JSON}"))
+
+    config = settings(link.url, store={"queue": QUEUE}, pairing={"window": "4s"})
+    async with v2(holds) as port:
+        config["targets"] = [target(port, candidate={"concurrency": 2 * QUEUE, "timeout": "60s"})]
+        async with serving(tmp_path, config) as world:
+            load = Load(world)
+            for number in range(2 * QUEUE):
+                await load.one(MIRRORED, f"held-{number}", world.mesh.mirror(f"held-{number}"))
+            await link.down()
+            free.set()
+            lost = ("shadowdiff_mirrored_requests_total", (("disposition", "store_lost"), ("target", world.target)))
+            async with asyncio.timeout(30):
+                while (await metrics_of(world.service)).get(lost) != QUEUE:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            await link.up()
+            books = await load.books()
+    assert (QUEUE, QUEUE) == (books["mirrored"]["forwarded"], books["mirrored"]["store_lost"])
+    assert QUEUE == books["observations"]["candidate"]["orphaned"] == len(link.accepted[Side.CANDIDATE])

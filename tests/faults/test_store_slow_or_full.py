@@ -33,7 +33,7 @@ BEFORE = 50
 READY_WITHIN_S = 5.0
 SLOW_CALLS = [
     pytest.param(50, id="quick"),
-    pytest.param(1500, marks=[pytest.mark.deep, pytest.mark.timeout(300)], id="deep"),
+    pytest.param(750, marks=[pytest.mark.deep, pytest.mark.timeout(300)], id="deep"),
 ]
 """Calls that are held up, several side by side."""
 
