@@ -8,6 +8,7 @@ goes out, or an acknowledgement to a sender: drawn from a seed that a failure na
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -15,15 +16,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis
 
 from shadowdiff.pairing import names
+from shadowdiff.store.keys import Keys
 from tests.faults.audit import EVERY_SAMPLE, SIDES, audit
 from tests.faults.load import MIRRORED, RECORDED, SHED, Load, sheds
 from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, settings, target
 from tests.integration.service.redis_link import runs
 from tests.integration.service.scripts import response, says, v2
 from tests.integration.service.test_workers import children
-from tests.running import Service, mesh_of
+from tests.running import TARGET, Service, mesh_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,19 +196,23 @@ async def _audit(world: World, link: RedisLink, loads: list[Load], points: Point
     assert points.hit.total() == kills, why
     of_each = [_halves(accepted.unparked(load.acknowledged, load.name)) for load in loads]
     assert max(of_each) <= QUEUE, (why, of_each)
-    crashed = _bounded_crashes(books, kills, why)
+    told = await asyncio.to_thread(_told_by_each, link)
+    assert sum(told) == books[MIRRORED]["crashed"] + books[RECORDED]["crashed"], (why, told)
+    assert max(told) <= QUEUE + SENDERS, (why, told)
     return (
         f"{kills} kills ({dict(points.hit)}), {accepted.pairs.total()} pairs: 0 accepted lost, 0 counted twice;"
         f" {sum(of_each)} of {_halves(acknowledged)} acknowledged halves died unparked, {max(of_each)} at most of one"
-        f" process; {_lone(accepted)} accepted halves ended as orphans; {crashed} told before"
+        f" process; {_lone(accepted)} accepted halves ended as orphans; {sum(told)} told before"
     )
 
 
-def _bounded_crashes(books: Any, kills: int, why: object) -> int:
-    """Return how many the dead processes had told to be in flight: of each no more than it could hold."""
-    crashed: int = books["mirrored"]["crashed"] + books["recorded"]["crashed"]
-    assert crashed <= kills * (QUEUE + SENDERS), why
-    return crashed
+def _told_by_each(link: RedisLink) -> list[int]:
+    """Return how much each process that is not gone cleanly told to be in flight, last: of the dead it is `crashed`."""
+    client: Any = Redis(port=link.upstream_port)
+    with client:
+        states: list[bytes] = client.hvals(Keys("sd", 1).name(0, names.PROCESSES))
+    levels = [json.loads(state.partition(b" ")[2])[TARGET] for state in states]
+    return [sum(each.values()) for each in levels]
 
 
 def _halves(rows: Any) -> int:
