@@ -138,7 +138,8 @@ def _size(body: bytes) -> str | None:
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
     """Note where two JSON texts differ."""
     try:
-        parsed = parse_both(one, other, hopeful=not (findings.counted or findings.covered or findings.unlisted))
+        is_first = not (findings.counted or findings.covered or findings.unlisted)
+        parsed = parse_both(one, other, hopeful=is_first, places=rules.places)
         if parsed.hoped:
             if Walker(findings, parsed.tier).explain(parsed, rules.root):
                 return

@@ -9,6 +9,8 @@ digits (up to 15 digits go through a double unharmed) and as many colons as the 
 along; an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec
 with Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
 Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a float and a Decimal do not compare.
+Where the second text is canonical and the first one is the same but in places that rules name, that one need not be
+parsed at all (`splice.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import msgspec
 import orjson
 
 from shadowdiff.compare.proof import dump_of, is_canonical, stand_in
+from shadowdiff.compare.splice import Names, spliced
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
 MAX_DEPTH: Final = 254
@@ -42,6 +45,7 @@ class Parsed(msgspec.Struct, gc=False):
     """Both values, the tier that read them, and the text that orjson writes of each where that is at hand.
 
     hoped: whether `dump` is but the primary's own text, so that tier 1 is yet to be shown to be exact for it.
+    spliced: whether the values share all but the places that differ, so that nothing equal is unlike in kind.
     """
 
     primary: Value
@@ -50,6 +54,7 @@ class Parsed(msgspec.Struct, gc=False):
     dump: bytes = b""
     dump_other: bytes = b""
     hoped: bool = False
+    spliced: bool = False
 
     def settled(self, primary: bytes, candidate: bytes) -> Parsed:
         """Return what holds where the hope was in vain."""
@@ -60,11 +65,12 @@ class Parsed(msgspec.Struct, gc=False):
         return parse_both(primary, candidate)
 
 
-def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Parsed:
+def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False, places: tuple[Names, ...] = ()) -> Parsed:
     """Return both values by the fastest tier that is exact for both.
 
     hopeful: whoever asks will write what both values have in common anyway, and so sees whether the primary's text
     is canonical; where the two texts begin alike, that is left to them.
+    places: where scalars are likely to differ, as ways of names.
     Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
     """
     try:
@@ -72,6 +78,10 @@ def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Pa
         dump_other = orjson.dumps(other)
         canonical = dump_other == candidate or is_canonical(candidate, dump_other)
         if canonical or _is_short_and_whole(candidate, dump_other):
+            if canonical and places and len(candidate) >= _SPLICED_FROM_BYTES:
+                one = spliced(primary, candidate, other, places)
+                if one is not None:
+                    return Parsed(one, other, 1, spliced=True)
             one = orjson.loads(primary)
             if canonical and hopeful and primary[:_START_BYTES] == candidate[:_START_BYTES]:
                 return Parsed(one, other, 1, primary, dump_other, hoped=True)
@@ -108,6 +118,8 @@ def _is_short_and_whole(text: bytes, dump: bytes) -> bool:
     return _is_short(text) and _has_all_members(text, dump)
 
 
+_SPLICED_FROM_BYTES: Final = 1024
+"""Shorter texts are parsed in the time that it takes to find out whether they must be."""
 _START_BYTES: Final = 12
 """Texts that agree in so much seem to have their members in one order, and blanks in the same places."""
 

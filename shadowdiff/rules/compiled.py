@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_ROUTES: Final = 4096
+MAX_PLACES: Final = 8
 
 
 class Leaf:
@@ -81,6 +82,7 @@ class Effect:
 
 
 _LEAVES: Final = (RuleKind.TOLERANCE, RuleKind.MASK, RuleKind.EQUIVALENT)
+_OF_SCALARS: Final = (RuleKind.IGNORE, *_LEAVES)
 _INHERITED: Final = (RuleKind.SUBSET, RuleKind.SCHEMA)
 
 
@@ -96,9 +98,12 @@ class Requirement:
 
 
 class RouteRules:
-    """What holds for one route: for the body (by its automaton), the status, the text, and each header."""
+    """What holds for one route: for the body (by its automaton), the status, the text, and each header.
 
-    __slots__ = ("headers", "requirements", "root", "rules", "status", "text")
+    places: ways of names to where rules expect two scalars to differ.
+    """
+
+    __slots__ = ("headers", "places", "requirements", "root", "rules", "status", "text")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules: Final = rules
@@ -108,6 +113,7 @@ class RouteRules:
             _effects(body),
             frozenset(index for index, rule in enumerate(body) if rule.kind in _INHERITED),
         ).root
+        self.places: Final = _places(body)
         self.requirements: Final = tuple(Requirement(rule) for rule in rules if rule.kind is RuleKind.REQUIRE)
         self.status: Final = _first([rule for rule in rules if rule.path == "status"], RuleKind.IGNORE)
         self.text: Final = Effect([rule for rule in rules if rule.path == "text"])
@@ -162,6 +168,16 @@ def _anchor(rule: Rule) -> Query:
     """Return the query of the node that the rule is attached to."""
     query = parse_query(rule.path)
     return split_rename(query, parse_query(rule.to))[0] if rule.kind is RuleKind.RENAME else query
+
+
+def _places(rules: Iterable[Rule]) -> tuple[tuple[str, ...], ...]:
+    """Return where these rules expect scalars to differ, each place once; not those of whom there may be many."""
+    queries = (parse_query(rule.path) for rule in rules if rule.kind in _OF_SCALARS)
+    return tuple(dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query))))[:MAX_PLACES]
+
+
+def _is_name(segment: Segment) -> bool:
+    return not segment.descendant and len(segment.selectors) == 1 and isinstance(segment.selectors[0], Name)
 
 
 def _effects(rules: Sequence[Rule]) -> Callable[[frozenset[int]], Effect]:
