@@ -80,6 +80,9 @@ def cases(rounds: int) -> Iterator[dict[str, Any]]:
         yield identical(size, body, rounds)
         yield against_parse("reordered", size, body, compact(reordered(document)), rounds)
         yield against_parse("three-compact", size, body, compact(changed), rounds)
+        later = {**document, "meta": {**document["meta"], "generatedAt": "2026-01-01T00:00:07Z"}}
+        yield against_parse("clock-compact", size, body, compact(later), rounds)
+        yield against_parse("clock-spaced", size, spaced(document), spaced(later), rounds)
         yield against_parse("three-spaced", size, spaced(document), spaced(changed), rounds)
         yield against_parse("three-17-digits", size, digits(numbers), digits(three_changes(numbers)), rounds)
         if len(body) <= 12_000:
