@@ -73,7 +73,7 @@ def read_document(name: str, content: bytes) -> Document:
     """
     try:
         loader = _Loader(content)
-        node = loader.get_single_node()
+        node = _node(loader)
         if node is None:
             return Document(name=name, data={}, lines={})
         lines, problems = _survey(name, node)
@@ -94,7 +94,17 @@ def plain(text: str) -> object:
 
     Raises: yaml.YAMLError.
     """
-    return cast("Any", _Loader(text)).get_single_data()
+    loader = _Loader(text)
+    node = _node(loader)
+    return None if node is None else cast("Any", loader).construct_document(node)
+
+
+def _node(loader: _Loader) -> yaml.Node | None:
+    """Return the root of a document. Raises: yaml.YAMLError, also where it is nested deeper than Python can follow."""
+    try:
+        return loader.get_single_node()
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="it is nested too deep", problem_mark=loader.get_mark()) from None
 
 
 def _syntax(name: str, error: yaml.MarkedYAMLError) -> Problem:

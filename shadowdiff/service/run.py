@@ -151,4 +151,4 @@ def _reload(service: Service, load: Callable[[], Config]) -> None:
         service.reload(config)
     except ConfigError as error:
         service.reload_failed()
-        log.error("the new configuration is wrong, the old one stays", extra={"error": str(error)})  # noqa: TRY400
+        log.error("the new configuration is wrong, the old one stays: %s", error)  # noqa: TRY400

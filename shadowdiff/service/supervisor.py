@@ -239,7 +239,7 @@ class Supervisor:
             config = self._load()
         except ConfigError as error:
             self._reload = ReloadState(successful=False, at_s=time.time())
-            log.error("the new configuration is wrong, the old one stays", extra={"error": str(error)})  # noqa: TRY400
+            log.error("the new configuration is wrong, the old one stays: %s", error)  # noqa: TRY400
             return
         needs = changed(config, self._config)
         if held := sorted(HELD.intersection(needs)):

@@ -1,111 +1,99 @@
-"""A stop drains, and a reload takes a right configuration and leaves a wrong one alone."""
+"""A reload takes a right configuration, and leaves the old one where the new one is wrong, whatever is wrong."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
-from collections import Counter
+import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
+import pytest
+import yaml
 
-from shadowdiff.model import Side
-from tests.integration.service.conftest import JSON, World, lines_of, metrics_of, serving, settings, target
+from tests.integration.service.conftest import JSON, World, metrics_of, serving, settings, target
 from tests.integration.service.scripts import echoes_the_path, response, says, v2
-from tests.running import WITHIN_S, Service, mesh_of
+from tests.running import WITHIN_S, Service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import RedisServer
-    from tests.integration.service.redis_link import RedisLink
-    from tests.running import Mesh
+
+    Change = Callable[[dict[str, Any]], str | None]
 
 DIFFERS = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 RELOADED = "shadowdiff_config_last_reload_successful"
 RELOADED_AT = "shadowdiff_config_last_reload_timestamp_seconds"
+WRONG = "the new configuration is wrong, the old one stays: "
+COVERS = [{"ignore": "$.side", "reason": "the side says who it is"}]
+DEEP = 100_000
 
 
-async def _load(mesh: Mesh, numbers: itertools.count[int], said_yes: dict[Side, list[str]]) -> None:
-    """Send pairs until the service takes no more; note each half that it said 202 to."""
-    while True:
-        request_id = f"pair-{next(numbers)}"
-        try:
-            if await mesh.record(request_id, b'{"side": "v1"}', h_content_type=JSON) == 202:
-                said_yes[Side.PRIMARY].append(request_id)
-            if await mesh.mirror(request_id) == 202:
-                said_yes[Side.CANDIDATE].append(request_id)
-        except (aiohttp.ClientError, OSError):
-            return
+def _text(config: dict[str, Any], **changes: Any) -> str:
+    """Return a file in which the target is changed, and a rule covers what differs: it must not come to hold."""
+    (shop,) = config["targets"]
+    return yaml.safe_dump(config | {"targets": [shop | {"rules": COVERS} | changes]})
 
 
-async def test_a_stop_under_load_loses_nothing(link: RedisLink, tmp_path: Path) -> None:
-    """SIGTERM under load ends with 0 within the bound, and each half that got its 202 is in the store."""
-    said_yes: dict[Side, list[str]] = {Side.PRIMARY: [], Side.CANDIDATE: []}
-    numbers = itertools.count()
-    config = settings(link.url, pairing={"window": "4s"}, samples={"keep": 10_000}) | {"drain": "5s"}
-    async with v2(says(DIFFERS)) as port:
-        config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
-        service = Service(tmp_path, config)
-        try:
-            await asyncio.to_thread(service.start)
-            async with mesh_of(service) as mesh, asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_load(mesh, numbers, said_yes)) for _ in range(4)]
-                await service.until(lambda books: books["pairs"]["mismatch"] >= 50)
-                assert 0 == await asyncio.to_thread(service.stop)
-                await asyncio.wait(tasks)
-            assert Counter(said_yes[Side.PRIMARY]) == Counter(link.accepted[Side.PRIMARY])
-            assert Counter(said_yes[Side.CANDIDATE]) == Counter(link.accepted[Side.CANDIDATE])
-            await asyncio.to_thread(service.start)
-            books = await World(service, mesh).until(unclean_exits=0)
-            pairs = Counter(link.accepted[Side.PRIMARY]) & Counter(link.accepted[Side.CANDIDATE])
-            assert pairs == Counter(sample["request_id"] for sample in await World(service, mesh).samples())
-            assert len(said_yes[Side.CANDIDATE]) == books["mirrored"]["received"] == books["mirrored"]["forwarded"]
-        finally:
-            if service.process is not None:
-                await asyncio.to_thread(service.stop)
+FAULTS: dict[str, tuple[Change, str]] = {
+    "syntax": (lambda config: _text(config) + "drain: [1s\n", "shadowdiff.yaml:"),
+    "no file": (lambda _config: None, "shadowdiff.yaml: cannot be read: No such file or directory"),
+    "no text": (lambda _config: "\0", "shadowdiff.yaml:1: is not UTF-8 text"),
+    "a wrong value": (lambda config: _text(config, sample=7), "targets[0].sample: "),
+    "an unknown key": (lambda config: _text(config, smaple=1), "targets[0].smaple: "),
+    "a wrong rule": (lambda config: _text(config, rules=[*COVERS, {"ignore": "$["}]), "targets[0].rules[1]"),
+    "no secret": (lambda config: _text(config | {"access": {"records": ["/none/token"]}}), "access.records[0]: "),
+    "nested without end": (lambda _config: "targets: " + "[" * DEEP, "is not YAML: it is nested too deep"),
+}
 
 
-async def test_a_stop_without_a_store_is_bounded(tmp_path: Path, free_port: int) -> None:
-    """With the store away a stop still ends with 0 within its bound, and says how much it could not park."""
-    config = settings(f"redis://127.0.0.1:{free_port}/0", target()) | {"drain": "1s"}
-    async with serving(tmp_path, config) as world:
-        for number in range(3):
-            assert await world.mesh.record(f"lost-{number}", b"{}", h_content_type=JSON) == 202
-        async with asyncio.timeout(WITHIN_S):
-            assert 0 == await asyncio.to_thread(world.service.stop)
-        (line,) = lines_of(world.service, "observations are lost: the store did not take them in time")
-    assert 3 == line["observations"]
-
-
-async def test_a_wrong_file_changes_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
-    """SIGHUP with a wrong file is logged and measured, and the old configuration goes on; a right one heals it."""
-    config = settings(redis_server.url, store={"prefix": "wrong"})
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_wrong_file_changes_nothing(redis_server: RedisServer, tmp_path: Path, fault: str) -> None:
+    """SIGHUP with it is said, with the key or the line, and measured; pairs are judged as before; a right one heals."""
+    change, expected = FAULTS[fault]
+    config = settings(redis_server.url, store={"prefix": f"wrong{time.monotonic_ns()}"})
     async with v2(says(DIFFERS)) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
+            file = world.service.write()
+            right = yaml.safe_load(file.read_text())
             assert 1.0 == (await metrics_of(world.service))[RELOADED, ()]
-            await _reload(world.service, config | {"targets": [target(port, sample=7)]})
+            await _reload(world.service, change(right))
             assert 0.0 == (await metrics_of(world.service))[RELOADED, ()]
-            (line,) = lines_of(world.service, "the new configuration is wrong, the old one stays")
-            assert "targets[0].sample" in line["error"]
+            (said,) = [line for line in world.service.log.splitlines() if WRONG in line]
+            assert expected in said
+            assert "Traceback" not in world.service.log
             await world.both("after-wrong", b'{"side": "v1"}')
-            await world.until(pairs__mismatch=1)
-            await _reload(world.service, config)
+            await world.until(pairs__mismatch=1, pairs__ready=1)
+            await _reload(world.service, _text(right))
             assert 1.0 == (await metrics_of(world.service))[RELOADED, ()]
+            await world.both("after-right", b'{"side": "v1"}')
+            await world.until(pairs__mismatch=1, pairs__ignored=1, pairs__ready=2)
+
+
+async def test_each_wrong_file_is_said(redis_server: RedisServer, tmp_path: Path) -> None:
+    """One after another at once: a line is not left out because another was written for another fault."""
+    config = settings(redis_server.url, target(), store={"prefix": f"each{time.monotonic_ns()}"})
+    async with serving(tmp_path, config) as world:
+        right = yaml.safe_load(world.service.write().read_text())
+        wrong = [(change(right), expected) for change, expected in FAULTS.values()]
+        for text, _ in wrong:
+            await _reload(world.service, text)
+        said = [line for line in world.service.log.splitlines() if WRONG in line]
+        assert len(wrong) == len(said)
+        assert [] == [line for line, (_, expected) in zip(said, wrong, strict=True) if expected not in line]
 
 
 async def test_a_right_file_brings_targets_and_rules(redis_server: RedisServer, tmp_path: Path) -> None:
     """After SIGHUP a new target is compared, and a new rule covers what differed before."""
-    config = settings(redis_server.url, store={"prefix": "right"})
+    config = settings(redis_server.url, store={"prefix": f"right{time.monotonic_ns()}"})
     async with v2(says(DIFFERS)) as port, v2(echoes_the_path(lambda _path: b'{"side": "v1"}')) as other:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             await world.both("before", b'{"side": "v1"}')
             await world.until(pairs__mismatch=1)
-            rules = [{"ignore": "$.side", "reason": "the side says who it is"}]
-            await _reload(world.service, config | {"targets": [target(port, rules=rules), target(other, "added")]})
+            await _take(world.service, config, target(port, rules=COVERS), target(other, "added"))
             await world.both("after", b'{"side": "v1"}')
             await world.until(pairs__mismatch=1, pairs__ignored=1)
             world.mesh.host = "added"
@@ -116,23 +104,32 @@ async def test_a_right_file_brings_targets_and_rules(redis_server: RedisServer, 
 
 async def test_a_target_that_is_taken_away_and_returns(redis_server: RedisServer, tmp_path: Path) -> None:
     """What waited for a target that a reload removed is compared once the target is back."""
-    config = settings(redis_server.url, store={"prefix": "returns"})
+    config = settings(redis_server.url, store={"prefix": f"returns{time.monotonic_ns()}"})
     async with v2(says(DIFFERS)) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             assert await world.mesh.record("parted", b'{"side": "v1"}', h_content_type=JSON) == 202
             await world.service.until(lambda books: books["observations"]["primary"]["waiting"] == 1)
-            for targets in ([target(port, "other")], [target(port)]):
-                await _reload(world.service, config | {"targets": targets})
+            await _take(world.service, config, target(port, "other"))
+            await _take(world.service, config, target(port))
             assert await world.mesh.mirror("parted") == 202
             await world.until(pairs__mismatch=1, pairs__ready=1)
 
 
-async def _reload(service: Service, config: dict[str, Any]) -> None:
-    """Write another configuration, send SIGHUP, and wait until the service took note of it."""
+async def _take(service: Service, config: dict[str, Any], *targets: dict[str, Any]) -> None:
+    """Have the service take other targets."""
+    service.config = config | {"targets": list(targets)}
+    await _reload(service, service.write().read_text())
+
+
+async def _reload(service: Service, text: str | None) -> None:
+    """Write another file, or take it away; send SIGHUP, and wait until the service took note of it."""
     before = (await metrics_of(service))[RELOADED_AT, ()]
-    service.config = config
-    service.write()
+    file = service.write()
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
     service.send(signal.SIGHUP)
     async with asyncio.timeout(WITHIN_S):
         while before == (await metrics_of(service))[RELOADED_AT, ()]:  # noqa: ASYNC110 - another process has no event

@@ -212,7 +212,7 @@ async def _operators(garden: Garden) -> None:
     line = "the new configuration is wrong, the old one stays"
     service = garden.world.service
     (shop,) = service.config["targets"]
-    service.config["targets"] = [shop | {"rules": [{"ignore": garden.plant("a rule's path", line, "error")}]}]
+    service.config["targets"] = [shop | {"rules": [{"ignore": garden.plant("a rule's path", line, "message")}]}]
     service.write()
     service.send(signal.SIGHUP)
     service.config["targets"] = [shop]
