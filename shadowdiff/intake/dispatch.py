@@ -102,6 +102,7 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_stopped = False
         self.held_items = 0
         self.held_bytes = 0
 
@@ -141,7 +142,11 @@ class Dispatcher:
         await self._idle.wait()
 
     def stop(self) -> None:
-        """Let nothing more expire. What still waits stays in flight in the books, as what died with its process."""
+        """Offer nothing more, and let nothing expire.
+
+        What is still held stays in flight in the books, as what died with its process.
+        """
+        self._is_stopped = True
         for lane in self._lanes.values():
             if lane.timer is not None:
                 lane.timer.cancel()
@@ -264,6 +269,8 @@ class Dispatcher:
             self._release(request)
 
     def _offer(self, observation: Observation, settled: Callable[[bool], None], control_wait_s: float) -> None:
+        if self._is_stopped:
+            return
         if not self._sink(observation, settled, control_wait_s):
             settled(_LOST)
             if observation.side is Side.CANDIDATE:
@@ -281,6 +288,8 @@ class Dispatcher:
             self._fail(lane, request, Failure.SATURATED)
 
     def _shed(self, lane: Lane, request: Mirrored, reason: str) -> None:
+        if self._is_stopped:
+            return
         lane.row.in_flight -= 1
         lane.row.shed += 1
         self._books.losses.add(lane.target.name, "mirrored.shed", request.method, request.path)

@@ -1,6 +1,7 @@
 """What the connections of one port hold together, so that many small ones are bounded as one large one is.
 
-In: what each connection holds of requests that are not answered yet.  Out: whether that is too much.
+In: what each connection holds of requests that are not answered yet.  Out: whether that is too much; whether the port
+closes.
 Holds: one count for all connections of a port; who adds to it takes away what it added.
 """
 
@@ -26,14 +27,15 @@ def head_cost(scope: Scope) -> int:
 
 
 class Held:
-    """The count of one port."""
+    """The count of one port; is_closing: it takes its last requests."""
 
-    __slots__ = ("bytes", "most_bytes", "most_connections")
+    __slots__ = ("bytes", "is_closing", "most_bytes", "most_connections")
 
     def __init__(self, most_connections: int = MOST_CONNECTIONS, most_bytes: int = MOST_HELD_BYTES) -> None:
         self.most_connections = most_connections
         self.most_bytes = most_bytes
         self.bytes = 0
+        self.is_closing = False
 
     def __repr__(self) -> str:
         """State the count."""

@@ -7,6 +7,8 @@ Holds: a head has a bound in bytes, fields and time, as have trailers and what s
 stall, nor trickle for ever; what waits in memory of one connection is bounded: reading pauses until the application has
 taken it, and until the peer has read its answers. All connections of a port have one bound more, and so has their
 number. uvicorn's own protocol has none of these bounds.
+A port that closes answers what is on its way by then: connections without a request linger for a moment, and each
+answer says that its connection closes.
 Source: RFC 9112; the parser is llhttp, as httptools binds it.
 """
 
@@ -43,6 +45,8 @@ STALLED_S = 60.0
 """A body of which nothing more came for so long is given up, and so are answers that nobody reads."""
 REQUEST_WITHIN_S = 600.0
 """From a head's last byte to the body's: a sender that trickles would hold its share of memory for ever."""
+LINGERS_S = 0.5
+"""A connection without a request, as its port closes: a request may be on its way."""
 _LOOK_EVERY_S = 5.0
 _UNREAD_BYTES = 1 << 16
 _DROPPED_BYTES = 64 << 20
@@ -153,6 +157,8 @@ class IntakeProtocol(asyncio.Protocol):
             return
         self._state.connections.add(self)  # pyright: ignore[reportArgumentType] - what uvicorn lists its own as
         self._look = self._loop.call_later(_LOOK_EVERY_S, self._look_after)
+        if self._held.is_closing:
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what is whole."""
@@ -202,8 +208,12 @@ class IntakeProtocol(asyncio.Protocol):
             self._look.cancel()
 
     def shutdown(self) -> None:
-        """End the connection after the request at hand."""
+        """End the connection after the request at hand, or after one that comes within a moment."""
         self._is_closing = True
+        if not self._requests:
+            self._loop.call_later(LINGERS_S, self._leave)
+
+    def _leave(self) -> None:
         if not self._requests:
             self._transport.close()
 
@@ -253,6 +263,7 @@ class IntakeProtocol(asyncio.Protocol):
             self._refuse(400)
             return
         keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
+        keep_alive = keep_alive and not self._is_closing and not self._held.is_closing
         raw_path, query = path_and_query(self._url)
         path = raw_path.decode("latin-1")
         scope: Scope = {

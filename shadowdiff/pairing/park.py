@@ -149,6 +149,7 @@ class Parker:
         self._sent: list[Flush | None] = [None] * store.shards
         self._wakes = [asyncio.Event() for _ in range(store.shards)]
         self._draining = False
+        self._is_closed = False
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.queued = 0
@@ -190,7 +191,8 @@ class Parker:
         """
         settings = self._settings
         if (
-            self.queued >= settings.queue
+            self._is_closed
+            or self.queued >= settings.queue
             or self.queued_bytes >= settings.queue_bytes
             or self.store_depth >= settings.store_depth
         ):
@@ -213,7 +215,7 @@ class Parker:
                 group.create_task(self._flush_shard(shard), name=f"park-{shard}")
 
     async def drain(self, deadline_s: float) -> int:
-        """Send what is queued, for at most `deadline_s`; return how many were left.
+        """Send what is queued, for at most `deadline_s`, then take nothing more; return how many were left.
 
         What is left is told as lost. A flush that was sent and never answered is among it, and may be parked.
         """
@@ -222,6 +224,7 @@ class Parker:
             async with asyncio.timeout(deadline_s):
                 while self.queued:
                     await self._emptied.wait()
+        self._is_closed = True
         left = self.queued
         for shard, queue in enumerate(self._queues):
             flush, self._sent[shard] = self._sent[shard], None

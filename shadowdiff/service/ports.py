@@ -47,7 +47,15 @@ class PortTakenError(Exception):
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that leaves the signals to the service."""
+    """A server that leaves the signals to the service, and tells connections that are being made that it closes."""
+
+    def __init__(self, config: uvicorn.Config, held: Held) -> None:
+        super().__init__(config)
+        self._held = held
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._held.is_closing = True
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -114,9 +122,10 @@ class Port:
 
     async def serve(self, app: ASGIApplication) -> None:
         """Serve until `stop`."""
+        held = Held()
         config = uvicorn.Config(
             app,
-            http=cast("Any", partial(IntakeProtocol, held=Held()) if self.name in _INTAKES else BoundedProtocol),
+            http=cast("Any", partial(IntakeProtocol, held=held) if self.name in _INTAKES else BoundedProtocol),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -132,7 +141,7 @@ class Port:
             ssl_ca_certs=self._tls.client_ca if self._tls else None,
             ssl_cert_reqs=ssl.CERT_REQUIRED if self._tls and self._tls.client_ca else ssl.CERT_NONE,
         )
-        self._server = _QuietServer(config)
+        self._server = _QuietServer(config, held)
         await self._server.serve(sockets=[self._socket])
 
     @property

@@ -45,7 +45,7 @@ from shadowdiff.report import (
     shared_key,
 )
 from shadowdiff.service.announcing import Announcer
-from shadowdiff.service.clock import watch_clock
+from shadowdiff.service.clock import Clocks
 from shadowdiff.service.cutting import cutting_off
 from shadowdiff.service.doctor import Doctor
 from shadowdiff.service.exporting import Exporting
@@ -78,8 +78,12 @@ log = logging.getLogger(__name__)
 
 POOL_PROCESSES = 2
 CHECK_RETRY_S = 0.5
+LAST_FLUSH_S = 1.0
+"""What parking gets for v2's last answers where draining used up its time."""
 LAST_BATCH_S = 2.0
-"""What workers get for their last batch where draining used up its time."""
+"""What workers get for their last batch then."""
+LAST_TELL_S = 1.0
+"""What the books get for this process's last counts then."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -232,8 +236,6 @@ class Service:
                 dispatcher = self._intakes.dispatcher
                 await self._serve_until(stop)
                 if dispatcher.held_items:
-                    log.warning("requests to v2 are cut off", extra={"requests": dispatcher.held_items})
-                    dispatcher.stop()
                     cut_off()
                     await asyncio.sleep(0)
         finally:
@@ -371,7 +373,7 @@ class Service:
             *(group.create_task(lasting(run, name), name=name) for name, run in kept.items()),
             group.create_task(self._parker.run(), name="park"),
             group.create_task(self._check_store(), name="check-store"),
-            group.create_task(watch_clock(), name="clock"),
+            group.create_task(lasting(Clocks(self._store.clocks_s).run, "clock"), name="clock"),
             group.create_task(self._own_load.watch(), name="own-load"),
             group.create_task(self._ports.watch(), name="certificates"),
         ]
@@ -422,7 +424,7 @@ class Service:
         )
 
     async def _drain(self, intakes: Sequence[asyncio.Task[None]], workers: Sequence[asyncio.Task[None]]) -> None:
-        """Finish what was taken in, in the order of the data, for at most `drain_s`."""
+        """Finish what was taken in, in the order of the data, for at most `drain_s` and the last steps' own times."""
         deadline = asyncio.get_running_loop().time() + self.config.drain_s
         self._state.phase = "draining"
         log.info("draining", extra={"within_s": self.config.drain_s})
@@ -433,9 +435,13 @@ class Service:
         self._ports.mirror.stop()
         self._ports.records.stop()
         await asyncio.wait(intakes, timeout=left())  # until then, more comes in over connections that stand
+        dispatcher = self._intakes.dispatcher
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._intakes.dispatcher.drained(), left())
-        lost = await self._parker.drain(left())
+            await asyncio.wait_for(dispatcher.drained(), left())
+        if dispatcher.held_items:
+            log.warning("requests to v2 are cut off", extra={"requests": dispatcher.held_items})
+        dispatcher.stop()  # what v2 answers from here on would be parked behind the last flush, and told as in flight
+        lost = await self._parker.drain(max(left(), LAST_FLUSH_S))
         if lost:
             log.error("observations are lost: the store did not take them in time", extra={"observations": lost})
         for worker in self._workers:
@@ -444,7 +450,7 @@ class Service:
         for task in unfinished:  # what it claimed stays pending in the store, for another to take over
             task.cancel()
         try:
-            async with asyncio.timeout(max(left(), 1.0)):
+            async with asyncio.timeout(max(left(), LAST_TELL_S)):
                 await self._keeper.tell(leaving=True)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("the books miss this process's last counts", extra={"error": said(error)})

@@ -40,6 +40,8 @@ CONNECT_TIMEOUT_S = 2.0
 _MOST_CONNECTIONS = 4096
 """To one server: each shard reads, parks, commits and sweeps over connections of its own, and one may have them all."""
 SHARDS_KEY = "shards"
+_CANNOT_WRITE = "MISCONF"
+"""Of a script's call it stands inside the message. Source: Redis, src/server.c, writeCommandsGetDiskErrorMessage."""
 _HASHES_A_CALL = 400
 _SHARDS_OF_ONE_PATIENCE = 4
 _MOST_PATIENCE = 4.0
@@ -178,8 +180,12 @@ class Store:
         cancels = task.cancelling()
         try:
             answer = await call
-        except ResponseError:
+        except ResponseError as error:
             self.up = True  # it answered, if with a refusal
+            if _CANNOT_WRITE in str(error):
+                log.warning(
+                    "the store cannot write to its disk, and refuses until it can", extra={"error": said(error)}
+                )
             raise
         except (RedisError, OSError, TimeoutError) as error:
             if task.cancelling() > cancels:
@@ -229,9 +235,17 @@ class Store:
 
         Raises: redis.exceptions.RedisError.
         """
+        return await self._of_each_master("INFO", section)
+
+    async def clocks_s(self) -> dict[str, float]:
+        """Return each master's clock in Unix seconds by its address, "" where there is one. Raises: as `info`."""
+        told = await self._of_each_master("TIME")
+        return {address: int(seconds) + int(micros) / 1e6 for address, (seconds, micros) in told.items()}
+
+    async def _of_each_master(self, *words: str) -> dict[str, Any]:
         if isinstance(self.client, ClusterClient):
-            return await self._note(self.client.everywhere("INFO", section))
-        return {"": await self.command("INFO", section)}
+            return await self._note(self.client.everywhere(*words))
+        return {"": await self.command(*words)}
 
     async def counts(self, key: str) -> dict[str, int]:
         """Return a hash of counts, summed over the shards."""

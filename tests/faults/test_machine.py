@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.conftest import needs_tool
-from tests.integration.service.conftest import JSON, lines_of, serving, settings, target
+from tests.integration.service.conftest import JSON, lines_of, metrics_of, serving, settings, target
 from tests.integration.service.scripts import response, says, v2
 from tests.running import WITHIN_S
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from tests.integration.service.conftest import World
     from tests.integration.service.own_redis import OwnRedis
 
-HOUR_S = 3600
+MINUTE_S, HOUR_S = 60, 3600
+JUMPS_S = (HOUR_S, 0, -HOUR_S - MINUTE_S, 0)
+"""Forth, and then back differently far: equal lines are said once in ten seconds."""
+NO_DESCRIPTOR = "no file descriptor is left to ask v2 by: raise `ulimit -n`"
 ANSWER = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}")
 
 
@@ -41,28 +46,65 @@ async def test_the_clock_jumps_by_an_hour_and_back(
         config = settings(own_redis.url, target(port), pairing={"window": "3s"})
         async with serving(tmp_path, config, tls=None, **at_service.environment) as world:
             done = 0
+            expected = await _until_watched(world, at_redis)
             for whose in (at_redis, at_service):
                 before_s = 0
-                for clock_s in (HOUR_S, 0, -HOUR_S, 0):
+                for clock_s in JUMPS_S:
                     whose.set(clock_s=clock_s)
                     await _pairs(world, f"{whose.file.stem}-{done}")
                     done += 5
                     await world.until(pairs__match=done, pairs__ready=done, recorded__accepted=done)
-                    if whose is at_service:
-                        by_s = clock_s - before_s
-                        await _until_said(
-                            world, f"the wall clock jumped by {by_s:+d} s: windows and epochs are told by it"
-                        )
+                    said = _jumped("Redis" if whose is at_redis else "this process", clock_s - before_s)
+                    await _until_said(world, said)
+                    expected.append(said)
                     before_s = clock_s
             assert await world.mesh.record("alone", b"{}", h_content_type=JSON) == 202
             books = await world.until(observations__primary__orphaned=1)
-            assert done == books["pairs"]["match"]
+            _exact(books, done, alone=1)
+            assert expected == _jumps(world)
+            assert [] == [line for line in _lines(world) if line["level"] == "ERROR"]
 
 
-async def _until_said(world: World, *messages: str) -> None:
-    """Wait until the log says it in one of these ways."""
+async def _until_watched(world: World, redis: Machine) -> list[str]:
+    """Move Redis' clock on until that is said, and back; return what was said. Its first look finds nothing to say."""
+    ahead_s = 0
     async with asyncio.timeout(WITHIN_S):
-        while not any(lines_of(world.service, message) for message in messages):  # noqa: ASYNC110 - another process has no event
+        while not _jumps(world):
+            redis.set(clock_s=(ahead_s := ahead_s + 2 * MINUTE_S))
+            await asyncio.sleep(3)  # longer than between two looks: one after the other, each jump has its chance
+    redis.set()
+    await _until_said(world, _jumped("Redis", -ahead_s))
+    return _jumps(world)
+
+
+def _jumps(world: World) -> list[str]:
+    """Return every jump that was said."""
+    return [line["message"] for line in _lines(world) if " jumped by " in line["message"]]
+
+
+def _jumped(whose: str, by_s: int) -> str:
+    return f"the clock of {whose} jumped by {by_s:+d} s: windows and epochs are told by it"
+
+
+def _lines(world: World) -> list[Any]:
+    """Return the lines of the log."""
+    return [json.loads(line) for line in world.service.log.splitlines() if line.startswith("{")]
+
+
+def _exact(books: Any, pairs: int, *, shed: int = 0, alone: int = 0) -> None:
+    """Hold every row to what was sent: so many pairs, of which requests were shed, and records that stand alone."""
+    mirrored, recorded = books["mirrored"], books["recorded"]
+    assert (pairs, pairs - shed, shed) == (mirrored["received"], mirrored["forwarded"], mirrored["shed"])
+    assert (pairs + alone, pairs + alone) == (recorded["received"], recorded["accepted"])
+    assert pairs - shed == books["pairs"]["ready"] == books["pairs"]["match"]
+    assert alone + shed == books["observations"]["primary"]["orphaned"]
+    assert (0, True) == (books["unclean_exits"], books["balanced"])
+
+
+async def _until_said(world: World, message: str) -> None:
+    """Wait until the log says it."""
+    async with asyncio.timeout(WITHIN_S):
+        while not lines_of(world.service, message):  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(0.05)
 
 
@@ -91,19 +133,22 @@ async def test_the_disk_is_full(machine: Callable[[str], Machine], tmp_path: Pat
             await world.until(pairs__match=5)
             disk.set(is_full=True)
             await _pairs(world, "full")
-            # Whichever writes first is still taken, and finds out for the others.
-            await _until_said(world, "parking waits for the store", "committing waits for the store")
+            await _until_said(world, "the store cannot write to its disk, and refuses until it can")
             assert world.service.answers("metrics", "/readyz")
             disk.set()
             await _pairs(world, "after")
-            await world.until(pairs__match=15, pairs__ready=15, recorded__accepted=15, mirrored__forwarded=15)
+            _exact(await world.until(pairs__match=15, recorded__accepted=15, mirrored__forwarded=15), 15)
+            (line,) = lines_of(world.service, "the store cannot write to its disk, and refuses until it can")
+            assert "No space left on device" in line["error"]
+            assert [] == [line for line in _lines(world) if line["level"] == "ERROR"]
 
 
 async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: Path) -> None:
     """It is said in one line and blamed on nobody else: v2 is not counted as refusing; then all goes on by itself."""
     closes = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}", "connection: close")  # asking needs a new one
     async with v2(says(closes)) as port:
-        config = settings(redis_server.url, target(port), store={"prefix": f"descriptors-{os.getpid()}"})
+        config = settings(redis_server.url, target(port), store={"prefix": f"descriptors{time.monotonic_ns()}"})
+        config["pairing"]["window"] = "3s"
         async with serving(tmp_path, config) as world:
             await _pairs(world, "before")
             await world.until(pairs__match=5)
@@ -115,7 +160,7 @@ async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: P
             held = [await asyncio.open_connection("127.0.0.1", world.service.ports["mirror"]) for _ in range(20)]
             try:
                 await _pairs(world, "without", 3)
-                await _until_said(world, "no file descriptor is left to ask v2 by: raise `ulimit -n`")
+                await _until_said(world, NO_DESCRIPTOR)
             finally:
                 for _, writer in held:
                     writer.transport.abort()
@@ -127,5 +172,12 @@ async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: P
                     books["pairs"]["match"] + books["mirrored"]["shed"] == 13 and not books["pairs"]["pending"]
                 )
             )
-            assert 0 == books["pairs"]["mismatch"]
-            assert 1 <= books["mirrored"]["shed"] <= 3
+            shed = books["mirrored"]["shed"]
+            assert 1 <= shed <= 3
+            _exact(await world.until(observations__primary__orphaned=shed), 13, shed=shed)
+            assert {"descriptors": shed} == {
+                dict(labels)["reason"]: count
+                for (name, labels), count in (await metrics_of(world.service)).items()
+                if name == "shadowdiff_shed_total" and count
+            }
+            assert 1 == len(lines_of(world.service, NO_DESCRIPTOR))

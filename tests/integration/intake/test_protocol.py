@@ -274,3 +274,58 @@ async def test_a_head_of_very_many_fields_is_refused() -> None:
         for count, status in ((990, b"202"), (1001, b"431")):
             sent = record(b"x", *["a: b"] * count, "connection: close")
             assert [status] == re.findall(rb"HTTP/1.1 ([0-9]+) ", await exchange(running.records_port, sent))
+
+
+async def _refuses(port: int) -> None:
+    """Wait until a port takes no more connections."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                return
+            except ConnectionError:  # in the kernel's queue as it closed
+                continue
+            writer.transport.abort()
+
+
+async def _on_its_way(port: int, is_open: asyncio.Event, late: bytes) -> bytes:
+    """Have one record answered, send `late` over the same connection once its port has closed; return the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(record(b"first"))
+    assert b"connection: close" not in await reader.readuntil(b"\r\n\r\n")
+    is_open.set()
+    await _refuses(port)
+    writer.write(late)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("late", "lingers_s", "expected"),
+    [(record(b"late"), 10.0, rb"HTTP/1.1 202 [^\0]*connection: close\r\n[^\0]*"), (b"", 0.2, rb"")],
+    ids=["a request", "nothing"],
+)
+async def test_what_is_on_its_way_as_the_port_closes_is_answered(
+    monkeypatch: pytest.MonkeyPatch, late: bytes, lingers_s: float, expected: bytes
+) -> None:
+    """A connection that stands idle takes one more request, told that it is the last; without one it is closed."""
+    monkeypatch.setattr(protocol, "LINGERS_S", lingers_s)
+    is_open = asyncio.Event()
+    async with v2(answering) as port, intake(target(port)) as running, asyncio.TaskGroup() as group:
+        async with served(running.records) as records_port:
+            answering_late = group.create_task(_on_its_way(records_port, is_open, late))
+            await is_open.wait()
+        assert re.fullmatch(expected, await answering_late)
+        assert [b"first", b"late"][: 1 + bool(late)] == [seen.body for seen in running.store.seen]
+
+
+async def test_a_connection_of_the_last_moment_is_answered_once() -> None:
+    """Made while the port closes: its request is taken, and the answer says that it was the last."""
+    bound = Held()
+    bound.is_closing = True
+    async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
+        answer = await exchange(records_port, record(b"one"))
+        assert re.fullmatch(rb"HTTP/1.1 202 [^\0]*connection: close\r\n[^\0]*", answer)
+        assert b"" == await exchange(records_port, b"")
