@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
+MOST_AHEAD = 4_000
+"""Pairs sent and not compared yet: less than half of what may wait for the store (`store.queue`)."""
+LOOK_AGAIN_S = 0.1
 START_S = 30.0
 BOOKED_WITHIN_S = 120.0
 WARM_UP = 2_000
@@ -186,6 +189,14 @@ class Stand:
     ) -> Round:  # fmt: skip
         """Return one round's figures; it ends when the last pair is booked."""
         before, kept = await asyncio.to_thread(self.compared), load.kept(name)
+        done = 0
+
+        async def room(number: int) -> None:
+            """Let no more be on their way than the service takes without thinning: its answers say nothing of it."""
+            nonlocal done
+            while kept == load.pairs and number - done >= MOST_AHEAD:
+                await asyncio.sleep(LOOK_AGAIN_S)
+                done = await asyncio.to_thread(self.compared) - before
 
         async def driven() -> dict[str, int]:
             try:
@@ -193,6 +204,7 @@ class Stand:
                     name, load.pairs, mirror_port=self.ports["mirror"], records_port=self.ports["records"],
                     served=served if kept == load.pairs else Unheard(),
                     outstanding=outstanding, connections=connections, times=load.times, rate=rate,
+                    room=room,
                 )  # fmt: skip
             except TimeoutError as error:
                 seen = {name: await asyncio.to_thread(self.counters, name) for name in (SHED, COMPARISONS)}

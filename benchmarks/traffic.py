@@ -12,7 +12,10 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 PRODUCTS = 1000
 FAULTY_SHARE = 0.05
@@ -231,6 +234,10 @@ def id_of(run: str, number: int) -> str:
     return f"{run}-{number:012d}"
 
 
+async def _at_once(_number: int) -> None:
+    """Let a request go."""
+
+
 async def drive(
     run: str,
     total: int,
@@ -242,11 +249,12 @@ async def drive(
     connections: int | None = None,
     times: int = 1,
     rate: float | None = None,
+    room: Callable[[int], Awaitable[None]] = _at_once,
 ) -> dict[str, int]:
     """Send `total` requests, and with each its record where there is a port for it; return answers by status.
 
     Never more than `outstanding` requests are between the first port and v2, and no more than `rate` go in a second,
-    over as many connections to each port, or over so many.
+    over as many connections to each port, or over so many. `room` waits until one more may go.
     """
     wake = asyncio.Event()
     served.changed = wake
@@ -262,6 +270,7 @@ async def drive(
             await asyncio.sleep(early_s)
         while number - (served.count - first) >= outstanding or not all(idle for _, idle in ports):
             await heard(wake)
+        await room(number)
         mark = b"%012d" % number
         place = number % PRODUCTS
         ports[0][1].popleft().send(mirrored[place].replace(b"@ID@@@@@@@@@", mark))
