@@ -48,7 +48,7 @@ async def test_redis_is_slow(
     async with v2(says(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
-            load = Load(world, body=b'{"side": "v1"}')
+            load = Load(world, pace_s=0.02, body=b'{"side": "v1"}')
             async with load.running():
                 await load.until(lambda: load.answers[RECORDED, TAKEN] >= BEFORE)
                 before_mib, before_s = world.service.peak_mib(), load.slowest_s
