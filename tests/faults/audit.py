@@ -66,7 +66,7 @@ async def audit(
     rows = {row: books["observations"][side] for row, side in SIDES.items()}
     assert sum(row["late"] for row in rows.values()) == apart.total(), (why, rows, apart)
     for row, counts in rows.items():
-        assert accepted.rows[row].total() == counts["parked"], (why, rows)
+        assert accepted.rows[row].total() == counts["parked"], (why, rows, row, accepted.rows[row].total())
         assert judged.total() == counts["paired"], (why, rows)
         assert (accepted.rows[row] - judged).total() == counts["orphaned"] + counts["late"], (why, rows)
     said = {name: books["pairs"][name] for name in ("ready", "mismatch", "match")}

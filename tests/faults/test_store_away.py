@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 from collections import Counter
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shadowdiff.pairing import names
 from tests.faults.audit import EVERY_SAMPLE, audit
 from tests.faults.load import MIRRORED, RECORDED, SHED, Load
 from tests.faults.outage import made_durable
 from tests.integration.service.conftest import JSON, World, serving, settings, target
+from tests.integration.service.redis_link import runs
 from tests.integration.service.scripts import response, says, v2
 
 if TYPE_CHECKING:
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
 PAIRS = 60
 CALL_S = 0.002
 """About as long as a call to a durable Redis takes."""
-DEATHS = [pytest.param(2, id="quick"), pytest.param(20, marks=[pytest.mark.deep, pytest.mark.timeout(900)], id="deep")]
+SCRIPTS = {"park": names.PARK, "commit": names.COMMIT}
+DEATH_KINDS = list(itertools.product(SCRIPTS, ("before", "while", "after")))
+DEATHS = [
+    pytest.param(len(DEATH_KINDS), id="quick"),
+    pytest.param(20, marks=[pytest.mark.deep, pytest.mark.timeout(900)], id="deep"),
+]
 ANSWER = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 PATIENT = {"window": "60s", "claim_idle": "3s"}
 
@@ -68,30 +76,46 @@ async def test_redis_gone_for_a_while(link: RedisLink, tmp_path: Path) -> None:
 
 
 class Death:
-    """A random moment of a Redis: armed, it dies with the call that it then gets, before, while or after that runs."""
+    """A random moment of a Redis: armed, it dies with a call that parks or commits, before, while or after that runs.
+
+    Of each kind there are equally many, in any order. After it ran, its answer is lost with Redis.
+    """
 
     def __init__(self, draw: random.Random, redis: OwnRedis) -> None:
         self._draw = draw
         self._redis = redis
+        self._kinds: list[tuple[str, str]] = []
         self._calls = -1
         self.came = asyncio.Event()
+        self.hit: Counter[tuple[str, str]] = Counter()
 
     def arm(self) -> None:
         """Draw the next moment."""
+        if not self._kinds:
+            self._kinds = self._draw.sample(DEATH_KINDS, len(DEATH_KINDS))
         self.came.clear()
-        self._calls = self._draw.randrange(30)
+        self._kind = self._kinds.pop()
+        self._calls = self._draw.randrange(5)
 
-    async def on_call(self, _words: Words, ask: Ask) -> bytes | None:
+    async def on_call(self, words: Words, ask: Ask) -> bytes | None:
         """Let a call through, or die of it."""
-        self._calls -= 1
-        if self._calls != -1:
+        if self._calls < 0 or not runs(words, SCRIPTS[self._kind[0]]):
             return await ask()
-        answer, _ = await asyncio.gather(ask(), self._die(), return_exceptions=True)
-        return answer if isinstance(answer, bytes) else None
+        self._calls -= 1
+        if self._calls >= 0:
+            return await ask()
+        if self._kind[1] == "after":
+            await ask()
+        if self._kind[1] == "while":
+            await asyncio.gather(ask(), self._die(self._draw.random() * CALL_S), return_exceptions=True)
+        else:
+            await self._die(0)
+        return None
 
-    async def _die(self) -> None:
-        await asyncio.sleep(self._draw.random() * CALL_S)
+    async def _die(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         self._redis.kill()
+        self.hit[self._kind] += 1
         self.came.set()
 
 
@@ -122,6 +146,7 @@ async def test_redis_killed_and_started_on_its_data(
             books = await load.books()
             accepted = await audit(world, link, books, seed)
     assert {MIRRORED: set[str](), RECORDED: set[str]()} == accepted.unparked(load.acknowledged), seed
+    assert death.hit.keys() == set(DEATH_KINDS), seed
     assert 0 == load.unanswered == load.answers[RECORDED, SHED], seed
     record_property(
         "figures", f"{deaths} deaths of Redis, {accepted.pairs.total()} pairs: each counted once, no half lost"
