@@ -261,6 +261,15 @@ async def test_a_flush_that_is_sent_twice_parks_once(bench: Bench) -> None:
     assert ledger["balanced"]
 
 
+async def test_after_the_last_flush_nothing_more_is_taken(bench: Bench) -> None:
+    """What is queued by then is parked; what comes later is turned away at once, and told nothing of."""
+    assert bench.parker.offer(observed(PRIMARY, "a"), bench.settled.append)
+    assert 0 == await bench.parker.drain(10)
+    assert [True] == bench.settled
+    assert not bench.parker.offer(observed(PRIMARY, "b"), bench.settled.append)
+    assert ([True], 1) == (bench.settled, (await bench.ledger())["observations"]["primary"]["parked"])
+
+
 async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_room(bench: Bench) -> None:
     """Nothing of a refused flush is counted; sweeping and committing go on, and make the room."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
