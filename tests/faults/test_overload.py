@@ -10,28 +10,31 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.faults.flood import BODY
-from tests.faults.load import sent
+from tests.faults.load import REASONS, sent, sheds
 from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, serving, settings, target
 from tests.integration.service.scripts import response
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import RedisServer
 
     Record = Callable[[str, object], None]
 
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "ShadowdiffShedding.md"
 FACTOR = 10
 CONNECTIONS = 64
 """What a proxy as shipped may open to the mirror port."""
-BURST = 800
-"""Pairs that find room in the queues at once: how fast they are judged is what the service can take."""
+BURST = 400
+"""Pairs that find room in less than half of the queues, so that none is left out: how fast they are judged is what the
+service can take."""
 DEEP = [pytest.mark.deep, pytest.mark.timeout(600)]
 FORMS = [
     pytest.param(8, 3, id="quick"),
@@ -39,6 +42,8 @@ FORMS = [
     pytest.param(8, 60, marks=DEEP, id="eight proxies"),
 ]
 AT_MOST_MIB = 400
+ANSWERS_WITHIN_MS = 250.0
+"""At p99, where nothing is shed: a bound for the busiest of machines. The aim is 50 ms; figures tell what it was."""
 RECOVERS_WITHIN_S = 60.0
 ANSWER = response(BODY.encode(), "200 OK", f"content-type: {JSON}")
 
@@ -87,7 +92,7 @@ async def test_ten_times_what_it_can_take(
 ) -> None:
     """Memory is bounded, every answer is 202 or a counted shed, the ledger is exact, and pairs are compared after.
 
-    What is held against v2 is told and not judged: on a machine this busy v2 itself may answer late.
+    Answers are quick, or it sheds; a v2 that answers at once is never said to be full.
     """
     loop = asyncio.get_running_loop()
     server = await loop.create_server(V2, "127.0.0.1", 0)
@@ -108,19 +113,22 @@ async def test_ten_times_what_it_can_take(
         recovered_s = time.monotonic() - ended_s
         books = await world.service.until(balanced_and_still, RECOVERS_WITHIN_S)
         peak_mib = world.service.peak_mib()
-        metrics = await metrics_of(world.service)
+        metrics, reasons = await metrics_of(world.service), await sheds(world)
     _agree(before, books, flooded, len(ids))
+    _agree_on_reasons(reasons, books, flooded)
     failures = {
         dict(labels)["reason"]: int(count)
         for (name, labels), count in metrics.items()
         if name == "shadowdiff_candidate_failures_total" and count
     }
     judged = books["pairs"]["ready"] - before["pairs"]["ready"]
-    sheds = books["recorded"]["shed"], books["mirrored"]["shed"], books["mirrored"]["store_lost"]
+    assert 0 == failures.get("saturated", 0)
+    lost = books["recorded"]["shed"], books["mirrored"]["shed"], books["mirrored"]["store_lost"]
     record_property(
         "figures",
         f"{proxies} proxies; can take {can_take:.0f} pairs/s; offered {rate:.0f}/s for {seconds} s;"
-        f" {json.dumps(flooded)}; judged {judged}, failures of v2 {failures}; shed records, requests, answers {sheds};"
+        f" {json.dumps(flooded)}; judged {judged}, failures of v2 {failures}; shed records, requests, answers {lost},"
+        f" by reason {dict(reasons)};"
         f" {peak_mib} MiB at most, a pair sent after it is judged after {recovered_s:.1f} s",
     )
     assert peak_mib < AT_MOST_MIB
@@ -133,5 +141,20 @@ def _agree(before: Any, books: Any, flooded: Any, tries: int) -> None:
         assert set(told) <= allowed
         assert 0 == flooded[row]["broken"]
         assert sum(told.values()) + more == books[row]["received"] - before[row]["received"]
-    assert flooded["recorded"]["statuses"].get("503", 0) + tries - 1 == books["recorded"]["shed"]
+    mirrored, recorded = books["mirrored"], books["recorded"]
+    assert flooded["recorded"]["statuses"].get("503", 0) + tries - 1 == recorded["shed"]
+    assert recorded["received"] == recorded["accepted"] + recorded["shed"] + recorded["store_lost"]
+    assert mirrored["received"] == mirrored["forwarded"] + mirrored["shed"] + mirrored["store_lost"]
+    for row, side, taken in (("mirrored", "candidate", "forwarded"), ("recorded", "primary", "accepted")):
+        assert books[row][taken] == books["observations"][side]["parked"]
     assert 0 == books["unclean_exits"]
+
+
+def _agree_on_reasons(reasons: Counter[str], books: Any, flooded: Any) -> None:
+    """Hold what was shed to its reasons, each of which is in the runbook; only who sheds may answer slowly."""
+    runbook = RUNBOOK.read_text(encoding="utf-8")
+    assert reasons.keys() <= REASONS
+    assert [] == [reason for reason in REASONS if f"`{reason}`" not in runbook]
+    assert reasons.total() == books["recorded"]["shed"] + books["mirrored"]["shed"]
+    slowest_ms = max(flooded[row]["p99_ms"] for row in ("mirrored", "recorded"))
+    assert reasons.total() or slowest_ms < ANSWERS_WITHIN_MS
