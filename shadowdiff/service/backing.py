@@ -44,10 +44,10 @@ def _credentials(settings: StoreConfig) -> Credentials:
 
 
 @asynccontextmanager
-async def backing_of(settings: StoreConfig, embedded: Embedded) -> AsyncGenerator[Backing]:
-    """Yield the embedded store that another process runs."""
+async def backing_of(settings: StoreConfig, embedded: Embedded, processes: int) -> AsyncGenerator[Backing]:
+    """Yield the embedded store that another process runs, for one of so many that share the load."""
     key = settings.key.reveal() if settings.key else embedded.key
-    store = Store(connect(embedded.url), settings.prefix, settings.shards, key)
+    store = Store(connect(embedded.url), settings.prefix, settings.shards, key, processes)
     try:
         yield Backing(store, embedded.backend, embedded.version, durable=True, key=key)
     finally:
@@ -55,15 +55,17 @@ async def backing_of(settings: StoreConfig, embedded: Embedded) -> AsyncGenerato
 
 
 @asynccontextmanager
-async def backing(config: Config) -> AsyncGenerator[Backing]:
-    """Yield the store of `config`; an embedded one is started and stopped.
+async def backing(config: Config, processes: int = 1) -> AsyncGenerator[Backing]:
+    """Yield the store of `config` for one of so many processes; an embedded one is started and stopped.
 
     Raises: EmbeddedStoreError.
     """
     settings = config.store
     key = settings.key.reveal() if settings.key else None
     if settings.url is not None:
-        store = Store(open_client(settings.url, _credentials(settings)), settings.prefix, settings.shards, key)
+        store = Store(
+            open_client(settings.url, _credentials(settings)), settings.prefix, settings.shards, key, processes
+        )
         try:
             yield Backing(store, "redis", "", durable=True, key=key)
         finally:

@@ -32,11 +32,15 @@ class Embedded(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The first thing that a worker hears: its listening sockets by port, and the store of all."""
+    """The first thing that a worker hears: its listening sockets by port, and the store of all.
+
+    processes: how many share the load.
+    """
 
     sockets: dict[str, int]
     store: StoreConfig
     embedded: Embedded | None
+    processes: int
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -112,7 +112,10 @@ async def _serve_under(control: int, config: Config, load: Callable[[], Config])
 
     config = msgspec.structs.replace(config, store=hello.store)
     ports = Ports.of(config, supervised.sockets())
-    store = backing(config) if hello.embedded is None else backing_of(hello.store, hello.embedded)
+    if hello.embedded is None:
+        store = backing(config, hello.processes)
+    else:
+        store = backing_of(hello.store, hello.embedded, hello.processes)
     await _run(config, load_held, ports, store, supervised)
 
 

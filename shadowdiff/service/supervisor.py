@@ -171,7 +171,9 @@ class Supervisor:
         """Start a process in a slot; what becomes of it is `_attend`'s."""
         if not slot.sockets:
             slot.sockets = {name: self._bound_anew(name) for name in INTAKES}
-        worker = await WorkerProcess.start(self._command, slot.sockets, self._config.store, self._embedded)
+        worker = await WorkerProcess.start(
+            self._command, slot.sockets, self._config.store, self._embedded, len(self._slots)
+        )
         self._served.append(worker)
         self._group.create_task(self._attend(slot, worker), name=f"worker-{slot.number}")
         return worker

@@ -58,6 +58,7 @@ class WorkerProcess:
         sockets: Mapping[str, socket.socket],
         store: StoreConfig,
         embedded: Embedded | None,
+        processes: int,
     ) -> WorkerProcess:
         """Start a process that inherits `sockets`, in a session of its own: a terminal's keys are the supervisor's."""
         ours, theirs = socket.socketpair()
@@ -73,7 +74,7 @@ class WorkerProcess:
         finally:
             theirs.close()
         link = await Link.over(ours)
-        link.say(Hello(fds, store, embedded))
+        link.say(Hello(fds, store, embedded, processes))
         return cls(process, link)
 
     @property

@@ -142,11 +142,20 @@ def _add(total: dict[str, int], counts: Iterable[tuple[bytes, bytes]]) -> None:
 class Store:
     """One Redis: scripts and reads by relative name, and whether it answers."""
 
-    def __init__(self, client: Client | Redis, prefix: str = "sd", shards: int = 1, key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        client: Client | Redis,
+        prefix: str = "sd",
+        shards: int = 1,
+        key: bytes | None = None,
+        processes: int = 1,
+    ) -> None:
+        """Take the client, what the keys begin with and are spread over, and how many processes share the load."""
         self.client = client
         self.vault = Vault(key)
         self._execute = cast("Execute", client.execute_command)  # pyright: ignore[reportUnknownMemberType] - untyped there
         self.keys = Keys(prefix, shards)
+        self._processes = processes
         self.up = False
         self.version = ""
 
@@ -157,8 +166,8 @@ class Store:
 
     @property
     def patience(self) -> float:
-        """How many times as long calls are gathered where there are many shards, of which each sees less."""
-        return min(_MOST_PATIENCE, max(1.0, self.shards / _SHARDS_OF_ONE_PATIENCE))
+        """How many times as long calls are gathered where many shards or processes share the load: each sees less."""
+        return min(_MOST_PATIENCE, max(1.0, self.shards / _SHARDS_OF_ONE_PATIENCE) * self._processes)
 
     async def run(
         self, script: Script, shard: int, keys: Sequence[str | bytes], args: Sequence[bytes | str | int]
