@@ -92,14 +92,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MEASURED: Final = Costs(
-    request_us=250,
-    pair_us=680,
-    kb_us=40,
+    request_us=190,
+    pair_us=375,
+    kb_us=27,
     process_ms=25,
-    redis_pair_us=100,
-    redis_kb_us=2,
+    redis_pair_us=60,
+    redis_kb_us=3,
     redis_process_ms=7.5,
-    waiting_bytes=560,
+    waiting_bytes=250,
     tombstone_bytes=174,
     head_bytes=600,
     process_mib=100,

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from shadowdiff.intake.asgi import answer_other
+from shadowdiff.intake.exchange import ACCEPTED
 from shadowdiff.intake.headers import Marks, RawHeaders, read_marks
 from shadowdiff.intake.held import head_cost
 from shadowdiff.intake.hosts import HostIndex
 from shadowdiff.intake.mirrored import Mirrored
-from shadowdiff.intake.protocol import ACCEPTED
 from shadowdiff.intake.thinning import Thinning
 from shadowdiff.model import UNKNOWN_TARGET, Target
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shadowdiff.intake.asgi import Receive, Scope, Send
     from shadowdiff.intake.books import Books, MirrorRow
     from shadowdiff.intake.dispatch import Dispatcher, Keeps, Lane
-    from shadowdiff.intake.protocol import Reply
+    from shadowdiff.intake.exchange import Reply
 
     Identify = Callable[[RawHeaders], tuple[str, str] | None]
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
 import httptools
 
+from shadowdiff.intake.exchange import ACCEPTED, Exchange, Reply, Request
 from shadowdiff.intake.held import FIELD_BYTES, Held, head_cost
 from shadowdiff.intake.wire import address_of, head_of_answer, path_and_query
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import uvicorn
     from uvicorn.server import ServerState
 
-    from shadowdiff.intake.asgi import App, Message, Scope
+    from shadowdiff.intake.asgi import App, Scope
+    from shadowdiff.intake.exchange import TakesWhole
     from shadowdiff.intake.headers import RawHeaders
 
 logger = logging.getLogger(__name__)
@@ -57,39 +58,9 @@ _MOST_WAITING = 64
 """Requests that may wait behind one another, of those that came in one read; what comes after is not looked at."""
 
 
-class Reply(NamedTuple):
-    """An answer that is whole."""
-
-    status: int
-    headers: RawHeaders
-    body: bytes = b""
-
-
-ACCEPTED = Reply(202, [(b"content-length", b"0")])
+_ACCEPTED_WIRE = head_of_answer(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)
 _FAULT = Reply(500, [(b"content-length", b"0")])
 _FAILED = "answering a request failed"
-
-
-class TakesWhole(Protocol):
-    """An application that can answer a whole request at once. None: it is to be asked the ASGI way."""
-
-    def take_whole(self, scope: Scope, body: bytes) -> Reply | None:
-        """Return the answer to a request whose body is whole."""
-        ...
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request as far as it came."""
-
-    scope: Scope
-    keep_alive: bool
-    expects_continue: bool
-    parts: list[bytes] = field(default_factory=list[bytes])
-    unread_bytes: int = 0
-    is_whole: bool = False
-    is_dropped: bool = False
-    since_s: float = 0.0
 
 
 class IntakeProtocol(asyncio.Protocol):
@@ -120,7 +91,7 @@ class IntakeProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._is_closing = False
@@ -177,15 +148,15 @@ class IntakeProtocol(asyncio.Protocol):
             self._refuse(431)
         if (self._head_since_s or self._requests or self._unparsed_bytes or self._held_bytes) and not self._holds():
             self._refuse(431)
-        if self._requests and self._task is None and not self._is_lost and not self._requests[0].is_dropped:
+        if self._requests and self._task is None and not self.is_lost and not self._requests[0].is_dropped:
             self._start(self._requests[0])
-        if len(self._requests) > _WAITING_REQUESTS and not self._is_lost:
+        if len(self._requests) > _WAITING_REQUESTS and not self.is_lost:
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
         """Take no more requests of a peer that does not read its answers."""
         self._is_unread = True
-        if not self._is_lost:
+        if not self.is_lost:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -282,7 +253,7 @@ class IntakeProtocol(asyncio.Protocol):
             "head_bytes": self._head_bytes,
         }
         expects = self._expects_continue and version != "1.0"  # who speaks 1.0 takes it for the answer
-        self._requests.append(_Request(scope, keep_alive, expects, since_s=self._last_s))
+        self._requests.append(Request(scope, keep_alive, expects, since_s=self._last_s))
 
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body until the application takes it."""
@@ -297,7 +268,7 @@ class IntakeProtocol(asyncio.Protocol):
                 self._transport.close()
             return
         request.parts.append(part)
-        if request.unread_bytes > _UNREAD_BYTES and not self._is_lost:
+        if request.unread_bytes > _UNREAD_BYTES and not self.is_lost:
             self._transport.pause_reading()
         if len(self._requests) == 1:
             self._wake.set()
@@ -316,12 +287,12 @@ class IntakeProtocol(asyncio.Protocol):
             self._answered(request)
         elif self._task is not None:
             self._wake.set()
-        elif self._take_whole is not None and not self._is_lost:
+        elif self._take_whole is not None and not self.is_lost:
             self._answer_whole(self._take_whole, request)
 
     # How a request is answered.
 
-    def _answer_whole(self, app: TakesWhole, request: _Request) -> None:
+    def _answer_whole(self, app: TakesWhole, request: Request) -> None:
         parts = request.parts
         try:
             reply = app.take_whole(request.scope, b"".join(parts) if parts else b"")
@@ -340,7 +311,7 @@ class IntakeProtocol(asyncio.Protocol):
             self._transport.write(head_of_answer(reply.status, reply.headers, keep_alive=request.keep_alive) + body)
         self._answered(request)
 
-    def _answered(self, request: _Request) -> None:
+    def _answered(self, request: Request) -> None:
         self._state.total_requests += 1
         if not request.keep_alive or (self._is_closing and not self._requests):
             self._is_closing = self._is_deaf = True
@@ -349,15 +320,15 @@ class IntakeProtocol(asyncio.Protocol):
         elif self._is_deaf and not self._requests:
             self._say_refused()
 
-    def _start(self, request: _Request) -> None:
+    def _start(self, request: Request) -> None:
         """Hand a request to the application the ASGI way."""
         self._wake.clear()
         self._task = self._loop.create_task(self._run(request))
         self._state.tasks.add(self._task)
         self._task.add_done_callback(self._state.tasks.discard)
 
-    async def _run(self, request: _Request) -> None:
-        exchange = _Exchange(self, request)
+    async def _run(self, request: Request) -> None:
+        exchange = Exchange(self, request)
         try:
             await self._app(request.scope, exchange.receive, exchange.send)
         except Exception:  # the connection's outer edge
@@ -368,7 +339,7 @@ class IntakeProtocol(asyncio.Protocol):
             request.keep_alive = False
             if not exchange.has_begun:
                 self.write(head_of_answer(500, [(b"content-length", b"0")], keep_alive=False))
-        elif not request.is_whole and not self._is_lost:
+        elif not request.is_whole and not self.is_lost:
             request.is_dropped = True
             request.unread_bytes = 0
             self._read_again()
@@ -381,7 +352,7 @@ class IntakeProtocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer what came pipelined, and read again."""
-        while self._requests and self._task is None and not self._is_lost:
+        while self._requests and self._task is None and not self.is_lost:
             request = self._requests[0]
             if request.is_whole and self._take_whole is not None:
                 self._answer_whole(self._take_whole, request)
@@ -391,12 +362,12 @@ class IntakeProtocol(asyncio.Protocol):
 
     def _read_again(self) -> None:
         """Read on, where the peer reads too."""
-        if not self._is_unread and not self._is_lost:
+        if not self._is_unread and not self.is_lost:
             self._transport.resume_reading()
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be read, once what came whole before it is answered, and end the connection."""
-        if self._is_deaf or self._is_lost:
+        if self._is_deaf or self.is_lost:
             return
         last = self._requests[-1] if self._requests else None
         if last is not None and not last.is_whole:
@@ -428,7 +399,7 @@ class IntakeProtocol(asyncio.Protocol):
         What the parser keeps of the read at hand is not known: all of it that is no body counts.
         """
         held = 0
-        if not self._is_lost:
+        if not self.is_lost:
             held = sum(head_cost(one.scope) for one in self._requests) + self._unparsed_bytes
             if self._head_since_s:
                 held += self._begun_bytes + FIELD_BYTES * len(self._headers)
@@ -440,7 +411,7 @@ class IntakeProtocol(asyncio.Protocol):
     def _look_after(self) -> None:
         """End a connection that is idle, or whose sender stalls."""
         is_overdue = self._is_overdue(self._loop.time())
-        if is_overdue and (self._is_unread or self._is_lost):
+        if is_overdue and (self._is_unread or self.is_lost):
             self._transport.abort()  # a close waits for the peer to read
             return
         if is_overdue:
@@ -449,7 +420,7 @@ class IntakeProtocol(asyncio.Protocol):
 
     def _is_overdue(self, now_s: float) -> bool:
         waits_s = now_s - self._last_s
-        if self._is_unread or self._is_lost:
+        if self._is_unread or self.is_lost:
             return waits_s > STALLED_S
         if self._head_since_s:
             return now_s - self._head_since_s > HEAD_WITHIN_S
@@ -462,16 +433,12 @@ class IntakeProtocol(asyncio.Protocol):
 
     # What an exchange on the ASGI way needs.
 
-    async def more(self, request: _Request) -> None:
+    async def more(self, request: Request) -> None:
         """Wait until more of the body has come, or its end, or the connection's."""
-        while not request.parts and not request.is_whole and not self._is_lost:
+        while not request.parts and not request.is_whole and not self.is_lost:
             self._read_again()
             self._wake.clear()
             await self._wake.wait()
-
-    @property
-    def _is_lost(self) -> bool:
-        return self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
         """Send a part of an answer, if anybody still listens."""
@@ -481,44 +448,4 @@ class IntakeProtocol(asyncio.Protocol):
     @property
     def is_lost(self) -> bool:
         """Whether nobody listens any more."""
-        return self._is_lost
-
-
-class _Exchange:
-    """The two callables of one ASGI call."""
-
-    __slots__ = ("_connection", "_head", "_request", "has_begun", "is_complete")
-
-    def __init__(self, connection: IntakeProtocol, request: _Request) -> None:
-        self._connection = connection
-        self._request = request
-        self._head = b""
-        self.has_begun = self.is_complete = False
-
-    async def receive(self) -> Message:
-        """Return the next part of the body, or that nobody listens any more."""
-        request = self._request
-        if request.expects_continue and not request.parts and not request.is_whole:
-            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.expects_continue = False
-        await self._connection.more(request)
-        if not request.parts and (self._connection.is_lost or self.is_complete) and not request.is_whole:
-            return {"type": "http.disconnect"}
-        body = b"".join(request.parts)
-        request.parts.clear()
-        request.unread_bytes = 0
-        return {"type": "http.request", "body": body, "more_body": not request.is_whole}
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
-        if message["type"] == "http.response.start":
-            self._head = head_of_answer(message["status"], message["headers"], keep_alive=self._request.keep_alive)
-            return
-        body = b"" if self._request.scope["method"] == "HEAD" else message.get("body", b"")
-        self._connection.write(self._head + body)
-        self._head = b""
-        self.has_begun = True
-        self.is_complete = not message.get("more_body", False)
-
-
-_ACCEPTED_WIRE = head_of_answer(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)
+        return self._transport.is_closing()

@@ -16,8 +16,8 @@ import msgspec
 
 from shadowdiff.intake.admission import Admission
 from shadowdiff.intake.asgi import answer_other
+from shadowdiff.intake.exchange import ACCEPTED, Reply
 from shadowdiff.intake.hosts import HostIndex
-from shadowdiff.intake.protocol import ACCEPTED, Reply
 from shadowdiff.intake.record_form import Form, Refused, host_of_line, observe, observe_line, read_form, side_of
 from shadowdiff.intake.thinning import Thinning
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
