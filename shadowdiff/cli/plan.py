@@ -20,7 +20,7 @@ KB: Final = 1000
 BITS: Final = 8
 HALVES: Final = 2
 SHARDS_A_MASTER: Final = 4
-"""Of so many, masters with equal ranges of slots differ by a quarter at most."""
+"""For each master that the pairs alone would take; of so many, masters with equal ranges of slots differ little."""
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):

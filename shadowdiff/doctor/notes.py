@@ -144,7 +144,7 @@ async def read_notes(reader: StoreReader, target: str) -> tuple[dict[str, int], 
     examples: dict[str, Rows] = {}
     for kind in TOLD:
         value = await reader.value(f"doctor:pair:{target}:{kind}")
-        with contextlib.suppress(msgspec.DecodeError):  # of another version
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):  # of another version
             if value is not None:
                 examples[kind] = msgspec.json.decode(value, type=Rows)
     return counts, examples

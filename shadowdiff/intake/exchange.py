@@ -38,7 +38,12 @@ class TakesWhole(Protocol):
 
 @dataclass(slots=True)
 class Request:
-    """One request as far as it came."""
+    """One request as far as it came.
+
+    unread_bytes: of the body, not taken by the application yet; once it is dropped, how much was.
+    is_dropped: whether what still comes of it is thrown away, since it was answered before its end.
+    since_s: when its head was whole, by the loop's clock.
+    """
 
     scope: Scope
     keep_alive: bool
@@ -50,7 +55,7 @@ class Request:
     since_s: float = 0.0
 
 
-class Line(Protocol):
+class Carrier(Protocol):
     """The connection, as far as an exchange needs it."""
 
     @property
@@ -72,7 +77,7 @@ class Exchange:
 
     __slots__ = ("_connection", "_head", "_request", "has_begun", "is_complete")
 
-    def __init__(self, connection: Line, request: Request) -> None:
+    def __init__(self, connection: Carrier, request: Request) -> None:
         self._connection = connection
         self._request = request
         self._head = b""
@@ -85,7 +90,7 @@ class Exchange:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.expects_continue = False
         await self._connection.more(request)
-        if not request.parts and (self._connection.is_lost or self.is_complete) and not request.is_whole:
+        if not request.parts and not request.is_whole:  # the connection has ended
             return {"type": "http.disconnect"}
         body = b"".join(request.parts)
         request.parts.clear()

@@ -69,8 +69,8 @@ class IntakeProtocol(asyncio.Protocol):
     __slots__ = (
         "_app", "_begun_bytes", "_client", "_expects_continue", "_head_bytes", "_head_since_s", "_headers", "_held",
         "_held_bytes", "_is_closing", "_is_deaf", "_is_unread", "_keep_alive_s", "_last_s", "_look", "_loop", "_parser",
-        "_read_bytes", "_refusal", "_requests", "_scheme", "_server", "_state", "_take_whole", "_task", "_transport",
-        "_unparsed_bytes", "_url", "_wake",
+        "_read_bytes", "_refusal", "_requests", "_scheme", "_server", "_state", "_task", "_transport",
+        "_unparsed_bytes", "_url", "_wake", "_whole_app",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +85,7 @@ class IntakeProtocol(asyncio.Protocol):
         self._held = held or Held()
         self._held_bytes = self._read_bytes = self._begun_bytes = 0
         self._app = cast("App", config.loaded_app)
-        self._take_whole = cast("TakesWhole | None", self._app if hasattr(self._app, "take_whole") else None)
+        self._whole_app = cast("TakesWhole | None", self._app if hasattr(self._app, "take_whole") else None)
         self._state = server_state
         self._keep_alive_s = config.timeout_keep_alive
         self._loop = _loop or asyncio.get_running_loop()
@@ -287,8 +287,8 @@ class IntakeProtocol(asyncio.Protocol):
             self._answered(request)
         elif self._task is not None:
             self._wake.set()
-        elif self._take_whole is not None and not self.is_lost:
-            self._answer_whole(self._take_whole, request)
+        elif self._whole_app is not None and not self.is_lost:
+            self._answer_whole(self._whole_app, request)
 
     # How a request is answered.
 
@@ -338,7 +338,7 @@ class IntakeProtocol(asyncio.Protocol):
         if not exchange.is_complete:
             request.keep_alive = False
             if not exchange.has_begun:
-                self.write(head_of_answer(500, [(b"content-length", b"0")], keep_alive=False))
+                self.write(head_of_answer(_FAULT.status, _FAULT.headers, keep_alive=False))
         elif not request.is_whole and not self.is_lost:
             request.is_dropped = True
             request.unread_bytes = 0
@@ -354,8 +354,8 @@ class IntakeProtocol(asyncio.Protocol):
         """Answer what came pipelined, and read again."""
         while self._requests and self._task is None and not self.is_lost:
             request = self._requests[0]
-            if request.is_whole and self._take_whole is not None:
-                self._answer_whole(self._take_whole, request)
+            if request.is_whole and self._whole_app is not None:
+                self._answer_whole(self._whole_app, request)
             if self._requests and self._requests[0] is request:
                 self._start(request)
         self._read_again()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Observation
-from shadowdiff.store import Dictionary, UnopenableError, Vault, dictionary_of
+from shadowdiff.store import MAX_OPENED_BYTES, Dictionary, UnopenableError, Vault, dictionary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,9 @@ APART_FROM_BYTES: Final = 8192
 """A body as long repeats itself: with a dictionary it takes half as long again, and leaves no less."""
 
 
+_HEADS_BYTES: Final = 4 << 20
+
+
 class UndecodableError(Exception):
     """A stored observation that cannot be read back: another key, or damaged."""
 
@@ -28,15 +31,16 @@ class UndecodableError(Exception):
 class Codec:
     """Encode and decode observations under one buffer key (32 bytes), or in clear without one.
 
-    current: the dictionary by which observations are encoded, once one is learned.
+    current: the dictionary by which observations are encoded, once one is learned.  body_bytes: the most that a body
+    has, of two in an observation.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
+    def __init__(self, key: bytes | None = None, body_bytes: int = 0) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Observation)
         self._known: dict[bytes, Dictionary] = {}
         self._examples: list[bytes] | None = None
-        self.vault = Vault(key, self._known.get)
+        self.vault = Vault(key, self._known.get, max(MAX_OPENED_BYTES, 2 * body_bytes + _HEADS_BYTES))
         self.current: Dictionary | None = None
 
     def encode(self, key: bytes, observation: Observation) -> bytes:
@@ -56,7 +60,7 @@ class Codec:
             return msgspec.structs.replace(observation, body=body) if body else observation
         except UnopenableError as error:
             raise UndecodableError(f"a stored observation cannot be opened: {error}") from error
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise UndecodableError(f"the observation is damaged: {error}") from error
 
     def know(self, dictionary: Dictionary) -> None:

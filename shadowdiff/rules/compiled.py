@@ -171,7 +171,7 @@ def _anchor(rule: Rule) -> Query:
 
 
 def _places(rules: Iterable[Rule]) -> tuple[tuple[str, ...], ...]:
-    """Return where these rules expect scalars to differ, each place once; not those of whom there may be many."""
+    """Return where these rules expect scalars to differ, each place once; not those of which there may be many."""
     queries = (parse_query(rule.path) for rule in rules if rule.kind in _OF_SCALARS)
     return tuple(dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query))))[:MAX_PLACES]
 

@@ -112,7 +112,7 @@ class Service:
         self._keyed = asyncio.Event()
         self.is_ready = asyncio.Event()
         self._store: Store = backing.store
-        self._codec = Codec(backing.key)
+        self._codec = Codec(backing.key, config.limits.body_bytes)
         self._dictionaries = Dictionaries(self._store, self._codec)
         self._process = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._own_load = OwnLoad(next_turn=asyncio.get_running_loop().call_soon)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shadowdiff.model import Failure, Observation, Side
 from shadowdiff.pairing import Codec, UndecodableError
 from shadowdiff.pairing.codec import APART_FROM_BYTES
-from shadowdiff.store import Dictionary, dictionary_of, learn
+from shadowdiff.store import MAX_OPENED_BYTES, Dictionary, dictionary_of, learn
 
 KEY = b"k" * 16
 LEARNED = Dictionary(learn([b'{"number": %d, "name": "article"}' % number * 4 for number in range(300)]) or b"")
@@ -70,6 +70,24 @@ def test_any_bytes_decode_or_say_why_not(stored: bytes) -> None:
     for codec in (Codec(None), Codec(b"b" * 32)):
         with contextlib.suppress(UndecodableError):
             assert isinstance(codec.decode(KEY, stored), Observation)
+
+
+def test_what_is_nested_without_end_is_no_observation() -> None:
+    """Though it is one but for what a later version might add."""
+    fields: list[object] = msgspec.msgpack.decode(msgspec.msgpack.encode(_observation()))
+    nested = b"\xdc" + (len(fields) + 1).to_bytes(2) + b"".join(map(msgspec.msgpack.encode, fields))
+    codec = Codec()
+    with pytest.raises(UndecodableError, match="damaged"):
+        codec.decode(KEY, codec.vault.close(nested + b"\x91" * 100_000 + b"\xc0", KEY))
+
+
+def test_a_long_body_comes_back_where_it_may_be_so_long() -> None:
+    """The bound on what is opened follows the one on bodies."""
+    body = bytes(MAX_OPENED_BYTES + 1)
+    stored = Codec(None, len(body)).encode(KEY, msgspec.structs.replace(_observation(), body=body))
+    assert body == Codec(None, len(body)).decode(KEY, stored).body
+    with pytest.raises(UndecodableError, match="longer than"):
+        Codec().decode(KEY, stored)
 
 
 def _observation() -> Observation:

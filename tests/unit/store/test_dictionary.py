@@ -111,6 +111,19 @@ def test_a_vault_says_which_dictionary_a_value_needs(key: bytes | None) -> None:
     assert dictionary_of(Vault(key).close(EXAMPLES[0], b"name")) is None
 
 
+@pytest.mark.parametrize("learned", [False, True], ids=["by itself", "by a dictionary"])
+def test_a_frame_that_is_too_long_is_refused_unread(*, learned: bool) -> None:
+    """Whether it is so, or only says so: no room is made for it."""
+    vault = Vault(None, {LEARNED.id: LEARNED}.get, most_bytes=1000)
+    dictionary = LEARNED if learned else None
+    assert bytes(1000) == vault.open(vault.close(bytes(1000), b"name", dictionary), b"name")
+    stored = vault.close(bytes(1001), b"name", dictionary)
+    says = stored[: 5 if learned else 1] + bytes.fromhex("28b52ffde0") + (1 << 40).to_bytes(8, "little") + b"\1\0\0"
+    for one in (stored, says):
+        with pytest.raises(UnopenableError, match="longer than 1000 bytes"):
+            vault.open(one, b"name")
+
+
 @pytest.mark.parametrize("key", [None, bytes(range(32))], ids=["in clear", "sealed"])
 def test_what_is_kept_apart_comes_back_beside_it(key: bytes | None) -> None:
     """It is compressed without the dictionary, which the rest still needs; a damaged one says so."""
