@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rig import BODY_BYTES, V2_SAID_AT, WARM_UP, Load, rounds_of, run, say, stand, v2
-from traffic import Served, answers
+from traffic import Served, answers, times_of
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +100,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if not spy.exists():
         raise SystemExit("py-spy is missing: .venv/bin/python -m pip install --require-hashes -r requirements/dev.txt")
     served = Served()
-    times = max(1, round(options.body_bytes / BODY_BYTES))
+    times = times_of(options.body_bytes)
     prepared = answers(V2_SAID_AT, faults=True, times=times)
     with stand(folder, await v2(served, prepared)) as service:
         _ = await service.round("warm", Load(WARM_UP, times), served)

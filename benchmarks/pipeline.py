@@ -36,7 +36,7 @@ from rig import (
     stand,
     v2,
 )
-from traffic import Served, answers, drive
+from traffic import Served, answers, drive, times_of
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +58,7 @@ async def forwarder_round(name: str, load: Load, port: int, pid: int, served: Se
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and return the result."""
     served = Served()
-    load = Load(pairs=options.pairs, times=max(1, round(options.body_bytes / BODY_BYTES)), sample=options.sample)
+    load = Load(pairs=options.pairs, times=times_of(options.body_bytes), sample=options.sample)
     prepared = answers(V2_SAID_AT, faults=True, times=load.times)
     v2_url = await v2(served, prepared)
     body_bytes = statistics.mean(len(one.partition(b"\r\n\r\n")[2]) for one in prepared)

@@ -37,7 +37,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
 MOST_AHEAD = 4_000
 """Pairs sent and not compared yet: less than half of what may wait for the store (`store.queue`)."""
-LOOK_AGAIN_S = 0.1
+LOOK_AGAIN_S = 0.5
 START_S = 30.0
 BOOKED_WITHIN_S = 120.0
 WARM_UP = 2_000
