@@ -94,7 +94,11 @@ class Store(Settings):
         "the name of an environment variable, or of a file (with a / in it).",
     )
     flush_ms: float = Field(
-        default=25.0, ge=0, le=1000, description="How long calls are gathered into one script call."
+        default=25.0,
+        ge=0,
+        le=1000,
+        description="How long calls are gathered into one script call; up to four times as long where workers or many "
+        "shards share the load.",
     )
     queue: int = Field(default=20_000, ge=1, description="Observations that may wait for the store; more are shed.")
     depth: int = Field(
