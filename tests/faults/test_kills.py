@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from shadowdiff.pairing import names
 from shadowdiff.store.keys import Keys
 from tests.faults.audit import EVERY_SAMPLE, SIDES, audit
 from tests.faults.load import MIRRORED, RECORDED, SHED, Load, sheds
+from tests.faults.moments import Moments
 from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, settings, target
 from tests.integration.service.redis_link import runs
 from tests.integration.service.scripts import response, says, v2
@@ -46,50 +46,34 @@ PAIRS_BETWEEN = 20
 ANSWER = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 
 
-class Points:
-    """Random moments: armed, it kills once. Of each kind there are equally many, in any order."""
+class Points(Moments[str]):
+    """Random moments: armed, it kills once."""
 
     def __init__(self, draw: random.Random, kill: Callable[[], None]) -> None:
-        self._draw = draw
+        super().__init__(draw, KINDS, within=30)
         self._kill = kill
-        self._kinds: list[str] = []
-        self._calls = -1
-        self.reached = asyncio.Event()
-        self.hit: Counter[str] = Counter()
 
-    def arm(self) -> None:
-        """Draw the next moment."""
-        if not self._kinds:
-            self._kinds = self._draw.sample(KINDS, len(KINDS))
-        self.reached.clear()
-        self._kind = self._kinds.pop()
-        self._calls = self._draw.randrange(30)
-
-    def _is_now(self, kind: str) -> bool:
-        if self._calls < 0 or self._kind != kind:
-            return False
-        self._calls -= 1
-        if self._calls >= 0:
+    def _kills_at(self, kind: str) -> bool:
+        if not self.is_now(kind):
             return False
         self._kill()
-        self.hit[kind] += 1
-        self.reached.set()
+        self.note()
         return True
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
         """Let a call through, or kill at it."""
         del words
-        if self._is_now("before it ran"):
+        if self._kills_at("before it ran"):
             return None
         answer = await ask()
-        if self._is_now("after it ran"):
+        if self._kills_at("after it ran"):
             return None
-        self._is_now("as it is answered")
+        self._kills_at("as it is answered")
         return answer
 
     def on_acknowledged(self) -> None:
         """Note that a sender was told 202."""
-        self._is_now("acknowledged")
+        self._kills_at("acknowledged")
 
 
 def _config(link: RedisLink, port: int) -> dict[str, Any]:

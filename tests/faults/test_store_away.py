@@ -14,6 +14,7 @@ import pytest
 from shadowdiff.pairing import names
 from tests.faults.audit import EVERY_SAMPLE, audit
 from tests.faults.load import MIRRORED, RECORDED, SHED, Load
+from tests.faults.moments import Moments
 from tests.faults.outage import made_durable
 from tests.integration.service.conftest import JSON, World, serving, settings, target
 from tests.integration.service.redis_link import runs
@@ -75,39 +76,25 @@ async def test_redis_gone_for_a_while(link: RedisLink, tmp_path: Path) -> None:
             await _each_once(world, 2 * PAIRS)
 
 
-class Death:
+class Death(Moments[tuple[str, str]]):
     """A random moment of a Redis: armed, it dies with a call that parks or commits, before, while or after that runs.
 
-    Of each kind there are equally many, in any order. After it ran, its answer is lost with Redis.
+    After it ran, its answer is lost with Redis.
     """
 
     def __init__(self, draw: random.Random, redis: OwnRedis) -> None:
-        self._draw = draw
+        super().__init__(draw, DEATH_KINDS, within=5)
         self._redis = redis
-        self._kinds: list[tuple[str, str]] = []
-        self._calls = -1
-        self.came = asyncio.Event()
-        self.hit: Counter[tuple[str, str]] = Counter()
-
-    def arm(self) -> None:
-        """Draw the next moment."""
-        if not self._kinds:
-            self._kinds = self._draw.sample(DEATH_KINDS, len(DEATH_KINDS))
-        self.came.clear()
-        self._kind = self._kinds.pop()
-        self._calls = self._draw.randrange(5)
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
         """Let a call through, or die of it."""
-        if self._calls < 0 or not runs(words, SCRIPTS[self._kind[0]]):
+        if self.kind is None or not runs(words, SCRIPTS[self.kind[0]]) or not self.is_now(self.kind):
             return await ask()
-        self._calls -= 1
-        if self._calls >= 0:
-            return await ask()
-        if self._kind[1] == "after":
+        when = self.kind[1]
+        if when == "after":
             await ask()
-        if self._kind[1] == "while":
-            await asyncio.gather(ask(), self._die(self._draw.random() * CALL_S), return_exceptions=True)
+        if when == "while":
+            await asyncio.gather(ask(), self._die(self.draw.random() * CALL_S), return_exceptions=True)
         else:
             await self._die(0)
         return None
@@ -115,8 +102,7 @@ class Death:
     async def _die(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
         self._redis.kill()
-        self.hit[self._kind] += 1
-        self.came.set()
+        self.note()
 
 
 @pytest.mark.parametrize("deaths", DEATHS)
@@ -141,7 +127,7 @@ async def test_redis_killed_and_started_on_its_data(
                     await world.service.until(lambda books, before=before: books["pairs"]["mismatch"] > before + PAIRS)
                     death.arm()
                     async with asyncio.timeout(60):
-                        await death.came.wait()
+                        await death.reached.wait()
                     await asyncio.to_thread(own_redis.start)
             books = await load.books()
             accepted = await audit(world, link, books, seed)
