@@ -113,7 +113,7 @@ class RouteRules:
             _effects(body),
             frozenset(index for index, rule in enumerate(body) if rule.kind in _INHERITED),
         ).root
-        self.places: Final = _places(body)
+        self.places: Final = _places(body, self.root)
         self.requirements: Final = tuple(Requirement(rule) for rule in rules if rule.kind is RuleKind.REQUIRE)
         self.status: Final = _first([rule for rule in rules if rule.path == "status"], RuleKind.IGNORE)
         self.text: Final = Effect([rule for rule in rules if rule.path == "text"])
@@ -170,10 +170,22 @@ def _anchor(rule: Rule) -> Query:
     return split_rename(query, parse_query(rule.to))[0] if rule.kind is RuleKind.RENAME else query
 
 
-def _places(rules: Iterable[Rule]) -> tuple[tuple[str, ...], ...]:
-    """Return where these rules expect scalars to differ, each place once; not those of which there may be many."""
+def _places(rules: Iterable[Rule], root: State[Effect]) -> tuple[tuple[str, ...], ...]:
+    """Return where these rules expect scalars to differ, each place once; not those of which there may be many.
+
+    What lies in an object that a rule may cover as a whole is none: there the whole object is told.
+    """
     queries = (parse_query(rule.path) for rule in rules if rule.kind in _OF_SCALARS)
-    return tuple(dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query))))[:MAX_PLACES]
+    places = dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query)))
+    return tuple(place for place in places if not _is_inside_a_covered_object(place, root))[:MAX_PLACES]
+
+
+def _is_inside_a_covered_object(place: tuple[str, ...], state: State[Effect]) -> bool:
+    for name in place:
+        if state.effect.ignore or state.effect.leaves:
+            return True
+        state = state.member(name)
+    return False
 
 
 def _is_name(segment: Segment) -> bool:

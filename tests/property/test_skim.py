@@ -1,0 +1,220 @@
+"""What is told of texts that were not parsed is what parsing them gives, whatever differs and wherever."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shadowdiff.compare import NotJsonError, exact
+from shadowdiff.compare.exact import Parsed, parse_both
+from shadowdiff.compare.skim import Names, skimmed
+from shadowdiff.compare.values import Value, same
+from tests.property.test_compare import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLACES: tuple[Names, ...] = (("at",), ("meta", "id"), ("meta", "at"), ("n",), ("absent", "too"))
+RULES = tuple({"ignore": "$." + ".".join(names)} for names in PLACES)
+MORE_RULES: list[dict[str, Any]] = [
+    {"ignore": "$.meta"},
+    {"ignore": "$"},
+    {"ignore": "$..id"},
+    {"tolerance": {"path": "$.n", "abs": 5}},
+    {"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number"]}},
+    {"equivalent": {"path": "$.meta", "as": ["null", "missing", "empty"]}},
+    {"mask": {"path": "$..*", "pattern": "[a-z]"}},
+    {"mask": {"path": "$.at", "pattern": "[0-9]"}},
+    {"subset": "$"},
+    {"schema": "$"},
+    {"schema": "$.meta.at"},
+    {"rename": {"from": "$.at", "to": "$.n"}},
+    {"rename": {"from": "$.meta.at", "to": "$.meta.id"}},
+    {"unordered": "$..*"},
+    {"require": "$.n"},
+]
+_names = st.sampled_from(["at", "id", "meta", "n", "é", "a b", 'q"', "back\\slash"])
+_scalars = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=6)
+    | st.sampled_from(["2026-11-27T10:00:00.001Z", "a, b", ": ", ' "at": ', 0, 1, 10**17, 1.5, 1e300])
+)  # fmt: skip
+_told = st.integers(0, 99) | st.sampled_from(["2026-11-27T10:00:00.003Z", "req-1", "req-2", None, 0.5])
+_values = st.recursive(
+    _scalars, lambda below: st.lists(below, max_size=3) | st.dictionaries(_names, below, max_size=4), max_leaves=12
+)
+_texts = st.sampled_from(
+    [b"1", b"1.0", b"1.00", b"-0", b"-0.0", b"true", b"null", b"1e2", b"100.0", b"12345678901234567", b'"\\u0041"',
+     b'"A"', b'"a, b"', b"{}", b"[1]", b'{"at": 1}', b"0.1000000000000000055", b"99999999999999999999", b"", b"nul",
+     b'"', b'1, "at": 2', b'"\xff"', b'"\x01"', b'"2026-11-27T10:00:00.002Z"', b" 7", b"7 "]
+)  # fmt: skip
+_harms = st.sampled_from(
+    [(b'"n"', b'"at"'), (b'"meta"', b'"n"'), (b'"id"', b'"at"'), (b'"at"', b'"\\u0061t"'), (b'"at"', b'"a\xff"'),
+     (b",", b" ,"), (b",", b",,"), (b"}", b"}}"), (b": ", b":"), (b":", b": "), (b"{", b"{ "), (b"1", b"1.0")]
+)  # fmt: skip
+"""What both texts may have in common: members doubled, written otherwise, or not soundly."""
+
+
+@st.composite
+def _pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Return v1's text and v2's: what v1 says instead in a place that is named, or in any place at all."""
+    meta = draw(st.dictionaries(_names, _values, max_size=3)) | {
+        "id": draw(_told | _scalars),
+        "at": draw(_told | _scalars),
+    }
+    whole = draw(st.dictionaries(_names, _values, max_size=3)) | {
+        "at": draw(_told | _scalars),
+        "meta": meta,
+        "n": draw(_values),
+    }
+    value = {name: whole[name] for name in draw(st.permutations(list(whole)))}
+    text = orjson.dumps(value) if draw(st.booleans()) else json.dumps(value, ensure_ascii=False).encode()
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
+        text = text.replace(*draw(_harms), draw(st.sampled_from([1, 2, -1])))
+    told = st.sampled_from([value["at"], meta["id"], meta["at"], value["n"]]).map(orjson.dumps)
+    primary = text
+    for _ in range(draw(st.integers(1, 3))):
+        before, said, after = primary.partition(draw(told))
+        primary = (
+            before + draw(_told.map(orjson.dumps) | _texts | _scalars.map(orjson.dumps)) + after if said else primary
+        )
+    return primary, text
+
+
+@pytest.fixture(autouse=True)
+def _whatever_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_SKIMMED_FROM_BYTES", 0)
+
+
+def _read(pair: tuple[bytes, bytes], places: tuple[Names, ...]) -> Parsed | None:
+    try:
+        return parse_both(*pair, places=places)
+    except NotJsonError:
+        return None
+
+
+@settings(max_examples=500)
+@given(_pairs())
+@example((b'{"at": 1.0, "n": 7}', b'{"at": 1, "n": 7}'))
+@example((b'{"at":true,"n":7}', b'{"at":1,"n":7}'))
+@example((b'{"n":"a, b","at":5}', b'{"n":"a, b","at":6}'))
+@example((b'{"n":6,"at":5}', b'{"n":6,"at":6}'))
+@example((b'{"at":1,"at":2}', b'{"at":1}'))
+@example((b'{"at":7,"n":1,"at":2}', b'{"at":7,"n":1,"at":3}'))
+@example((b'{"at":7,"n":1,"at":2}', b'{"at":8,"n":1,"at":2}'))
+@example((b'{"meta":{"at":1},"meta":{"at":2}}', b'{"meta":{"at":1},"meta":{"at":3}}'))
+@example((b'{"a\xff":1,"at":2}', b'{"a\xff":1,"at":3}'))
+@example((b'{"n":"\xed\xa0\x80","at":2}', b'{"n":"\xed\xa0\x80","at":3}'))
+@example((b'{"n":{"n":1,"at":2},"n":{"n":1,"at":2},"at":2}', b'{"n":{"n":1,"at":2},"n":{"n":1,"at":2},"at":3}'))
+def test_what_was_not_parsed_is_what_parsing_finds(pair: tuple[bytes, bytes]) -> None:
+    """What differs is told, and all else is v2's on both sides; what is no JSON is found to be none."""
+    found, parsed = _read(pair, PLACES), _read(pair, ())
+    assert (found is None) == (parsed is None)
+    if found is not None and parsed is not None:
+        whole, tier = parsed.candidate, parsed.tier
+        assert same(_with(whole, found.primary, tier) if found.skimmed else found.primary, parsed.primary)
+        assert same(_with(whole, found.candidate, tier) if found.skimmed else found.candidate, parsed.candidate)
+
+
+def _with(whole: Value, told: Value, tier: int) -> Value:
+    """Return a value with what is told of it in place, as a tier has it."""
+    if type(told) is dict:
+        assert type(whole) is dict
+        return whole | {name: _with(whole[name], below, tier) for name, below in told.items()}
+    return Decimal(str(told)) if tier > 1 and type(told) is float else told
+
+
+@settings(max_examples=500)
+@given(pair=_pairs(), more=st.lists(st.sampled_from(MORE_RULES), max_size=3), first=st.booleans())
+def test_a_comparison_says_the_same(pair: tuple[bytes, bytes], more: list[dict[str, Any]], first: bool) -> None:
+    """Every difference, in its kind, under the rule that covers it, whatever other rules hold around the places."""
+    rules = (*more, *RULES) if first else (*RULES, *more)
+    found = judged(*pair, *rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "_SKIMMED_FROM_BYTES", 1 << 30)
+        assert judged(*pair, *rules) == found
+
+
+def test_many_of_the_generated_pairs_are_put_together(record_property: Callable[[str, object], None]) -> None:
+    """A property that never met one would hold nothing of it."""
+    ways: Counter[bool] = Counter()
+
+    @settings(max_examples=400, database=None, derandomize=True)
+    @given(_pairs())
+    def run(pair: tuple[bytes, bytes]) -> None:
+        parsed = _read(pair, PLACES)
+        ways[parsed is not None and parsed.skimmed] += 1
+
+    run()
+    record_property("figures", f"{ways[True]} of {ways.total()} put together")
+    assert ways[True] > 0.1 * ways.total()
+
+
+@pytest.mark.parametrize(
+    ("primary", "value"),
+    [
+        (b'{"at": "t2", "n": 1}', {"at": "t2"}),
+        (b'{"at": null, "n": 1}', {"at": None}),
+        (b'{"at": 1.5, "n": 1}', {"at": 1.5}),
+        (b'{"at": 12345678901234567890, "n": 1}', {"at": 12345678901234567890}),
+        (b'{"at": 1.50, "n": 1}', None),  # orjson would write it otherwise
+        (b'{"at": 1e22, "n": 1}', None),  # another tier would
+        (b'{"at": 98765432109876543210, "n": 1}', None),  # orjson does not read it exactly
+        (b'{"at": "t1", "n": 1}', None),  # nothing differs
+        (b'{"at": "t2", "n": 2}', None),  # elsewhere too
+        (b'{"at": "t2", "n": 1.0}', None),
+        (b'{"at": "t\\u0032", "n": 1}', None),
+        (b'{"at": {"t": 2}, "n": 1}', None),
+        (b'{"at": "t2" , "n": 1}', None),
+        (b'{"at": "t2", "n": 1', None),
+    ],
+)
+def test_one_place_that_differs(primary: bytes, value: Value) -> None:
+    """It alone is told; whatever else there is has to be parsed."""
+    other = {"at": "t1"}
+    told = skimmed(primary, b'{"at": "t1", "n": 1}', [("at",)])
+    assert told == (None if value is None else (value, other))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        b'{"at":%b,"n":[1.50,1e5,12345678901234567890.5,"\\/","\\u00e9","\xc3\xa9",{"n":1,"n":2}]}',
+        b'{"at": %b, "n": {"a" : 1,\n"b":[ ]}}',
+        b'{"n":"at","at":%b,"m":"[\\"\\\\"}',
+    ],
+)
+def test_what_stands_elsewhere_may_be_written_anyhow(around: bytes) -> None:
+    """Whether orjson would write it so is not asked, since both sides say the same."""
+    assert skimmed(around % b'"t1"', around % b'"t2"', [("at",)]) == ({"at": "t1"}, {"at": "t2"})
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        b'{"at":%b,"n":01}',
+        b'{"at":%b,"n":"\xff"}',
+        b'{"at":%b,"n":[1,]}',
+        b'{"at":%b,"n":NaN}',
+        b'{"at":%b,"n":"\\x"}',
+        b'{"at":%b,"at":1}',
+        b'{"at":1,"at":%b}',
+        b'{"\\u0061t":1,"at":%b}',
+        b'{"at" :%b}',
+        b' {"at":%b}',
+        b'[{"at":%b}]',
+        b'{"at":%b,"n":' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"at":%b,"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"at":%b,"n":' + b'["]",' * 300 + b"1" + b',"["]' * 300 + b"}",
+        b"{" + b",".join(b'"n%d":1' % n for n in range(100)) + b',"at":%b}',
+    ],
+)
+def test_what_must_be_parsed(around: bytes) -> None:
+    """Where a parser could find more than a glance tells, or where telling takes longer than parsing."""
+    assert skimmed(around % b'"t1"', around % b'"t2"', [("at",)]) is None
