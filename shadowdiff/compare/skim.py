@@ -79,31 +79,30 @@ def _found(text: bytes, places: Iterable[Names]) -> list[tuple[Span, Names]]:
 def _spans(text: bytes) -> dict[str, Span]:
     """Return where in an object's text the value of each member stands; empty where that cannot be told.
 
-    It can where between members there is what writers of compact JSON put there, or of spaced JSON on one line.
+    It can where the members make up the text, with what writers of compact JSON put between them, or of spaced JSON on
+    one line: then none is doubled, and no name is written otherwise.
     """
     try:
         members = _members(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    if not members or len(members) > _MOST_MEMBERS:
+    if len(members) > _MOST_MEMBERS:
+        return {}
+    names = [b'"%b"' % name.encode() for name in members]
+    colon, comma = (b": ", b", ") if names and text.startswith(b": ", len(names[0]) + 1) else (b":", b",")
+    values = list(members.values())
+    if text != b"{%b}" % comma.join([b"%b%b%b" % (name, colon, value) for name, value in zip(names, values)]):  # noqa: B905
         return {}
     spans: dict[str, Span] = {}
-    before = b'{"'
-    colon, comma = (b'": ', b', "') if text.startswith(b'": ', len(next(iter(members)).encode()) + 2) else _COMPACT
-    end = 0
-    for name, value in members.items():
-        key = before + name.encode() + colon
-        begin = end + len(key)
-        if not (text.startswith(key, end) and text.startswith(value, begin)):  # pyright: ignore[reportArgumentType]
-            return {}
-        end = begin + len(value)
-        spans[name] = begin, end
-        before = comma
-    return spans if text[end:] == b"}" else {}
+    stop = 1 - len(comma)
+    for name, quoted, value in zip(members, names, values):  # noqa: B905  # all are of one object
+        begin = stop + len(comma) + len(quoted) + len(colon)
+        stop = begin + len(value)
+        spans[name] = begin, stop
+    return spans
 
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_COMPACT: Final = (b'":', b',"')
 
 
 def _is_utf8(text: bytes) -> bool:

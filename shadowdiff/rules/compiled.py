@@ -173,16 +173,16 @@ def _anchor(rule: Rule) -> Query:
 def _places(rules: Iterable[Rule], root: State[Effect]) -> tuple[tuple[str, ...], ...]:
     """Return where these rules expect scalars to differ, each place once; not those of which there may be many.
 
-    What lies in an object that a rule may cover as a whole is none: there the whole object is told.
+    What lies in an object that is ignored is none: there the whole object is told.
     """
     queries = (parse_query(rule.path) for rule in rules if rule.kind in _OF_SCALARS)
     places = dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query)))
-    return tuple(place for place in places if not _is_inside_a_covered_object(place, root))[:MAX_PLACES]
+    return tuple(place for place in places if not _is_ignored_above(place, root))[:MAX_PLACES]
 
 
-def _is_inside_a_covered_object(place: tuple[str, ...], state: State[Effect]) -> bool:
+def _is_ignored_above(place: tuple[str, ...], state: State[Effect]) -> bool:
     for name in place:
-        if state.effect.ignore or state.effect.leaves:
+        if state.effect.ignore:
             return True
         state = state.member(name)
     return False

@@ -195,6 +195,23 @@ def test_what_stands_elsewhere_may_be_written_anyhow(around: bytes) -> None:
     assert skimmed(around % b'"t1"', around % b'"t2"', [("at",)]) == ({"at": "t1"}, {"at": "t2"})
 
 
+def test_places_at_every_depth() -> None:
+    """Each is found, whatever stands before it."""
+    around = b'{"n":{"at":"t0"},"meta":{"id":%b,"deep":{"n":1,"at":%b}},"at":%b}'
+    places = [("at",), ("meta", "id"), ("meta", "deep", "at"), ("meta", "none"), ("n", "at", "none")]
+    one: Value = {"meta": {"id": 1, "deep": {"at": 2}}, "at": 3}
+    other: Value = {"meta": {"id": 10, "deep": {"at": 20}}, "at": 30}
+    assert skimmed(around % (b"1", b"2", b"3"), around % (b"10", b"20", b"30"), places) == (one, other)
+
+
+def test_an_object_where_a_rule_names_a_scalar() -> None:
+    """Where it is the same on both sides, it stands in nobody's way; where it is not, the texts have to be parsed."""
+    places = [("n",), ("at",)]
+    assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":{"k":1}}', places) == ({"at": 1}, {"at": 2})
+    assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":{"k":2}}', places) is None
+    assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":3}', places) is None
+
+
 @pytest.mark.parametrize(
     "around",
     [
@@ -205,6 +222,9 @@ def test_what_stands_elsewhere_may_be_written_anyhow(around: bytes) -> None:
         b'{"at":%b,"n":"\\x"}',
         b'{"at":%b,"at":1}',
         b'{"at":1,"at":%b}',
+        b'{"at":%b,"n":1,"at":"t2"}',
+        b'{"at": %b,"n":1}',
+        b'{"at": %b,"n":1,"n":1}',
         b'{"\\u0061t":1,"at":%b}',
         b'{"at" :%b}',
         b' {"at":%b}',
