@@ -19,8 +19,9 @@ from shadowdiff.compare.markup import xml
 from shadowdiff.compare.media import Form, Media, media_of
 from shadowdiff.compare.messages import Packed, read_both
 from shadowdiff.compare.proof import alike_sorted
+from shadowdiff.compare.skim import skimmed
 from shadowdiff.compare.text import compare_text
-from shadowdiff.compare.walk import STRICT, Walker
+from shadowdiff.compare.walk import FLOATS, STRICT, Walker
 from shadowdiff.model import Kind
 
 if TYPE_CHECKING:
@@ -137,18 +138,30 @@ def _size(body: bytes) -> str | None:
 
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> None:
     """Note where two JSON texts differ."""
+    if len(other) >= _SKIMMED_FROM_BYTES and _skimmed(one, other, rules, findings):
+        return
     try:
         is_first = not (findings.counted or findings.covered or findings.unlisted)
-        parsed = parse_both(one, other, hopeful=is_first, places=rules.places)
+        parsed = parse_both(one, other, hopeful=is_first)
         if parsed.hoped:
             if Walker(findings, parsed.tier).explain(parsed, rules.root):
                 return
             findings.rewind(NOTHING)
             parsed = parsed.settled(one, other)
     except NotJsonError:
-        _refused(one, other, rules, findings)
+        if not _skimmed(one, other, rules, findings):  # what nests too deeply to be parsed may well be skimmed
+            _refused(one, other, rules, findings)
     else:
         compare_values(parsed, rules, findings)
+
+
+def _skimmed(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> bool:
+    """Note where texts differ that need not be parsed; return whether they are such."""
+    values = skimmed(one, other, rules.places)
+    if values is None:
+        return False
+    compare_values(Parsed(*values, FLOATS), rules, findings)
+    return True
 
 
 def compare_values(parsed: Parsed, rules: RouteRules, findings: Findings) -> None:
@@ -265,3 +278,5 @@ _BOM: Final = b"\xef\xbb\xbf"
 _MARK: Final = "byte order mark"
 _UTF8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 _START_BYTES: Final = 4096
+_SKIMMED_FROM_BYTES: Final = 2048
+"""Finding out in vain that a shorter text must be parsed takes as much as not parsing it gives."""

@@ -9,27 +9,29 @@ digits (up to 15 digits go through a double unharmed) and as many colons as the 
 along; an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec
 with Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
 Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a float and a Decimal do not compare.
-Where the texts are the same but for scalars in places that rules name, neither is parsed (`skim.py`).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import msgspec
 import orjson
 
-from shadowdiff.compare.depth import MAX_DEPTH, is_too_deep
 from shadowdiff.compare.proof import dump_of, is_canonical, stand_in
-from shadowdiff.compare.skim import Names, skimmed
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
+
+MAX_DEPTH: Final = 254
+"""orjson writes no deeper; the other tiers keep to it, so that the tier does not decide what is too deep."""
 
 _MAX_INT_DIGITS: Final = 4000
 _SHAPES: Final = bytes.maketrans(b"123456789.E+", b"0000000000e-")
 _LONG_RUN: Final = b"0" * 16
+_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
 
 
 class NotJsonError(ValueError):
@@ -40,7 +42,6 @@ class Parsed(msgspec.Struct, gc=False):
     """Both values, the tier that read them, and the text that orjson writes of each where that is at hand.
 
     hoped: whether `dump` is but the primary's own text, so that tier 1 is yet to be shown to be exact for it.
-    skimmed: whether the values are but the places that differ, so that nothing in them is equal.
     """
 
     primary: Value
@@ -49,7 +50,6 @@ class Parsed(msgspec.Struct, gc=False):
     dump: bytes = b""
     dump_other: bytes = b""
     hoped: bool = False
-    skimmed: bool = False
 
     def settled(self, primary: bytes, candidate: bytes) -> Parsed:
         """Return what holds where the hope was in vain."""
@@ -60,18 +60,13 @@ class Parsed(msgspec.Struct, gc=False):
         return parse_both(primary, candidate)
 
 
-def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False, places: tuple[Names, ...] = ()) -> Parsed:
+def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Parsed:
     """Return both values by the fastest tier that is exact for both.
 
     hopeful: whoever asks will write what both values have in common anyway, and so sees whether the primary's text
     is canonical; where the two texts begin alike, that is left to them.
-    places: where scalars are likely to differ, as ways of names.
     Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
     """
-    if places and len(candidate) >= _SKIMMED_FROM_BYTES:
-        values = skimmed(primary, candidate, places)
-        if values is not None:
-            return Parsed(*values, 1, skimmed=True)
     try:
         other = orjson.loads(candidate)
         dump_other = orjson.dumps(other)
@@ -113,8 +108,6 @@ def _is_short_and_whole(text: bytes, dump: bytes) -> bool:
     return _is_short(text) and _has_all_members(text, dump)
 
 
-_SKIMMED_FROM_BYTES: Final = 2048
-"""Finding out in vain whether a shorter text must be parsed takes as much as not parsing it gives."""
 _START_BYTES: Final = 12
 """Texts that agree in so much seem to have their members in one order, and blanks in the same places."""
 
@@ -151,8 +144,22 @@ def check_depth(text: bytes) -> None:
 
     Raises: NotJsonError.
     """
-    if is_too_deep(text):
-        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
+    depth = 0
+    for code in _STRING.sub(b"", text).translate(None, _BRACKETS):
+        if code in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                _too_deep()
+        else:
+            depth -= 1
+
+
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or one that is never closed: that must match as well, or each quote inside would be tried anew."""
+
+
+def _too_deep() -> NoReturn:
+    raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _members(pairs: list[tuple[str, Value]]) -> dict[str, Value]:

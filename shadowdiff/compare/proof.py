@@ -72,8 +72,6 @@ def whole_alike_but(cuts: list[Cut], parsed: Parsed) -> bool:
 
     Where it was hoped that the primary's text is canonical, v2's value with v1's in these places writes it.
     """
-    if parsed.skimmed:
-        return True
     undo = _place(cuts)
     if not parsed.hoped:
         proved = alike(parsed.primary, parsed.candidate, parsed.dump)

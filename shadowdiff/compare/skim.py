@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
-from shadowdiff.compare.depth import is_shallow
 from shadowdiff.compare.members import with_member
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def skimmed(primary: bytes, candidate: bytes, places: Sequence[Names]) -> tuple[
         told = candidate[begin:stop]
         if scalar[0] != told:
             changes.append((names, scalar[0], told))
-    if not changes or primary[at:] != candidate[end:] or not (_is_utf8(candidate) and is_shallow(candidate)):
+    if not changes or primary[at:] != candidate[end:] or not _is_utf8(candidate):
         return None
     return _values(changes)
 

@@ -81,7 +81,7 @@ MUTANTS = [
     ),
     Mutant(
         "depth is unbounded in the exact parser",
-        "compare/depth.py",
+        "compare/exact.py",
         "            if depth > MAX_DEPTH:",
         "            if depth > 10**9:",
         "depth-100000-one-side",
