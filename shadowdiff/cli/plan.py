@@ -94,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 MEASURED: Final = Costs(
     request_us=190,
     pair_us=375,
-    kb_us=27,
+    kb_us=20,
     process_ms=25,
     redis_pair_us=60,
     redis_kb_us=3,
