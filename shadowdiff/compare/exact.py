@@ -14,24 +14,20 @@ Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a 
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import Final, NoReturn, cast
+from typing import Final, cast
 
 import msgspec
 import orjson
 
+from shadowdiff.compare.depth import MAX_DEPTH, is_too_deep
 from shadowdiff.compare.proof import dump_of, is_canonical, stand_in
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
-
-MAX_DEPTH: Final = 254
-"""orjson writes no deeper; the other tiers keep to it, so that the tier does not decide what is too deep."""
 
 _MAX_INT_DIGITS: Final = 4000
 _SHAPES: Final = bytes.maketrans(b"123456789.E+", b"0000000000e-")
 _LONG_RUN: Final = b"0" * 16
-_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
 
 
 class NotJsonError(ValueError):
@@ -144,22 +140,8 @@ def check_depth(text: bytes) -> None:
 
     Raises: NotJsonError.
     """
-    depth = 0
-    for code in _STRING.sub(b"", text).translate(None, _BRACKETS):
-        if code in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                _too_deep()
-        else:
-            depth -= 1
-
-
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""A string, or one that is never closed: that must match as well, or each quote inside would be tried anew."""
-
-
-def _too_deep() -> NoReturn:
-    raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
+    if is_too_deep(text):
+        raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _members(pairs: list[tuple[str, Value]]) -> dict[str, Value]:

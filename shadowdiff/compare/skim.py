@@ -2,9 +2,9 @@
 
 In: both texts, places where scalars are likely to differ (clocks and ids: those that rules name, as ways of names).
 Out: both values, of which only these places are made; or nothing, where the texts must be parsed.
-Holds: exact. v2's text is sound JSON, of no object on the way to a place is a member doubled, and each member stands
-where it was found, byte for byte. Around these places v1's text is v2's, and in them both have scalars that orjson
-would write so. Whatever else a parser finds in these texts, it finds in both of them alike.
+Holds: exact. v2's text is sound JSON that nests no deeper than it may, of no object on the way to a place is a member
+doubled, and each member stands where it was found, byte for byte. Around these places v1's text is v2's, and where
+they differ both have scalars that orjson would write so. Whatever else a parser finds in one text, it finds in both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
+from shadowdiff.compare.depth import is_shallow
 from shadowdiff.compare.members import with_member
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ Names = tuple[str, ...]
 Span = tuple[int, int]
 
 _SCALAR: Final = re.compile(rb'"[^"\\]*"|true|false|null|-?(?:[0-9]{1,20}|[0-9.]{1,16})(?![0-9.eE])')
-"""A string without escapes, a word, an integer, or a number that every tier writes alike."""
+"""A string without escapes, a word, an integer, or a number so short and plain that every tier writes it alike."""
+_BLANKS: Final = b" \t\n\r"
 _MOST_MEMBERS: Final = 64
 """Finding each member of a larger object takes longer than parsing it."""
 
@@ -48,7 +50,7 @@ def skimmed(primary: bytes, candidate: bytes, places: Sequence[Names]) -> tuple[
         told = candidate[begin:stop]
         if scalar[0] != told:
             changes.append((names, scalar[0], told))
-    if not changes or primary[at:] != candidate[end:] or not _is_utf8(candidate):
+    if not changes or primary[at:] != candidate[end:] or not (_is_utf8(candidate) and is_shallow(candidate)):
         return None
     return _values(changes)
 
@@ -57,8 +59,9 @@ def _found(text: bytes, places: Iterable[Names]) -> list[tuple[Span, Names]]:
     """Return where in a text the values of these places stand, those that are there and may be told."""
     found: list[tuple[Span, Names]] = []
     known: dict[Names, dict[str, Span]] = {}
+    whole = text.rstrip(_BLANKS)
     for names in places:
-        base, below = 0, text
+        base, below = 0, whole
         for step in range(len(names)):
             way = names[:step]
             spans = known.get(way)
@@ -105,14 +108,16 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _is_utf8(text: bytes) -> bool:
+    """Whether a text is UTF-8, which msgspec does not ask of strings that it leaves as they are."""
     try:
-        return bool(text.decode())
+        text.decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _values(changes: Iterable[tuple[Names, bytes, bytes]]) -> tuple[Value, Value] | None:
-    """Return what both texts say in these places; None where one is not what orjson would write, or equal by `==`."""
+    """Return both values; None where orjson would write one otherwise, or the two are equal by `==`, as 1 and 1.0."""
     one: Value = {}
     other: Value = {}
     for names, *texts in changes:

@@ -81,7 +81,7 @@ MUTANTS = [
     ),
     Mutant(
         "depth is unbounded in the exact parser",
-        "compare/exact.py",
+        "compare/depth.py",
         "            if depth > MAX_DEPTH:",
         "            if depth > 10**9:",
         "depth-100000-one-side",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shadowdiff.compare import NotJsonError, parse_exact
-from shadowdiff.compare.exact import MAX_DEPTH, parse_both
+from shadowdiff.compare.depth import MAX_DEPTH
+from shadowdiff.compare.exact import parse_both
 from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value, same
 from shadowdiff.model import Result
 from tests.property.json_texts import same_by_oracle
