@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
 
 STAGES = {
-    "compare: parse both bodies": r"^(skimmed|parse_both|_decimals|parse_exact) ",
+    "compare: read both bodies": r"^(skimmed|parse_both|_decimals|parse_exact) ",
     "compare: walk, prove, make differences": r"^(Walker\.|compare_values )",
     "compare: heads, rules, the rest": r"^Judge\.compare ",
     "read what was parked": r"^Judge\.read ",

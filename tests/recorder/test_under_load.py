@@ -128,14 +128,14 @@ def test_a_slow_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub:
 @stacks
 def test_a_dead_shadowdiff_changes_no_answer(stack: str, keep: Any) -> None:
     """Where nobody listens, all answers come unchanged and every record is accounted for."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port_of_nobody = nobody.getsockname()[1]
     build, wrap, serve = STACKS[stack]
-    app = keep(wrap(build(Gates()), url=f"http://127.0.0.1:{port_of_nobody}", max_records=100))
-    with serve(app) as port:
-        answers = ask_all(port, 240)
-    assert_unchanged(stack, answers)
-    app.recorder.close(0.0)
+    with socket.socket() as nobody:  # holds the port, on which it never listens, so that no other test gets it
+        nobody.bind(("127.0.0.1", 0))
+        app = keep(wrap(build(Gates()), url=f"http://127.0.0.1:{nobody.getsockname()[1]}", max_records=100))
+        with serve(app) as port:
+            answers = ask_all(port, 240)
+        assert_unchanged(stack, answers)
+        app.recorder.close(0.0)
     found = app.recorder.stats()["records"]
     assert (240, 0, 240, 0) == (found["taken"], found["sent"], sum(found["dropped"].values()), found["queued"])
     assert found["dropped"].keys() <= {"full", "stopped"}
