@@ -22,7 +22,7 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /wheel \
  && python -m pip --python /opt/shadowdiff/bin/python install --no-deps /wheel/shadowdiff-*.whl \
  && /opt/shadowdiff/bin/python -m compileall -q /opt/shadowdiff/lib
 
-# What is in it, for whoever has to know: CycloneDX, from what was really installed.
+# The bill of materials (CycloneDX) of the installed packages.
 FROM build AS sbom
 RUN /opt/build/bin/cyclonedx-py environment /opt/shadowdiff/bin/python --output-format JSON --output-file /sbom.cdx.json
 

@@ -1,9 +1,9 @@
-"""How fast bodies compare: one line per case, against orjson's parse of both bodies and against DeepDiff.
+"""Measure the comparison of bodies: one line per case, relative to orjson's parse of both bodies and to DeepDiff.
 
 Run: scripts/bench compare [--json] [--quick].  `vs_parse` is the time from decoded bytes to full difference objects
-over one orjson parse of both bodies, measured in turns, the least of many rounds; `us` is that time itself.
-`vs_deepdiff` is the same for what gives as exact an answer with DeepDiff, from the same bytes: numbers read as
-Decimal, and both values of each difference.  Long arrays are measured as the processes for large pairs run.
+divided by one orjson parse of both bodies, in turns, the minimum of many rounds; `us` is that time itself.
+`vs_deepdiff` is the same for an equally exact result with DeepDiff from the same bytes: numbers as Decimal,
+and both values of each difference.  Long arrays run as in the processes for large pairs.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import orjson
 from deepdiff import DeepDiff
 
 from shadowdiff.compare import Limits, compare
-from shadowdiff.compare.bodies import compare_json
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.nearest import by_likeness
+from shadowdiff.compare.formats.json import compare_json
+from shadowdiff.compare.sequence import by_likeness
 from shadowdiff.model import Observation, Pair, Side
 from shadowdiff.rules import CompiledRules, compile_rules, parse_rules
-from shadowdiff.worker.collecting import COMPARING_EVERY, collect_seldom
+from shadowdiff.worker.process_memory import COMPARING_EVERY, collect_garbage_every
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +79,7 @@ def cases(rounds: int) -> Iterator[dict[str, Any]]:
         changed = three_changes(document)
         numbers = {**document, "numbers": [f"~{index}" for index in range(len(document["items"]))]}
         yield identical(size, body, rounds)
+        yield identical_but_for_headers(size, body, rounds)
         yield against_parse("reordered", size, body, compact(reordered(document)), rounds)
         yield against_parse("three-compact", size, body, compact(changed), rounds)
         later = {**document, "meta": {**document["meta"], "generatedAt": "2026-01-01T00:00:07Z"}}
@@ -100,10 +102,37 @@ def identical(size: str, body: bytes, rounds: int) -> dict[str, Any]:
     return line(f"identical-{size}", body, us)
 
 
+USUAL_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"max-age=60"),
+    (b"vary", b"accept-encoding"),
+    (b"etag", b'"33a64df5"'),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"access-control-allow-origin", b"*"),
+    (b"x-total-count", b"240"),
+    (b"content-length", b"1400"),
+    (b"server", b"envoy"),
+)
+
+
+def identical_but_for_headers(size: str, body: bytes, rounds: int) -> dict[str, Any]:
+    """Measure a whole comparison of equal bytes under many headers: v2's are in another order, with a later Date."""
+    one = pair(body, bytes(bytearray(body)))
+    dates = [(b"date", b"Thu, 01 Jan 2026 00:00:0%d GMT" % second) for second in (1, 2)]
+    primary = msgspec.structs.replace(one.primary, headers=(*USUAL_HEADERS, dates[0]))
+    candidate = msgspec.structs.replace(one.candidate, headers=(dates[1], *reversed(USUAL_HEADERS)))
+    one = msgspec.structs.replace(one, primary=primary, candidate=candidate)
+    rules = compile_rules((), NOW)
+    us = fastest([lambda: compare(one, rules, LIMITS)], rounds, 2_000)[0]
+    return line(f"headers-reordered-{size}", body, us)
+
+
 def against_parse(name: str, size: str, one: bytes, other: bytes, rounds: int) -> dict[str, Any]:
     """Measure a comparison of decoded bodies in turns with orjson's parse of both.
 
-    Small bodies take many short turns, some of which fall between whatever else the machine does.
+    Small bodies take many short turns, so some turns meet an idle machine.
     """
     rules = ten_rules(10).for_route("GET /x", "GET")
     number = max(3, 100_000 // len(one))
@@ -119,7 +148,7 @@ def against_parse(name: str, size: str, one: bytes, other: bytes, rounds: int) -
 
 
 def against_deepdiff(size: str, one: bytes, other: bytes, rounds: int) -> dict[str, Any]:
-    """Measure a comparison of decoded bodies in turns with DeepDiff, which reads them as exactly."""
+    """Measure a comparison of decoded bodies in turns with an equally exact DeepDiff."""
     rules = compile_rules((), NOW).for_route("GET /x", "GET")
 
     def deep() -> None:
@@ -147,9 +176,9 @@ def many_rules(rounds: int) -> dict[str, Any]:
 
 
 def leftovers(rounds: int) -> Iterator[dict[str, Any]]:
-    """Measure how leftovers of unordered arrays are paired, by likeness and by DeepDiff's distance.
+    """Measure the pairing of leftovers of unordered arrays, by similarity and by DeepDiff's distance.
 
-    right: the share of objects that meet the one they were made from, of which `changed` members of nine are new.
+    right: the share of objects that pair with their original, in which `changed` of nine members are new.
     """
     items = json.loads(gzip.decompress((BODIES / "10kB.json.gz").read_bytes()))["items"]
     for changed in (3, 7):
@@ -169,7 +198,7 @@ def leftovers(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def shuffled_copies(items: list[Any], changed: int, drawn: random.Random) -> tuple[list[Any], list[Any], set[Match]]:
-    """Return eight objects, copies of them with new members in another order, and which belongs to which."""
+    """Return eight objects, changed copies of them in another order, and their assignment."""
     chosen = drawn.sample(items, 8)
     copies = [
         item | {name: f"new {drawn.random()}" if name in {"id", "sku"} else drawn.choice(items)[name] for name in names}
@@ -198,8 +227,8 @@ def by_distance(one: list[Any], other: list[Any]) -> list[Match]:
 
 
 def long_arrays(rounds: int) -> Iterator[dict[str, Any]]:
-    """Measure alignments of 20,000 elements, with the collector as processes for large pairs set it."""
-    collect_seldom(COMPARING_EVERY)
+    """Measure alignments of 20,000 elements, with the garbage collector set as in processes for large pairs."""
+    collect_garbage_every(COMPARING_EVERY)
     drawn = random.Random(4)
     integers = list(range(20_000))
     objects = [{"id": index, "name": f"n{index}", "tags": [1, 2]} for index in integers]
@@ -219,7 +248,7 @@ def long_arrays(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def fastest(tasks: list[Callable[[], object]], rounds: int, number: int) -> list[float]:
-    """Return the least CPU time of each task in µs, the tasks taking turns so that all meet the same machine."""
+    """Return the least CPU time of each task in µs, in turns, so that all meet the same machine."""
     best = [float("inf")] * len(tasks)
     for _ in range(rounds):
         for index, task in enumerate(tasks):
@@ -231,7 +260,7 @@ def fastest(tasks: list[Callable[[], object]], rounds: int, number: int) -> list
 
 
 def line(case: str, body: bytes, us: float, **more: float) -> dict[str, Any]:
-    """Return a line: the case, its numbers, and whether the aim is met where there is one."""
+    """Return a line: the case, its numbers, and whether it meets its aim, if it has one."""
     found: dict[str, Any] = {
         "case": case,
         "body_bytes": len(body),
@@ -248,7 +277,7 @@ def line(case: str, body: bytes, us: float, **more: float) -> dict[str, Any]:
 
 
 def ten_rules(count: int) -> CompiledRules:
-    """Return rules on places that the bodies have and do not have."""
+    """Return rules for paths that the bodies have or lack."""
     paths = ["$.meta.generatedAt", "$.items[*].updatedAt", "$..requestId", "$.trace"]
     paths += [f"$.section{index}.field{index}" for index in range(count - len(paths))]
     return compile_rules(parse_rules([{"ignore": path} for path in paths]), NOW)
@@ -272,17 +301,17 @@ def reordered(value: Any) -> Any:
 
 
 def compact(value: Any) -> bytes:
-    """Write without blanks."""
+    """Return compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def spaced(value: Any) -> bytes:
-    """Write with a blank after each comma and colon."""
+    """Return JSON with a space after each comma and colon."""
     return json.dumps(value, ensure_ascii=False).encode()
 
 
 def digits(value: Any) -> bytes:
-    """Write with numbers of 17 digits, which a float does not hold as they are written."""
+    """Return JSON with numbers of 17 digits, which a float cannot represent exactly."""
     text = json.dumps(value, ensure_ascii=False)
     for index in range(len(value["items"])):
         text = text.replace(f'"~{index}"', f"0.{(index + 1) * 7_919_191_919_191_919 % 10**17:017d}")
@@ -290,7 +319,7 @@ def digits(value: Any) -> bytes:
 
 
 def pair(one: bytes, other: bytes) -> Pair:
-    """Return a pair of JSON responses that bear the headers of a usual service."""
+    """Return a pair of JSON responses with the usual headers of a service."""
     return Pair(
         key=b"",
         target="t",

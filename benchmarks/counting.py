@@ -1,6 +1,6 @@
-"""What the statistics cost: CPU per pair of service and Redis, with counts, buckets and epochs and without them.
+"""Measure the cost of statistics: CPU per pair of service and Redis, with and without counts, buckets and runs.
 
-Both ways run in one run, in turn (AB, BA, AB, …), each on a Redis of its own, with the requests, bodies and rules of
+Both variants take turns (AB, BA, AB, …), each with its own Redis and with the requests, bodies and rules of
 `pipeline`. Prints one JSON object; progress goes to standard error.
 """
 
@@ -21,7 +21,7 @@ WAYS = {"with": SERVE, "without": (str(Path(__file__).parent / "uncounted.py"),)
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run both ways and return the result."""
+    """Run both variants and return the result."""
     served = Served()
     v2_url = await v2(served)
     rounds: dict[str, list[Round]] = {way: [] for way in WAYS}
@@ -43,7 +43,7 @@ def _us(one: Round) -> float:
 
 
 def report(rounds: dict[str, list[Round]]) -> dict[str, Any]:
-    """Return the one object that is printed: medians, and the spread of what is added over the rounds."""
+    """Return the JSON object: medians, and the spread of the added cost over the rounds."""
     added = [_us(a) / _us(b) - 1 for a, b in zip(rounds["with"], rounds["without"], strict=True)]
     medians = {f"{name}_{way}": median(rounds[way], name) for way in rounds for name in ("cpu_us", "redis_us")}
     spread = [round(100 * min(added), 1), round(100 * max(added), 1)]

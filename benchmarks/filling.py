@@ -21,18 +21,20 @@ from traffic import PRODUCTS, REQUEST_HEADERS, product
 from shadowdiff.compare import Limits
 from shadowdiff.config import load_config
 from shadowdiff.model import Observation, Side
-from shadowdiff.pairing import Claimer, Codec, Dictionaries, Parker, ParkSettings, commit, read_ledger
-from shadowdiff.pairing.codec import EXAMPLES
+from shadowdiff.pairing.claim import Claimer, commit
+from shadowdiff.pairing.codec import EXAMPLES, Codec, Dictionaries
+from shadowdiff.pairing.ledger import read_ledger
+from shadowdiff.pairing.observation_writer import ObservationWriter, PairingSettings
 from shadowdiff.report import Redactor
-from shadowdiff.service.judging import Judging
-from shadowdiff.store import Store, Vault, connect
+from shadowdiff.service.comparison_pipeline import ComparisonPipeline
+from shadowdiff.store import Store, ValueCodec, connect
 from shadowdiff.worker.judge import Judgement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
-    from shadowdiff.pairing import Claim
+    from shadowdiff.pairing.claim import Claim
     from shadowdiff.worker import Judge
 
 TARGET = "shop"
@@ -61,12 +63,12 @@ class Held:
     each_bytes: float
     body_bytes: float
 
-    def told(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, float]:
         """Return the figures."""
-        beside = self.each_bytes - self.body_bytes
+        overhead = self.each_bytes - self.body_bytes
         return {
             "waiting": self.waiting, "redis_bytes": round(self.each_bytes), "body_bytes": round(self.body_bytes),
-            "beside_bytes": round(beside),
+            "overhead_bytes": round(overhead),
         }  # fmt: skip
 
 
@@ -75,7 +77,7 @@ class Bodies:
 
     def __init__(self) -> None:
         self.said = [product(number, V1_SAID_AT) for number in range(PRODUCTS)]
-        close = Vault().close
+        close = ValueCodec().encode
         self.compressed = [len(close(body, b"")) for body in self.said]
         self._draw = random.Random(1)
 
@@ -114,13 +116,13 @@ class Bodies:
 
 
 @contextlib.asynccontextmanager
-async def parking(url: str, bodies: Bodies, **settings: Any) -> AsyncGenerator[tuple[Store, Codec, Parker]]:
+async def parking(url: str, bodies: Bodies, **settings: Any) -> AsyncGenerator[tuple[Store, Codec, ObservationWriter]]:
     """Yield a store, a codec that has learned, and a parker at work, whose flushes are as large as a call takes."""
     store, codec = Store(connect(url)), Codec(KEY)
     await store.check()
     await teach(store, codec, bodies)
-    bounds = ParkSettings(gather_s=0, flush=BATCH, queue=BATCH, store_depth=1 << 40, **settings)
-    parker = Parker(store, codec, bounds, "filling")
+    bounds = PairingSettings(gather_s=0, flush=BATCH, queue=BATCH, store_depth=1 << 40, **settings)
+    parker = ObservationWriter(store, codec, bounds, "filling", redact=str)
     async with asyncio.TaskGroup() as group:
         at_work = group.create_task(parker.run())
         yield store, codec, parker
@@ -131,13 +133,13 @@ async def parking(url: str, bodies: Bodies, **settings: Any) -> AsyncGenerator[t
 async def teach(store: Store, codec: Codec, bodies: Bodies) -> None:
     """Let a codec learn from both sides' observations, as a service does from its first few hundred."""
     dictionaries = Dictionaries(store, codec)
-    await dictionaries.look()
+    await dictionaries.refresh()
     for number in range(EXAMPLES):
         codec.encode(KEY[:16], bodies.observation((Side.PRIMARY, Side.CANDIDATE)[number % 2], number))
-    await dictionaries.look()
+    await dictionaries.refresh()
 
 
-async def park(parker: Parker, observations: Sequence[Observation]) -> None:
+async def park(parker: ObservationWriter, observations: Sequence[Observation]) -> None:
     """Park a batch in one flush."""
     parked = asyncio.Event()
     left = len(observations)
@@ -187,9 +189,9 @@ class Asked:
     async def of(cls, url: str) -> Asked:
         """Read it, over a connection of its own."""
         client = cast("Any", Redis).from_url(url)
-        stats, told = await client.info("stats"), await client.info("commandstats")
+        stats, command_stats = await client.info("stats"), await client.info("commandstats")
         await client.aclose()
-        calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in told.items()}
+        calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in command_stats.items()}
         calls = {name: count for name, count in calls.items() if name not in NOT_OF_PAIRS}
         return cls(calls, int(stats["total_net_input_bytes"]), int(stats["total_net_output_bytes"]))
 
@@ -203,7 +205,7 @@ class Asked:
         )
 
     def a_pair(self, pairs: int) -> dict[str, float]:
-        """Return the growth for each of so many pairs."""
+        """Return the growth per pair."""
         return {
             "commands": round(sum(self.calls.values()) / pairs, 3),
             "read_bytes": round(self.read_bytes / pairs, 1),
@@ -218,9 +220,9 @@ async def judge_of(config_path: Path, store: Store, codec: Codec) -> Judge:
     async def ledger(target: str) -> Any:
         return await read_ledger(store, target)
 
-    judging = Judging(
+    judging = ComparisonPipeline(
         config, store, codec, Limits(), redactor=Redactor(KEY), ledger=ledger,
-        made=lambda _target: (), notes=lambda _pair, _comparison, _at_ms: (),
+        made_rules=lambda _target: (), pair_notes=lambda _pair, _comparison, _at_ms: (),
     )  # fmt: skip
     return judging.judge
 
@@ -241,7 +243,7 @@ async def pair_there(url: str, config_path: Path, batches: int, name: str = "pai
                 numbers = range(batch * BATCH, (batch + 1) * BATCH)
                 await park(parker, [bodies.observation(side, number, f"{name}-{number:031d}") for number in numbers])
             claims = await claimer.read(BATCH, 1000)
-            judged = [judge.judged(_judgement(judge, claim), AT_MS) for claim in claims]
+            judged = [judge.judged(_judgement(judge, claim), AT_MS)[0] for claim in claims]
             done = await commit(store, 0, judged)
             if len(done) != BATCH or not all(done):
                 raise RuntimeError(f"of a batch of {BATCH} pairs {sum(done)} were committed")
@@ -251,4 +253,7 @@ async def pair_there(url: str, config_path: Path, batches: int, name: str = "pai
 
 def _judgement(judge: Judge, claim: Claim) -> Judgement:
     read = judge.read(claim)
-    return read if isinstance(read, Judgement) else judge.compare(claim, read, AT_MS / 1000)
+    judgement = read if isinstance(read, Judgement) else judge.compare(claim, read, AT_MS / 1000)
+    if judgement is None:
+        raise RuntimeError("a pair of the benchmark needs the pool")
+    return judgement

@@ -1,6 +1,6 @@
-"""The yardstick: a bare forwarder of uvicorn (raw ASGI, uvloop, httptools) and aiohttp.
+"""The baseline: a bare forwarder with uvicorn (raw ASGI, uvloop, httptools) and aiohttp.
 
-Takes PORT and the upstream's URL; forwards each request with its headers and answers with v2's answer.
+Takes PORT and the upstream's URL; forwards each request with its headers and returns v2's response.
 """
 
 from __future__ import annotations

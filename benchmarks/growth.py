@@ -1,9 +1,9 @@
-"""What a pair costs as more wait and more were seen, and what memory they take.
+"""Measure the cost and memory of a pair as more observations wait and more pairs were processed.
 
-Three services stand side by side, each with a Redis of its own: one with little in it, one in which many observations
-wait, one that has seen many pairs. They take turns under the same load. Then the same pairs go through each store in
-the same batches, without the services, so that what Redis is asked can be compared exactly. Then a service whose v2
-takes its time holds thousands of requests at once, for as long as `--soak-s` says.
+Three services run next to each other, each with its own Redis: one with little data, one with many waiting
+observations, one that has processed many pairs. They take turns under the same load. Then the same pairs go through
+each store in the same batches, without the services, so that the commands to Redis can be compared exactly. Then a
+service with a slow v2 holds thousands of requests at once for `--soak-s` seconds.
 Prints one JSON object; progress goes to standard error.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-BESIDE_BYTES = 450
+OVERHEAD_BYTES = 450
 CPU_RATIO = 1.2
 RSS_MIB = 250.0
 FLAT_RATIO = 1.05
@@ -39,7 +39,7 @@ DEPTH = 4_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much is to be measured. marks: how many wait where memory is read."""
+    """Sizes of the benchmark. marks: numbers of waiting observations at which memory is read."""
 
     waiting: tuple[int, int] = (1_000, 1_000_000)
     seen: tuple[int, int] = (10_000, 1_000_000)
@@ -53,7 +53,7 @@ QUICK = Size(waiting=(1_000, 20_000), seen=(2_000, 10_000), marks=(1_000, 5_000)
 
 @dataclass
 class Grown:
-    """One of the three: how much waits and was seen in it, and its rounds."""
+    """One of the three services: its waiting and processed pairs, and its rounds."""
 
     name: str
     waiting: int
@@ -61,7 +61,7 @@ class Grown:
     rounds: list[Round] = field(default_factory=list[Round])
     asked: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return the figures of its rounds."""
         figures = {name: median(self.rounds, name) for name in ("cpu_us", "redis_us", "per_s")}
         live = {name: round(statistics.median(one[name] for one in self.asked), 2) for name in self.asked[0]}
@@ -82,9 +82,9 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             await pair_there(stands[one.name][1], config, one.seen // BATCH - 1, "seen")
             say(f"{one.name} has seen {one.seen} pairs")
             held = await wait_there(stands[one.name][1], Side.PRIMARY, marks)
-            memory += [each.told() | {"side": Side.PRIMARY} for each in held if one.name == "waiting"]
-            say(f"{one.waiting} observations wait in {one.name}: {held[-1].told()}")
-        memory += [each.told() | {"side": Side.CANDIDATE} for each in await _candidates(folder, size)]
+            memory += [each.as_json() | {"side": Side.PRIMARY} for each in held if one.name == "waiting"]
+            say(f"{one.waiting} observations wait in {one.name}: {held[-1].as_json()}")
+        memory += [each.as_json() | {"side": Side.CANDIDATE} for each in await _candidates(folder, size)]
         turns = await take_turns(options, folder, grown, stands)
         say("counting what Redis is asked")
         exact = {
@@ -116,8 +116,8 @@ async def take_turns(
         for number in range(options.rounds):
             for one in grown[:: 1 if number % 2 == 0 else -1]:
                 await _round(one, stands[one.name], f"g{number:03d}", options.pairs, served)
-            told = ", ".join(f"{one.name} {one.rounds[-1]['cpu_us']:.0f}" for one in grown)
-            say(f"round {number + 1}/{options.rounds}, us a pair: {told}")
+            times = ", ".join(f"{one.name} {one.rounds[-1]['cpu_us']:.0f}" for one in grown)
+            say(f"round {number + 1}/{options.rounds}, us a pair: {times}")
         return {"balanced": all(one.ledger()["balanced"] for one in stands.values())}
 
 
@@ -128,7 +128,7 @@ async def _round(one: Grown, service: Stand, name: str, pairs: int, served: Serv
 
 
 async def in_flight(folder: Path, soak_s: float) -> dict[str, Any]:
-    """Hold thousands of requests at once; return how much memory that took, over time."""
+    """Hold thousands of requests at once; return their memory over time."""
     served = Served()
     v2_url = await v2(served, after_s=V2_TAKES_S)
     settings = {"limits": {"in_flight": 2 * IN_FLIGHT}}
@@ -165,15 +165,15 @@ async def in_flight(folder: Path, soak_s: float) -> dict[str, Any]:
 def report(
     grown: list[Grown], exact: dict[str, Asked], pairs: int, memory: list[dict[str, Any]], held: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the one object that is printed, and which aims hold."""
+    """Return the JSON object, with the aims that are met."""
     small, *others = grown
     ratios = {one.name: _ratio(one, small, "cpu_us") for one in others}
     redis_ratios = {one.name: _ratio(one, small, "redis_us") for one in others}
     calls = [one.calls for one in exact.values()]
     bytes_of = [(one.read_bytes + one.written_bytes) / pairs for one in exact.values()]
-    most_beside = max(one["beside_bytes"] for one in memory)
+    most_overhead = max(one["overhead_bytes"] for one in memory)
     return {
-        "stands": {one.name: one.told() for one in grown},
+        "stands": {one.name: one.as_json() for one in grown},
         "cpu_ratio": ratios,
         "redis_cpu_ratio": redis_ratios,
         "exact": {name: one.a_pair(pairs) | {"calls": one.calls} for name, one in exact.items()},
@@ -184,7 +184,7 @@ def report(
             "bytes a pair within 0.1 %": max(bytes_of) <= 1.001 * min(bytes_of),
             "CPU a pair within 20 %": max(ratios.values()) <= CPU_RATIO,
             "Redis' CPU a pair within 20 %": max(redis_ratios.values()) <= CPU_RATIO,
-            f"at most {BESIDE_BYTES} bytes beside the compressed body": most_beside <= BESIDE_BYTES,
+            f"at most {OVERHEAD_BYTES} bytes in addition to the compressed body": most_overhead <= OVERHEAD_BYTES,
             f"less than {RSS_MIB:g} MiB with {IN_FLIGHT} in flight": held["rss_mib_most"] < RSS_MIB,
             "memory flat": held["growth"] <= FLAT_RATIO,
         },
@@ -192,7 +192,7 @@ def report(
 
 
 def _ratio(one: Grown, small: Grown, name: str) -> float:
-    """Return the median over the rounds of what it costs, over what the small one costs in the same round."""
+    """Return the median ratio of its cost to the small one's in the same round."""
     return round(statistics.median(a[name] / b[name] for a, b in zip(one.rounds, small.rounds, strict=True)), 3)
 
 

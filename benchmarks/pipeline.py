@@ -1,9 +1,9 @@
 """CPU of all service processes per compared pair, over a bare forwarder of the same requests.
 
-Both run at saturation, in turn (ABAB…), on the same machine with v2 and the load generator on it. Every
-body carries a field that always differs and is covered by a rule, so that no pair takes the byte-equal
-path; 5 % differ beyond it. Each round then repeats the service's half at half the rate that it had.
-With `--workers N` one process and N of them stand against each other instead, both at `--rate` pairs a second.
+Both run at saturation, in turns (ABAB…), on one machine with v2 and the load generator. Every body has a field
+that always differs and that a rule covers, so no pair takes the byte-equal path; 5 % have another difference. Each
+round then repeats the service's half at half its rate.
+With `--workers N`, one process and N processes take turns instead, both at `--rate` pairs per second.
 Prints one JSON object; progress goes to standard error.
 """
 
@@ -114,12 +114,12 @@ async def of_workers(
                 say(f"round {number + 1}/{options.rounds}, {count} at work: {said['cpu_us']:.0f} us a pair")
         balanced = all(one.ledger()["balanced"] for one in stands.values())
     ratios = [many["cpu_us"] / one["cpu_us"] for one, many in zip(*rounds.values(), strict=True)]
-    told = {
+    medians = {
         str(count): {name: median(some, name) for name in ("cpu_us", "redis_us", "per_s")}
         for count, some in rounds.items()
     }
     return {
-        "workers": told,
+        "workers": medians,
         "ratio": round(statistics.median(ratios), 3),
         "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)],
         "rounds": len(ratios),
@@ -128,7 +128,7 @@ async def of_workers(
 
 
 def report(a: list[Round], b: list[Round], half: list[Round], books: dict[str, Any], memory: float) -> dict[str, Any]:
-    """Return the one object that is printed: medians, and the spread of the ratio over the rounds."""
+    """Return the JSON object: medians, and the spread of the ratio over the rounds."""
     ratios = [service["cpu_us"] / forwarder["cpu_us"] for service, forwarder in zip(a, b, strict=True)]
     pairs = books["pairs"]
     return {

@@ -1,11 +1,10 @@
-"""What v1's own proxy holds in memory while shadowdiff hangs: answers of 1 MiB, many at once, through a real Envoy.
+"""Measure the memory of v1's proxy while shadowdiff hangs: concurrent responses of 1 MiB through a real Envoy.
 
-In: how many requests, how many at once.  Out: a line for each state with the most memory that Envoy ever held:
-`none` (no recorder, no mirror), `bounded` (both, with the circuit breakers that recorder/envoy has), `unbounded` (both,
-with Envoy's own limits of 1024).
-Holds: every state has an Envoy of its own, asked the same; both ports of shadowdiff take connections and never read, as
-a process that was stopped; every answer to a user is held to its length. A post is not given up while users ask, since
-else the figure would be that of what this machine can ask within the two seconds of its time-out.
+Prints a line per state with Envoy's peak memory: `none` (no recorder, no mirror), `bounded` (both, with the circuit
+breakers of recorder/envoy), `unbounded` (both, with Envoy's own limits of 1024). Every state has its own Envoy and gets
+the same requests. Both ports of shadowdiff accept connections and never read, like a stopped process. The length of
+every response is checked. The recorder's POST has no timeout here; otherwise the figure would depend on how many
+requests this machine sends within two seconds.
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ import yaml
 from aiohttp import web
 from mesh import without_shadowdiff
 
+from shadowdiff.demo.environment import placeholders
 from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import stop
-from shadowdiff.demo.scene import placeholders
+from shadowdiff.demo.process import HOST, free_ports, stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -69,9 +67,9 @@ async def large_answers() -> AsyncGenerator[int]:
 
 
 def hung_server() -> socket.socket:
-    """Return what takes connections in the kernel and never reads.
+    """Return a server whose kernel accepts connections and that never reads.
 
-    Its segments are those of a network: loopback's, of 64 KiB, let the kernel hold whole bodies in the proxy's place.
+    Its segments have the size of a network's: with loopback's 64 KiB the kernel would hold whole bodies.
     """
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -82,7 +80,7 @@ def hung_server() -> socket.socket:
 
 
 async def ask(url: str, requests: int, at_once: int) -> None:
-    """Ask, and hold each answer to its length."""
+    """Send requests, and check the length of each response."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once)) as session:
 
         async def user() -> None:
@@ -95,13 +93,13 @@ async def ask(url: str, requests: int, at_once: int) -> None:
 
 
 def peak_mib(pid: int) -> float:
-    """Return the most memory that a process ever held."""
+    """Return a process's peak memory."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def patient(folder: Path) -> Path:
-    """Write the recorder with a time-out that does not come, and return where."""
+    """Write a recorder without a timeout; return its path."""
     lua = (files() / "record.lua").read_text()
     if TIMEOUT not in lua:
         raise click.ClickException(f"record.lua has no line {TIMEOUT!r}")

@@ -1,8 +1,7 @@
-"""What benchmarks stand on: services with a Redis of their own, v2 in this process, and what the system says of them.
+"""Shared parts of the benchmarks: services with their own Redis, v2 in this process, and measured rounds of load.
 
-In: options, a folder.  Out: figures of rounds of load.
-Holds: CPU is that of whole families of processes, as the system counts it; a round ends when its last pair is booked,
-so that nothing of it is left for the next one to pay.
+CPU is the system's count for a process and its descendants. A round ends when its last pair is in the ledger, so
+no work is left for the next round.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import uvloop
 import yaml
 from traffic import Answering, Late, Served, Unheard, answers, drive, id_of
 
-from shadowdiff.pairing import keeps
+from shadowdiff.pairing.request_id import is_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 64
 MOST_AHEAD = 4_000
-"""Pairs sent and not compared yet: less than half of what may wait for the store (`store.queue`)."""
+"""Pairs sent but not compared yet: less than half of `store.queue`."""
 LOOK_AGAIN_S = 0.5
 START_S = 30.0
 BOOKED_WITHIN_S = 120.0
@@ -64,9 +63,9 @@ Round = dict[str, float]
 
 @dataclass(frozen=True)
 class Load:
-    """How many pairs make a round, and how many times as long as the shortest their bodies are.
+    """The pairs of a round, and the length of their bodies as a multiple of the shortest.
 
-    sample: the share that the service compares; v2 is asked of no more.
+    sample: the share that the service compares and v2 gets.
     """
 
     pairs: int
@@ -75,7 +74,9 @@ class Load:
 
     def kept(self, run: str) -> int:
         """Return how many of a run's pairs are compared."""
-        return self.pairs if self.sample == 1 else sum(keeps(id_of(run, n), self.sample) for n in range(self.pairs))
+        return (
+            self.pairs if self.sample == 1 else sum(is_sampled(id_of(run, n), self.sample) for n in range(self.pairs))
+        )
 
 
 def free_port() -> int:
@@ -86,9 +87,10 @@ def free_port() -> int:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a process and its descendants."""
     with contextlib.suppress(OSError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        of_threads = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+        children = " ".join(of_threads).split()
         return [pid, *(member for child in children for member in family(int(child)))]
     return [pid]
 
@@ -142,7 +144,7 @@ def answers_at(ready: str | int) -> bool:
 
 @contextlib.contextmanager
 def redis(folder: Path, name: str = "redis") -> Generator[tuple[int, str]]:
-    """Run a Redis that keeps nothing; yield its process and its address."""
+    """Run a Redis without persistence; yield its process and its address."""
     address = folder / f"{name}.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(address), "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -154,7 +156,7 @@ def redis(folder: Path, name: str = "redis") -> Generator[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class Stand:
-    """A service and its Redis, which nobody else asks."""
+    """A service and its own Redis."""
 
     ports: dict[str, int]
     pid: int
@@ -167,13 +169,13 @@ class Stand:
         return family(self.pid)
 
     def ledger(self) -> dict[str, Any]:
-        """Return the service's books."""
+        """Return the service's ledger."""
         url = f"http://127.0.0.1:{self.ports['web']}/api/v1/ledger?target={TARGET}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)
 
     def counters(self, name: str) -> dict[str, float]:
-        """Return the metric's series that are not zero, by their labels; metrics ask nothing of Redis."""
+        """Return the metric's series that are not zero, by their labels; metrics do not read Redis."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=10) as answer:
             lines = [line for line in answer.read().decode().splitlines() if line.startswith(f"{name}{{")]
         values = {labels: float(value.split()[0]) for labels, _, value in (line.rpartition("} ") for line in lines)}
@@ -187,12 +189,12 @@ class Stand:
         self, name: str, load: Load, served: Served, *, rate: float | None = None, outstanding: int = OUTSTANDING,
         connections: int | None = None,
     ) -> Round:  # fmt: skip
-        """Return one round's figures; it ends when the last pair is booked."""
+        """Return one round's figures; it ends when the last pair is in the ledger."""
         before, kept = await asyncio.to_thread(self.compared), load.kept(name)
         done = 0
 
         async def room(number: int) -> None:
-            """Let no more be on their way than the service takes without thinning: its answers say nothing of it."""
+            """Limit the pairs in flight, so that the service does not shed load."""
             nonlocal done
             while kept == load.pairs and number - done >= MOST_AHEAD:
                 await asyncio.sleep(LOOK_AGAIN_S)
@@ -281,7 +283,7 @@ async def measured(pids: Callable[[], Iterable[int]], load: Awaitable[dict[str, 
 
 
 async def v2(served: Served, prepared: list[bytes] | None = None, after_s: float = 0.0) -> str:
-    """Run v2 in this process, which answers `after_s`; return its URL."""
+    """Run v2 in this process, with a delay of `after_s`; return its URL."""
     said = prepared or answers(V2_SAID_AT, faults=True)
 
     def protocol() -> Answering:
@@ -297,7 +299,7 @@ def median(rounds: Iterable[Round], name: str, digits: int = 1) -> float:
 
 
 def say(line: str) -> None:
-    """Say how far it has come, beside the result."""
+    """Print progress to standard error."""
     sys.stderr.write(f"{line}\n")
 
 

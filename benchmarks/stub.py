@@ -1,6 +1,6 @@
-"""A cheap service: answers each GET of a product at once, from memory, so that its own time hides nobody else's.
+"""A cheap service: answers each GET of a product from memory, so its own time is negligible.
 
-Takes PORT, and `v2` where it is to differ from v1 as a new version would.
+Takes PORT, and `v2` for responses that differ from v1 as a new version's would.
 """
 
 from __future__ import annotations

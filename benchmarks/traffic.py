@@ -1,7 +1,7 @@
 """Load for the pipeline benchmark: mirrored requests, records of v1's answers, and v2 itself, in one process.
 
-They share a process so that the load can keep a fixed number of requests between the service and v2: the
-mirror port answers before it works, so its answers say nothing of how far the service has come.
+They share a process so that the load can keep a fixed number of requests between the service and v2. The
+mirror port responds before the work, so its responses do not show the service's progress.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PRODUCTS = 1000
 FAULTY_SHARE = 0.05
 STALLED_S = 20.0
-"""Longer than any answer takes: v2 says at once, or after eight seconds."""
+"""Longer than any response takes: v2 responds at once or after eight seconds."""
 REQUEST_HEADERS = "".join(
     f"{name}: {value}\r\n"
     for name, value in (
@@ -38,7 +38,7 @@ REQUEST_HEADERS = "".join(
         ("cookie", "session=8f14e45fceea167a5a36dedd4bea2543"),
     )
 )
-"""With host, x-request-id and x-diff-id: fifteen headers, as a mesh's requests bear them."""
+"""With host, x-request-id and x-diff-id: fifteen headers, as in a mesh's requests."""
 
 
 def product(number: int, when: str, *, faulty: bool = False, times: int = 1) -> bytes:
@@ -67,7 +67,7 @@ def product(number: int, when: str, *, faulty: bool = False, times: int = 1) -> 
 
 
 def times_of(body_bytes: int) -> int:
-    """Return how many times as long as the shortest a product must be to have about so many bytes."""
+    """Return the multiple of the shortest product that has about this many bytes."""
     return max(1, round((body_bytes - 300) / 1_100))
 
 
@@ -103,7 +103,7 @@ def requests_of(run: str, port: int, times: int = 1) -> tuple[list[bytes], list[
 
 
 class Answering(asyncio.Protocol):
-    """v2: answers each GET at once, and says that it did."""
+    """v2: answers each GET at once, and counts it."""
 
     def __init__(self, prepared: list[bytes], served: Served) -> None:
         self._prepared = prepared
@@ -128,20 +128,20 @@ class Answering(asyncio.Protocol):
 
 
 class Late(Answering):
-    """A v2 that takes its time."""
+    """A slow v2."""
 
     def __init__(self, prepared: list[bytes], served: Served, after_s: float) -> None:
         super().__init__(prepared, served)
         self._after_s = after_s
 
     def answer(self, number: int) -> None:
-        """Answer later."""
+        """Answer after a delay."""
         asyncio.get_running_loop().call_later(self._after_s, super().answer, number)
 
 
 @dataclass
 class Served:
-    """How many requests v2 has answered, and who waits for that."""
+    """The number of requests that v2 answered, with an event for waiters."""
 
     count: int = 0
     changed: asyncio.Event | None = None
@@ -154,7 +154,7 @@ class Served:
 
 
 class Sending(asyncio.Protocol):
-    """One keep-alive connection with one request out at a time."""
+    """One keep-alive connection with one request at a time."""
 
     def __init__(self, idle: deque[Sending], wake: asyncio.Event) -> None:
         self._idle = idle
@@ -165,7 +165,7 @@ class Sending(asyncio.Protocol):
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin idle."""
+        """Start idle."""
         self._transport = cast("asyncio.WriteTransport", transport)
         self._idle.append(self)
 
@@ -174,7 +174,7 @@ class Sending(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Read until the answer is whole, then be idle again."""
+        """Read until the response is complete, then become idle."""
         if self._missing < 0:
             self._head += data
             end = self._head.find(b"\r\n\r\n")
@@ -192,11 +192,11 @@ class Sending(asyncio.Protocol):
             self.answered()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.close()
 
     def answered(self) -> None:
-        """Be idle again."""
+        """Become idle."""
         self._idle.append(self)
         self._wake.set()
 
@@ -211,7 +211,7 @@ async def connect_all(port: int, connections: int, wake: asyncio.Event) -> tuple
 
 
 class Unheard(Served):
-    """Takes v2 for having answered all: where only a share is asked of it, nobody waits for it."""
+    """Counts as if v2 answered everything, for loads that reach v2 only in part."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -219,13 +219,13 @@ class Unheard(Served):
 
     @property
     def count(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] - in the place of a field
-        """Return more every time than any load has."""
+        """Return an ever larger number."""
         self._count += 1 << 40
         return self._count
 
 
 async def heard(wake: asyncio.Event) -> None:
-    """Wait until anything was answered; raise TimeoutError where nothing is any more, since something was shed."""
+    """Wait for a response; raise TimeoutError if none comes because requests were shed."""
     wake.clear()
     try:
         async with asyncio.timeout(STALLED_S):
@@ -240,7 +240,7 @@ def id_of(run: str, number: int) -> str:
 
 
 async def _at_once(_number: int) -> None:
-    """Let a request go."""
+    """Allow a request at once."""
 
 
 async def drive(

@@ -1,8 +1,7 @@
-"""Ask for known vulnerabilities of what is locked, by pip-audit.
+"""Check the locked packages for known vulnerabilities with pip-audit.
 
-In: lock files. Out: exit status 1 where a vulnerability is known, or where pip-audit ended without saying either.
-Holds: silence is never taken for safety. That an index cannot be reached, or tells nothing of vulnerabilities, is no
-fault of the tree: it is said, with how many packages were not looked up.
+Exits with 1 if a package has a known vulnerability, or if pip-audit fails without a report. An index that is
+unreachable or has no vulnerability data does not fail the check; a message reports how many packages were not checked.
 """
 
 from __future__ import annotations
@@ -25,42 +24,43 @@ PASSES, FAILS = 0, 1
 
 
 class Verdict(NamedTuple):
-    """The exit status, and why, in one line or more."""
+    """The exit status, and the reason in one line or more."""
 
     status: int
-    said: str
+    message: str
 
 
 def verdict(status: int, out: str, err: str) -> Verdict:
-    """Judge what pip-audit said."""
+    """Return the verdict for a status and the output of pip-audit."""
     try:
-        told: list[Any] = json.loads(out)["dependencies"]
+        packages: list[Any] = json.loads(out)["dependencies"]
     except (ValueError, KeyError, TypeError):
         return _without_report(out + err)
-    found = [f"{one['name']} {one['version']}: {_ids(one)}" for one in told if one.get("vulns")]
+    found = [f"{package['name']} {package['version']}: {_ids(package)}" for package in packages if package.get("vulns")]
     if found:
         return Verdict(FAILS, "known vulnerabilities:\n" + "\n".join(found))
     if status:
-        return Verdict(FAILS, f"pip-audit failed ({status}) beside a report without vulnerabilities:\n{err[-2000:]}")
-    if not told:
-        return Verdict(FAILS, "pip-audit read no package in the locks")
-    unasked = sum("skip_reason" in one for one in told)
-    if unasked == len(told):
-        return Verdict(PASSES, "skipped: this index tells nothing of vulnerabilities")
-    return Verdict(PASSES, f"no known vulnerability in {len(told) - unasked} packages, {unasked} were not looked up")
+        return Verdict(FAILS, f"pip-audit failed ({status}), its report has no vulnerabilities:\n{err[-2000:]}")
+    if not packages:
+        return Verdict(FAILS, "pip-audit found no package in the locks")
+    skipped = sum("skip_reason" in package for package in packages)
+    if skipped == len(packages):
+        return Verdict(PASSES, "skipped: this index has no vulnerability data")
+    checked = len(packages) - skipped
+    return Verdict(PASSES, f"no known vulnerability in {checked} packages; {skipped} packages were not checked")
 
 
-def _without_report(said: str) -> Verdict:
-    if _VULNERABLE.search(said):
-        return Verdict(FAILS, f"pip-audit broke off, and named vulnerabilities:\n{said[-4000:]}")
-    if _NO_INDEX.search(said):
-        return Verdict(PASSES, "skipped: no index that tells of vulnerabilities could be reached")
-    return Verdict(FAILS, f"pip-audit said nothing that can be read:\n{said[-4000:]}")
+def _without_report(output: str) -> Verdict:
+    if _VULNERABLE.search(output):
+        return Verdict(FAILS, f"pip-audit failed after it found vulnerabilities:\n{output[-4000:]}")
+    if _NO_INDEX.search(output):
+        return Verdict(PASSES, "skipped: no index with vulnerability data is reachable")
+    return Verdict(FAILS, f"pip-audit wrote no readable report:\n{output[-4000:]}")
 
 
-def _ids(one: dict[str, Any]) -> str:
+def _ids(package: dict[str, Any]) -> str:
     return ", ".join(
-        f"{each['id']} (mended in {', '.join(each['fix_versions']) or 'no version'})" for each in one["vulns"]
+        f"{found['id']} (fixed in {', '.join(found['fix_versions']) or 'no version'})" for found in package["vulns"]
     )
 
 
@@ -71,13 +71,13 @@ def main(locks: list[str]) -> int:
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
     except subprocess.TimeoutExpired:
-        told = Verdict(PASSES, f"skipped: the index did not answer within {WITHIN_S:.0f} s")  # its report comes last
+        result = Verdict(PASSES, f"skipped: no reply from the index within {WITHIN_S:.0f} s")  # pip-audit reports last
     except FileNotFoundError:
-        told = Verdict(FAILS, "pip-audit is not installed: scripts/check installs it")
+        result = Verdict(FAILS, "pip-audit is not installed: scripts/check installs it")
     else:
-        told = verdict(ran.returncode, ran.stdout, ran.stderr)
-    sys.stderr.write(f"• pip-audit: {told.said}\n")
-    return told.status
+        result = verdict(ran.returncode, ran.stdout, ran.stderr)
+    sys.stderr.write(f"• pip-audit: {result.message}\n")
+    return result.status
 
 
 if __name__ == "__main__":

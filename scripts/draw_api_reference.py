@@ -1,15 +1,11 @@
-"""Write docs/api-reference.md: every operation of the API, by the declarations that its routes are made of.
-
-In: the operations.  Out: the file; with --check, exit 1 where it is another.
-"""
+"""Write docs/api-reference.md from the declarations of the API's operations; with --check, exit 1 if it is stale."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from derived_files import ROOT, write_or_check
 
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.operation import PREFIX
@@ -19,16 +15,16 @@ if TYPE_CHECKING:
 
     from shadowdiff.web.operation import Operation, Parameter
 
-FILE = Path(__file__).parents[1] / "docs" / "api-reference.md"
+FILE = ROOT / "docs" / "api-reference.md"
 HEAD = """\
-# Every operation of the API
+# API reference
 
-Made by `scripts/draw_api_reference.py` of the declarations that the routes are made of, and held to them by a test;
-`/api/v1/openapi.json` has the shapes of bodies and answers. What the numbers mean is in [the API](api.md).
+Every operation of the API. `/api/v1/openapi.json` has the schemas of bodies and responses; [the API](api.md) explains
+the numbers. `scripts/draw_api_reference.py` writes this page.
 
-Where [access](access.md) is configured, each operation is refused with 401 without credentials and with 403 without the
-role; while the store does not answer, those that read it are refused with 503. A refusal is `{"error": "…"}`. *hooks*
-need a token of their own.
+If [access](access.md) is configured, a request without credentials gets a 401, and one without the role a 403. If the
+store is unavailable, operations that read it return 503. The body of an error is `{"error": "…"}`. Operations that need
+*hooks* check a token in the payload.
 """
 
 
@@ -43,27 +39,27 @@ def _section(operation: Operation) -> Iterator[str]:
     yield f"## {operation.method} {PREFIX}{operation.path}"
     yield f"{_cell(operation.summary)}. Needs: {needs}{changed}.\n"
     if operation.parameters:
-        yield from ("| parameter | in | type | if left out | means |", "|---|---|---|---|---|")
+        yield from ("| parameter | in | type | default | meaning |", "|---|---|---|---|---|")
         yield from (_row(parameter) for parameter in operation.parameters)
         yield ""
     if isinstance(operation.body, type) and issubclass(operation.body, msgspec.Struct):
         fields = msgspec.structs.fields(operation.body)
-        told = (f"`{field.encode_name}`" + ("" if field.required else " (may be left out)") for field in fields)
-        yield f"Body: {', '.join(told)}.\n"
+        names = (f"`{field.encode_name}`" + ("" if field.required else " (optional)") for field in fields)
+        yield f"Body: {', '.join(names)}.\n"
     if operation.refuses:
-        yield "Refuses: " + "; ".join(f"{status} {reason}" for status, reason in operation.refuses.items()) + ".\n"
+        yield "Errors: " + "; ".join(f"{status} {meaning}" for status, meaning in operation.refuses.items()) + ".\n"
 
 
 def _row(parameter: Parameter) -> str:
-    said = "required" if parameter.required or parameter.where == "path" else _given(parameter.default)
+    default = "required" if parameter.required or parameter.where == "path" else _default(parameter.default)
     kind = " ".join(f"`{choice}`" for choice in parameter.choices) or parameter.type
     if parameter.minimum is not None and parameter.maximum is not None:
         kind += f", {parameter.minimum:,g} to {parameter.maximum:,g}"
-    return f"| `{parameter.name}` | {parameter.where} | {kind} | {said} | {_cell(parameter.description)} |"
+    return f"| `{parameter.name}` | {parameter.where} | {kind} | {default} | {_cell(parameter.description)} |"
 
 
-def _given(default: object) -> str:
-    return "–" if default is None else f"`{default}`"
+def _default(value: object) -> str:
+    return "–" if value is None else f"`{value}`"
 
 
 def _cell(text: str) -> str:
@@ -71,6 +67,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv[1:]:
-        sys.exit(FILE.read_text(encoding="utf-8") != reference())
-    FILE.write_text(reference(), encoding="utf-8")
+    write_or_check({FILE: reference()}, "draw_api_reference.py")

@@ -1,20 +1,20 @@
-"""Write charts/shadowdiff/values.schema.json: the chart's own values, and the configuration's within them.
+"""Write charts/shadowdiff/values.schema.json: the chart's values, and in them the configuration's settings.
 
-In: the configuration's schema, from the settings themselves.  Out: the file; with --check, exit 1 where it is another.
-Holds: no map takes a key that it does not know, except those that are Kubernetes' own or the user's names.
+Maps reject unknown keys, except those of Kubernetes and those with the user's names. With --check it exits with 1 if
+the file is stale.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
-from pathlib import Path
 from typing import Any
+
+from derived_files import ROOT, write_or_check
 
 from shadowdiff.config.schema import config_schema
 
-FILE = Path(__file__).parents[1] / "charts" / "shadowdiff" / "values.schema.json"
+FILE = ROOT / "charts" / "shadowdiff" / "values.schema.json"
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -22,7 +22,7 @@ YES_NO: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 NAMES: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 KUBERNETES: Schema = {"type": "object"}
-"""A map whose keys Kubernetes knows, and refuses where they are wrong."""
+"""A map with keys of Kubernetes, which checks them."""
 LIST: Schema = {"type": "array", "items": {"type": "object"}}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -34,7 +34,7 @@ PULL: Schema = {"enum": ["Always", "IfNotPresent", "Never"]}
 
 
 def closed(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
-    """Return the schema of a map that has these keys and no other."""
+    """Return the schema of a map with these keys and no others."""
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
     return schema | ({"required": list(required)} if required else {})
 
@@ -198,24 +198,24 @@ OWN: Schema = {
 
 
 GIVEN_BY_THE_CHART = {
-    "Store": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key", "sentinel_password"),
-    "Access": ("tokens", "records", "hooks"),
+    "StoreConfig": ("url", "key", "data_dir", "password", "ca", "cert", "cert_key", "sentinel_password"),
+    "AccessConfig": ("tokens", "records", "hooks"),
 }
-"""Settings that name a secret or a file: the chart takes the Secret, and says where it is."""
+"""Settings that name a secret or a file; the chart sets them from its own values for Secrets."""
 
 
 def values_schema() -> Schema:
     """Return the schema of the chart's values."""
     config = copy.deepcopy(config_schema())
     defs: Schema = config["$defs"]
-    # What the chart itself decides is no setting here: the ports, and where the store is.
-    defs["Listen"]["properties"] = {"host": defs["Listen"]["properties"]["host"]}
+    # The chart itself sets the ports and the store.
+    defs["ListenConfig"]["properties"] = {"host": defs["ListenConfig"]["properties"]["host"]}
     for part, names in GIVEN_BY_THE_CHART.items():
         for name in names:
             del defs[part]["properties"][name]
-    _ = defs.pop("AccessToken")
+    _ = defs.pop("TokenConfig")
     defs["TargetSettings"]["properties"]["mesh"] = {"$ref": "#/$defs/Mesh"}
-    defs["Mesh"] = MESH | {"description": "What the chart renders for this target; no part of the configuration."}
+    defs["Mesh"] = MESH | {"description": "What the chart renders for this target; not part of the configuration."}
     targets = config["properties"].pop("targets")
     settings = closed(**{name: {"$ref": schema["$ref"]} if "$ref" in schema else schema
                          for name, schema in config["properties"].items()})  # fmt: skip
@@ -229,14 +229,10 @@ def values_schema() -> Schema:
     }
 
 
-def main() -> None:
-    """Write the file, or say that it is another."""
-    text = json.dumps(values_schema(), indent=1, ensure_ascii=False) + "\n"
-    if "--check" not in sys.argv[1:]:
-        FILE.write_text(text)
-    elif FILE.read_text() != text:
-        sys.exit(f"{FILE.name} is not what the settings make it: python {Path(__file__).name} writes it anew")
+def values_schema_text() -> str:
+    """Return the text of the file."""
+    return json.dumps(values_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check({FILE: values_schema_text()}, "draw_values_schema.py")

@@ -14,42 +14,45 @@ from shadowdiff.verdict.sequence import exceeds, lower_end, stays_within, upper_
 ALLOWED, PAIRS, TOP = 0.001, 8000, 0.008
 LEFT, RIGHT, ABOVE, BELOW = 64, 724, 24, 320
 STEP = 40
-RELEASES = (("a sound release", 0.0002, 9, "#2f7d4f"), ("one that breaks 0.3 % of answers", 0.003, 4, "#b3362b"))
+RELEASES = (
+    ("a correct release", 0.0002, 9, "#2f7d4f"),
+    ("a release that breaks 0.3 % of responses", 0.003, 4, "#b3362b"),
+)
 
 
 def x(n: float) -> float:
-    """Return where a number of pairs stands."""
+    """Return the horizontal position of a number of pairs."""
     return LEFT + (RIGHT - LEFT) * n / PAIRS
 
 
 def y(ratio: float) -> float:
-    """Return where a ratio stands."""
+    """Return the vertical position of a ratio."""
     return BELOW - (BELOW - ABOVE) * min(ratio, TOP) / TOP
 
 
-def release(name: str, ratio: float, seed: int, colour: str) -> str:
-    """Return the band of one release up to its decision, and the mark of that."""
-    dice, k, high, low, middle = random.Random(seed), 0, [], [], []  # noqa: S311 - a picture
-    mark = ""
+def release(name: str, ratio: float, seed: int, color: str) -> str:
+    """Return the band of one release up to its decision, with a mark there."""
+    dice, k, mark = random.Random(seed), 0, ""  # noqa: S311 - a picture
+    high, low, middle = list[tuple[int, float]](), list[tuple[int, float]](), list[tuple[int, float]]()
     for n in range(1, PAIRS + 1):
         k += dice.random() < ratio
-        said = "fail" if k >= LEAST_MISMATCHES and exceeds(n, k, ALLOWED, ALPHA_TARGET) else ""
-        said = said or ("pass" if stays_within(n, k, ALLOWED, ALPHA) else "")
-        if n % STEP == 0 or said:
+        decision = "fail" if k >= LEAST_MISMATCHES and exceeds(n, k, ALLOWED, ALPHA_TARGET) else ""
+        decision = decision or ("pass" if stays_within(n, k, ALLOWED, ALPHA) else "")
+        if n % STEP == 0 or decision:
             high.append((n, upper_end(n, k, ALLOWED, ALPHA)))
             low.append((n, lower_end(n, k, ALLOWED, ALPHA_TARGET)))
             middle.append((n, k / n))
-        if said:
-            end = high[-1] if said == "pass" else low[-1]
+        if decision:
+            end = high[-1] if decision == "pass" else low[-1]
             at = f'x="{x(n) + 10:.0f}" y="{y(end[1]) - 10:.0f}"'
-            mark = f'<circle cx="{x(n):.1f}" cy="{y(end[1]):.1f}" r="5" fill="{colour}"/>'
-            mark += f'<text {at} fill="{colour}" font-weight="600">{said} after {n:,} pairs</text>'
+            mark = f'<circle cx="{x(n):.1f}" cy="{y(end[1]):.1f}" r="5" fill="{color}"/>'
+            mark += f'<text {at} fill="{color}" font-weight="600">{decision} after {n:,} pairs</text>'
             break
     band = " ".join(f"{x(n):.1f},{y(r):.1f}" for n, r in [*high, *reversed(low)])
     line = " ".join(f"{x(n):.1f},{y(r):.1f}" for n, r in middle)
     return (
-        f'<polygon points="{band}" fill="{colour}" fill-opacity="0.16"><title>{name}</title></polygon>'
-        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>{mark}'
+        f'<polygon points="{band}" fill="{color}" fill-opacity="0.16"><title>{name}</title></polygon>'
+        f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.5"/>{mark}'
     )
 
 
@@ -72,7 +75,7 @@ def picture() -> str:
         f'<path d="M{LEFT} {y(ALLOWED):.1f}H{RIGHT}" stroke="#222" stroke-dasharray="5 4"/>'
         f'<text x="{RIGHT}" y="{y(ALLOWED) - 6:.1f}" text-anchor="end" fill="#222">the limit: 0.1 %</text>'
         f'<text x="{(LEFT + RIGHT) / 2:.0f}" y="{BELOW + 40}" text-anchor="middle">'
-        "pairs compared since the epoch opened</text>"
+        "pairs compared since the run started</text>"
         f'<text x="{LEFT + 8}" y="{ABOVE - 10}">'
         "share of answers that differ: line = seen so far, band = where the truth may be</text>"
         "</svg>\n"

@@ -1,6 +1,6 @@
-"""Write what an installation of shadowdiff consists of: a CycloneDX bill of materials, or the page of licences.
+"""Write what an installation of shadowdiff consists of: a CycloneDX bill of materials, or the page of licenses.
 
-In: requirements/run.txt, the lock; what is installed, for the licences. Out: JSON or Markdown on standard output.
+In: requirements/run.txt, the lock; what is installed, for the licenses. Out: JSON or Markdown on standard output.
 """
 
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
@@ -23,7 +23,7 @@ from packageurl import PackageURL
 
 LOCK = Path(__file__).parents[1] / "requirements" / "run.txt"
 ELSEWHERE = {"async-timeout": "Apache-2.0"}
-"""Licences of what is installed on other systems or Pythons alone, as their own files say."""
+"""Licenses of what is installed on other systems or Pythons alone, as their own files say."""
 _PINNED = re.compile(
     r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)[^\n]*((?:\n    --hash=sha256:\w+[^\n]*)+)", re.MULTILINE
 )
@@ -35,24 +35,28 @@ class Package(NamedTuple):
     name: str
     version: str
     hashes: list[str]
-    licence: str
+    license: str
 
 
 def packages() -> list[Package]:
     """Return what is locked."""
     return [
-        Package(name, version, re.findall(r"sha256:(\w+)", hashes), licence(name))
+        Package(name, version, re.findall(r"sha256:(\w+)", hashes), license_of(name))
         for name, version, hashes in _PINNED.findall(LOCK.read_text())
     ]
 
 
-def licence(name: str) -> str:
-    """Return a package's licence, by its own metadata."""
+def license_of(name: str) -> str:
+    """Return a package's license, by its own metadata."""
     if name in ELSEWHERE:
         return ELSEWHERE[name]
-    told = importlib.metadata.metadata(name)
-    classes = [line.split(" :: ")[-1] for line in told.get_all("Classifier") or [] if line.startswith("License")]
-    return told.get("License-Expression") or "; ".join(classes) or (told.get("License") or "unknown").splitlines()[0]
+    metadata = importlib.metadata.metadata(name)
+    classes = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier") or [] if line.startswith("License")]
+    return (
+        metadata.get("License-Expression")
+        or "; ".join(classes)
+        or (metadata.get("License") or "unknown").splitlines()[0]
+    )
 
 
 def bill() -> str:
@@ -64,7 +68,7 @@ def bill() -> str:
             type=ComponentType.LIBRARY,
             purl=PackageURL("pypi", name=one.name, version=one.version),
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in one.hashes],
-            licenses=[DisjunctiveLicense(name=one.licence)],
+            licenses=[DisjunctiveLicense(name=one.license)],
         )
         for one in packages()
     ]
@@ -77,18 +81,19 @@ def bill() -> str:
 
 
 def page() -> str:
-    """Return the page of licences."""
-    rows = "\n".join(f"| {one.name} | {one.licence} |" for one in packages())
-    return f"""# Licences
+    """Return the page of licenses."""
+    rows = "\n".join(f"| {one.name} | {one.license} |" for one in packages())
+    return f"""# Licenses
 
-shadowdiff is under Apache-2.0. What it is installed with (`requirements/run.txt`), by each package's own metadata; made
-by `scripts/sbom --licences > docs/licences.md`, and held to the lock by a test.
+shadowdiff is licensed under Apache-2.0. This table lists the packages that are installed with it
+(`requirements/run.txt`), and the license in each package's own metadata. To update this page, run
+`scripts/sbom --licenses > docs/licenses.md`. A test compares it with the lock.
 
-| package | licence |
+| package | license |
 |---|---|
 {rows}
 """
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page() if "--licences" in sys.argv else bill() + "\n")
+    sys.stdout.write(page() if "--licenses" in sys.argv else bill() + "\n")

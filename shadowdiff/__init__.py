@@ -1,3 +1,3 @@
-"""shadowdiff: compare v2 with the answers that v1 really gave, on the traffic a mesh mirrors."""
+"""shadowdiff: compare v2's responses with the real responses of v1, on traffic that a mesh mirrors."""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """`python -m shadowdiff` is the `shadowdiff` command.
 
-Holds: from a clone whose packages this Python does not have, it is one line with the remedy, and exit 2.
+If this Python lacks the package or a dependency, print one line with the fix and exit with 2.
 """
 
 import sys
@@ -13,7 +13,7 @@ REMEDY = (
 try:
     from shadowdiff.cli import main
 except ImportError as error:
-    # PackageNotFoundError is one: it names the distribution, others the module.
+    # error.name is the missing module; for a PackageNotFoundError it is the missing distribution.
     sys.stderr.write(REMEDY.format(python=sys.executable, missing=f"it lacks {error.name}"))
     sys.exit(2)
 

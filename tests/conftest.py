@@ -1,6 +1,6 @@
-"""What several tiers share: tools that must be there, a real Redis, and free ports.
+"""Shared fixtures of all test tiers: required tools, a real Redis, and free ports.
 
-A tool that is missing skips the tests that need it, with the reason in the summary; with CI=true it fails them.
+Tests whose tool is missing are skipped, and the summary has the reason. If CI=true, these tests fail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 with suppress(ImportError):
-    # Before any other Lua: the one that is loaded first lends its libraries to all, and only LuaJIT has `bit`.
+    # Import LuaJIT first: all Lua modules use the libraries of the first, and only LuaJIT has `bit`.
     import lupa.luajit21  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingImports]
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ANSWER_WITHIN_S = 10.0
 
 
 class RedisServer(NamedTuple):
-    """A running Redis: its process, and the same database by socket and by port."""
+    """A running Redis server, with the URLs of its socket and its port."""
 
     pid: int
     port: int
@@ -44,22 +44,22 @@ class RedisServer(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Return the URL by loopback port."""
+        """Return the URL with the loopback port."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
-        """Return the URL by unix socket."""
+        """Return the URL with the unix socket."""
         return f"unix://{self.socket}?db=0"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--long`, which adds the deep forms."""
+    """Add `--long`, which enables the long forms of the tests."""
     parser.addoption("--long", action="store_true", help="run the tests marked deep too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the deep forms, unless they are asked for."""
+    """Deselect the long forms of the tests unless `--long` is given."""
     if config.getoption("--long"):
         return
     deep = [item for item in items if item.get_closest_marker("deep")]
@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell the figures that tests noted, where somebody asks for more than a dot."""
+    """Print the measurements of the tests if the output is verbose."""
     if not config.getoption("--long") and config.get_verbosity() <= 0:
         return
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
@@ -78,9 +78,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def needs_tool(name: str) -> str:
-    """Return the path of a program, on PATH or beside this Python; else skip the test, or fail it where CI=true."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.is_file() else shutil.which(name)
+    """Return the path of a program. If it is missing, skip the test, or fail if CI=true."""
+    sibling = Path(sys.executable).parent / name
+    found = str(sibling) if sibling.is_file() else shutil.which(name)
     if found is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is not installed, and CI=true asks for every tool", pytrace=False)
     if found is None:
@@ -90,17 +90,17 @@ def needs_tool(name: str) -> str:
 
 @pytest.fixture(name="needs_tool", scope="session")
 def needs_tool_fixture() -> Callable[[str], str]:
-    """Return `needs_tool`, for tests that would rather not import it."""
+    """Return `needs_tool`, for tests that do not import the function."""
     return needs_tool
 
 
 _PORTS = range(12_000, 32_000)
-"""Below what systems give to outgoing connections: none of those takes a port between its choice and its use."""
+"""Below the ephemeral ports of systems: no outgoing connection takes a port before it is used."""
 _given: set[int] = set()
 
 
 def free_port_number() -> int:
-    """Return a loopback port that nobody listens on, and that no other process of this test run is given."""
+    """Return a loopback port that has no listener and that no other process of this test run uses."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
@@ -114,13 +114,13 @@ def free_port_number() -> int:
 
 @pytest.fixture
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return a loopback port without a listener."""
     return free_port_number()
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a real redis-server for the session, with nothing on disk; each test flushes or picks its own prefix."""
+    """Run a redis-server without persistence. Each test flushes the data, or uses its own key prefix."""
     program = needs_tool("redis-server")
     folder = tmp_path_factory.mktemp("redis")
     port = free_port_number()
@@ -137,7 +137,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    """Run a real cluster of three masters for the session; each test flushes or picks its own prefix."""
+    """Run a Redis Cluster of three masters for the session. Each test flushes the data, or uses its own key prefix."""
     from tests.redis_cluster import RedisCluster
 
     cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), replicas=0)

@@ -1,4 +1,4 @@
-"""A real Redis Cluster, and a real master with sentinels, each of processes on loopback."""
+"""Run a real Redis Cluster, and a real master with sentinels. Each node is a process on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NODE_TIMEOUT_MS = 2000
 
 
 def _port_with_a_bus() -> int:
-    """Return a free port whose port for the cluster's own talk, 10,000 above, is free too."""
+    """Return a free port whose cluster bus port (10,000 higher) is also free."""
     while True:
         port = free_port_number()
         with socket.socket() as probe, suppress(OSError):
@@ -35,7 +35,7 @@ def _port_with_a_bus() -> int:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition` holds; what does not answer yet does not hold."""
+    """Wait until `condition` is true. While the server does not respond, the condition is false."""
     deadline = time.monotonic() + WITHIN_S
     while time.monotonic() < deadline:
         with suppress(RedisError, OSError):
@@ -46,7 +46,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Tls(NamedTuple):
-    """The files of servers and clients that speak TLS alone, and a redis-server that can."""
+    """The TLS files of servers and clients, and a redis-server that supports TLS."""
 
     program: str
     ca: Path
@@ -54,21 +54,21 @@ class Tls(NamedTuple):
     key: Path
 
     def of_servers(self) -> list[str]:
-        """Return the options of a server whose peers and clients must show a certificate."""
+        """Return the options of a server that requires certificates from its peers and clients."""
         return [
             "--tls-cert-file", str(self.cert), "--tls-key-file", str(self.key), "--tls-ca-cert-file", str(self.ca),
             "--tls-replication", "yes",
         ]  # fmt: skip
 
     def of_clients(self) -> dict[str, Any]:
-        """Return the options of redis-py."""
+        """Return the options of a redis-py client."""
         files = {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
         return {"ssl": True} | {name: str(path) for name, path in files.items()}
 
 
 @dataclass
 class Node:
-    """One server, with nothing on disk."""
+    """A Redis server without persistence."""
 
     folder: Path
     options: list[str]
@@ -78,7 +78,7 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the server."""
         self.folder.mkdir(exist_ok=True)
         program = self.tls.program if self.tls else needs_tool("redis-server")
         port = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
@@ -87,17 +87,17 @@ class Node:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def client(self) -> Redis:
-        """Return a client of this very server."""
+        """Return a client of this server."""
         options: dict[str, Any] = self.tls.of_clients() if self.tls else {}
         return Redis(host="127.0.0.1", port=self.port, socket_timeout=5.0, password=self.password, **options)
 
     def say(self, *words: str | bytes | int) -> Any:
-        """Send it a command of plain words."""
+        """Send a command to the server, and return the reply."""
         with self.client() as client:
             return cast("Any", client).execute_command(*words)
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill the server immediately, to simulate a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(timeout=WITHIN_S)
@@ -105,7 +105,7 @@ class Node:
 
 
 class RedisCluster:
-    """Three masters, each with `replicas` replicas; with `tls` nodes and clients speak nothing else."""
+    """Three masters, each with `replicas` replicas. With `tls`, nodes and clients use only TLS."""
 
     def __init__(self, folder: Path, replicas: int = 1, masters: int = 3, tls: Tls | None = None) -> None:
         options = ["--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0"]
@@ -123,7 +123,7 @@ class RedisCluster:
         return f"{self._scheme}://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
 
     def start(self) -> None:
-        """Start the nodes, let them meet, and wait until all hold the cluster for whole."""
+        """Start the nodes, connect them, and wait until every node reports a healthy cluster."""
         for node in self.nodes:
             node.start()
         for node in self.nodes:
@@ -147,7 +147,7 @@ class RedisCluster:
             node.say("FLUSHALL")
 
     def stop(self) -> None:
-        """End every node."""
+        """Stop every node."""
         for node in self.nodes:
             node.kill()
 
@@ -157,13 +157,13 @@ def _known(node: Node) -> list[str]:
 
 
 def _lines(node: Node) -> list[str]:
-    told = node.say("CLUSTER", "NODES")
-    return list(cast("dict[str, Any]", told)) if isinstance(told, dict) else str(told, "ascii").splitlines()
+    reply = node.say("CLUSTER", "NODES")
+    return list(cast("dict[str, Any]", reply)) if isinstance(reply, dict) else str(reply, "ascii").splitlines()
 
 
 def _is_whole(node: Node) -> bool:
-    told = node.say("CLUSTER", "INFO")
-    is_ok = cast("Any", told)["cluster_state"] == "ok" if isinstance(told, dict) else b"cluster_state:ok" in told
+    reply = node.say("CLUSTER", "INFO")
+    is_ok = cast("Any", reply)["cluster_state"] == "ok" if isinstance(reply, dict) else b"cluster_state:ok" in reply
     role = node.say("ROLE")
     return bool(is_ok and (role[0] == b"master" or role[3] == b"connected"))
 
@@ -171,7 +171,8 @@ def _is_whole(node: Node) -> bool:
 class Sentinels:
     """A master, a replica, and three sentinels that watch them.
 
-    With `tls` all speak nothing else; with `password` the sentinels ask for it, of each other too.
+    With `tls`, all servers and clients use only TLS. If `password` is set, clients and sentinels must send it to each
+    sentinel.
     """
 
     NAME = "mymaster"
@@ -206,12 +207,12 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        """Return the URL that names the sentinels."""
+        """Return the URL of the sentinels."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.sentinels)
         return f"{self._scheme}://{hosts}/{self.NAME}/0"
 
     def start(self) -> None:
-        """Start all, and wait until the sentinels know the replica and each other."""
+        """Start all processes, and wait until the sentinels have discovered the replica and each other."""
         for node in (self.master, self.replica):
             node.start()
         until(lambda: self.replica.say("ROLE")[3] == b"connected", "the replica follows")
@@ -220,14 +221,14 @@ class Sentinels:
         until(lambda: all(self._knows(node) for node in self.sentinels), "the sentinels know each other")
 
     def _knows(self, sentinel: Node) -> bool:
-        told = sentinel.say("SENTINEL", "MASTER", self.NAME)
-        if not isinstance(told, dict):
-            told = dict(zip(told[::2], told[1::2], strict=True))
-        state = cast("dict[Any, Any]", told)
+        reply = sentinel.say("SENTINEL", "MASTER", self.NAME)
+        if not isinstance(reply, dict):
+            reply = dict(zip(reply[::2], reply[1::2], strict=True))
+        state = cast("dict[Any, Any]", reply)
         counts = [state.get(name) or state.get(name.encode()) for name in ("num-slaves", "num-other-sentinels")]
         return [int(count) for count in counts if count is not None] == [1, 2]
 
     def stop(self) -> None:
-        """End all."""
+        """Stop all processes."""
         for node in (*self.sentinels, self.replica, self.master):
             node.kill()

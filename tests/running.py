@@ -1,4 +1,4 @@
-"""A real shadowdiff in its own process, a scripted v2, and a client that plays the mesh's two halves."""
+"""Run a real shadowdiff process with a scripted v2, and send the copies and records that the mesh would send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import aiohttp
 import yaml
 
 from tests.conftest import free_port_number
-from tests.funnels import check_funnels
+from tests.funnel_check import check_funnels
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +34,7 @@ TARGET = "shop"
 
 @dataclass
 class Service:
-    """A `shadowdiff serve` of its own, with a configuration file that can be rewritten."""
+    """A `shadowdiff serve` process with a configuration file that tests can rewrite."""
 
     folder: Path
     config: dict[str, Any]
@@ -45,11 +45,12 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     arguments: Sequence[str] = ()
     tls: ssl.SSLContext | None = None
-    """How its ports are asked, where they speak TLS."""
+    """The TLS context for its ports, if they use TLS."""
     token: str = ""
-    """What the API is asked with, where it wants a token."""
+    """The token for the API, if it requires one."""
     program: Sequence[str] = ("shadowdiff",)
-    """A module, and what it is told before `serve`."""
+    """A module, and its arguments before `serve`."""
+    command: Sequence[str] = ("serve",)
 
     def write(self) -> Path:
         """Write the configuration file and return its path."""
@@ -60,12 +61,12 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What the service wrote."""
+        """Return the log of the service."""
         return (self.folder / "service.log").read_text()
 
     def start(self) -> None:
         """Start the process and wait until it is ready."""
-        command = [sys.executable, "-m", *self.program, "serve", "--config", str(self.write()), *self.arguments]
+        command = [sys.executable, "-m", *self.program, *self.command, "--config", str(self.write()), *self.arguments]
         with (self.folder / "service.log").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **self.environment})
         deadline = time.monotonic() + WITHIN_S
@@ -75,16 +76,16 @@ class Service:
             time.sleep(0.02)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to exactly this process."""
+        """Send a signal to this process only."""
         assert self.process is not None
         self.process.send_signal(number)
 
     def peak_mib(self) -> int:
-        """Return the most memory that the process ever held."""
+        """Return the peak memory of the process."""
         return self._memory_mib("VmHWM")
 
     def resident_mib(self) -> int:
-        """Return the memory that the process holds now."""
+        """Return the current memory of the process."""
         return self._memory_mib("VmRSS")
 
     def _memory_mib(self, which: str) -> int:
@@ -93,7 +94,7 @@ class Service:
         return next(int(line.split()[1]) for line in lines if line.startswith(which)) // 1024
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop the process and return its exit code; of one that ends in peace the funnels are held to the books."""
+        """Stop the process and return its exit code. If the code is 0, check the funnels against the ledger."""
         assert self.process is not None
         unlike: AssertionError | None = None
         if self.process.poll() is None:
@@ -114,9 +115,9 @@ class Service:
         return code
 
     def _unlike_funnels(self) -> AssertionError | None:
-        """Return what is wrong with a funnel; None where nothing is, or where the store is away."""
+        """Return the error in a funnel, or None if the funnel is right or the store is unavailable."""
         try:
-            with contextlib.suppress(URLError, OSError):  # an answer of 503 is an HTTPError, which is a URLError
+            with contextlib.suppress(URLError, OSError):  # status 503 raises HTTPError, a subclass of URLError
                 check_funnels(lambda path: self.get(path, within_s=5))
         except AssertionError as error:
             return error
@@ -128,7 +129,7 @@ class Service:
         return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
 
     def answers(self, port: str, path: str) -> bool:
-        """Return whether a GET gives 200."""
+        """Return whether a GET gets status 200."""
         with (
             contextlib.suppress(URLError, OSError),
             urllib.request.urlopen(self.url(port, path), timeout=2, context=self.tls) as answer,
@@ -137,18 +138,18 @@ class Service:
         return False
 
     def get(self, path: str, within_s: float = 10) -> Any:
-        """Return the JSON of a path of the API."""
+        """Return the JSON of an API path."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         request = urllib.request.Request(self.url("web", f"/api/v1/{path}"), headers=headers)
         with urllib.request.urlopen(request, timeout=within_s, context=self.tls) as answer:
             return json.load(answer)
 
     def ledger(self, target: str = TARGET) -> Any:
-        """Return a target's books."""
+        """Return the ledger of a target."""
         return self.get(f"ledger?target={target}")
 
     async def until(self, condition: Callable[[Any], bool], within_s: float = WITHIN_S, target: str = TARGET) -> Any:
-        """Return a target's books as soon as they satisfy `condition`; fail with them where they never do."""
+        """Return a target's ledger when it meets `condition`. After the timeout, fail and show the ledger."""
         books: Any = None
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -162,7 +163,7 @@ class Service:
 
 @contextlib.contextmanager
 def unharmed(service: Service) -> Generator[None]:
-    """Run a service for the block, and hold it to a clean end and a log without an error."""
+    """Run a service for the block, and check that the service exits with 0 and logs no error."""
     service.start()
     yield
     assert 0 == service.stop()
@@ -170,7 +171,7 @@ def unharmed(service: Service) -> Generator[None]:
 
 
 def settled(books: Any) -> bool:
-    """Return whether nothing is on its way in these books."""
+    """Return whether no request of this ledger is in flight."""
     waiting = sum(row["waiting"] for row in books["observations"].values())
     in_flight = books["mirrored"]["in_flight"] + books["recorded"]["in_flight"]
     return books["mirrored"]["received"] > 0 and waiting + in_flight + books["pairs"]["pending"] == 0
@@ -178,14 +179,14 @@ def settled(books: Any) -> bool:
 
 @dataclass
 class Mesh:
-    """Plays the mesh: sends the mirrored copy of a request, and the record of v1's answer to it."""
+    """Replaces the mesh: sends the mirrored copy of a request, and the record of v1's response."""
 
     service: Service
     session: aiohttp.ClientSession
     host: str = TARGET
 
     async def mirror(self, request_id: str, path: str = "/", method: str = "GET", **options: Any) -> int:
-        """Send a mirrored request; return the status."""
+        """Send a mirrored request, and return the status."""
         headers = {"host": f"{self.host}-shadow:8080", "x-diff-id": request_id, "x-request-id": request_id}
         headers |= options.pop("headers", {})
         async with self.session.request(
@@ -194,20 +195,22 @@ class Mesh:
             return answer.status
 
     async def record(self, request_id: str, body: bytes = b"", path: str = "/", **fields: str) -> int:
-        """Send the record of v1's answer; return the status."""
+        """Send the record of v1's response, and return the status."""
         stated = {
             "id": request_id, "id-source": "x-diff-id", "method": "GET", "path": path, "host": f"{self.host}:8080",
             "status": "200", "size": str(len(body)), "attempt": "1", "duration-ms": "2",
         } | {name.replace("_", "-"): value for name, value in fields.items()}  # fmt: skip
         headers = {f"x-shadowdiff-{name}": value for name, value in stated.items()}
-        sent = body if len(body) < LONG_BODY else io.BytesIO(body)  # aiohttp warns of what it cannot send in parts
+        sent = (
+            body if len(body) < LONG_BODY else io.BytesIO(body)
+        )  # aiohttp warns about a large body that is not a stream
         async with self.session.post(self.service.url("records", "/record"), data=sent, headers=headers) as answer:
             return answer.status
 
 
 @contextlib.asynccontextmanager
 async def mesh_of(service: Service) -> AsyncGenerator[Mesh]:
-    """Yield the two halves of a mesh in front of `service`."""
+    """Yield a simulated mesh in front of `service`."""
     connector = aiohttp.TCPConnector(ssl=service.tls or True)
     async with aiohttp.ClientSession(auto_decompress=False, connector=connector) as session:
         yield Mesh(service, session)

@@ -1,6 +1,6 @@
-"""v1: a small shop, as it might have run for years. The two lines that concern shadowdiff are marked.
+"""v1: a small shop. Comments mark the two lines for shadowdiff.
 
-Any WSGI server would do; the one in the standard library keeps the example short.
+Any WSGI server works; the standard library's keeps the example short.
 """
 
 import json
@@ -8,7 +8,7 @@ import socketserver
 import sys
 from wsgiref.simple_server import WSGIServer, make_server
 
-from shadowdiff_recorder import WsgiMiddleware  # 1: the file, copied to the side of this one
+from shadowdiff_recorder import WsgiMiddleware  # 1: the file, copied next to this one
 
 
 def shop(environ, start_response):

@@ -1,4 +1,4 @@
-"""v2: the same shop, written anew. It knows nothing of shadowdiff, and it has a fault: one price in ten is text."""
+"""v2: a rewrite of the shop. It contains no code for shadowdiff, and has a fault: one price in ten is text."""
 
 import json
 import socketserver

@@ -1,29 +1,27 @@
--- Send each response of v1 to shadowdiff, from inside v1's own proxy.
+-- Send each response of v1 to shadowdiff from v1's own proxy: one asynchronous POST /record per response.
 --
--- In: requests and responses on v1's inbound side.  Out: one asynchronous POST /record per response.
--- Holds: the response is streamed on untouched and never waits; nothing that fails here reaches the user.
--- Leaves to the cluster's circuit breaker how many posts may be open at once: set one.
--- Runs on the LuaJIT inside Envoy; needs nothing but the settings below.
+-- The response is streamed unchanged and never waits, and no error here reaches the user. The cluster's circuit
+-- breaker must limit the number of posts in flight. Runs on Envoy's LuaJIT; needs only the settings below.
 
 -- Settings -------------------------------------------------------------------------------------
 local CLUSTER = "shadowdiff"          -- Envoy's cluster of the records port; in Istio outbound|8081||HOST
-local TOKEN = ""                      -- one of access.records, where shadowdiff asks for a token
-local SIDE = "primary"                -- "candidate" where this filter stands in v2's proxy
-local SAMPLE = 1.0                    -- share of requests recorded, drawn by id: the target's `sample`
-local MAX = 1048576                   -- bytes of a body that are sent on; its full size is always told
-local TIMEOUT_MS = 2000               -- how long one post may take; nobody waits for it
+local TOKEN = ""                      -- one of access.records, if shadowdiff requires a token
+local SIDE = "primary"                -- "candidate" if this filter runs in v2's proxy
+local SAMPLE = 1.0                    -- share of requests recorded, sampled by id: the target's `sample`
+local MAX = 1048576                   -- bytes of a body that are sent; its full size is always sent
+local TIMEOUT_MS = 2000               -- deadline of one post; the user does not wait for it
 local ID_HEADERS = { "x-diff-id", "x-request-id", "traceparent" }   -- the first one present is the id
-local TRACE_HEADERS = {               -- of the request, so that v1's part of its trace is found; {} sends none
+local TRACE_HEADERS = {               -- of the request, to link the record to v1's part of the trace; {} sends none
   "traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags",
 }
-local HOSTS = {}                      -- record requests for these alone, as a gateway that serves others must; empty: all
-local SKIP_AGENTS = { "kube-probe/" } -- starts of user agents that are not users
-local SKIP_PATHS = {                  -- paths (without query) that only probes ask for
+local HOSTS = {}                      -- record only requests for these hosts, for example at a shared gateway; empty: all
+local SKIP_AGENTS = { "kube-probe/" } -- prefixes of user agents that are not users
+local SKIP_PATHS = {                  -- paths (without query) that only probes request
   ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
 }
 -- ----------------------------------------------------------------------------------------------
 
-local MAX_ID = 256                    -- bytes; a longer id is none
+local MAX_ID = 256                    -- bytes; a longer id is ignored
 local SPACE = "shadowdiff"            -- the dynamic metadata that carries a request's facts to its response
 
 -- FNV-1a, 32 bits, over the id with ASCII letters in lower case.
@@ -33,7 +31,7 @@ local function fnv1a32(id)
     local byte = string.byte(id, i)
     if byte >= 65 and byte <= 90 then byte = byte + 32 end
     hash = bit.bxor(hash, byte)
-    -- hash * 16777619, split so that no product leaves the integers a double holds exactly
+    -- hash * 16777619, split so that a double represents every product exactly
     hash = bit.tobit((hash % 4294967296) * 403 + bit.lshift(hash, 24))
   end
   return hash % 4294967296
@@ -46,7 +44,7 @@ end
 local NAMED = {}
 for _, host in ipairs(HOSTS) do NAMED[string.lower(host)] = true end
 
--- As the service finds a target: by the whole host, else without its port.
+-- The service selects a target in the same way: by the whole host, then without its port.
 local function of_another(host)
   if #HOSTS == 0 then return false end
   local name = string.lower(host)
@@ -64,13 +62,13 @@ local function skipped(headers, path)
   return headers:get(":method") == "CONNECT"
 end
 
--- Of a traceparent only the trace id is the same on both sides.
+-- Only the trace id of a traceparent is the same on both sides.
 local function trace_id(traceparent)
   local trace = string.match(traceparent, "^[^-]*%-([^-]*)%-") or ""
   return #trace == 32 and string.find(trace, "[^0]") and string.lower(trace) or ""
 end
 
--- The id and the header that gave it, by the rule of shadowdiff's other side.
+-- Return the id and the name of its header, by the same rule as the mirror port.
 local function identify(headers)
   for _, name in ipairs(ID_HEADERS) do
     local value = headers:get(name) or ""
@@ -79,7 +77,7 @@ local function identify(headers)
   end
 end
 
--- Microseconds where this Envoy has them, else milliseconds.
+-- With microseconds if this Envoy supports them, else whole milliseconds.
 local function now_ms(handle)
   if handle.timestampString and EnvoyTimestampResolution and EnvoyTimestampResolution.MICROSECOND then
     return tonumber(handle:timestampString(EnvoyTimestampResolution.MICROSECOND)) / 1000
@@ -107,7 +105,7 @@ local function note_request(handle)
   end
 end
 
--- Copy fields under a prefix; a name that comes twice keeps both values, in their order.
+-- Copy fields under a prefix. A repeated name keeps all values, in their order.
 local function copy(fields, prefix, into)
   for name, value in pairs(fields) do
     if string.sub(name, 1, 1) ~= ":" then
@@ -124,7 +122,7 @@ local function copy(fields, prefix, into)
   end
 end
 
--- Read the body as it passes by; the chunks go on to the user before the next one is seen.
+-- Read the body while it streams: each chunk goes to the user before the next one arrives.
 local function read_body(handle)
   local parts, count, size = {}, 0, 0
   for chunk in handle:bodyChunks() do
@@ -145,7 +143,7 @@ local function record_response(handle)
   if facts == nil or facts["id"] == nil then return end
   local headers = handle:headers()
   local status = headers:get(":status") or "0"
-  if status == "101" then return end   -- an upgraded connection has no end to wait for
+  if status == "101" then return end   -- an upgraded connection does not end
   local record = {
     [":method"] = "POST", [":path"] = "/record", [":authority"] = "shadowdiff",
     ["content-type"] = "application/octet-stream",
@@ -169,7 +167,7 @@ local function record_response(handle)
   })
 end
 
--- An error here (a cluster that does not exist, an Envoy too old) costs the record and a line in the log, no more.
+-- An error here (a missing cluster, an old Envoy) loses the record and logs one line. It has no other effect.
 local function safely(step, handle)
   local fine, problem = pcall(step, handle)
   if not fine then handle:logWarn("shadowdiff: not recorded: " .. tostring(problem)) end

@@ -1,17 +1,16 @@
-"""Record what v1 answers, from inside v1: one file to copy, an ASGI and a WSGI middleware.
+"""Record v1's responses inside v1, with an ASGI or a WSGI middleware. Copy this one file.
 
-In: the requests and responses of one application.  Out: copies of its responses, in batches, to the records
-port of shadowdiff and, with `mirror_to`, copies of its safe requests to the mirror port.
-Holds: a response is passed on unchanged and before it is looked at; whatever happens to shadowdiff, nothing
-waits for it and nothing is raised into the application; what is held is bounded in number and in bytes; each
-record is counted once, as sent, as dropped with a reason, or as queued.
-Needs the standard library alone, Python 3.8 or later. Wrap the application outermost:
+The recorder sends copies of v1's responses to shadowdiff's records port in batches. If `mirror_to` is set, the recorder
+also sends copies of safe requests to shadowdiff's mirror port. The recorder passes each response to the server
+unchanged, and only then reads the response. The application never waits for shadowdiff, and never gets an exception
+from the recorder. Memory is bounded. The recorder counts each record once, as sent, dropped or queued. The recorder
+needs only the standard library of Python 3.8 or later. Make the recorder the outermost middleware:
 
     app = AsgiMiddleware(app, url="http://shadowdiff:8081")
     app = WsgiMiddleware(app, url="http://shadowdiff:8081", mirror_to="http://shadowdiff:8080")
 
-Left empty, `url` and `mirror_to` come from SHADOWDIFF_RECORDS_URL and SHADOWDIFF_MIRROR_URL; without a url
-the middleware is off and hands every request straight to the application.
+If `url` or `mirror_to` is empty, the recorder reads SHADOWDIFF_RECORDS_URL or SHADOWDIFF_MIRROR_URL. If there is no
+URL, the middleware is off and passes every request directly to the application.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ __all__ = ["AsgiMiddleware", "Recorder", "WsgiMiddleware"]
 _Made = TypeVar("_Made")
 
 _LOG = logging.getLogger("shadowdiff.recorder")
-_MARK = b"x-shadowdiff"
+_SHADOW_HEADER = b"x-shadowdiff"
 _UNIQUE_ID = "x-diff-id"
 _ID_BYTES = 256
 _ITEM_BYTES = 512
-"""What a queued item costs beside its body and headers, about."""
+"""The approximate memory of a queued item without its body and headers."""
 _BACKOFF_S = (0.2, 5.0)
 _HURRIED_BACKOFF_S = 0.1
-_COMPLAINT_EVERY_S = 60.0
+_WARNING_EVERY_S = 60.0
 _ANSWER_BYTES = 1 << 16
 _NO_BODY = frozenset({204, 205, 304})
 _TAKEN = frozenset({200, 202})
@@ -76,7 +75,7 @@ _UNSENDABLE = re.compile(rb"[\x00\r\n]")
 
 
 def fnv1a32(text: str) -> int:
-    """Return FNV-1a-32 of a header's bytes (a character a byte) with ASCII letters in lower case: a sample's draw."""
+    """Return the FNV-1a-32 hash of a header value (one character per byte), with ASCII letters in lower case."""
     value = 0x811C9DC5
     try:
         raw = text.encode("latin-1")
@@ -98,7 +97,7 @@ def _trace_id(traceparent: str) -> str:
 
 
 def _identify(headers: Pairs, id_headers: Sequence[str]) -> tuple[str, str]:
-    """Return the id and the header that gave it: the first of `id_headers` with a usable value, else two ''."""
+    """Return the id and the name of the first header in `id_headers` that has a usable value, or two empty strings."""
     for wanted in id_headers:
         name = wanted.encode("latin-1")
         value = next((value for known, value in headers if known == name), b"")
@@ -115,7 +114,7 @@ def _first(headers: Pairs, name: bytes) -> bytes:
 
 
 class _Record(NamedTuple):
-    """One response of v1, as it is queued. `cost` is what it holds in bytes, `born_s` on the monotonic clock."""
+    """A queued response of v1. `cost` is its memory in bytes, and `born_s` is its start time on the monotonic clock."""
 
     facts: dict[str, Any]
     headers: Pairs
@@ -125,7 +124,7 @@ class _Record(NamedTuple):
 
 
 class _Copy(NamedTuple):
-    """One request, as it is mirrored."""
+    """One request to mirror."""
 
     method: bytes
     path: bytes
@@ -135,8 +134,8 @@ class _Copy(NamedTuple):
     born_s: float
 
 
-class _Lost(Exception):  # noqa: N818  names what became of a batch
-    """A batch that was not taken: the reason it is counted under, and what happened."""
+class _Lost(Exception):  # noqa: N818  names a disposition
+    """shadowdiff did not accept a batch; has the reason for the counts, and the cause."""
 
     def __init__(self, reason: str, cause: object) -> None:
         super().__init__(f"{reason}: {cause}")
@@ -144,11 +143,11 @@ class _Lost(Exception):  # noqa: N818  names what became of a batch
 
 
 class _Stale(Exception):  # noqa: N818  a state, not a fault
-    """A kept-alive connection turned out to be closed before it answered: open another."""
+    """A kept-alive connection closed before the reply, so the sender needs a new connection."""
 
 
 class _Peer:
-    """One kept-alive connection to one port of shadowdiff, with a deadline on every wait."""
+    """One kept-alive connection to a port of shadowdiff, with a deadline for every network wait."""
 
     def __init__(self, url: str, name: str, timeout_s: float) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -163,7 +162,7 @@ class _Peer:
         self._has_answered = False
 
     def connect(self) -> None:
-        """Open the connection where there is none. Raises: OSError."""
+        """Open the connection if it is not open. Raises: OSError."""
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             connection = kind(*self._address, timeout=self._timeout_s)
@@ -171,15 +170,15 @@ class _Peer:
             self._connection, self._has_answered = connection, False
 
     def close(self) -> None:
-        """Forget the connection."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
     def exchange(self, method: bytes, request: bytes) -> tuple[int, bytes]:
-        """Send one request, given as bytes, and return status and the start of the answer.
+        """Send one request, and return the status and the start of the reply's body.
 
-        Raises: _Lost, or _Stale where another connection may fare better.
+        Raises: _Stale if a new connection may succeed, otherwise _Lost.
         """
         try:
             return self._exchange(method, request)
@@ -209,10 +208,10 @@ class _Peer:
             response.close()
 
 
-class _Lane:
-    """A bounded queue and the one daemon thread that empties it over one connection.
+class _SendQueue:
+    """A bounded queue, and one daemon thread that sends the queued items over one connection.
 
-    Holds, whenever the lock is free: taken = sent + dropped + queued.
+    Whenever no thread has the lock, taken = sent + dropped + queued.
     """
 
     batch_items = 1
@@ -227,7 +226,7 @@ class _Lane:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, with nothing held: at the start, and in a forked child, which has no thread of ours."""
+        """Start with an empty queue. Also called in a forked child, which does not have the parent's threads."""
         lock = self._recorder.lock
         self._wake = threading.Condition(lock)
         self._idle = threading.Condition(lock)
@@ -242,10 +241,10 @@ class _Lane:
         self._dropped: dict[str, int] = {}
         self.peer.close()
 
-    # -- the application's side: never waits ----------------------------------------------------------
+    # -- methods that the application calls; these never wait --------------------------------------------------------
 
     def offer(self, item: Any) -> None:
-        """Queue `item`, or count why not. The bytes it costs are reserved already."""
+        """Queue `item`, whose bytes are already reserved, or count the reason for dropping it."""
         with self._wake:
             self._taken += 1
             if self._closed:
@@ -260,7 +259,7 @@ class _Lane:
                     self._wake.notify()
 
     def refuse(self) -> None:
-        """Count one item for which there was no room."""
+        """Count an item that the queue has no room for."""
         with self._wake:
             self._taken += 1
             self._count_dropped(1, "full")
@@ -269,7 +268,7 @@ class _Lane:
         self._thread = threading.Thread(target=self._run, name="shadowdiff-" + type(self).__name__, daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # no thread to be had: the interpreter is ending, or the machine is full
+        except RuntimeError:  # no thread can start: the interpreter is exiting, or the machine is out of threads
             self._thread = None
             self._drop(list(self._queue), "stopped")
             self._queue.clear()
@@ -283,13 +282,13 @@ class _Lane:
             self._dropped[reason] = self._dropped.get(reason, 0) + count
 
     def counts(self) -> dict[str, Any]:
-        """Return what was taken, sent, dropped by reason, and is queued (or on its way) now."""
+        """Return the number of items taken, sent, dropped (by reason), and queued or in flight."""
         with self._wake:
             queued = len(self._queue) + len(self._in_flight)
             return {"taken": self._taken, "sent": self._sent, "dropped": dict(self._dropped), "queued": queued}
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing is queued, at most `timeout_s`. Whether that was reached."""
+        """Wait at most `timeout_s` until the queue is empty; return whether the queue is empty."""
         with self._wake:
             self._hurried = True
             self._wake.notify()
@@ -299,7 +298,7 @@ class _Lane:
                 self._hurried = False
 
     def close(self, timeout_s: float) -> None:
-        """Send what is queued for at most `timeout_s`, drop the rest, end the thread."""
+        """Send queued items for at most `timeout_s`, drop the rest, and end the thread."""
         until_s = time.monotonic() + timeout_s
         self.flush(timeout_s)
         with self._wake:
@@ -313,21 +312,21 @@ class _Lane:
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, until_s - time.monotonic()))
 
-    # -- the thread's side ----------------------------------------------------------------------------
+    # -- run by the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         batch = self._take()
         while batch:
             try:
                 self._deliver(batch)
-            except Exception as error:  # noqa: BLE001  the thread's outer edge: a fault here costs a batch, never v1
+            except Exception as error:  # noqa: BLE001  the thread's outer edge: an error loses a batch, and never affects v1
                 self._settle(batch, 0, "broken")
-                self._recorder.complain(f"a batch is lost to a fault of the recorder itself: {error!r}")
+                self._recorder.warn(f"batch lost; error in the recorder: {error!r}")
             batch = self._take()
         self.peer.close()
 
     def _take(self) -> list[Any]:
-        """Wait for a batch, and return it; empty when closed."""
+        """Wait for a batch and return it. Return an empty batch after the queue is closed."""
         with self._wake:
             while not self._closed:
                 while not self._queue and not self._closed:
@@ -351,24 +350,24 @@ class _Lane:
         return batch
 
     def _drop_aged(self) -> None:
-        """Drop what is too old to meet its other half."""
+        """Drop queued items that are too old to be paired."""
         oldest = time.monotonic() - self._max_age_s
         while self._queue and self._queue[0].born_s < oldest:
             self._drop([self._queue.popleft()], "stale")
 
     def _deliver(self, batch: list[Any]) -> None:
-        """Send `batch`. What never left is tried again until it is old; what may have arrived is not."""
+        """Send `batch`. Retry items until they are too old. Do not retry items that may have arrived."""
         sent, reason = 0, "refused"
         while True:
             try:
                 self.peer.connect()
                 sent = self.send(batch)
             except _Stale:
-                continue  # never twice: a new connection that fails is lost, or unreachable
+                continue  # retry only once: if a new connection fails, the batch is lost or the port is unreachable
             except _Lost as lost:
                 reason = lost.reason
                 self._back_off(lost)
-            except OSError as error:  # from connect(): nothing has left
+            except OSError as error:  # connect() failed, so the sender sent nothing
                 self._back_off(_Lost("unreachable", error))
                 if time.monotonic() - batch[0].born_s < self._max_age_s and self._pause():
                     continue
@@ -381,12 +380,12 @@ class _Lane:
             self._pause()
 
     def send(self, batch: list[Any]) -> int:
-        """Send the batch, and return how many of it were taken. Raises: _Lost."""
+        """Send the batch, and return how many items were accepted. Raises: _Lost."""
         raise NotImplementedError
 
     def _settle(self, batch: list[Any], sent: int, reason: str) -> None:
         with self._wake:
-            if self._in_flight is not batch:  # close() has counted it
+            if self._in_flight is not batch:  # close() has already counted the batch
                 return
             self._in_flight = []
             self._sent += sent
@@ -395,12 +394,12 @@ class _Lane:
             self._idle.notify_all()
 
     def _back_off(self, lost: _Lost) -> None:
-        """Wait longer each time, and say why once in a while."""
+        """Double the backoff, and log the reason at a limited rate."""
         self._backoff_s = min(max(self._backoff_s * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
-        self._recorder.complain(f"{self.peer.url} takes nothing ({lost}); responses are not affected")
+        self._recorder.warn(f"{self.peer.url} accepts nothing ({lost}); responses are not affected")
 
     def _pause(self) -> bool:
-        """Wait out the backoff; only a moment of it where somebody flushes. Whether to go on."""
+        """Wait for the backoff, or briefly during a flush; return whether to continue."""
         began_s = time.monotonic()
         with self._wake:
             while not self._closed:
@@ -414,12 +413,12 @@ class _Lane:
     def _ask(self, method: bytes, head: Iterable[bytes], body: bytes) -> tuple[int, bytes]:
         status, answer = self.peer.exchange(method, b"\r\n".join([*head, b"", b""]) + body)
         if status in _BUSY:
-            raise _Lost("overloaded", f"it answered {status}")
+            raise _Lost("overloaded", f"status {status}")
         return status, answer
 
 
-class _Records(_Lane):
-    """Responses, as NDJSON batches, to POST /records."""
+class _Records(_SendQueue):
+    """Sends responses to `POST /records` in NDJSON batches."""
 
     batch_items = 100
     linger_s = 0.05
@@ -438,19 +437,22 @@ class _Records(_Lane):
         taken = _accepted(answer, len(batch)) if status in _TAKEN else 0
         if taken < len(batch):
             refused = f"{len(batch) - taken} of {len(batch)} records"
-            self._recorder.complain(f"{self.peer.url} refused {refused}, with {status}: {answer[:500]!r}")
+            self._recorder.warn(f"{self.peer.url} refused {refused}, with {status}: {answer[:500]!r}")
         return taken
 
 
 def _line(record: _Record) -> bytes:
-    """Return the record as one line; the body is joined as bytes, since quoting megabytes holds up every thread."""
+    """Return the record as one line of JSON.
+
+    Join the body as bytes, because JSON-encoding megabytes would block every thread.
+    """
     facts = dict(record.facts, headers=[[n.decode("latin-1"), v.decode("latin-1")] for n, v in record.headers])
     start = json.dumps(facts, separators=(",", ":")).encode("ascii")
     return b'%b,"body_base64":"%b"}\n' % (start[:-1], base64.b64encode(record.body))
 
 
 def _accepted(answer: bytes, offered: int) -> int:
-    """Return how many of a batch the answer says were taken."""
+    """Return from the reply how many records of the batch shadowdiff accepted."""
     try:
         accepted = json.loads(answer).get("accepted", offered)
     except (ValueError, AttributeError):
@@ -458,8 +460,8 @@ def _accepted(answer: bytes, offered: int) -> int:
     return max(0, min(offered, accepted)) if isinstance(accepted, int) else offered
 
 
-class _Mirror(_Lane):
-    """Requests, one by one, to the mirror port, as a mesh would copy them."""
+class _Mirror(_SendQueue):
+    """Sends requests to the mirror port one by one, as a mesh does."""
 
     def send(self, batch: list[_Copy]) -> int:
         copy = batch[0]
@@ -469,25 +471,22 @@ class _Mirror(_Lane):
         status, answer = self._ask(copy.method, head, copy.body)
         if status in _TAKEN:
             return 1
-        self._recorder.complain(f"{self.peer.url} refused a mirrored request, with {status}: {answer[:500]!r}")
+        self._recorder.warn(f"{self.peer.url} refused a mirrored request, with {status}: {answer[:500]!r}")
         return 0
 
 
 class Recorder:
-    """Takes what a middleware saw, and sends it on from background threads that start with the first record.
+    """Sends the records of a middleware from background threads. The threads start when the first record arrives.
 
-    url: shadowdiff's records port. mirror_to: its mirror port, where no proxy mirrors the requests.
-    token: one of the service's `access.records`, where it asks for one.
-    side: `primary` in v1, `candidate` where v2's own proxy or middleware records too.
-    sample: the share of requests recorded, drawn by id; the same as the target's `sample`.
-    id_headers: lower case, in order of preference; the same as `pairing.id_headers`.
-    mirror_methods: what is mirrored; anything that writes would write twice.
-    max_body_bytes: more of a body than this is not held; its full size is told.
-    max_records, max_bytes: the bounds of the queue; max_bytes also bounds the bodies of responses in progress.
-    timeout_s: of each wait on the network. max_age_s: when a record, or a response that still streams, is too old
-        to meet its other half: the service's `pairing.window`.
-    flush_s: how long the end of the process may wait for what is queued.
-    Raises: ValueError, naming the argument.
+    url: shadowdiff's records port. mirror_to: its mirror port, if no proxy mirrors the requests. token: a token in the
+    service's `access.records`, if the service requires a token. side: `primary` in v1, `candidate` in v2. sample: the
+    share of requests to record, sampled by id; must equal the target's `sample`. id_headers: names in lower case, in
+    order of preference; must equal `pairing.id_headers`. mirror_methods: the methods of requests to mirror. If a
+    mirrored request writes data, v2 repeats that write. max_body_bytes: the size at which the recorder truncates
+    bodies; it still sends the full size. max_records, max_bytes: the limits of the queue; max_bytes also covers the
+    bodies of unfinished responses. timeout_s: the deadline of each network wait. max_age_s: the age at which a record
+    or an unfinished response is too old to be paired; must equal `pairing.window`. flush_s: how long the process may
+    wait at exit until queued records are sent. Raises: ValueError, naming the argument.
     """
 
     def __init__(
@@ -512,9 +511,9 @@ class Recorder:
         if side not in ("primary", "candidate"):
             raise ValueError(f"side is {side!r}: it is primary or candidate")
         if not token.isascii() or not token.isprintable():
-            raise ValueError("token holds what no header can carry: write it in ASCII, on one line")
+            raise ValueError("token has characters that no header can carry: write it in ASCII, on one line")
         if mirror_to and side != "primary":
-            raise ValueError(f"mirror_to is {mirror_to!r} beside side {side!r}: only v1 mirrors")
+            raise ValueError(f"mirror_to is {mirror_to!r} with side {side!r}: only v1 mirrors")
         if not 0.0 <= sample <= 1.0:
             raise ValueError(f"sample is {sample!r}: it is a share from 0 to 1")
         if min(max_body_bytes, max_records, max_bytes, timeout_s, max_age_s) <= 0 or flush_s < 0:
@@ -530,7 +529,7 @@ class Recorder:
         self.flush_s = flush_s
         self.max_age_s = max_age_s
         self._max_bytes = max_bytes
-        self._complained_s = 0.0
+        self._warned_s = 0.0
         self.lock = threading.RLock()
         self._held_bytes = 0
         self._skipped: dict[str, int] = {}
@@ -543,20 +542,20 @@ class Recorder:
         return f"<Recorder {json.dumps(self.stats())}>"
 
     @property
-    def lanes(self) -> list[_Lane]:
-        """The records and, where there is one, the mirror."""
+    def queues(self) -> list[_SendQueue]:
+        """The queue of records and, if requests are mirrored, the queue of copies."""
         return [self._records, self._mirror] if self._mirror else [self._records]
 
     def reset(self) -> None:
-        """Hold nothing and count from 0: in a forked child, where the parent's threads and lock are not."""
+        """Start with empty queues and zero counts. Also called in a forked child, which lacks the parent's threads."""
         self.lock = threading.RLock()
         self._held_bytes = 0
         self._skipped = {}
-        for lane in self.lanes:
-            lane.reset()
+        for queue in self.queues:
+            queue.reset()
 
     def reserve(self, count: int) -> bool:
-        """Set aside `count` bytes of the bound. Whether there were as many."""
+        """Reserve `count` bytes of max_bytes; return whether enough bytes were free."""
         with self.lock:
             if self._held_bytes + count > self._max_bytes:
                 return False
@@ -564,17 +563,17 @@ class Recorder:
             return True
 
     def release(self, count: int) -> None:
-        """Give back what was reserved."""
+        """Release reserved bytes."""
         with self.lock:
             self._held_bytes = max(0, self._held_bytes - count)
 
     def skip(self, reason: str) -> None:
-        """Count a request of which no record is made."""
+        """Count a request that is not recorded."""
         with self.lock:
             self._skipped[reason] = self._skipped.get(reason, 0) + 1
 
     def offer(self, record: _Record | None, copy: _Copy | None) -> None:
-        """Queue a response, and the request that it answered. None: there was no room to hold it."""
+        """Queue a response and its request. None stands for an item that the queue had no room for."""
         with self.lock:
             if record is None:
                 self._records.refuse()
@@ -584,9 +583,9 @@ class Recorder:
                 self._mirror.offer(copy)
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts of this process, taken at one moment.
+        """Return the current counts of this process.
 
-        In `records` and `mirror`: taken = sent + all of dropped + queued.
+        In `records` and in `mirror`, taken = sent + queued + the sum of dropped.
         """
         with self.lock:
             counts: dict[str, Any] = {"records": self._records.counts(), "skipped": dict(self._skipped)}
@@ -595,33 +594,33 @@ class Recorder:
             return counts
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until all that is queued was sent or dropped, at most `timeout_s` (default flush_s)."""
+        """Wait at most `timeout_s` (default flush_s) until every queued item is sent or dropped."""
         until = time.monotonic() + (self.flush_s if timeout_s is None else timeout_s)
-        done = [lane.flush(max(0.0, until - time.monotonic())) for lane in self.lanes]
+        done = [queue.flush(max(0.0, until - time.monotonic())) for queue in self.queues]
         return all(done)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Flush, drop what is left, and end the threads. What comes after is counted as dropped."""
+        """Flush, drop the remaining records, and end the threads. Records that arrive later count as dropped."""
         until = time.monotonic() + (self.flush_s if timeout_s is None else timeout_s)
-        for lane in self.lanes:
-            lane.close(max(0.0, until - time.monotonic()))
+        for queue in self.queues:
+            queue.close(max(0.0, until - time.monotonic()))
 
-    def complain(self, text: str) -> None:
-        """Log a warning, at most one a minute; a logger that raises is nothing to v1."""
+    def warn(self, text: str) -> None:
+        """Log a warning, at most once a minute. If the logger raises an exception, v1 is not affected."""
         with self.lock:
-            quiet = self._complained_s and time.monotonic() - self._complained_s < _COMPLAINT_EVERY_S
-            self._complained_s = self._complained_s if quiet else time.monotonic()
+            quiet = self._warned_s and time.monotonic() - self._warned_s < _WARNING_EVERY_S
+            self._warned_s = self._warned_s if quiet else time.monotonic()
         if not quiet:
             with contextlib.suppress(Exception):
                 _LOG.warning("%s; %s", text, json.dumps(self.stats()))
 
     def mirrors(self, method: str) -> bool:
-        """Whether a request with this method is copied to the mirror port."""
+        """Whether the recorder mirrors requests with this method."""
         return self._mirror is not None and method in self.mirror_methods
 
     @property
     def is_mirror(self) -> bool:
-        """Whether requests are mirrored from here."""
+        """Whether this recorder mirrors requests."""
         return self._mirror is not None
 
 
@@ -644,13 +643,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _harmless(step: Callable[..., _Made]) -> Callable[..., _Made | None]:
-    """Let a step of the recorder fail without the application noticing."""
+    """Catch errors of the recorder, so that they never reach the application."""
 
     @functools.wraps(step)
     def guarded(self: _Exchange, *args: Any, **named: Any) -> _Made | None:
         try:
             return step(self, *args, **named)
-        except Exception as error:  # noqa: BLE001  the edge between the recorder and v1: nothing may pass it
+        except Exception as error:  # noqa: BLE001  the edge to v1, which no error may cross
             self.break_off(error)
             return None
 
@@ -658,7 +657,7 @@ def _harmless(step: Callable[..., _Made]) -> Callable[..., _Made | None]:
 
 
 class _Exchange:
-    """One request and the response to it, as they pass by. Ends once: recorded, or skipped with a reason."""
+    """A request and its response. Each exchange ends once: it is recorded, or skipped with a reason."""
 
     def __init__(self, recorder: Recorder, method: str, path: bytes, headers: Pairs) -> None:
         self._recorder = recorder
@@ -682,27 +681,27 @@ class _Exchange:
 
     @property
     def may_have_body(self) -> bool:
-        """Whether the request may carry a body."""
+        """Whether the request can have a body."""
         length = _first(self._request_headers, b"content-length")
         return length not in (b"", b"0") or bool(_first(self._request_headers, b"transfer-encoding"))
 
     @property
     def wants_request_body(self) -> bool:
-        """Whether the request's body is needed, for the mirror."""
+        """Whether the mirror needs the request's body."""
         return self.may_have_body and self._recorder.mirrors(self._method)
 
     @_harmless
     def begin(self) -> bool:
-        """Find the id. Whether the request is to be recorded; where not, that is counted."""
+        """Find the id. Return whether to record the request; if not, count the reason."""
         recorder, headers = self._recorder, self._request_headers
         agent = _first(headers, b"user-agent")
-        if any(name == _MARK for name, _ in headers):
+        if any(name == _SHADOW_HEADER for name, _ in headers):
             return self.give_up("shadow")
         if self._method == "CONNECT":
             return self.give_up("tunnel")
         if self._path.partition(b"?")[0] in recorder.skip_paths or agent.startswith(recorder.skip_agents):
             return self.give_up("probe")
-        if recorder.is_mirror:  # who mirrors makes the id: fresh for this hop, and nobody's to forge
+        if recorder.is_mirror:  # the sender of the mirrored copy generates the id, so users cannot forge an id
             self._id, self._id_source = uuid.uuid4().hex, _UNIQUE_ID
         else:
             self._id, self._id_source = _identify(headers, recorder.id_headers)
@@ -712,7 +711,7 @@ class _Exchange:
 
     @_harmless
     def request_chunk(self, chunk: bytes, is_last: bool) -> None:  # noqa: FBT001
-        """See a part of the request's body."""
+        """Add a part of the request's body."""
         self._request_read = self._request_read or is_last
         if not chunk or self.over or self._request_cut:
             return
@@ -723,13 +722,13 @@ class _Exchange:
 
     @_harmless
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """See the response's head; a second one replaces the first."""
+        """Store the response's head. A second head replaces the first."""
         self._status = status
         self._headers = tuple((bytes(name).lower(), bytes(value)) for name, value in headers)
 
     @_harmless
     def chunk(self, chunk: bytes) -> None:
-        """See a part of the response's body, that was passed on already."""
+        """Add a part of the response's body that the server already has."""
         if self.over or self._is_bodiless():
             return
         self._size += len(chunk)
@@ -760,19 +759,19 @@ class _Exchange:
         return self._method == "HEAD" or self._status in _NO_BODY
 
     def ended(self) -> None:
-        """Take the time: the body's last part was handed over."""
+        """Record the time at which the server got the last part of the body."""
         if self._duration_ms < 0:
             self._duration_ms = (time.perf_counter() - self._started_s) * 1000
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the response was seen, though nobody said that it ended."""
+        """Whether the server got the whole response, although no message marked the end."""
         length = _first(self._headers, b"content-length")
         return self._is_bodiless() or (length.isdigit() and self._size >= int(length))
 
     @_harmless
     def finish(self) -> None:
-        """Queue the whole response, and the request where it is mirrored."""
+        """Queue the whole response. If requests are mirrored, queue the request too."""
         if self.over:
             return
         if not self._status:
@@ -787,7 +786,10 @@ class _Exchange:
 
     @_harmless
     def failed(self, error: BaseException, *, on_the_wire: bool) -> None:
-        """See the application raise: a server answers 500 to that, unless the head was sent or the client left."""
+        """Record an exception of the application.
+
+        The server sends 500 unless the head was sent or the client disconnected.
+        """
         if on_the_wire or not isinstance(error, Exception):
             self.give_up("aborted")
             return
@@ -797,7 +799,7 @@ class _Exchange:
         self.finish()
 
     def give_up(self, reason: str) -> bool:
-        """Count that there is no record of this request."""
+        """Count a request that is not recorded."""
         if not self.over:
             self.over = True
             self._chunks.clear()
@@ -807,9 +809,9 @@ class _Exchange:
         return False
 
     def break_off(self, error: Exception) -> None:
-        """Stop looking, after a fault of the recorder's own."""
+        """Stop recording after an error in the recorder."""
         self.give_up("broken")
-        self._recorder.complain(f"a request is not recorded, by a fault of the recorder itself: {error!r}")
+        self._recorder.warn(f"request not recorded; error in the recorder: {error!r}")
 
     def _record(self) -> _Record | None:
         cost = _ITEM_BYTES + sum(len(name) + len(value) for name, value in self._headers)
@@ -841,7 +843,7 @@ class _Exchange:
         return _Record(facts, self._headers, b"".join(self._chunks), cost + body_bytes, time.monotonic())
 
     def _copy(self) -> _Copy | None:
-        """Return the request as it is mirrored; where it is not, that is counted."""
+        """Return the request to mirror, or count the reason for not mirroring the request."""
         recorder = self._recorder
         if not recorder.is_mirror:
             return None
@@ -880,14 +882,17 @@ def _recorder(url: str, mirror_to: str, options: dict[str, Any]) -> Recorder | N
 
 
 class AsgiMiddleware:
-    """Records the HTTP responses of an ASGI application. Takes the options of Recorder; `recorder` has the counts."""
+    """Records the HTTP responses of an ASGI application.
+
+    Takes the options of Recorder. The attribute `recorder` has the counts.
+    """
 
     def __init__(self, app: AsgiApp, url: str = "", mirror_to: str = "", **options: Any) -> None:
         self.app = app
         self.recorder = _recorder(url, mirror_to, options)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one scope."""
+        """Handle one ASGI scope."""
         recorder = self.recorder
         if recorder is None or scope["type"] not in ("http", "lifespan"):
             await self.app(scope, receive, send)
@@ -905,7 +910,7 @@ class AsgiMiddleware:
 
         async def sending(message: Message) -> None:
             headers = message.get("headers", ())
-            if not isinstance(headers, (list, tuple)):  # can be read once only, and that is the server's turn
+            if not isinstance(headers, (list, tuple)):  # the server can read an iterator only once
                 message = {**message, "headers": list(headers)}
             await send(message)
             seen.add(message["type"])
@@ -922,11 +927,14 @@ class AsgiMiddleware:
         except BaseException as error:
             exchange.failed(error, on_the_wire="http.response.start" in seen)
             raise
-        exchange.give_up("aborted")  # where it is not over: the last part of the body was never sent
+        exchange.give_up("aborted")  # the last part of the body was never sent, unless the exchange has ended
 
 
 def _flushing(recorder: Recorder, send: Send) -> Send:
-    """Return `send` that, at the application's end, first sends what is queued: servers may die by a signal after."""
+    """Return a `send` that flushes the queue when the application shuts down.
+
+    A signal may kill the server after that.
+    """
 
     async def sending(message: Message) -> None:
         if message["type"].startswith("lifespan.shutdown"):
@@ -939,15 +947,15 @@ def _flushing(recorder: Recorder, send: Send) -> Send:
 def _asgi_exchange(recorder: Recorder, scope: Message) -> _Exchange | None:
     try:
         exchange = _Exchange(recorder, scope["method"], _asgi_path(scope), _asgi_headers(scope))
-    except Exception as error:  # noqa: BLE001  the edge between the recorder and v1: nothing may pass it
+    except Exception as error:  # noqa: BLE001  the edge to v1, which no error may cross
         recorder.skip("broken")
-        recorder.complain(f"a request is not recorded, by a fault of the recorder itself: {error!r}")
+        recorder.warn(f"request not recorded; error in the recorder: {error!r}")
         return None
     return exchange if exchange.begin() else None
 
 
 def _asgi_headers(scope: Message) -> Pairs:
-    """Return the request's headers; a client of HTTP/1.0 may have named no host."""
+    """Return the request's headers. An HTTP/1.0 client can omit the Host header."""
     headers = tuple(scope["headers"])
     server = scope.get("server")
     if server and not _first(headers, b"host"):
@@ -956,7 +964,7 @@ def _asgi_headers(scope: Message) -> Pairs:
 
 
 def _asgi_path(scope: Message) -> bytes:
-    """Return the request target; a server that keeps no raw path gives it decoded."""
+    """Return the request target. Encode the decoded path again if the server provides no raw path."""
     raw = scope.get("raw_path")
     path = raw.partition(b"?")[0] if raw else _quoted(scope["path"].encode("utf-8", "surrogateescape"))
     query = scope.get("query_string", b"")
@@ -980,14 +988,17 @@ def _see(exchange: _Exchange, message: Message) -> None:
 
 
 class WsgiMiddleware:
-    """Records the responses of a WSGI application. Takes the options of Recorder; `recorder` has the counts."""
+    """Records the responses of a WSGI application.
+
+    Takes the options of Recorder. The attribute `recorder` has the counts.
+    """
 
     def __init__(self, app: WsgiApp, url: str = "", mirror_to: str = "", **options: Any) -> None:
         self.app = app
         self.recorder = _recorder(url, mirror_to, options)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve one request."""
+        """Handle one WSGI request."""
         exchange = _wsgi_exchange(self.recorder, environ) if self.recorder is not None else None
         if exchange is None:
             return self.app(environ, start_response)
@@ -999,7 +1010,7 @@ class WsgiMiddleware:
         except BaseException as error:
             exchange.failed(error, on_the_wire=passing.written)
             raise
-        # a list stays a list: servers give a sole block its Content-Length
+        # Return a list as a list, because servers add Content-Length to a response of one block.
         return passing.sized(result) if hasattr(result, "__len__") else _Body(passing, result)
 
 
@@ -1011,15 +1022,15 @@ def _length(environ: Environ) -> int:
 def _wsgi_exchange(recorder: Recorder, environ: Environ) -> _Exchange | None:
     try:
         exchange = _Exchange(recorder, environ["REQUEST_METHOD"], _wsgi_path(environ), _wsgi_headers(environ))
-    except Exception as error:  # noqa: BLE001  the edge between the recorder and v1: nothing may pass it
+    except Exception as error:  # noqa: BLE001  the edge to v1, which no error may cross
         recorder.skip("broken")
-        recorder.complain(f"a request is not recorded, by a fault of the recorder itself: {error!r}")
+        recorder.warn(f"request not recorded; error in the recorder: {error!r}")
         return None
     return exchange if exchange.begin() else None
 
 
 def _wsgi_headers(environ: Environ) -> Pairs:
-    """Return the request's headers, the names in lower case; WSGI has joined those that came twice."""
+    """Return the request's headers, with names in lower case. The server has already joined repeated headers."""
     names = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
     found: list[tuple[bytes, bytes]] = []
     for key, value in environ.items():
@@ -1033,11 +1044,11 @@ def _wsgi_headers(environ: Environ) -> Pairs:
 
 
 def _wsgi_path(environ: Environ) -> bytes:
-    """Return the request target as it came (gunicorn, werkzeug, uWSGI, mod_wsgi keep it), else put together again."""
+    """Return the raw request target if the server provides it (such as gunicorn or uWSGI), or encode the path again."""
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw:
         origin, scheme_ends, rest = cast("str", raw).partition("://")
-        if scheme_ends and origin.isalpha():  # absolute form, as clients send it to a proxy
+        if scheme_ends and origin.isalpha():  # a URL in absolute form, as clients send it to a proxy
             raw = "/" + rest.partition("/")[2]
         return raw.encode("latin-1")
     path = _quoted((environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")) or b"/"
@@ -1046,7 +1057,7 @@ def _wsgi_path(environ: Environ) -> bytes:
 
 
 class _Passing:
-    """The way from the application to the server: start_response, write, and the blocks."""
+    """Passes the response from the application to the server, with start_response, write() and the iterable."""
 
     def __init__(self, exchange: _Exchange, start_response: Callable[..., Any]) -> None:
         self.exchange = exchange
@@ -1054,7 +1065,10 @@ class _Passing:
         self._start_response = start_response
 
     def start(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], Any]:
-        """Pass a head on, then see it. The server raises the application's own error where it comes too late."""
+        """Pass the response's head to the server, then store the head.
+
+        If the head comes too late, the server raises the application's own error.
+        """
         write = self._start_response(status, headers, *exc_info)
         self.exchange.start(*_head(status, headers))
 
@@ -1066,7 +1080,10 @@ class _Passing:
         return writing
 
     def sized(self, result: Any) -> Any:
-        """See the blocks of a list or tuple, and pass it on as it is; only its like with close() is wrapped."""
+        """Record the blocks of a list or tuple, and return the list or tuple unchanged.
+
+        Wrap only an iterable that has close().
+        """
         if type(result) not in (list, tuple):
             return _SizedBody(self, result)
         for block in result:
@@ -1078,12 +1095,12 @@ class _Passing:
 def _head(status: Any, headers: Any) -> tuple[int, Pairs]:
     try:
         return int(status[:3]), tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
-    except Exception:  # noqa: BLE001  the server says what is wrong with it
+    except Exception:  # noqa: BLE001  the server reports the error
         return 0, ()
 
 
 class _Body:
-    """The application's iterable, seen block by block as the server takes it."""
+    """Wraps the application's iterable, and records each block that the server reads."""
 
     def __init__(self, passing: _Passing, result: Iterable[bytes]) -> None:
         self._passing = passing
@@ -1113,7 +1130,7 @@ class _Body:
         return block
 
     def close(self) -> None:
-        """See the end: the server has handed everything over, or the client has left."""
+        """End the exchange. The server has sent the whole response, or the client has disconnected."""
         exchange = self._passing.exchange
         if self._ended or exchange.is_whole:
             exchange.finish()
@@ -1125,14 +1142,14 @@ class _Body:
 
 
 class _SizedBody(_Body):
-    """The same where the application says how many blocks there are."""
+    """A recorded iterable that has a length."""
 
     def __len__(self) -> int:
         return len(cast("Any", self._result))
 
 
 class _Input:
-    """wsgi.input, seen as the application reads it."""
+    """Wraps wsgi.input, and records the bytes that the application reads."""
 
     def __init__(self, stream: Any, exchange: _Exchange, length: int) -> None:
         self._stream = stream

@@ -1,8 +1,4 @@
-"""`shadowdiff check-config`: say what a configuration comes to, and what in it cannot work.
-
-In: a YAML file and SHADOWDIFF_… variables.  Out: the effective configuration on standard output, warnings and errors
-on standard error, one a line. Exit 0: usable; 1: warnings, with --strict; 2: errors.
-"""
+"""`shadowdiff check-config`: print the effective settings; print warnings and errors to standard error."""
 
 from __future__ import annotations
 
@@ -14,22 +10,23 @@ from pathlib import Path
 import click
 
 from shadowdiff.config import ConfigError
-from shadowdiff.config.effective import effective_yaml
 from shadowdiff.config.load import load
-from shadowdiff.config.schema import config_schema
+from shadowdiff.config.schema import config_schema, effective_yaml
 
 
-@click.command(short_help="Check a configuration and print what it comes to.")
+@click.command(short_help="Check a configuration and print its effective settings.")
 @click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--config", "option", metavar="FILE", type=click.Path(path_type=Path), help="The same as FILE.")
-@click.option("--strict", is_flag=True, help="Exit with 1 where there are warnings.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the file, for editors, and exit.")
 def command(path: Path | None, option: Path | None, *, strict: bool, schema: bool) -> None:
-    """Check FILE, or the one that SHADOWDIFF_CONFIG names, together with SHADOWDIFF_… variables.
+    """Check FILE, or the file that SHADOWDIFF_CONFIG names, together with the SHADOWDIFF_… environment variables.
 
-    Prints every setting as it takes effect, with passwords left out. Exit 0: usable; 1: warnings, with --strict;
-    2: errors, one line each.
+    Prints all effective settings without passwords. Warnings and errors go to standard error, one per line. Exits with
+    0 if the settings are valid, 1 if there are warnings and --strict is given, and 2 if there are errors.
     """
+    if path and option and path != option:
+        raise click.UsageError(f"FILE is {path} and --config is {option}: give one of them")
     if schema:
         click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
         return

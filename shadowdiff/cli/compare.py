@@ -1,65 +1,52 @@
-"""Compare two responses in files, as diff(1) would.
+"""`shadowdiff compare`: compare two responses in files, with the exit status of diff(1).
 
-In: two bodies (their type by file ending), or two recorded exchanges (JSON with `status`, `headers` and `body` or
-`body_base64`).  Out: the differences, and an exit status: 0 match or ignored, 1 mismatch, 2 incomparable or usage.
+The module `exchange` reads the files. The last line, or standard error, states how the files were read.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
-import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
-import yaml
 
+from shadowdiff.cli.exchange import read_sides
+from shadowdiff.cli.rule_file import rules_in
 from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, deep_diff, json_patch, parse_exact
 from shadowdiff.compare.coding import CodingError, undo
-from shadowdiff.model import Comparison, Kind, Observation, Pair, Result, Side
-from shadowdiff.rules import CompiledRules, Router, RuleError, compile_rules, parse_rules
+from shadowdiff.model import Comparison, Kind, Pair, Result
+from shadowdiff.rules import Router, RuleError, compile_rules, parse_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from shadowdiff.model import Difference, Observation
+    from shadowdiff.rules.json_values import Value
 
-    from shadowdiff.compare.values import Value
-    from shadowdiff.model import Difference
-
-TYPES: Final = {
-    ".json": "application/json",
-    ".ndjson": "application/x-ndjson",
-    ".jsonl": "application/x-ndjson",
-    ".xml": "application/xml",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".txt": "text/plain",
-    ".csv": "text/csv",
-    ".md": "text/markdown",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".sse": "text/event-stream",
-    ".form": "application/x-www-form-urlencoded",
-}
 EXIT: Final = {Result.MATCH: 0, Result.IGNORED: 0, Result.MISMATCH: 1, Result.INCOMPARABLE: 2}
-_COLOURS: Final = {"breaking": "red", "value": "yellow", "additive": "cyan"}
+_COLORS: Final = {"breaking": "red", "value": "yellow", "additive": "cyan"}
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CHANGED: Final = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
 
 
 @click.command("compare")
-@click.argument("v1", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("v2", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("v1", type=_FILE)
+@click.argument("v2", type=_FILE)
 @click.option(
     "--rules",
     "rules_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML list of rules, as under `rules:` of a target.",
+    type=_FILE,
+    help="YAML list of rules, as under `rules:` of a target, or a configuration with one target.",
 )
-@click.option("--content-type", help="Read both files as bodies of this type, whatever their endings say.")
-@click.option("--route", default="", help="The route that rules see, such as 'GET /orders/{id}'.")
+@click.option(
+    "--as",
+    "read_as",
+    type=click.Choice(["body", "exchange"]),
+    help="Read both files as bodies, or as recorded exchanges. Default: as exchanges, if this omits no difference.",
+)
+@click.option("--content-type", help="Read both files as bodies of this type, regardless of their names.")
+@click.option("--route", default="", help="The route for rules, such as 'GET /orders/{id}'.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--format",
@@ -76,18 +63,26 @@ def command(
     v1: Path,
     v2: Path,
     rules_file: Path | None,
+    read_as: str | None,
     content_type: str | None,
     route: str,
     as_json: bool,
     form: str,
 ) -> None:
-    """Compare two responses in files: V1 is the primary's, V2 the candidate's.
+    """Compare two responses in files: V1 is the primary's response, V2 the candidate's.
 
-    Exits with 0 where they match or rules cover every difference, 1 where they differ, 2 where they cannot be
-    compared.
+    The file name extension determines the type of a body. A recorded exchange is a JSON object with status, headers,
+    and body or body_base64. The output states how the files were read.
+
+    Exits with 0 if they match or rules cover every difference, 1 if they differ, 2 if they cannot be compared.
     """
-    rules = _rules(rules_file)
-    one, other = _read(v1, Side.PRIMARY, content_type), _read(v2, Side.CANDIDATE, content_type)
+    if as_json and form not in {"text", "json"}:
+        raise click.UsageError(f"--json and --format {form} exclude each other")
+    try:
+        rules = compile_rules(parse_rules(rules_in(rules_file) if rules_file else []), dt.datetime.now(dt.UTC))
+    except RuleError as error:
+        raise click.UsageError(f"{rules_file}: {error}") from error
+    one, other, reading = read_sides(v1, v2, content_type, read_as)
     named = route or Router().route(one.method, one.path)
     pair = Pair(key=b"", target="", route=named, primary=one, candidate=other)
     comparison = compare(pair, rules, Limits(value_chars=4096))
@@ -97,71 +92,8 @@ def command(
         click.echo(msgspec.json.encode(comparison).decode())
     else:
         _print(comparison)
+    click.secho(f"read {reading}", dim=True, err=form != "text" or as_json)
     context.exit(EXIT[comparison.result])
-
-
-def _rules(file: Path | None) -> CompiledRules:
-    try:
-        declared = cast("list[object] | None", yaml.safe_load(file.read_text())) if file else None
-        return compile_rules(parse_rules(declared or []), dt.datetime.now(dt.UTC))
-    except (yaml.YAMLError, RuleError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file}: {error}") from error
-
-
-def _read(file: Path, side: Side, content_type: str | None) -> Observation:
-    body = file.read_bytes()
-    exchange = None if content_type else _exchange(body)
-    if exchange is not None:
-        return _from_exchange(file, side, exchange)
-    named = content_type or TYPES.get(file.suffix.lower(), "application/octet-stream")
-    return _observation(side, body, ((b"content-type", named.encode()),), {})
-
-
-def _exchange(body: bytes) -> Mapping[str, Any] | None:
-    """Return a recorded exchange: an object with a status, headers, and a body in one of its two spellings."""
-    try:
-        read = cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(read, dict):
-        return None
-    found = cast("Mapping[str, Any]", read)
-    whole = {"status", "headers"} <= found.keys() and ("body" in found or "body_base64" in found)
-    return found if whole and type(found["status"]) is int else None
-
-
-def _from_exchange(file: Path, side: Side, exchange: Mapping[str, Any]) -> Observation:
-    headers: Any = exchange["headers"]
-    pairs: Any = cast("Mapping[object, object]", headers).items() if isinstance(headers, dict) else headers
-    try:
-        fields = tuple((str(name).lower().encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs)
-        text: Any = exchange.get("body")
-        body = text.encode() if isinstance(text, str) else base64.b64decode(exchange["body_base64"], validate=True)
-    except (TypeError, ValueError, KeyError, binascii.Error) as error:
-        raise click.UsageError(
-            f"{file}: not a recorded exchange: {error}; headers are an object or a list of pairs, body is a text, "
-            "body_base64 is base64"
-        ) from error
-    return _observation(side, body, fields, exchange)
-
-
-def _observation(
-    side: Side, body: bytes, headers: tuple[tuple[bytes, bytes], ...], exchange: Mapping[str, Any]
-) -> Observation:
-    size: Any = exchange.get("size", len(body))
-    return Observation(
-        side=side,
-        target="",
-        id="",
-        id_source="",
-        method=str(exchange.get("method", "GET")).upper(),
-        path=str(exchange.get("path", "/")),
-        host=str(exchange.get("host", "")),
-        status=exchange.get("status", 200),
-        headers=headers,
-        body=body,
-        body_bytes=size if isinstance(size, int) else len(body),
-    )
 
 
 def _export(form: str, *sides: tuple[Path, Observation]) -> str:
@@ -169,27 +101,23 @@ def _export(form: str, *sides: tuple[Path, Observation]) -> str:
     try:
         return json_patch(one, other) if form == "patch" else deep_diff(one, other)
     except NotExportableError as error:
-        raise click.UsageError(f"--format {form}: {error}; --format json says it") from error
+        raise click.UsageError(f"--format {form}: {error}; use --format json") from error
 
 
 def _value(form: str, file: Path, side: Observation) -> Value:
+    codings = b",".join(value for name, value in side.headers if name == b"content-encoding")
     try:
-        return parse_exact(_decoded(side))
+        return parse_exact(undo(side.body, codings, Limits()))
     except (CodingError, NotJsonError) as error:
-        raise click.UsageError(f"--format {form} is for two JSON bodies, and {file} holds none: {error}") from error
-
-
-def _decoded(side: Observation) -> bytes:
-    codings = [value for name, value in side.headers if name == b"content-encoding"]
-    return undo(side.body, b",".join(codings), Limits())
+        raise click.UsageError(f"--format {form} needs two JSON bodies, and {file} has none: {error}") from error
 
 
 def _print(comparison: Comparison) -> None:
     counted = sum(difference.rule is None for difference in comparison.differences)
     covered = len(comparison.differences) - counted
     differences = "1 difference" if counted == 1 else f"{counted} differences"
-    said = comparison.reason or f"{differences}, {covered} covered by rules"
-    click.secho(f"{comparison.result}: {said}", bold=True)
+    summary = comparison.reason or f"{differences}, {covered} covered by rules"
+    click.secho(f"{comparison.result}: {summary}", bold=True)
     for difference in comparison.differences:
         _print_one(difference)
     if comparison.unlisted:
@@ -197,16 +125,16 @@ def _print(comparison: Comparison) -> None:
 
 
 def _print_one(difference: Difference) -> None:
-    colour = _COLOURS[difference.severity] if difference.rule is None else "bright_black"
-    click.secho(f"{difference.kind:<8} {difference.path}", fg=colour, nl=difference.rule is None)
+    color = _COLORS[difference.severity] if difference.rule is None else "bright_black"
+    click.secho(f"{difference.kind:<8} {difference.path}", fg=color, nl=difference.rule is None)
     if difference.rule is not None:
         click.secho(f"  ({difference.rule})", fg="bright_black")
-    for mark, value, shade in (("-", difference.primary, "red"), ("+", difference.candidate, "green")):
+    for mark, value, value_color in (("-", difference.primary, "red"), ("+", difference.candidate, "green")):
         if value is not None:
-            shown = _ends_shown(value) if difference.kind is Kind.TEXT else value
-            click.secho("\n".join(f"  {mark} {line}" for line in shown.splitlines() or [""]), fg=shade)
+            shown = _escape_line_ends(value) if difference.kind is Kind.TEXT else value
+            click.secho("\n".join(f"  {mark} {line}" for line in shown.splitlines() or [""]), fg=value_color)
 
 
-def _ends_shown(text: str) -> str:
-    """Return a text's difference with the line ends that changed written out: as such they would break the marks."""
+def _escape_line_ends(text: str) -> str:
+    """Return a text diff with changed line ends escaped, so that each line keeps its + or - mark."""
     return _CHANGED.sub(lambda found: found[0].replace("\r", "\\r").replace("\n", "\\n"), text)

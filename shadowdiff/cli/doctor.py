@@ -1,49 +1,42 @@
-"""`shadowdiff doctor`: why nothing pairs, each cause with two halves side by side and the way out.
-
-In: the address of a running service.  Out: findings on standard output, none when all is well; exit 0: nothing is
-wrong, 1: something is, 2: the service or the target is not there.
-"""
+"""`shadowdiff doctor`: find out why nothing pairs. Each cause comes with a fix and an example."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from shadowdiff.cli.remote import ask, json_option, read, url_option
-from shadowdiff.cli.screen import console, text
-from shadowdiff.doctor import Diagnosis, Example, Finding, Gravity
+from shadowdiff.cli.remote import Remote, remote_options
+from shadowdiff.cli.screen import console, list_table, text
+from shadowdiff.doctor.finding import Diagnosis, Example, Severity
 
-STYLES: Final = {Gravity.ERROR: "bold red", Gravity.WARNING: "bold yellow"}
+if TYPE_CHECKING:
+    from rich.table import Table
+
+STYLES: Final = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 INDENT: Final = 2
 
 
 @click.command()
-@click.option("--target", metavar="NAME", help="Only this target; left out: all of them.")
-@url_option
-@json_option
+@click.option("--target", metavar="NAME", help="Check only this target; default: all targets.")
+@remote_options
 @click.pass_context
-def command(ctx: click.Context, *, target: str | None, url: str, as_json: bool) -> None:
-    """Say why nothing pairs, or is compared.
+def command(ctx: click.Context, remote: Remote, target: str | None) -> None:
+    """Find out why nothing pairs, or why pairs are not compared.
 
-    Prints nothing on standard output when all is well. Ends with 0 when nothing is wrong, 1 when something is, and 2
-    where the service or the target is not there.
+    Prints nothing on standard output if nothing is wrong. Exits with 0 if nothing is wrong, 1 if something is, and 2
+    if the service does not respond or the target is unknown.
 
     \b
     Examples:
       shadowdiff doctor
       shadowdiff doctor --target recommendation --json | jq '.findings[].code'
-    """  # noqa: D301 - click wants the backspace itself
-    answer = ask(url, "doctor", target=target)
-    diagnosis = read(answer, Diagnosis, url)
-    if as_json:
-        click.echo(answer)
-    else:
-        _show(diagnosis)
-    ctx.exit(1 if diagnosis.findings else 0)
+    """  # noqa: D301 - click needs the backspace character
+    response = remote.get("doctor", target=target)
+    remote.show(response, Diagnosis, _show)
+    ctx.exit(1 if remote.decode(response, Diagnosis).findings else 0)
 
 
 def _show(diagnosis: Diagnosis) -> None:
@@ -54,27 +47,20 @@ def _show(diagnosis: Diagnosis) -> None:
     for at, finding in enumerate(diagnosis.findings):
         if at:
             out.print()
-        out.print(_head(finding))
+        about = f"  {finding.code}" + (f" · {finding.target}" if finding.target else "")
+        severity = (finding.severity.value, STYLES[finding.severity])
+        out.print(Text.assemble(severity, "  ", text(finding.title, "bold"), text(about, "dim")))
         out.print(Padding(text(finding.explanation), (0, 0, 0, INDENT), expand=False))
         for example in finding.examples:
-            out.print(Padding(_beside(example), (1, 0, 1, INDENT), expand=False))
-        out.print(Padding(Text.assemble(("way out: ", "bold"), text(finding.way_out)), (0, 0, 0, INDENT), expand=False))
+            out.print(Padding(_side_by_side(example), (1, 0, 1, INDENT), expand=False))
+        out.print(Padding(Text.assemble(("fix: ", "bold"), text(finding.fix)), (0, 0, 0, INDENT), expand=False))
         for line in finding.lines:
             out.print(Padding(text(line, "cyan"), (0, 0, 0, 2 * INDENT), expand=False), soft_wrap=True)
 
 
-def _head(finding: Finding) -> Text:
-    about = f"  {finding.code}" + (f" · {finding.target}" if finding.target else "")
-    return Text.assemble(
-        (finding.gravity.value, STYLES[finding.gravity]), "  ", text(finding.title, "bold"), text(about, "dim")
-    )
-
-
-def _beside(example: Example) -> Table:
-    """Return two halves side by side; what differs bears a mark that needs no colour."""
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column("")
+def _side_by_side(example: Example) -> Table:
+    """Return a view of two observations side by side. Differences have a mark as well as a color."""
+    table = list_table("", "")
     table.add_column(text(example.primary), overflow="fold")
     table.add_column(text(example.candidate), overflow="fold")
     for row in example.rows:

@@ -1,13 +1,16 @@
-"""Ask a running service, for the commands that show what it knows.
+"""Call the API of a running service.
 
-In: its address and a path of its API.  Out: the answer's bytes, or a typed value.
-Holds: every failure is one line that names the address and the way out, and ends the command with 2.
+Every failure prints one line with the address and a fix, and the command exits with 2.
 """
 
 from __future__ import annotations
 
+import functools
+import getpass
 import http.client
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
@@ -16,130 +19,166 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import click
 import msgspec
 
+from shadowdiff.cli.output_errors import write_file
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
 DEFAULT_URL: Final = "http://127.0.0.1:8082"
 TIMEOUT_S: Final = 15.0
-MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 256 * 1024 * 1024
 
 TOKEN_VARIABLE: Final = "SHADOWDIFF_TOKEN"  # noqa: S105 - the name of a variable
-"""Not an option: what is written on a command line shows in the list of processes."""
+"""The token is not a command-line option, because the process list shows command lines."""
 
 
-class _StayHere(HTTPRedirectHandler):
-    """Follows nothing: a token is for the service that was named."""
+class _NoRedirect(HTTPRedirectHandler):
+    """Redirects are not followed, so that the token is sent only to the given service."""
 
-    def redirect_request(self, req: Request, fp: object, code: int, msg: str, headers: object, newurl: str) -> None:  # noqa: PLR0917 - as the library calls it
-        """Leave the answer as it is."""
+    def redirect_request(self, req: Request, fp: object, code: int, msg: str, headers: object, newurl: str) -> None:  # noqa: PLR0917 - the library's signature
+        """Return None, so that the redirect is not followed."""
 
 
-_OPENER: Final = build_opener(_StayHere)
+_OPENER: Final = build_opener(_NoRedirect)
 _HEADERS: Final = {"Accept": "application/json", "Content-Type": "application/json"}
+_MAX_NUMBER: Final = 1e15
 Shape = TypeVar("Shape")
-Command = TypeVar("Command", bound="Callable[..., Any]")
 
 
 class RemoteError(click.ClickException):
-    """The service does not answer, or refuses."""
+    """The service does not respond, or rejects the request."""
 
     exit_code = 2
 
 
-def url_option(command: Command) -> Command:
-    """Add `--url`, which names the service."""
-    return click.option(
-        "--url",
-        envvar="SHADOWDIFF_URL",
-        default=DEFAULT_URL,
-        show_default=True,
-        show_envvar=True,
-        metavar="URL",
-        help="The web port of the service.",
-    )(command)
+class FiniteRange(click.FloatRange):
+    """A range that rejects `nan` and `inf`; a plain range accepts `nan`, because every comparison with it is false."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises: click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        if not abs(number) <= _MAX_NUMBER:
+            self.fail(f"{value} is not a number up to {_MAX_NUMBER:g}.", param, ctx)
+        return number
 
 
-def json_option(command: Command) -> Command:
-    """Add `--json`, which prints what the API answers."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")(command)
+url_option: Final = click.option(
+    "--url",
+    envvar="SHADOWDIFF_URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    show_envvar=True,
+    metavar="URL",
+    help="The web port of the service.",
+)
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API.")
+target_option: Final = click.option("--target", metavar="NAME", help="The target; optional if there is only one.")
+"""Pass the option's value to `Remote.target_of`."""
+html_option: Final = click.option(
+    "--html",
+    "file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the page as a single HTML file.",
+)
+"""Pass the option's value to `Remote.save_page`."""
 
 
-def target_option(command: Command) -> Command:
-    """Add `--target`, which names a target; pass what it gives through `target_of`."""
-    return click.option("--target", metavar="NAME", help="The target; may be left out where there is only one.")(
-        command
-    )
+def remote_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--url` and `--json`, and pass the command a `Remote` made from them as its first argument."""
+
+    @url_option
+    @json_option
+    @functools.wraps(command)
+    def run(*, url: str, as_json: bool, **options: Any) -> None:
+        command(Remote(url, as_json=as_json), **options)
+
+    return run
 
 
-def ask(url: str, *path: str, **arguments: str | float | None) -> bytes:
-    """Return the API's answer. Raises: RemoteError, in one line."""
-    return _call(url, None, path, arguments)
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A client of the API.  as_json: print responses unchanged. Every method may raise RemoteError."""
 
+    url: str
+    as_json: bool = False
 
-def page(url: str, *path: str, **arguments: str | float | None) -> bytes:
-    """Return a page. Raises: RemoteError, in one line."""
-    return _call(url, None, path, arguments, root="")
+    def get(self, *path: str, **arguments: str | float | None) -> bytes:
+        """Return the JSON response to a GET."""
+        return self.send("GET", None, *path, **arguments)
 
+    def send(self, method: str, body: msgspec.Struct | None, *path: str, **arguments: str | float | None) -> bytes:
+        """Return the JSON response. A response that is not JSON is an error, so that `--json` never prints it."""
+        response = self._call(method, body, "/api/v1", *path, **arguments)
+        self.decode(response, msgspec.Raw)
+        return response
 
-def tell(url: str, body: bytes, *path: str, **arguments: str | float | None) -> bytes:
-    """Return the API's answer to JSON that is posted. Raises: RemoteError, in one line."""
-    return _call(url, body, path, arguments)
+    def get_page(self, *path: str, **arguments: str | float | None) -> bytes:
+        """Return a page or other content that is not JSON."""
+        return self._call("GET", None, "", *path, **arguments)
 
+    def _call(
+        self, method: str, body: msgspec.Struct | None, root: str, *path: str, **arguments: str | float | None
+    ) -> bytes:
+        url = self.url if "://" in self.url else f"http://{self.url}"
+        if not url.startswith(("http://", "https://")):
+            raise RemoteError(f"--url {url!r} is not a web address: use one such as {DEFAULT_URL}")
+        query = urlencode({name: value for name, value in arguments.items() if value is not None})
+        address = f"{url.rstrip('/')}{root}/{'/'.join(quote(part, safe='') for part in path)}"
+        if query:
+            address += f"?{query}"
+        token = os.environ.get(TOKEN_VARIABLE)
+        headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
+        data = None if body is None else msgspec.json.encode(body)
+        try:
+            with _OPENER.open(Request(address, data, headers=headers, method=method), timeout=TIMEOUT_S) as response:  # noqa: S310 - http or https, checked above
+                return response.read(MAX_RESPONSE_BYTES)
+        except HTTPError as error:
+            raise RemoteError(_error_text(url, error)) from error
+        except (URLError, http.client.HTTPException, OSError, ValueError) as failure:
+            reason = getattr(failure, "reason", None) or failure
+            raise RemoteError(
+                f"shadowdiff does not respond at {url} ({reason}): start it with `shadowdiff serve` or `shadowdiff "
+                "demo`, or set another address with --url or SHADOWDIFF_URL"
+            ) from failure
 
-def take_back(url: str, *path: str, **arguments: str | float | None) -> bytes:
-    """Return the API's answer to a DELETE. Raises: RemoteError, in one line."""
-    return _call(url, None, path, arguments, "DELETE")
+    def decode(self, response: bytes, shape: type[Shape]) -> Shape:
+        """Decode a response of the API in this version."""
+        try:
+            return msgspec.json.decode(response, type=shape)
+        except msgspec.DecodeError as error:
+            raise RemoteError(f"the server at {self.url} does not have this version's API ({error})") from error
 
+    def show(self, response: bytes, shape: type[Shape], view: Callable[[Shape], None]) -> None:
+        """Print a response as JSON, or let `view` print it."""
+        if self.as_json:
+            click.echo(response)
+        else:
+            view(self.decode(response, shape))
 
-def _call(
-    url: str,
-    body: bytes | None,
-    path: Sequence[str],
-    arguments: Mapping[str, str | float | None],
-    method: str | None = None,
-    *,
-    root: str = "/api/v1",
-) -> bytes:
-    given = {name: value for name, value in arguments.items() if value is not None}
-    if "://" not in url:
-        url = f"http://{url}"
-    address = f"{url.rstrip('/')}{root}/{'/'.join(quote(part, safe='') for part in path)}"
-    if given:
-        address += f"?{urlencode(given)}"
-    if not address.startswith(("http://", "https://")):
-        raise RemoteError(f"--url {url!r} is no address: give one such as {DEFAULT_URL}")
-    token = os.environ.get(TOKEN_VARIABLE)
-    headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
-    try:
-        with _OPENER.open(Request(address, body, headers=headers, method=method), timeout=TIMEOUT_S) as answer:  # noqa: S310 - only http and https come here
-            return answer.read(MAX_ANSWER_BYTES)
-    except HTTPError as refusal:
-        raise RemoteError(_refusal(url, refusal)) from refusal
-    except (URLError, http.client.HTTPException, OSError, ValueError) as failure:
-        reason = getattr(failure, "reason", None) or failure
-        raise RemoteError(
-            f"no shadowdiff answers at {url} ({reason}): start one with `shadowdiff serve` or `shadowdiff demo`, "
-            "or name another with --url or SHADOWDIFF_URL"
-        ) from failure
+    def save_page(self, kind: str, name: str, file: Path | None) -> bool:
+        """Write the page of a sample or fingerprint to the `--html` file. Return whether `--html` was given.
 
+        Raises: click.UsageError if the id is empty or `--json` is given. OutputError if the write fails.
+        """
+        if not name.strip():
+            raise click.UsageError(f"ID is empty: give one that `shadowdiff {kind}` lists")
+        if file is None:
+            return False
+        if self.as_json:
+            raise click.UsageError("--html and --json exclude each other")
+        write_file(file, self.get_page(kind, name, download=1))
+        click.echo(f"{file} has the page of {name}, redacted as it is stored")
+        return True
 
-def read(answer: bytes, shape: type[Shape], url: str) -> Shape:
-    """Return an answer as a typed value. Raises: RemoteError where it is none of this API."""
-    try:
-        return msgspec.json.decode(answer, type=shape)
-    except msgspec.DecodeError as error:
-        raise RemoteError(f"what answers at {url} is not this version's API ({error})") from error
-
-
-def target_of(given: str | None, url: str) -> str:
-    """Return the target that was named, else the only one. Raises: RemoteError where there are several, or none."""
-    if given:
-        return given
-    names = [target.name for target in read(ask(url, "targets"), _Targets, url).targets]
-    if len(names) == 1:
-        return names[0]
-    listed = ", ".join(names) or "none is configured"
-    raise RemoteError(f"--target is missing: there are {len(names)} targets ({listed})")
+    def target_of(self, given: str | None) -> str:
+        """Return the given target, or the only target. Raises: RemoteError if there is not exactly one target."""
+        if given:
+            return given
+        names = [target.name for target in self.decode(self.get("targets"), _Targets).targets]
+        if len(names) == 1:
+            return names[0]
+        listed = ", ".join(names) or "none configured"
+        raise RemoteError(f"--target is missing: there are {len(names)} targets ({listed})")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -150,8 +189,22 @@ class _Targets(msgspec.Struct, frozen=True):
     targets: list[_Named]
 
 
-def _refusal(url: str, refusal: HTTPError) -> str:
+def user() -> str:
+    """Return the name of this machine's current user, as the author of a change."""
     try:
-        return msgspec.json.decode(refusal.read(65_536), type=dict[str, str])["error"]
-    except (msgspec.DecodeError, KeyError, OSError):
-        return f"{url} answers {refusal.code} {refusal.reason}: is it the web port of shadowdiff?"
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user can have no name
+        return f"uid {os.getuid()}"
+
+
+def _error_text(url: str, error: HTTPError) -> str:
+    """Return the service's error text, or a hint if the response is not shadowdiff's JSON."""
+    try:
+        return msgspec.json.decode(error.read(65_536), type=dict[str, str])["error"]
+    except (msgspec.DecodeError, KeyError, OSError, http.client.HTTPException):
+        hint = "check that --url is the web port of shadowdiff (listen.web)"
+        if error.code in {502, 503, 504}:
+            hint = "a proxy cannot reach the service; check that it runs and is ready"
+        elif error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            hint = "the service failed on this request; its log has the traceback"
+        return f"{url} returned {error.code} {error.reason}: {hint}"

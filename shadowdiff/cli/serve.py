@@ -1,18 +1,18 @@
-"""`shadowdiff serve`: load the configuration and run the service until it is told to stop.
+"""`shadowdiff serve`: load the configuration and run the service until a signal stops it.
 
-In: a YAML file and SHADOWDIFF_… variables.  Out: exit 0 after a drained stop, 2 where the configuration is wrong,
-with one line on standard error for each fault.
+Exits with 0 after a drain. If the configuration is invalid, prints one line for each error and exits with 2.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from shadowdiff.config import Config, ConfigError, load_config
+from shadowdiff.config import ConfigError, load_config
 
 MOST_WORKERS = 64
 
@@ -23,7 +23,7 @@ MOST_WORKERS = 64
     "path",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The YAML file. Left out: the one that SHADOWDIFF_CONFIG names, or SHADOWDIFF_… variables alone.",
+    help="The YAML file. Default: the file that SHADOWDIFF_CONFIG names, or only SHADOWDIFF_… environment variables.",
 )
 @click.option(
     "--workers",
@@ -31,20 +31,17 @@ MOST_WORKERS = 64
     type=click.IntRange(1, MOST_WORKERS),
     default=1,
     show_default=True,
-    help="Processes that share the ports; one per core is as many as help.",
+    help="Number of worker processes, which all accept on the same ports; at most one per core.",
 )
 @click.option("--control", type=int, hidden=True)
 def command(path: Path | None, workers: int, control: int | None) -> None:
-    """Run the service: take mirrored requests and recorded responses, pair, compare, count.
+    """Run the service: receive mirrored requests and recorded responses, pair them, compare them, count the results.
 
-    SIGTERM stops it after a drain; SIGHUP reads the configuration anew, and keeps the old one where the new one is
-    wrong. With several workers SIGHUP replaces them one by one where a setting needs a new process, and SIGUSR1
-    replaces them in any case.
+    SIGTERM drains the service, then stops it. SIGHUP reloads the configuration; if it is invalid, the old configuration
+    stays in use. With several workers, SIGHUP replaces the workers one by one if a setting needs a restart. SIGUSR1
+    always replaces the workers.
     """
-
-    def load() -> Config:
-        return load_config(path, os.environ)
-
+    load = partial(load_config, path, os.environ)
     try:
         config = load()
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""`shadowdiff verdict`: whether v2 may go out, as an exit status and as files that a pipeline shows."""
+"""`shadowdiff verdict`: report whether v2 may be released, as an exit status and as files for a CI pipeline."""
 
 from __future__ import annotations
 
@@ -8,41 +8,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from click.core import ParameterSource
 from rich.text import Text
 
-from shadowdiff.cli.remote import RemoteError, ask, json_option, read, target_of, target_option, url_option
+from shadowdiff.cli.output_errors import OutputError, write_file
+from shadowdiff.cli.remote import FiniteRange, Remote, RemoteError, remote_options, target_option
 from shadowdiff.cli.screen import VERDICT_STYLES, console, inert, text
 from shadowdiff.cli.verdict_files import junit, markdown
-from shadowdiff.verdict import Decision, Lack, Verdict
-from shadowdiff.web.words import percent, short_path
+from shadowdiff.display.wording import percent, short_path
+from shadowdiff.verdict import Decision, InsufficientReason, Verdict, describe_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shadowdiff.verdict import Thresholds
+
 EXIT: Final = {Decision.PASS: 0, Decision.FAIL: 1, Decision.INSUFFICIENT: 3}
 POLL_S: Final = 2.0
 _TOP: Final = 5
-_HOPELESS: Final = frozenset({Lack.NEVER, Lack.ROLLOUT})
-"""What no waiting mends."""
+_FINAL: Final = frozenset({InsufficientReason.NEVER, InsufficientReason.ROLLOUT})
+"""Reasons that do not change with time."""
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command()
 @target_option
-@click.option("--revision", metavar="NAME", help="What is rolled out; one not seen before opens its epoch.")
-@click.option("--max-mismatch-ratio", type=click.FloatRange(0, 1), metavar="RATIO", help="A stricter limit.")
-@click.option("--min-coverage", type=click.FloatRange(0, 1), metavar="RATIO", help="A stricter coverage.")
-@click.option("--wait", is_flag=True, help="Wait until the verdict is pass or fail, telling how far it is.")
-@click.option("--timeout", type=click.FloatRange(0), default=600, show_default=True, help="Seconds to wait at most.")
+@click.option("--revision", metavar="NAME", help="The revision that is rolled out; a new revision starts a run.")
+@click.option("--max-mismatch-ratio", type=FiniteRange(0, 1), metavar="RATIO", help="A stricter limit.")
+@click.option("--min-coverage", type=FiniteRange(0, 1), metavar="RATIO", help="A stricter coverage.")
+@click.option("--wait", is_flag=True, help="Wait until the verdict is pass or fail, and show the progress.")
+@click.option("--timeout", type=FiniteRange(0), default=600, show_default=True, help="Maximum wait in seconds.")
 @click.option(
-    "--junit", "junit_file", type=_FILE, metavar="FILE", help="Write the verdict as JUnit XML, a case a route."
+    "--junit", "junit_file", type=_FILE, metavar="FILE", help="Write the verdict as JUnit XML, one case per route."
 )
-@click.option("--markdown", "markdown_file", type=_FILE, metavar="FILE", help="Write it as Markdown, for a summary.")
-@url_option
-@json_option
+@click.option(
+    "--markdown", "markdown_file", type=_FILE, metavar="FILE", help="Write the verdict as Markdown, for a summary."
+)
+@remote_options
 @click.pass_context
 def command(
     ctx: click.Context,
+    remote: Remote,
     *,
     target: str | None,
     revision: str | None,
@@ -52,78 +58,76 @@ def command(
     timeout: float,
     junit_file: Path | None,
     markdown_file: Path | None,
-    url: str,
-    as_json: bool,
 ) -> None:
-    """Say whether v2 answers as v1 does.
+    """Show whether v2 responds like v1.
 
-    Ends with 0 for pass, 1 for fail, 3 for insufficient, and 2 where the service or the target is not there.
+    Exits with 0 for pass, 1 for fail, 3 for insufficient, and 2 for an error: the service does not respond, the target
+    is unknown, or the output cannot be written.
 
     \b
     Examples:
       shadowdiff verdict --target recommendation --wait && kubectl apply -f v2.yaml
       shadowdiff verdict --target recommendation --junit verdict.xml --markdown "$GITHUB_STEP_SUMMARY"
-    """  # noqa: D301 - click wants the backspace itself
+    """  # noqa: D301 - click needs the backspace character
     stricter = {"max_mismatch_ratio": max_mismatch_ratio, "min_coverage": min_coverage}
+    if not wait and ctx.get_parameter_source("timeout") is ParameterSource.COMMANDLINE:
+        click.echo("note: --timeout has no effect without --wait", err=True)
     files = ((junit_file, junit), (markdown_file, markdown))
     for file, _ in files:
         if file is not None and not file.absolute().parent.is_dir():
-            raise RemoteError(f"{file} cannot be written: there is no folder {file.absolute().parent}")
-    asked = {"target": target_of(target, url), "revision": revision}
-    answer, verdict = _waited(url, {**asked, **stricter}, timeout) if wait else _asked(url, {**asked, **stricter})
+            raise OutputError(f"{file} cannot be written: there is no folder {file.absolute().parent}")
+    query = {"target": remote.target_of(target), "revision": revision, **stricter}
+    response, verdict = _wait(remote, query, timeout) if wait else _get(remote, query)
     for file, write in files:
         if file is not None:
-            _write(file, write(verdict))
-    for looser in _looser(verdict, max_mismatch_ratio, min_coverage):
+            write_file(file, write(verdict).encode())
+    for looser in _ineffective_limits(verdict.thresholds, max_mismatch_ratio, min_coverage):
         click.echo(f"note: {looser}", err=True)
-    if as_json:
-        click.echo(answer)
-    else:
-        _show(verdict)
+    remote.show(response, Verdict, _show)
     ctx.exit(EXIT[verdict.verdict])
 
 
-def _asked(url: str, arguments: dict[str, str | float | None]) -> tuple[bytes, Verdict]:
-    """Return the answer. Raises: RemoteError where the target is not there."""
-    answer = ask(url, "verdict", **arguments)
-    verdict = read(answer, Verdict, url)
-    if verdict.lack is Lack.TARGET:
+def _get(remote: Remote, arguments: dict[str, str | float | None]) -> tuple[bytes, Verdict]:
+    """Return the raw and the decoded response. Raises: RemoteError if the target is unknown."""
+    response = remote.get("verdict", **arguments)
+    verdict = remote.decode(response, Verdict)
+    if verdict.insufficient_reason is InsufficientReason.TARGET:
         raise RemoteError(verdict.reason)
-    return answer, verdict
+    return response, verdict
 
 
-def _waited(url: str, arguments: dict[str, str | float | None], timeout_s: float) -> tuple[bytes, Verdict]:
-    """Return the first answer that decides, or the last one before the time is up.
+def _wait(remote: Remote, arguments: dict[str, str | float | None], timeout_s: float) -> tuple[bytes, Verdict]:
+    """Return the first response with the verdict pass or fail, or the last response before the timeout.
 
-    A service that restarts meanwhile is asked again; one that never answered is an error at once.
+    The first call must succeed. Later calls are retried, so the service can restart meanwhile.
     """
     deadline = time.monotonic() + timeout_s
     progress = _Progress()
-    answer, verdict = _asked(url, arguments)
-    while verdict.verdict is Decision.INSUFFICIENT and verdict.lack not in _HOPELESS:
+    response, verdict = _get(remote, arguments)
+    while verdict.verdict is Decision.INSUFFICIENT and verdict.insufficient_reason not in _FINAL:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             break
-        progress.tell(verdict.reason)
+        progress.show(verdict.reason)
         time.sleep(min(POLL_S, left_s))
         try:
-            answer, verdict = _asked(url, arguments)
+            response, verdict = _get(remote, arguments)
         except RemoteError as error:
             if deadline - time.monotonic() <= 0:
                 raise
-            progress.tell(error.message)
+            progress.show(error.message)
     progress.end()
-    return answer, verdict
+    return response, verdict
 
 
 class _Progress:
-    """One line on standard error: rewritten on a terminal, else written anew where it changed."""
+    """A progress line on standard error: overwritten on a terminal, otherwise printed again when it changes."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._last = ""
 
-    def tell(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Show a line."""
         if line == self._last:
             return
@@ -132,28 +136,18 @@ class _Progress:
         click.echo(f"\r\x1b[2K{shown}" if self._live else shown, err=True, nl=not self._live)
 
     def end(self) -> None:
-        """Leave the terminal's line."""
+        """Clear the line on a terminal."""
         if self._live and self._last:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
-def _looser(verdict: Verdict, max_mismatch_ratio: float | None, min_coverage: float | None) -> Iterator[str]:
-    """Yield what was asked for and is not what was judged by, since the configuration is stricter."""
-    held = verdict.thresholds
-    if held and max_mismatch_ratio is not None and max_mismatch_ratio > held.max_mismatch_ratio:
-        yield (
-            f"--max-mismatch-ratio {max_mismatch_ratio:g} is looser than the configuration's "
-            f"{held.max_mismatch_ratio:g}, which holds"
-        )
-    if held and min_coverage is not None and min_coverage < held.min_coverage:
-        yield f"--min-coverage {min_coverage:g} is looser than the configuration's {held.min_coverage:g}, which holds"
-
-
-def _write(file: Path, whole: str) -> None:
-    try:
-        file.write_text(whole, encoding="utf-8")
-    except OSError as error:
-        raise RemoteError(f"{file} cannot be written: {error.strerror or error}") from error
+def _ineffective_limits(limits: Thresholds | None, ratio: float | None, coverage: float | None) -> Iterator[str]:
+    """Yield each given limit that has no effect because the configuration is stricter."""
+    line = "{} {:g} is looser than the configuration's {:g}, which applies"
+    if limits and ratio is not None and ratio > limits.max_mismatch_ratio:
+        yield line.format("--max-mismatch-ratio", ratio, limits.max_mismatch_ratio)
+    if limits and coverage is not None and coverage < limits.min_coverage:
+        yield line.format("--min-coverage", coverage, limits.min_coverage)
 
 
 def _show(verdict: Verdict) -> None:
@@ -163,10 +157,8 @@ def _show(verdict: Verdict) -> None:
         share = percent(verdict.coverage.ratio if verdict.coverage.eligible else None)
         compared = verdict.pairs["compared"]
         out.print(text(f"{compared:,} {'pair' if compared == 1 else 'pairs'} compared, coverage {share}", "dim"))
-    if verdict.epoch:
-        out.print(
-            text(f"since {verdict.epoch.started} ({verdict.epoch.by}), v2 {verdict.epoch.revision or '–'}", "dim")
-        )
+    if verdict.run:
+        out.print(text(describe_run(verdict.run), "dim"))
     for top in verdict.top[:_TOP] if verdict.verdict is Decision.FAIL else ():
         out.print(
             Text.assemble(
@@ -178,6 +170,6 @@ def _show(verdict: Verdict) -> None:
     if verdict.routes_untested:
         untested = ", ".join(verdict.routes_untested[:_TOP])
         more = f" and {len(verdict.routes_untested) - _TOP} more" if len(verdict.routes_untested) > _TOP else ""
-        out.print(text(f"too little traffic to vouch for: {untested}{more}", "dim"))
+        out.print(text(f"not enough traffic yet: {untested}{more}", "dim"))
     if verdict.report_url:
         out.print(text(verdict.report_url, "dim"))

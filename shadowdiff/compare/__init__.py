@@ -1,28 +1,20 @@
-"""Compare v2's response with the one that v1 really gave.
+"""Compare v2's response with v1's response.
 
-Pure: no I/O, clock or randomness. `compare(pair, rules, limits)` never raises for what a response may hold.
-`parse_exact` reads JSON without losing a digit; `json_patch` and `deep_diff` say how two values differ in the forms
-that other tools read; `by_likeness` pairs what is left over between two arrays.
+Pure: no I/O, clock or randomness. `compare(pair, rules, limits)` never raises an error, for any response.
+`parse_exact` reads JSON without losing a digit. `json_patch` and `deep_diff` export how two values differ.
+`by_likeness` pairs the unmatched elements of two arrays.
 """
 
+from shadowdiff.compare.compared_headers import ALL_HEADERS, EXCLUDED_HEADERS, ComparedHeaders, headers_of
 from shadowdiff.compare.engine import compare
 from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.export import NotExportableError, deep_diff, json_patch
-from shadowdiff.compare.limits import COMPARED_HEADERS, Limits
-from shadowdiff.compare.messages import Messages, is_packed, read_message
-from shadowdiff.compare.nearest import by_likeness
+from shadowdiff.compare.formats import is_binary, read_value
+from shadowdiff.compare.formats.grpc import with_web_trailers
+from shadowdiff.compare.sequence import by_likeness
+from shadowdiff.compare.work import Limits
 
 __all__ = [
-    "COMPARED_HEADERS",
-    "Limits",
-    "Messages",
-    "NotExportableError",
-    "NotJsonError",
-    "by_likeness",
-    "compare",
-    "deep_diff",
-    "is_packed",
-    "json_patch",
-    "parse_exact",
-    "read_message",
-]
+    "ALL_HEADERS", "EXCLUDED_HEADERS", "ComparedHeaders", "Limits", "NotExportableError", "NotJsonError", "by_likeness",
+    "compare", "deep_diff", "headers_of", "is_binary", "json_patch", "parse_exact", "read_value", "with_web_trailers",
+]  # fmt: skip

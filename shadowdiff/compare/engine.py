@@ -1,59 +1,188 @@
-"""Compare a pair: the whole way from two observations to a result.
+"""Compare the two observations of a pair, and return a result.
 
-In: a pair, compiled rules, limits.  Out: a `Comparison`.
-Holds: pure, and never raises for any bytes under any headers; a failure is never a match.
+`compare` never raises, for any bytes and headers, and a failure is never a match. If v1 failed, the pair is
+`incomparable`. If only v2 failed or lost data, the pair is a mismatch that no rule covers. Truncated bodies never
+match, even if their captured parts are equal. If the two Content-Types name different formats, both bodies are compared
+as text.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.compare.bodies import compare_bodies
+import msgspec
+
+from shadowdiff.compare.coding import CodingError, TooLargeError, undo
+from shadowdiff.compare.excerpt import byte_count
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.headers import compare_headers, fields_of, hosts_of, relevant
-from shadowdiff.compare.outcome import incomparable, overlong, settled, status_difference
+from shadowdiff.compare.formats import TEXT, format_of
+from shadowdiff.compare.formats.format import Bodies
+from shadowdiff.compare.formats.grpc import has_web_trailers, with_web_trailers
+from shadowdiff.compare.headers import GRPC_STATUS, all_of, compare_headers, fields_of, note_header, relevant, value_of
 from shadowdiff.compare.required import unmet
-from shadowdiff.model import Comparison, Result
+from shadowdiff.compare.work import TOO_COMPLEX, TooComplexError
+from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.limits import Limits
-    from shadowdiff.compare.messages import Messages
-    from shadowdiff.model import Pair
+    from shadowdiff.compare.headers import Fields, Heads
+    from shadowdiff.compare.protobuf import Descriptors
+    from shadowdiff.compare.work import Limits
+    from shadowdiff.model import Observation, Pair
     from shadowdiff.rules import CompiledRules
+    from shadowdiff.rules.compiled import RouteRules
 
 MATCH: Final = Comparison(result=Result.MATCH)
+CODING: Final = b"content-encoding"
+CONTENT_TYPE: Final = b"content-type"
+TOO_MANY_REQUESTS: Final = 429
+SERVER_ERROR: Final = 500
+GRPC_FAILED: Final = frozenset({b"2", b"4", b"8", b"13", b"14", b"15"})
+"""Like 5xx and 429: unknown, deadline exceeded, resource exhausted, internal, unavailable, data loss."""
 
 
-def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Messages | None = None) -> Comparison:
-    """Return how the candidate's response differs from the primary's.
+def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Descriptors | None = None) -> Comparison:
+    """Return how the candidate's response differs from the primary's response.
 
-    messages: reads the target's Protocol Buffers; without it their bytes are compared.
+    messages: decodes the target's Protocol Buffers; if it is None, their bytes are compared.
     """
-    decided = settled(pair)
-    if decided is not None:
-        return decided
+    findings: Findings | None = None
+    try:
+        if has_web_trailers(pair):
+            findings = Findings(limits)
+            pair = with_web_trailers(pair, limits, findings.budget)
+        failed = _decided_by_failure(pair)
+        if failed is not None:
+            return failed
+        route = rules.for_route(pair.route, pair.primary.method)
+        if route.requirements:
+            findings = findings or Findings(limits)
+            if reason := unmet(pair, route.requirements, findings, messages):
+                return incomparable(reason)
+        heads = _differing_heads(pair, limits)
+        if heads is None:
+            return MATCH
+        return _compare_differing(pair, heads, route, findings or Findings(limits), messages)
+    except TooComplexError:
+        return incomparable(TOO_COMPLEX)
+
+
+def _differing_heads(pair: Pair, limits: Limits) -> Heads | None:
+    """Return the header fields of both sides; None if the pair matches without rules."""
     primary, candidate = pair.primary, pair.candidate
-    route = rules.for_route(pair.route, primary.method)
-    if route.requirements and (reason := unmet(pair, route.requirements, limits, messages)):
-        return incomparable(reason)
     alike = primary.status == candidate.status and primary.body == candidate.body
-    truncated = primary.body_bytes > len(primary.body) or candidate.body_bytes > len(candidate.body)
-    alike = alike and not truncated
+    alike = alike and primary.body_bytes <= len(primary.body) and candidate.body_bytes <= len(candidate.body)
     if alike and primary.headers == candidate.headers and primary.trailers == candidate.trailers:
-        return MATCH
-    heads = relevant(fields_of(primary), fields_of(candidate), limits)
-    if alike and heads[0] is heads[1]:
-        return MATCH
-    findings = Findings(limits)
+        return None
+    heads = relevant(pair, limits)
+    return None if alike and heads[0] is heads[1] else heads
+
+
+def _compare_differing(
+    pair: Pair, heads: Heads, route: RouteRules, findings: Findings, messages: Descriptors | None
+) -> Comparison:
+    primary, candidate = pair.primary, pair.candidate
     reason = ""
-    if primary.status != candidate.status:
-        findings.add(status_difference(primary, candidate, route.status))
-    if heads[0] is not heads[1]:
-        compare_headers(heads, hosts_of(pair), route, findings)
-    if not truncated:
-        reason = compare_bodies(pair, heads, route, limits, findings, messages=messages)
-    elif lost := overlong(pair):
-        findings.add(lost)
-    else:
-        reason = "truncated"
+    try:
+        route.charge(findings.budget.spend)
+        if primary.status != candidate.status:
+            findings.add(_status_difference(primary, candidate, route.status))
+        if heads[0] is not heads[1]:
+            compare_headers(pair, heads, route, findings)
+        if primary.body_bytes <= len(primary.body) and candidate.body_bytes <= len(candidate.body):
+            reason = _compare_bodies(pair, heads, route, findings, messages)
+        elif primary.truncated or value_of(primary.headers, CODING) != value_of(candidate.headers, CODING):
+            reason = "truncated"
+        else:  # only v2's body exceeds the size limit
+            kept = f"{byte_count(candidate.body_bytes)}, {len(candidate.body)} of them kept"
+            findings.note("bytes", Kind.BYTES, byte_count(primary.body_bytes), kept)
+    finally:
+        route.free()
     return incomparable(reason) if reason and not findings.counted else findings.comparison()
+
+
+def _compare_bodies(
+    pair: Pair, heads: Heads, rules: RouteRules, findings: Findings, messages: Descriptors | None
+) -> str:
+    """Note where the bodies differ; return why they cannot be compared, or an empty text."""
+    primary, candidate = pair.primary, pair.candidate
+    one = _undone(primary.body, heads[0], findings)
+    other = _undone(candidate.body, heads[1], findings)
+    if isinstance(one, bytes) and isinstance(other, bytes):
+        if one != other:
+            format_, media = format_other, media_other = format_of(value_of(heads[0], CONTENT_TYPE))
+            if heads[0] is not heads[1]:
+                format_other, media_other = format_of(value_of(heads[1], CONTENT_TYPE))
+            bodies = Bodies(one, other, (media, media_other), pair, rules, findings, messages)
+            (format_ if format_ is format_other else TEXT).compare(bodies)
+        return ""
+    if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
+        return "undecodable"
+    whole = rules.root.effect.ignore
+    if isinstance(one, CodingError) and isinstance(other, CodingError):
+        coding, coding_other = (
+            b", ".join(found).decode("latin-1") if (found := all_of(head, CODING)) else None for head in heads[:2]
+        )
+        if coding != coding_other:  # equal bytes with different codings have different meanings
+            note_header(CODING, (coding, coding_other), rules, findings)
+        if primary.body != candidate.body:
+            findings.note_bytes(primary.body, candidate.body, whole)
+        return ""
+    shown = [byte_count(len(body)) if isinstance(body, bytes) else f"undecodable: {body}" for body in (one, other)]
+    findings.note("bytes", Kind.BYTES, shown[0], shown[1], whole)
+    return ""
+
+
+def _undone(body: bytes, head: Fields, findings: Findings) -> bytes | CodingError:
+    codings = all_of(head, CODING)
+    if not codings and len(body) <= findings.limits.decoded_bytes:
+        return body
+    try:
+        return undo(body, b",".join(codings), findings.limits, findings.budget)
+    except CodingError as error:
+        return error
+
+
+def _decided_by_failure(pair: Pair) -> Comparison | None:
+    """Return the result if a failure determines it; None if the responses must be compared."""
+    primary, candidate = pair.primary, pair.candidate
+    if primary.failure is None and candidate.failure is None and primary.status < TOO_MANY_REQUESTS > candidate.status:
+        may_be_grpc = primary.trailers or candidate.trailers or not (primary.body and candidate.body)
+        return _decided_by_grpc_status(primary, candidate) if may_be_grpc else None
+    if primary.failure is not None:
+        return incomparable("primary_failed")
+    if primary.status >= SERVER_ERROR:
+        return incomparable("primary_5xx")
+    if primary.status == TOO_MANY_REQUESTS:
+        return incomparable("primary_429")
+    if candidate.failure is None and candidate.status < SERVER_ERROR:
+        return None
+    return Comparison(result=Result.MISMATCH, differences=(_status_difference(primary, candidate),))
+
+
+def _decided_by_grpc_status(primary: Observation, candidate: Observation) -> Comparison | None:
+    one, other = (value_of(fields_of(side), GRPC_STATUS) for side in (primary, candidate))
+    if one in GRPC_FAILED:
+        return incomparable("primary_grpc_failed")
+    if not one or other not in GRPC_FAILED:
+        return None
+    path = f"header.{GRPC_STATUS.decode()}"
+    values = {"path": path, "pattern": path, "primary": one.decode("latin-1"), "candidate": other.decode("latin-1")}
+    difference = msgspec.structs.replace(_status_difference(primary, candidate), **values)
+    return Comparison(result=Result.MISMATCH, differences=(difference,))
+
+
+def incomparable(reason: str) -> Comparison:
+    """Return a result that says why the pair cannot be compared."""
+    return Comparison(result=Result.INCOMPARABLE, reason=reason)
+
+
+def _status_difference(primary: Observation, candidate: Observation, rule: str | None = None) -> Difference:
+    return Difference(
+        path="status",
+        pattern="status",
+        kind=Kind.STATUS,
+        primary=str(primary.status),
+        candidate=str(candidate.failure or candidate.status),
+        severity=Severity.BREAKING,
+        rule=rule,
+    )

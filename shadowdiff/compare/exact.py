@@ -1,76 +1,76 @@
-"""Parse JSON exactly, by the fastest parser that provably cannot lie about this text.
+"""Parse JSON with the fastest parser that is provably exact for the text.
 
-In: the bytes of both bodies.  Out: both values in one representation, or why a side is not JSON.
-Holds: no digit is lost, no duplicate member disappears, and the tier taken never changes what is equal.
+No parser loses a digit or a duplicate member, and all tiers agree on which values are equal. One tier parses both texts
+of a pair, because a float and a Decimal cannot be compared exactly.
 
-Tier 1, orjson, is exact where its own dump gives back the text but for blanks (canonical text has no duplicates,
-and a float's shortest text names it), or where the text has no run of 16 digits and dots and no exponent of three
-digits (up to 15 digits go through a double unharmed) and as many colons as the dump (a dropped member takes its colon
-along; an escaped colon could make up for it, so there is none). Tier 2, where only digits were in doubt, is msgspec
-with Decimal: that members are whole and the depth is bounded was learned from orjson's dump.
-Tier 3 is Python's own parser with hooks. A pair is parsed by one tier, since a float and a Decimal do not compare.
+1. orjson is exact if its dump of the value equals the text except for whitespace: such a text has no duplicates, and a
+float's shortest text identifies the float. It is also exact if no number has 16 digits and dots in a row or an exponent
+of three digits (a double represents 15 digits), and the text has as many colons as the dump, all unescaped: a dropped
+member drops a colon.
+2. msgspec with Decimal, if only digits were in doubt. The dump also proves that no member is missing, and limits depth.
+3. Python's own parser with hooks, for everything else.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import Final, cast
 
 import msgspec
 import orjson
 
-from shadowdiff.compare.depth import MAX_DEPTH, is_too_deep
-from shadowdiff.compare.proof import dump_of, is_canonical, stand_in
-from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value
+from shadowdiff.compare.sequence import grouped
+from shadowdiff.compare.type_proof import Parsed, dump_of, is_canonical, stand_in
+from shadowdiff.compare.work import Budget
+from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
+MAX_DEPTH: Final = 254
+"""What orjson writes at most. All parsers keep to it, so that the tier does not decide what is too deep."""
+_FRAMES_PER_LEVEL: Final = 16
+sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_DEPTH * _FRAMES_PER_LEVEL))
+_GLANCES: Final = 16
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, also one that is never closed: otherwise each quote inside would be tried as a start."""
+_BUT_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
+_BUT_MARKS: Final = bytes(code for code in range(256) if code not in b'[]{}"')
+_STEPS: Final = {code: 1 if code in b"[{" else -1 for code in b"[]{}"}
 _MAX_INT_DIGITS: Final = 4000
+FAST_BYTES_PER_UNIT: Final = 128
+EXACT_BYTES_PER_UNIT: Final = 4
 _SHAPES: Final = bytes.maketrans(b"123456789.E+", b"0000000000e-")
 _LONG_RUN: Final = b"0" * 16
+_START_BYTES: Final = 12
+"""Texts with this many equal bytes seem to have one order of members, and blanks in the same places."""
+_with_decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class NotJsonError(ValueError):
     """A text is not JSON; the message says why."""
 
 
-class Parsed(msgspec.Struct, gc=False):
-    """Both values, the tier that read them, and the text that orjson writes of each where that is at hand.
+def parse_both(primary: bytes, candidate: bytes, budget: Budget | None = None, *, may_try: bool = False) -> Parsed:
+    """Parse both texts with the fastest tier that is exact for both.
 
-    hoped: whether `dump` is but the primary's own text, so that tier 1 is yet to be shown to be exact for it.
+    may_try: if the texts begin with the same characters, the caller checks whether the primary's text is canonical,
+    because the caller dumps the common parts of both values anyway.
+    Raises: NotJsonError (`parse_exact` shows which side is invalid), TooComplexError.
     """
-
-    primary: Value
-    candidate: Value
-    tier: int
-    dump: bytes = b""
-    dump_other: bytes = b""
-    hoped: bool = False
-
-    def settled(self, primary: bytes, candidate: bytes) -> Parsed:
-        """Return what holds where the hope was in vain."""
-        with suppress(orjson.JSONEncodeError):
-            dump = orjson.dumps(self.primary)
-            if is_canonical(primary, dump) or _is_short_and_whole(primary, dump):
-                return Parsed(self.primary, self.candidate, 1, dump, self.dump_other)
-        return parse_both(primary, candidate)
-
-
-def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Parsed:
-    """Return both values by the fastest tier that is exact for both.
-
-    hopeful: whoever asks will write what both values have in common anyway, and so sees whether the primary's text
-    is canonical; where the two texts begin alike, that is left to them.
-    Raises: NotJsonError; which side it was is learned by parsing each with `parse_exact`.
-    """
+    budget = budget or Budget()
+    size = len(primary) + len(candidate)
+    budget.spend(size // FAST_BYTES_PER_UNIT)
     try:
         other = orjson.loads(candidate)
         dump_other = orjson.dumps(other)
         canonical = dump_other == candidate or is_canonical(candidate, dump_other)
         if canonical or _is_short_and_whole(candidate, dump_other):
             one = orjson.loads(primary)
-            if hopeful and canonical and primary[:_START_BYTES] == candidate[:_START_BYTES]:
-                return Parsed(one, other, 1, primary, dump_other, hoped=True)
+            if may_try and canonical and primary[:_START_BYTES] == candidate[:_START_BYTES]:
+                return Parsed(one, other, 1, primary, dump_other, on_trial=True)
             dump = orjson.dumps(one)
             if dump == primary or is_canonical(primary, dump) or _is_short_and_whole(primary, dump):
                 return Parsed(one, other, 1, dump, dump_other)
@@ -79,53 +79,48 @@ def parse_both(primary: bytes, candidate: bytes, *, hopeful: bool = False) -> Pa
         if _has_all_members(primary, dump) and _has_all_members(candidate, dump_other):
             return Parsed(one, other, 2, dump, dump_other)
     except (ValueError, ArithmeticError, RecursionError, orjson.JSONEncodeError):
-        pass  # the exact parser says what is wrong, or reads what the others could not
+        pass  # the exact parser reports the error, or reads texts that the other parsers cannot read
+    budget.spend(size // EXACT_BYTES_PER_UNIT)
     return Parsed(parse_exact(primary), parse_exact(candidate), 3)
 
 
-def _decimals(text: bytes) -> tuple[Value, bytes]:
-    """Return a value with every digit, and a dump of it.
+def settled(tried: Parsed, primary: bytes, candidate: bytes, budget: Budget) -> Parsed:
+    """Parse both texts with a proved tier, after the trial of tier 1 failed."""
+    with suppress(orjson.JSONEncodeError):
+        dump = orjson.dumps(tried.primary)
+        if is_canonical(primary, dump) or _is_short_and_whole(primary, dump):
+            return Parsed(tried.primary, tried.candidate, 1, dump, tried.dump_other)
+    return parse_both(primary, candidate, budget)
 
-    Raises: ValueError and others, where the text is no JSON, nests too deeply or holds what Decimal does not.
+
+def _decimals(text: bytes) -> tuple[Value, bytes]:
+    """Return a value with all its digits, and its dump.
+
+    Raises: ValueError and others if the text is not JSON, nests too deeply, or has a number that Decimal cannot hold.
     """
     value = _with_decimals(text)
     try:
         return value, orjson.dumps(value, default=stand_in)
-    except orjson.JSONEncodeError:  # an integer past 64 bits, or too deep
+    except orjson.JSONEncodeError:  # an integer over 64 bits, or a value that nests too deeply
         check_depth(text)
         return value, dump_of(value)
 
 
-_with_decimals: Final = msgspec.json.Decoder(float_hook=Decimal).decode
-
-
-def _is_short_and_whole(text: bytes, dump: bytes) -> bool:
-    """Whether neither a digit nor a member of the text can have been lost."""
-    return _is_short(text) and _has_all_members(text, dump)
-
-
-_START_BYTES: Final = 12
-"""Texts that agree in so much seem to have their members in one order, and blanks in the same places."""
-
-
 def _has_all_members(text: bytes, dump: bytes) -> bool:
-    """Whether orjson cannot have dropped a member: a dropped one takes a colon along, unless another is escaped."""
+    """Whether orjson dropped no member: its colon would be missing, unless another colon is escaped."""
     if text.count(b":") != dump.count(b":"):
         return False
     return b"\\" not in text or (b"\\u003a" not in text and b"\\u003A" not in text)
 
 
-def _is_short(text: bytes) -> bool:
-    """Whether every number of the text goes through a double unharmed."""
+def _is_short_and_whole(text: bytes, dump: bytes) -> bool:
+    """Whether a double represents every number of the text exactly, and orjson dropped no member."""
     shape = text.translate(_SHAPES)
-    return not (_LONG_RUN in shape or b"e000" in shape or b"e-000" in shape)
+    return not (_LONG_RUN in shape or b"e000" in shape or b"e-000" in shape) and _has_all_members(text, dump)
 
 
 def parse_exact(text: bytes) -> Value:
-    """Return the value of a JSON text, keeping every digit and every duplicate.
-
-    Raises: NotJsonError.
-    """
+    """Return the value of a JSON text, with all digits and duplicates. Raises: NotJsonError."""
     check_depth(text)
     try:
         return cast("Value", _EXACT.decode(text.decode()))
@@ -136,10 +131,7 @@ def parse_exact(text: bytes) -> Value:
 
 
 def check_depth(text: bytes) -> None:
-    """Refuse what nests too deeply, whatever stack the parser has.
-
-    Raises: NotJsonError.
-    """
+    """Raise NotJsonError if a text nests too deeply."""
     if is_too_deep(text):
         raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
@@ -148,14 +140,7 @@ def _members(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     members = dict(pairs)
     if len(members) == len(pairs):
         return members
-    said: dict[str, Repeated] = {}
-    for name, value in pairs:
-        said.setdefault(name, Repeated()).append(value)
-    return {name: values if len(values) > 1 else values[0] for name, values in said.items()}
-
-
-def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _MAX_INT_DIGITS else HugeInteger(text)
+    return {name: Repeated(values) if len(values) > 1 else values[0] for name, values in grouped(pairs).items()}
 
 
 def _number(text: str) -> Decimal | HugeNumber:
@@ -166,7 +151,7 @@ def _number(text: str) -> Decimal | HugeNumber:
 
 
 def _huge(text: str) -> HugeNumber:
-    """Normalize digits and exponent; an exponent of thousands of digits stays as written."""
+    """Normalize digits and exponent; keep an exponent with thousands of digits unchanged."""
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
     digits = (whole + fraction).lstrip("0")
@@ -183,6 +168,33 @@ def _huge(text: str) -> HugeNumber:
 _EXACT: Final = json.JSONDecoder(
     object_pairs_hook=_members,
     parse_float=_number,
-    parse_int=_integer,
+    parse_int=lambda text: int(text) if len(text) <= _MAX_INT_DIGITS else HugeInteger(text),
     parse_constant=Constant,
 )
+
+
+def is_too_deep(text: bytes) -> bool:
+    """Whether a text nests too deeply, valid JSON or not."""
+    brackets = _STRING.sub(b"", text).translate(None, _BUT_BRACKETS)
+    return any(depth > MAX_DEPTH for depth in accumulate(map(_STEPS.__getitem__, brackets)))
+
+
+def is_shallow(text: bytes) -> bool:
+    """Whether a quick check proves that valid JSON does not nest too deeply.
+
+    The check succeeds if few brackets remain after empty pairs were removed a few times. A bracket in a string could
+    close an open bracket, so a text with many brackets must have none in strings.
+    """
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = text.translate(None, _BUT_MARKS)
+    brackets = marks.translate(None, b'"')
+    if len(brackets) <= 2 * MAX_DEPTH:
+        return True
+    if 2 * marks.count(b'""') != len(marks) - len(brackets):  # a string contains brackets
+        return False
+    for dropped in range(1, _GLANCES):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(brackets) <= 2 * (MAX_DEPTH - 2 * dropped):
+            return True
+    return False

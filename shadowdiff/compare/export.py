@@ -1,7 +1,6 @@
-"""Say the difference of two JSON bodies in forms that other tools read.
+"""Export the difference of two JSON bodies: as an RFC 6902 patch from v1 to v2, or as a DeepDiff report.
 
-In: two values.  Out: an RFC 6902 patch that turns v1's into v2's, or DeepDiff's own report.
-Holds: exports speak of the bodies as they are; rules have no part in them.
+Rules do not apply to exports.
 """
 
 from __future__ import annotations
@@ -9,26 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shadowdiff.compare.arrays import Aligner, in_sequence
-from shadowdiff.compare.tokens import exact_token
-from shadowdiff.compare.values import Constant, Repeated, Value, same
-from shadowdiff.compare.write import write
+from shadowdiff.compare.finding import write
+from shadowdiff.compare.value_tokens import exact_token
+from shadowdiff.compare.work import Budget, TooComplexError
+from shadowdiff.rules.json_values import Constant, Repeated, Value, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ALIGNER = Aligner(same, exact_token, None, None, lambda _index, _against: False)
-
 
 class NotExportableError(ValueError):
-    """A value holds what the form cannot say."""
+    """The export cannot represent a value."""
 
 
 def json_patch(one: Value, other: Value) -> str:
-    """Return the operations of RFC 6902 that turn `one` into `other`, as JSON text.
+    """Return the RFC 6902 operations that turn `one` into `other`, as JSON text.
 
-    Raises: NotExportableError, for member names written twice and for NaN, which no patch can name.
+    Raises: NotExportableError for duplicate member names and NaN, which a patch cannot express, and for arrays that
+    take too much work to align.
     """
-    return "[" + ",".join(_operations(one, other, "")) + "]"
+    try:
+        return "[" + ",".join(_operations(one, other, "")) + "]"
+    except TooComplexError as error:
+        raise NotExportableError("aligning the arrays takes too much work") from error
 
 
 def _operations(one: Value, other: Value, pointer: str) -> Iterator[str]:
@@ -51,8 +53,8 @@ def _operations(one: Value, other: Value, pointer: str) -> Iterator[str]:
 
 
 def _elements(one: list[Value], other: list[Value], pointer: str) -> Iterator[str]:
-    """Change what stays at its old index, remove from the end, then add from the start."""
-    aligned = in_sequence(one, other, _ALIGNER)
+    """Change elements at their old index, then remove elements from the end, then add elements from the start."""
+    aligned = in_sequence(one, other, Aligner(same, exact_token, Budget()))
     if aligned.moved:
         yield _operation("replace", pointer, other)
         return
@@ -65,33 +67,32 @@ def _elements(one: list[Value], other: list[Value], pointer: str) -> Iterator[st
 
 
 def _operation(name: str, pointer: str, *value: Value) -> str:
-    said = f'{{"op":"{name}","path":{write(pointer)}'
+    operation = f'{{"op":"{name}","path":{write(pointer)}'
     for content in value:
         _check(content)
-        said += f',"value":{write(content)}'
-    return said + "}"
+        operation += f',"value":{write(content)}'
+    return operation + "}"
 
 
 def _check(value: Value) -> None:
     if isinstance(value, Repeated):
-        raise NotExportableError(f"a member name is written more than once, with the values {write(value)[:80]}")
+        raise NotExportableError(f"a member name occurs more than once, with the values {write(value)[:80]}")
     if isinstance(value, Constant):
-        raise NotExportableError(f"{value} is no JSON value")
+        raise NotExportableError(f"{value} is not a JSON value")
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check(child)
 
 
 def _token(name: str) -> str:
-    """Escape a name as RFC 6901 section 3 says."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def deep_diff(one: Value, other: Value) -> str:
-    """Return DeepDiff's report of the two values, as JSON text.
+    """Return the DeepDiff report of the two values, as JSON text.
 
-    Raises: NotExportableError, for member names written twice and for NaN, which DeepDiff would show as other values.
+    Raises: NotExportableError for duplicate member names and NaN, which DeepDiff would show as other values.
     """
-    from deepdiff import DeepDiff  # slow to import, and only an export needs it
+    from deepdiff import DeepDiff  # imported here because the import is slow, and only exports need it
 
     _check(one)
     _check(other)

@@ -1,98 +1,101 @@
-"""What the walk finds, and how it is said.
+"""Collect the differences that a comparison finds, and write their paths and values as text.
 
-In: places as linked steps, values as parsed.  Out: `Difference` values, bounded.
-Holds: differences that count and differences that a rule covers have bounds of their own, so that noise never
-crowds out what counts.
+Differences that count and differences that a rule covers have separate limits, so noise never hides a defect.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
-from shadowdiff.compare.values import Missing, Value
-from shadowdiff.compare.write import write_number, write_some
+from shadowdiff.compare.excerpt import around_change, bounded, changed_bytes
+from shadowdiff.compare.work import Budget
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
+from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Missing, Repeated, Value
 from shadowdiff.rules.jsonpath import name_step
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.limits import Limits
+    from collections.abc import Iterator
+
+    from shadowdiff.compare.work import Limits
 
 Path = tuple["Path", "str | int"] | None
-"""A place as its parent and the last step; None is the root."""
-
+"""A path as its parent and the last step; None is the root."""
 _USUAL_CHARS: Final = 64
 _USUAL_PATH_CHARS: Final = 256
-_MAX_STEPS: Final = 8192
 _MAX_SPELLED: Final = 4096
 _VALUE: Final = Kind.VALUE
-_SEVERITIES: Final = {
-    Kind.TYPE: Severity.BREAKING,
-    Kind.REMOVED: Severity.BREAKING,
-    Kind.STATUS: Severity.BREAKING,
-    Kind.ADDED: Severity.ADDITIVE,
-}
+_SEVERITIES: Final = {Kind.ADDED: Severity.ADDITIVE} | dict.fromkeys(
+    (Kind.TYPE, Kind.REMOVED, Kind.STATUS), Severity.BREAKING
+)
 _OF_VALUE: Final = Severity.VALUE
-
-
-def severity_of(kind: Kind) -> Severity:
-    """Return what a difference of this kind means to a client of v1."""
-    return _SEVERITIES.get(kind, _OF_VALUE)
-
-
 NOTHING: Final = (0, 0, 0)
-"""The mark of findings that are empty."""
+"""The mark of empty findings."""
+_SPELLED: Final[dict[Path, tuple[str, str]]] = {}
+"""A bounded cache of spelled paths, since the same ones differ again and again."""
+_usual_step: Final = lru_cache(maxsize=8192)(name_step)
+_USUAL: Final = frozenset((int, float, bool, dict, type(None)))
 
 
 class Findings:
-    """What one comparison found so far."""
+    """The differences that one comparison has found so far, its limits, and its work budget."""
 
-    __slots__ = ("_limits", "counted", "covered", "unlisted")
+    __slots__ = ("budget", "counted", "covered", "limits", "unlisted")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
+        self.budget = Budget(limits.work)
         self.counted: list[Difference] = []
         self.covered: list[Difference] = []
         self.unlisted = 0
 
-    def body(self, path: Path, kind: Kind, one: Value | Missing, other: Value | Missing, rule: str | None) -> None:
+    def note_value(
+        self, path: Path, kind: Kind, one: Value | Missing, other: Value | Missing, rule: str | None
+    ) -> None:
         """Note a difference inside a structured body."""
-        limits = self._limits
+        limits = self.limits
+        self.budget.spend(4)
         into = self.covered if rule else self.counted
         if len(into) >= (limits.covered if rule else limits.differences):
             self.unlisted += 1
             return
-        exact, pattern = _SPELLED.get(path) or spell(path)
+        exact, pattern = _SPELLED.get(path) or spell(path, limits.path_chars)
         if len(exact) > limits.path_chars:
             exact, pattern = bounded(exact, limits.path_chars), bounded(pattern, limits.path_chars)
         chars = limits.value_chars
+        if type(one) is str and type(other) is str and self.cuts(one, other):
+            one, other = around_change(one, other, chars)
         into.append(
             Difference(
                 path=exact,
                 pattern=pattern,
                 kind=kind,
-                primary=show(one, chars),
-                candidate=show(other, chars),
-                severity=_OF_VALUE if kind is _VALUE else severity_of(kind),
+                primary=self._show(one, chars),
+                candidate=self._show(other, chars),
+                severity=_OF_VALUE if kind is _VALUE else _SEVERITIES.get(kind, _OF_VALUE),
                 rule=rule,
             )
         )
 
-    def place(
+    def note(
         self, path: str, kind: Kind, one: str | None, other: str | None, rule: str | None = None, *, pattern: str = ""
     ) -> None:
-        """Note a difference in status, headers, text or bytes."""
-        into, bound = (self.covered, self._limits.covered) if rule else (self.counted, self._limits.differences)
-        if len(into) >= bound:
+        """Note a difference in the status, headers, text or bytes."""
+        if self.room(rule) <= 0:
             self.unlisted += 1
             return
-        severity = severity_of(kind)
+        severity = _SEVERITIES.get(kind, _OF_VALUE)
         if kind is Kind.HEADER and (one is None or other is None):
             severity = Severity.ADDITIVE if one is None else Severity.BREAKING
-        chars, path_chars = self._limits.value_chars, self._limits.path_chars
-        into.append(
+        chars, path_chars = self.limits.value_chars, self.limits.path_chars
+        if one and other and self.cuts(one, other):
+            one, other = around_change(one, other, chars, between_words=kind is Kind.HEADER)
+        self.add(
             Difference(
                 path=bounded(path, path_chars),
                 pattern=bounded(pattern or path, path_chars),
@@ -104,88 +107,137 @@ class Findings:
             )
         )
 
+    def note_bytes(self, one: bytes, other: bytes, rule: str | None) -> None:
+        """Note the bytes between the first and the last difference."""
+        start, left, right = changed_bytes(one, other)
+        self.note(f"bytes[{start}]", Kind.BYTES, left, right, rule, pattern="bytes[*]")
+
+    def cuts(self, one: str, other: str) -> bool:
+        """Whether two texts are too long to show in full."""
+        return max(len(one), len(other)) > self.limits.value_chars
+
+    def _show(self, value: Value | Missing, chars: int) -> str | None:
+        text = show(value, chars)
+        if text is None or len(text) <= chars:
+            return text
+        self.budget.spend(len(text) // 512)
+        return bounded(text, chars)
+
     def room(self, rule: str | None) -> int:
-        """Return how many more differences will be listed; what lies beyond need not be worded."""
-        if rule is None:
-            return self._limits.differences - len(self.counted)
-        return self._limits.covered - len(self.covered)
+        """Return how many more differences can be listed; further differences are only counted."""
+        return self.limits.covered - len(self.covered) if rule else self.limits.differences - len(self.counted)
 
     def add(self, difference: Difference) -> None:
-        """Note a difference that is already worded."""
+        """Add a difference to the findings."""
         (self.covered if difference.rule else self.counted).append(difference)
 
     def mark(self) -> tuple[int, int, int]:
-        """Return where the findings stand, to come back to."""
+        """Return the current state, for `rewind`."""
         return len(self.counted), len(self.covered), self.unlisted
 
+    def counts_since(self, mark: tuple[int, int, int]) -> bool:
+        """Whether a difference that counts was found after the mark, or the list is full."""
+        return len(self.counted) > mark[0] or len(self.counted) >= self.limits.differences
+
     def rewind(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was found since the mark."""
+        """Remove the differences that were found after the mark."""
         counted, covered, self.unlisted = mark
         del self.counted[counted:]
         del self.covered[covered:]
 
     def comparison(self) -> Comparison:
-        """Return the result: what counts first, then what is covered."""
+        """Return the result: first the differences that count, then the covered differences."""
         result = Result.MISMATCH if self.counted else Result.IGNORED if self.covered else Result.MATCH
         return Comparison(result=result, differences=(*self.counted, *self.covered), unlisted=self.unlisted)
 
 
-def bounded(text: str, chars: int) -> str:
-    """Return the text, cut with an ellipsis where it is longer."""
-    return text if len(text) <= chars else text[: chars - 1] + "…"
-
-
-def spell(path: Path) -> tuple[str, str]:
-    """Return the normalized path, and the same with indexes collapsed."""
-    exact = pattern = ""
-    step_of = path
-    while step_of is not None:
-        step_of, step = step_of
+def spell(path: Path, chars: int) -> tuple[str, str]:
+    """Return the normalized path, and the path with each index as `[*]`; both may end after `chars` characters."""
+    steps: list[str | int] = []
+    above = path
+    while above is not None:
+        above, step = above
+        steps.append(step)
+    exact, pattern = ["$"], ["$"]
+    length = 1
+    while steps and length <= chars:
+        step = steps.pop()
         if type(step) is str:
-            spelled = _STEPS.get(step) or _spell_step(step)
-            exact = spelled + exact
-            pattern = spelled + pattern
+            spelled = spelled_below = _usual_step(step) if len(step) <= _USUAL_CHARS else name_step(step[:chars])
         else:
-            exact = f"[{step}]{exact}"
-            pattern = "[*]" + pattern
-    said = "$" + exact, "$" + pattern
-    if len(exact) <= _USUAL_PATH_CHARS:
+            spelled, spelled_below = f"[{step}]", "[*]"
+        exact.append(spelled)
+        pattern.append(spelled_below)
+        length += len(spelled_below)
+    both = "".join(exact), "".join(pattern)
+    if len(both[0]) <= _USUAL_PATH_CHARS and not steps:
         if len(_SPELLED) >= _MAX_SPELLED:
             _SPELLED.clear()
-        _SPELLED[path] = said
-    return said
-
-
-_SPELLED: Final[dict[Path, tuple[str, str]]] = {}
-"""How places were spelled lately, since the same ones differ again and again; bounded in number and in length."""
-
-
-_STEPS: Final[dict[str, str]] = {}
-"""How usual names are spelled, so that it is worked out once; bounded."""
-
-
-def _spell_step(name: str) -> str:
-    spelled = name_step(name)
-    if len(name) <= _USUAL_CHARS and len(_STEPS) < _MAX_STEPS:
-        _STEPS[name] = spelled
-    return spelled
+        _SPELLED[path] = both
+    return both
 
 
 def show(value: Value | Missing, chars: int) -> str | None:
-    """Return a value as JSON text, bounded; None for what is not there."""
+    """Return a value as JSON text, which may end after `chars` characters; None for a missing value."""
     if type(value) not in _USUAL:
         if isinstance(value, Missing):
             return None
         if type(value) is str or type(value) is list:
-            if len(value) > chars:
-                value = value[:chars]  # what follows would be cut anyway, and a long array is dear to write
+            value = value[:chars]  # a long array takes long to write
         elif isinstance(value, Decimal):
-            return bounded(write_number(value), chars)
+            return _write_number(value)
     try:
-        text = orjson.dumps(value).decode()
+        return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        text = write_some(cast("Value", value), chars)
-    return text if len(text) <= chars else bounded(text, chars)
+        return write(cast("Value", value), chars)
 
 
-_USUAL: Final = frozenset((int, float, bool, dict, type(None)))
+def write(value: Value, chars: float = math.inf) -> str:
+    """Return a value as JSON text with all its digits, duplicates and NaN; it may end after `chars` characters."""
+    out: list[str] = []
+    size = 0
+    for part in _parts(value):
+        out.append(part)
+        size += len(part)
+        if size > chars:
+            break
+    return "".join(out)
+
+
+def _parts(value: Value) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield "{"
+        comma = ""
+        for name, member in value.items():
+            for one in member if isinstance(member, Repeated) else (member,):
+                yield f"{comma}{_string(name)}:"
+                yield from _parts(one)
+                comma = ","
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for index, element in enumerate(value):
+            yield "," if index else ""
+            yield from _parts(element)
+        yield "]"
+    elif isinstance(value, str) and not isinstance(value, (Constant, HugeNumber)):
+        yield _string(value)
+    elif isinstance(value, (Decimal, str)):
+        yield _write_number(value) if isinstance(value, Decimal) else str(value)
+    else:
+        yield json.dumps(value)
+
+
+def _write_number(value: Decimal) -> str:
+    """Write a number so that it keeps its type: Decimal writes `1e0` like an integer."""
+    text = str(value).lower()
+    whole = isinstance(value, HugeInteger) or "." in text or "e" in text
+    return text if whole else f"{text}e0"
+
+
+def _string(text: str) -> str:
+    """Quote a string; escape lone surrogates, which UTF-8 cannot encode."""
+    try:
+        return orjson.dumps(text).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(text)

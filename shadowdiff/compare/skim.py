@@ -1,10 +1,9 @@
-"""Read what differs between two JSON texts without parsing them, where that is in a few places that rules name.
+"""Find the differences between two JSON texts without parsing, if only scalars differ and rules name their places.
 
-In: both texts, places where scalars are likely to differ (clocks and ids: those that rules name, as ways of names).
-Out: both values, of which only these places are made; or nothing, where the texts must be parsed.
-Holds: exact. v2's text is sound JSON that nests no deeper than it may, of no object on the way to a place is a member
-doubled, and each member stands where it was found, byte for byte. Around these places v1's text is v2's, and where
-they differ both have scalars that orjson would write so. Whatever else a parser finds in one text, it finds in both.
+Typical examples of these places are times and ids. The paths of these places contain only names. The result contains
+only these places, and is exact: v2's text is valid JSON that does not nest too deeply, no object on the path to a place
+has a duplicate member, and the text of each member is at a known position. Outside these places v1's text equals v2's
+text. At these places both have scalars as orjson writes them. So a parser would find the same values everywhere else.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
-from shadowdiff.compare.depth import is_shallow
-from shadowdiff.compare.members import with_member
+from shadowdiff.compare.exact import is_shallow
+from shadowdiff.rules.json_values import with_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shadowdiff.compare.values import Value
+    from shadowdiff.rules.json_values import Value
 
 Names = tuple[str, ...]
 Span = tuple[int, int]
-
 _SCALAR: Final = re.compile(rb'"[^"\\]*"|true|false|null|-?(?:[0-9]{1,20}|[0-9.]{1,16})(?![0-9.eE])')
-"""A string without escapes, a word, an integer, or a number so short and plain that every tier writes it alike."""
+"""A string without escapes, a word, an integer, or a number so short that every tier reads it alike."""
 _BLANKS: Final = b" \t\n\r"
 _MOST_MEMBERS: Final = 64
-"""Finding each member of a larger object takes longer than parsing it."""
+"""In a larger object, finding each member takes longer than parsing."""
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def skimmed(primary: bytes, candidate: bytes, places: Sequence[Names]) -> tuple[Value, Value] | None:
-    """Return of both values the places that differ, or None where the texts have to be parsed."""
-    if not primary.startswith(candidate[: candidate.find(b":")]):  # members of another order, or other blanks
+    """Return the differing places of both values; None if both texts must be parsed."""
+    if not primary.startswith(candidate[: candidate.find(b":")]):  # different member order or whitespace
         return None
     changes: list[tuple[Names, bytes, bytes]] = []
     at = end = 0
@@ -47,26 +46,30 @@ def skimmed(primary: bytes, candidate: bytes, places: Sequence[Names]) -> tuple[
         if scalar is None:
             return None
         at, end = scalar.end(), stop
-        told = candidate[begin:stop]
-        if scalar[0] != told:
-            changes.append((names, scalar[0], told))
-    if not changes or primary[at:] != candidate[end:] or not (_is_utf8(candidate) and is_shallow(candidate)):
+        value = candidate[begin:stop]
+        if scalar[0] != value:
+            changes.append((names, scalar[0], value))
+    if not changes or primary[at:] != candidate[end:] or not is_shallow(candidate):
         return None
-    return _values(changes)
+    try:
+        candidate.decode()  # msgspec does not validate UTF-8 in strings that it does not parse
+        return _values(changes)
+    except ValueError:
+        return None
 
 
 def _found(text: bytes, places: Iterable[Names]) -> list[tuple[Span, Names]]:
-    """Return where in a text the values of these places stand, those that are there and may be told."""
+    """Return the positions of these places' values in a text, if they exist and can be located."""
     found: list[tuple[Span, Names]] = []
     known: dict[Names, dict[str, Span]] = {}
     whole = text.rstrip(_BLANKS)
     for names in places:
         base, below = 0, whole
         for step in range(len(names)):
-            way = names[:step]
-            spans = known.get(way)
+            above = names[:step]
+            spans = known.get(above)
             if spans is None:
-                spans = known[way] = _spans(below)
+                spans = known[above] = _spans(below)
             span = spans.get(names[step])
             if span is None:
                 break
@@ -79,10 +82,10 @@ def _found(text: bytes, places: Iterable[Names]) -> list[tuple[Span, Names]]:
 
 
 def _spans(text: bytes) -> dict[str, Span]:
-    """Return where in an object's text the value of each member stands; empty where that cannot be told.
+    """Return the position of each member's value in an object's text; empty if it is not certain.
 
-    It can where the members make up the text, with what writers of compact JSON put between them, or of spaced JSON on
-    one line: then none is doubled, and no name is written otherwise.
+    It is certain if the members make up the whole text, with the separators of compact JSON or of spaced JSON on one
+    line. In this case no member is duplicated, and no name contains an escape.
     """
     try:
         members = _members(text)
@@ -104,27 +107,15 @@ def _spans(text: bytes) -> dict[str, Span]:
     return spans
 
 
-_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _is_utf8(text: bytes) -> bool:
-    """Whether a text is UTF-8, which msgspec does not ask of strings that it leaves as they are."""
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _values(changes: Iterable[tuple[Names, bytes, bytes]]) -> tuple[Value, Value] | None:
-    """Return both values; None where orjson would write one otherwise, or the two are equal by `==`, as 1 and 1.0."""
+    """Return both values; None if orjson would write one differently, or if they are equal under `==` (1 and 1.0).
+
+    Raises: ValueError if orjson cannot read one of them.
+    """
     one: Value = {}
     other: Value = {}
     for names, *texts in changes:
-        try:
-            value, against = (orjson.loads(text) for text in texts)
-        except orjson.JSONDecodeError:
-            return None
+        value, against = (orjson.loads(text) for text in texts)
         if [orjson.dumps(value), orjson.dumps(against)] != texts or value == against:
             return None
         one, other = with_member(one, names, value), with_member(other, names, against)

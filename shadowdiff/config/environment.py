@@ -1,10 +1,8 @@
-"""Settings from `SHADOWDIFF_…` environment variables, laid over those of the file.
+"""Apply `SHADOWDIFF_…` environment variables to the data of the configuration file.
 
-In: the file's data and the environment.  Out: the data of both, and which variable gave which path.
-`SHADOWDIFF_STORE__URL` is `store.url`, `SHADOWDIFF_TARGETS__0__SAMPLE` is `targets[0].sample`; a value that begins with
-`[` or `{` is read as YAML. An empty variable counts as not set.
-Holds: a variable that is meant for a setting and misses it is a fault, not silence. What Kubernetes adds for a Service
-named shadowdiff (`SHADOWDIFF_PORT_8080_TCP`, `SHADOWDIFF_SERVICE_HOST`) is nobody's setting.
+`SHADOWDIFF_STORE__URL` sets `store.url`, `SHADOWDIFF_TARGETS__0__SAMPLE` sets `targets[0].sample`. A value that begins
+with `[` or `{` is YAML; an empty variable counts as unset. A variable that only resembles a setting is an error, except
+those that Kubernetes adds for a Service named shadowdiff (`SHADOWDIFF_PORT_8080_TCP`).
 """
 
 from __future__ import annotations
@@ -14,10 +12,11 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import yaml
 
-from shadowdiff.config.document import plain
-from shadowdiff.config.problem import Problem, path_text
+from shadowdiff.config.document import Document, parse_yaml
+from shadowdiff.config.problem import KeyPath, Problem, natural, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,58 +25,50 @@ PREFIX: Final = "SHADOWDIFF_"
 FILE_VARIABLE: Final = "SHADOWDIFF_CONFIG"
 _KUBERNETES: Final = re.compile(r".*(?:_SERVICE_HOST|_SERVICE_PORT(?:_\w+)?|_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
 
-Origins = dict[tuple[str | int, ...], str]
 
+def overlay(document: Document, env: Mapping[str, str], known: Collection[str]) -> tuple[Document, list[Problem]]:
+    """Return the document with the environment's settings, and the problems.
 
-def overlay(
-    data: dict[str, Any], env: Mapping[str, str], known: Collection[str]
-) -> tuple[dict[str, Any], Origins, list[Problem]]:
-    """Return the data with the environment's settings laid over it, their origins, and what could not be placed.
-
-    known: the variables of all settings outside lists; one that only resembles one of them is a fault.
+    known: the variables of all settings outside lists; a variable that only resembles one of them is an error.
     """
-    merged, origins, problems = copy.deepcopy(data), Origins(), list[Problem]()
+    data, origins, problems = copy.deepcopy(document.data), dict[KeyPath, str](), list[Problem]()
     sections = {_parts(name)[0] for name in known}
-    for name in sorted(name for name in env if _is_ours(name) and env[name]):
-        path = _parts(name)
+    ours = [name for name in env if name.startswith(PREFIX) and name != FILE_VARIABLE and env[name]]
+    for name in sorted(ours, key=natural):
+        path, text, where = _parts(name), env[name], f"environment {name}"
+        if _KUBERNETES.fullmatch(name):
+            continue
         if path[0] not in sections:
-            problems += _stray(name, known, merged)
+            if meant := _nearest(name, known, data):
+                problems.append(Problem(where=where, key="", message=f"unknown setting; did you mean {meant}?"))
             continue
         try:
-            _place(merged, path, _value(env[name]))
-            origins[path] = f"environment {name}"
+            _set(data, path, parse_yaml(text) if text.lstrip().startswith(("[", "{")) else text)
+            origins[path] = where
         except (LookupError, yaml.YAMLError) as error:
             message = " ".join(str(error.args[0] if isinstance(error, LookupError) else error).split())
-            problems.append(Problem(where=f"environment {name}", key=path_text(path), message=message, value=env[name]))
-    return merged, origins, problems
+            problems.append(Problem(where=where, key=path_text(path), message=message, value=text))
+    return msgspec.structs.replace(document, data=data, origins=origins), problems
 
 
-def variable(path: tuple[str | int, ...]) -> str:
+def variable(path: KeyPath) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + "__".join(str(part).upper() for part in path)
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(PREFIX) and name != FILE_VARIABLE and not _KUBERNETES.fullmatch(name)
-
-
-def _parts(name: str) -> tuple[str | int, ...]:
+def _parts(name: str) -> KeyPath:
     parts = name.removeprefix(PREFIX).lower().split("__")
     return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
-def _stray(name: str, known: Collection[str], data: dict[str, Any]) -> list[Problem]:
-    """Return a fault for a variable that was meant for a setting; others, and those that hold a secret, pass."""
-    if _mentions(data, name):
-        return []
+def _nearest(name: str, known: Collection[str], data: dict[str, Any]) -> str | None:
+    """Return the known variable that this variable resembles, unless a setting names this variable as its secret."""
     bare = {each.removeprefix(PREFIX): each for each in known}
     near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.8)
-    message = f"is no setting; did you mean {bare[near[0]]}?" if near else ""
-    return [Problem(where=f"environment {name}", key="", message=message)] if near else []
+    return bare[near[0]] if near and not _mentions(data, name) else None
 
 
 def _mentions(data: object, name: str) -> bool:
-    """Return whether some setting's value is the name of this variable."""
     if isinstance(data, dict):
         return any(_mentions(value, name) for value in cast("dict[str, Any]", data).values())
     if isinstance(data, list):
@@ -85,12 +76,8 @@ def _mentions(data: object, name: str) -> bool:
     return data == name
 
 
-def _value(text: str) -> object:
-    return plain(text) if text.lstrip().startswith(("[", "{")) else text
-
-
-def _place(data: dict[str, Any], path: tuple[str | int, ...], value: object) -> None:
-    """Set `value` at `path`, growing mappings and lists on the way; a list grows by one at a time."""
+def _set(data: dict[str, Any], path: KeyPath, value: object) -> None:
+    """Set `value` at `path` and create missing mappings and lists; a list grows by one entry at a time."""
     here: Any = data
     for part, after in zip(path, (*path[1:], None), strict=True):
         fresh: Any = value if after is None else ([] if isinstance(after, int) else {})
@@ -102,11 +89,10 @@ def _place(data: dict[str, Any], path: tuple[str | int, ...], value: object) -> 
                 items.append(fresh)
             elif after is None:
                 items[part] = value
-            here = items[part]
         elif isinstance(here, dict) and isinstance(part, str):
             mapping = cast("dict[str, Any]", here)
             if after is None or mapping.get(part) is None:
                 mapping[part] = fresh
-            here = mapping[part]
         else:
-            raise LookupError("leads into a value that has no such part")  # noqa: TRY004 - a fault of the variable's name
+            raise LookupError("names a part of a setting that has no parts")  # noqa: TRY004 - a fault of the variable's name
+        here = cast("Any", here)[part]

@@ -1,81 +1,67 @@
-"""Read, lay over, check, build: the way from a file and an environment to one `Config`.
+"""Load the configuration: read the file, apply the environment, validate, and compile the rules of each target.
 
-In: a path (or None) and the environment.  Out: `Config`, or `ConfigError` with every fault at once.
-Reads: the file, and the key file and OpenAPI files that it names. Opens no connection and resolves no name.
+All problems are reported together. This module reads the file and the files that it names; it uses no network.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from shadowdiff.config import settings
-from shadowdiff.config.build import build
+from shadowdiff.config.api_descriptions import ProtobufConfig, read_protobuf, read_routes
 from shadowdiff.config.document import Document, read_document
 from shadowdiff.config.environment import FILE_VARIABLE, overlay
-from shadowdiff.config.exposure import exposed
-from shadowdiff.config.openapi import read_routes
-from shadowdiff.config.problem import ConfigError, Problem
-from shadowdiff.config.protobuf import read_protobuf
-from shadowdiff.config.refusal import Place, check, known_variables
-from shadowdiff.config.review import review
-from shadowdiff.config.secrets import SecretReader
+from shadowdiff.config.lint import lint
+from shadowdiff.config.problem import ConfigError, KeyPath, Problem, in_order
+from shadowdiff.config.settings import Config, Root, Sections, TargetConfig
+from shadowdiff.config.validate import find_conflicts, known_variables, validate
 from shadowdiff.rules import Rule, RuleError, parse_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from shadowdiff.config.values import Config, ProtobufConfig
-
-
-class Loaded(NamedTuple):
-    """A configuration in the words of the file, and the values built of it."""
-
-    root: settings.Root
-    config: Config
+    Fault = Callable[..., None]
 
 
 def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     """Return the checked configuration of a YAML file and the environment.
 
-    path: the file; None takes SHADOWDIFF_CONFIG from the environment, or no file at all.
-    Raises: ConfigError, with all that is wrong.
+    path: the file; if None, use SHADOWDIFF_CONFIG from the environment, or no file.
+    Raises: ConfigError with all problems.
     """
-    return load(path, env).config
+    return load(path, env)[1]
 
 
-def load(path: Path | None, env: Mapping[str, str]) -> Loaded:
-    """Return the settings as written beside the values built of them.
-
-    Raises: ConfigError, with all that is wrong.
-    """
+def load(path: Path | None, env: Mapping[str, str]) -> tuple[Root, Config]:
+    """Return the settings as written, and the configuration. Raises: ConfigError with all problems."""
     source = path or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
-    document = _read(source)
-    data, origins, problems = overlay(document.data, env, known_variables())
-    data = _without_empty(data)
-    place = Place(document, origins)
-    root = check(data, place, problems)
-    secrets = SecretReader(data, env, place, problems).all()
-    rules = [_rules(target, index, place, problems) for index, target in enumerate(_targets(data))]
-    routes = [_routes(target, index, source, place, problems) for index, target in enumerate(_targets(data))]
-    protobuf = [_protobuf(target, index, source, place, problems) for index, target in enumerate(_targets(data))]
-    problems += _clashes(data, place)
-    problems += exposed(root, place) if root else ()
-    if root is not None and root.pairing.settle >= root.pairing.window:
-        problems.append(place.problem(("pairing", "settle"), "write less than pairing.window"))
+    document, problems = overlay(_read(source), env, known_variables())
+    document = msgspec.structs.replace(document, data=cast("dict[str, Any]", _without_empty(document.data)))
+    root = validate(document, problems, env)
+    listed = document.data.get("targets")
+    entries = cast("list[Any]", listed) if isinstance(listed, list) else []
+    targets: list[dict[str, Any]] = [entry if isinstance(entry, dict) else {} for entry in entries]
+    folder = source.parent if source else Path()
+    files = [_read_target(index, target, folder, document, problems) for index, target in enumerate(targets)]
+    problems += find_conflicts(root, document, [target.get("name") for target in targets])
     if root is None or problems:
         raise ConfigError(tuple(problems))
-    config = build(root, source, secrets, rules, routes, protobuf=protobuf)
-    warnings = tuple(map(str, review(config, place, datetime.now(UTC))))
-    return Loaded(root, msgspec.structs.replace(config, warnings=warnings))
+    sections = {name: getattr(root, name) for name in Sections.model_fields}
+    compiled = tuple(
+        TargetConfig(target=settings.target(routes), rules=rules, protobuf=protobuf)
+        for settings, (rules, routes, protobuf) in zip(root.targets, files, strict=True)
+    )
+    config = Config.model_construct(source=source, targets=compiled, warnings=(), **sections)
+    warnings = tuple(map(str, in_order(lint(config, document, datetime.now(UTC)))))
+    return root, config.model_copy(update={"warnings": warnings})
 
 
 def _read(source: Path | None) -> Document:
     if source is None:
-        return Document(name="environment", data={}, lines={})
+        return Document(name="environment")
     try:
         return read_document(str(source), source.read_bytes())
     except OSError as error:
@@ -83,90 +69,65 @@ def _read(source: Path | None) -> Document:
         raise ConfigError((Problem(where=str(source), key="", message=message),)) from error
 
 
-def _without_empty(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data without keys that were written with nothing behind them; rules are left as they are."""
-    kept: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            kept[key] = _without_empty(cast("dict[str, Any]", value))
-        elif isinstance(value, list) and key != "rules":
-            items = cast("list[Any]", value)
-            kept[key] = [_without_empty(cast("dict[str, Any]", x)) if isinstance(x, dict) else x for x in items]
-        elif value is not None:
-            kept[key] = value
-    return kept
+def _without_empty(value: object) -> object:
+    """Return the data without keys that have no value; do not change rules."""
+    match value:
+        case dict():
+            parts = cast("dict[str, object]", value).items()
+            return {key: part if key == "rules" else _without_empty(part) for key, part in parts if part is not None}
+        case list():
+            return [_without_empty(part) for part in cast("list[object]", value)]
+        case _:
+            return value
 
 
-def _rules(target: dict[str, Any], index: int, place: Place, problems: list[Problem]) -> tuple[Rule, ...]:
-    """Return the rules of a target, after adding a problem for each that is wrong."""
-    items = target.get("rules")
-    rules: list[Rule] = []
+def _read_target(
+    index: int, data: dict[str, Any], folder: Path, document: Document, problems: list[Problem]
+) -> tuple[tuple[Rule, ...], tuple[str, ...], ProtobufConfig | None]:
+    """Return the compiled rules, routes and descriptors of one target's raw data. Add its problems to `problems`."""
+
+    def fault(path: KeyPath, error: object, *value: object) -> None:
+        problems.append(document.problem(("targets", index, *path), str(error), *value))
+
+    protobuf = data.get("protobuf")
+    return (
+        tuple(_rules(data.get("rules"), fault)),
+        _routes(data, folder, fault),
+        _protobuf(cast("dict[str, Any]", protobuf) if isinstance(protobuf, dict) else {}, folder, fault),
+    )
+
+
+def _rules(items: object, fault: Fault) -> Iterator[Rule]:
     for number, item in enumerate(cast("list[object]", items) if isinstance(items, list) else []):
         try:
-            rules += parse_rules([item])
+            yield from parse_rules([item])
         except RuleError as error:
             key, _, message = str(error).partition(": ")
-            inside = tuple(key.removeprefix("rules[0]").removeprefix(".").split(".")) if "." in key else ()
-            if isinstance(item, dict):  # what is no mapping was said already
-                problems.append(place.problem(("targets", index, "rules", number, *inside), message))
-    return tuple(rules)
+            inside = key.removeprefix("rules[0]").removeprefix(".").split(".") if "." in key else ()
+            if isinstance(item, dict):  # validation has reported a rule that is not a mapping
+                fault(("rules", number, *inside), message)
 
 
-def _routes(
-    target: dict[str, Any], index: int, source: Path | None, place: Place, problems: list[Problem]
-) -> tuple[str, ...]:
-    """Return the routes of the OpenAPI file that a target names, if it names one."""
-    name = target.get("openapi")
+def _routes(data: dict[str, Any], folder: Path, fault: Fault) -> tuple[str, ...]:
+    name = data.get("openapi")
     if not isinstance(name, str) or not name:
         return ()
-    path = ("targets", index, "openapi")
-    if target.get("routes"):
-        problems.append(place.problem(path, "names the routes, and so does `routes`: leave one of them out"))
+    if data.get("routes"):
+        fault(("openapi",), "names the routes, and so does `routes`: leave one of them out")
     try:
-        return read_routes((source.parent if source else Path()) / name)
+        return read_routes(folder / name)
     except ValueError as error:
-        problems.append(place.problem(path, str(error), name))
+        fault(("openapi",), error, name)
         return ()
 
 
-def _protobuf(
-    target: dict[str, Any], index: int, source: Path | None, place: Place, problems: list[Problem]
-) -> ProtobufConfig | None:
-    """Return the descriptors that a target names, if it names some."""
-    section: Any = target.get("protobuf")
-    name: Any = cast("dict[str, Any]", section).get("descriptor_set") if isinstance(section, dict) else None
+def _protobuf(section: dict[str, Any], folder: Path, fault: Fault) -> ProtobufConfig | None:
+    name, answers = section.get("descriptor_set"), section.get("answers")
     if not isinstance(name, str) or not name:
         return None
-    answers: Any = cast("dict[str, Any]", section).get("answers")
     routes = cast("dict[object, object]", answers) if isinstance(answers, dict) else {}
     try:
-        named = {str(route): str(message) for route, message in routes.items()}
-        return read_protobuf((source.parent if source else Path()) / name, named)
+        return read_protobuf(folder / name, {str(route): str(message) for route, message in routes.items()})
     except ValueError as error:
-        problems.append(place.problem(("targets", index, "protobuf", "descriptor_set"), str(error), name))
+        fault(("protobuf", "descriptor_set"), error, name)
         return None
-
-
-def _targets(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the entries of the list of targets, as far as they are what they should be."""
-    targets = data.get("targets")
-    return [x if isinstance(x, dict) else {} for x in cast("list[Any]", targets)] if isinstance(targets, list) else []
-
-
-def _clashes(data: dict[str, Any], place: Place) -> Iterator[Problem]:
-    """Yield targets that bear one name, and ports that are given twice."""
-    names: dict[object, int] = {}
-    for index, target in enumerate(_targets(data)):
-        name = target.get("name")
-        if isinstance(name, str) and names.setdefault(name, index) != index:
-            path = ("targets", index, "name")
-            message = f"is the name of targets[{names[name]}] too; give each its own"
-            yield place.problem(path, message, name)
-    listen = data.get("listen")
-    taken: dict[object, str] = {}
-    for name in ("mirror", "records", "web", "metrics"):
-        default = settings.Listen.model_fields[name].default
-        port = cast("dict[str, Any]", listen).get(name, default) if isinstance(listen, dict) else default
-        if str(port) != "0" and taken.setdefault(str(port), name) != name:
-            message = f"is the port of listen.{taken[str(port)]} too; give each its own"
-            yield place.problem(("listen", name), message, port)

@@ -1,98 +1,113 @@
-"""Every secret that the configuration names, read from where it says they are.
+"""Secrets: the configuration names them but never contains them.
 
-In: the settings as data, and the environment.  Out: `Secrets`, and a problem for each name that leads nowhere.
-Holds: a setting names an environment variable or a file (with a / in it), never the secret; no message shows one.
+A setting such as `store.key` names an environment variable or a file (a path with a / in it) that contains the secret.
+No message, log line or `repr` shows the secret itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+import base64
+import hmac
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-import msgspec
-
-from shadowdiff.config.key import read_key, read_secret
-from shadowdiff.config.values import Secret
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shadowdiff.config.problem import Problem
-    from shadowdiff.config.refusal import Place
-
-TOKEN_CHARACTERS: Final = 16
-"""Fewer can be guessed."""
-
-Path = tuple[str | int, ...]
+_KEY_BYTES: Final = 32
+_TOKEN_CHARACTERS: Final = 16
+"""A shorter token can be guessed."""
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
-class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read; a list has an entry for each of its setting's."""
+class Secret:
+    """Bytes that no log line, error or `repr` shows; `source` is the variable or file that contains them."""
 
-    store_key: Secret | None = None
-    store_password: Secret | None = None
-    sentinel_password: Secret | None = None
-    tokens: tuple[Secret, ...] = ()
-    records: tuple[Secret, ...] = ()
-    hooks: Secret | None = None
-    webhooks: tuple[Secret | None, ...] = ()
+    __slots__ = ("_value", "source")
 
+    def __init__(self, value: bytes, source: str = "") -> None:
+        self._value = value
+        self.source = source
 
-class SecretReader:
-    """Reads what settings name, and notes what cannot be read."""
+    def reveal(self) -> bytes:
+        """Return the secret bytes."""
+        return self._value
 
-    def __init__(self, data: dict[str, Any], env: Mapping[str, str], place: Place, problems: list[Problem]) -> None:
-        self._data = data
-        self._env = env
-        self._place = place
-        self._problems = problems
+    def __repr__(self) -> str:
+        return "Secret(…)"
 
-    def all(self) -> Secrets:
-        """Return every secret there is."""
-        return Secrets(
-            store_key=self._one(("store", "key"), read_key),
-            store_password=self._one(("store", "password"), read_secret),
-            sentinel_password=self._one(("store", "sentinel_password"), read_secret),
-            tokens=self._many(("access", "tokens"), ("secret",)),
-            records=self._many(("access", "records"), ()),
-            hooks=self._one(("access", "hooks"), _token),
-            webhooks=tuple(
-                self._one(("webhooks", number, "secret"), _token) for number in range(self._count(("webhooks",)))
-            ),
-        )
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other.reveal())
 
-    def _many(self, path: Path, rest: Path) -> tuple[Secret, ...]:
-        found = [self._one((*path, number, *rest), _token) for number in range(self._count(path))]
-        return tuple(secret for secret in found if secret is not None)
-
-    def _count(self, path: Path) -> int:
-        items = at(self._data, path)
-        return len(cast("list[Any]", items)) if isinstance(items, list) else 0
-
-    def _one(self, path: Path, read: Callable[[str, Mapping[str, str]], Secret]) -> Secret | None:
-        name = at(self._data, path)
-        if not isinstance(name, str) or not name:
-            return None
-        try:
-            return read(name, self._env)
-        except ValueError as error:
-            self._problems.append(self._place.problem(path, str(error)))
-            return None
+    def __hash__(self) -> int:
+        return hash(self._value)
 
 
-def _token(name: str, env: Mapping[str, str]) -> Secret:
-    secret = read_secret(name, env)
-    if len(secret.reveal()) < TOKEN_CHARACTERS:
-        raise ValueError(f"leads to fewer than {TOKEN_CHARACTERS} characters; `openssl rand -hex 32` makes a token")
-    return secret
+def _secret_type(parse: Callable[[str], bytes]) -> Any:
+    """Return the type of a setting that names a secret, which `parse` checks. The validation context has `env`."""
+
+    def read(value: object, info: ValidationInfo) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        if not isinstance(value, str):
+            raise PydanticKnownError("string_type")
+        if not _VARIABLE.fullmatch(value) and ("/" not in value or _key_in(value)):  # base64 may contain a /
+            source = "names no environment variable and no file with a / in its path"
+            raise ValueError(f"{source}; name where the secret is, not the secret")
+        env = cast("dict[str, Mapping[str, str] | None]", info.context or {}).get("env")
+        return Secret(b"" if env is None else parse(_read(value, env)), value)  # without env the secret is not read
+
+    serializer = PlainSerializer(lambda secret: secret.source)
+    return Annotated[Secret, PlainValidator(read), serializer, WithJsonSchema({"type": "string", "minLength": 1})]
 
 
-def at(data: object, path: Path) -> object:
-    """Return what stands at a path of plain data; None where nothing does."""
-    for part in path:
-        if isinstance(data, dict) and isinstance(part, str):
-            data = cast("dict[str, Any]", data).get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(cast("list[Any]", data)):
-            data = cast("list[Any]", data)[part]
-        else:
-            return None
-    return data
+def _read(source: str, env: Mapping[str, str]) -> str:
+    if _VARIABLE.fullmatch(source):
+        if not env.get(source):
+            raise ValueError(f"names the environment variable {source}, which is not set")
+        return env[source]
+    try:
+        return Path(source).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise ValueError(f"names a file that cannot be read: {reason}") from error
+
+
+def _password(text: str) -> bytes:
+    password = text.strip()
+    if not password.isascii() or not password.isprintable():
+        raise ValueError("has a value that no header can carry; write it in ASCII, on one line")
+    if not password:
+        raise ValueError("has an empty value: the variable or file is empty")
+    return password.encode()
+
+
+def _token(text: str) -> bytes:
+    token = _password(text)
+    if len(token) < _TOKEN_CHARACTERS:
+        raise ValueError(f"has fewer than {_TOKEN_CHARACTERS} characters; `openssl rand -hex 32` makes a token")
+    return token
+
+
+def _key_in(text: str) -> bytes | None:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        return None
+    return key if len(key) == _KEY_BYTES else None
+
+
+def _key(text: str) -> bytes:
+    if key := _key_in(text):
+        return key
+    raise ValueError(f"is not {_KEY_BYTES} bytes as base64; `openssl rand -base64 32` makes a key")
+
+
+if TYPE_CHECKING:
+    Password = Token = Key = Secret
+else:
+    Password, Token, Key = map(_secret_type, (_password, _token, _key))

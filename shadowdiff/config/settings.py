@@ -1,27 +1,25 @@
-"""The shape of the YAML: every setting, its type, its default and what it means.
+"""The declarations of all settings: YAML key, type with limits, default and help text.
 
-In: plain data.  Out: checked settings, still in the words of the file (`window`, not `window_s`).
-Holds: unknown keys are refused; each value's check says what would be right; the JSON Schema for editors and the
-reference in docs/configuration.md are held against this module.
+A field's name has the unit that its value has after parsing (`window_s`); its YAML key has none (`window`).
+Environment variables, the JSON Schema, the chart's schema and docs/configuration.md are derived from this module;
+`scripts/draw_settings.py` writes the files.
 """
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from shadowdiff.config.kinds import (
+from shadowdiff.config.api_descriptions import ProtobufConfig
+from shadowdiff.config.secrets import Key, Password, Token
+from shadowdiff.config.value_types import (
+    Distinct,
     Duration,
     Expression,
+    Folder,
     HeaderName,
     HostName,
     Method,
@@ -32,401 +30,413 @@ from shadowdiff.config.kinds import (
     PublicUrl,
     Role,
     Route,
-    SecretName,
     Share,
     Size,
     StoreUrl,
     TargetName,
+    Text,
+    TraceUrl,
     Url,
+    WebhookFormat,
     WebhookUrl,
-    distinct,
     lower,
 )
-from shadowdiff.model import HostPolicy
+from shadowdiff.model import HostPolicy, Target
+from shadowdiff.notify.formats import DEFAULT
+from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
-"""Three masters hold 6, 5 and 5 of them; each shard is a batch of its own, so that more of them cost more."""
+"""Spreads the keys evenly over the masters of a small cluster; each further shard costs a batch of its own."""
+_SECRET = "an environment variable, or a file (with a / in its path)"  # noqa: S105 - a help text
 
 
-class Settings(BaseModel):
-    """What all parts of the file hold to: no unknown key, no later change."""
+def setting(default: Any, description: str, key: str | None = None, **bounds: Any) -> Any:
+    """Declare a setting. default: `...` if it is required. key: in YAML, if it is not the field's name."""
+    return Field(default, description=description, alias=key, **bounds)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Section(BaseModel):
+    """A part of the file. It rejects unknown keys and never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_by_name=True)
 
 
-class Store(Settings):
-    """Where observations wait for their partners, and where the counts are kept."""
+class StoreConfig(Section):
+    """Redis, where observations wait for their partners and where the counts are kept."""
 
-    url: StoreUrl | None = Field(
-        default=None, description="Redis, one or a cluster. Left out: an embedded one serves this machine."
+    url: StoreUrl | None = setting(None, "The URL of Redis: a server, a cluster or sentinels. Unset: embedded Redis.")
+    username: Text | None = setting(None, "The user in Redis' access control list.")
+    password: Password | None = setting(None, f"Where the password is: {_SECRET}.")
+    ca: Text | None = setting(None, "A PEM file with the CAs that sign Redis' certificate.")
+    cert: Text | None = setting(None, "A PEM file with the client certificate for Redis.")
+    cert_key: Text | None = setting(None, "A PEM file with the key of `store.cert`.")
+    sentinel_username: Text | None = setting(None, "The user in the sentinels' access control list.")
+    sentinel_password: Password | None = setting(None, f"Where the sentinels' password is: {_SECRET}.")
+    sentinel_tls: bool | None = setting(
+        None, "Whether sentinels use TLS. Unset: only if the URL is rediss+sentinel://."
     )
-    username: str | None = Field(default=None, min_length=1, description="The user of Redis' access list.")
-    password: SecretName | None = Field(
-        default=None, description="Where the password is: an environment variable, or a file (with a / in it)."
+    prefix: Prefix = setting("sd", "Prefix of every key, so that several services can share one Redis.")
+    shards: int = setting(
+        1, "Number of hash tags: 1 on one Redis, 16 on a cluster. Fixed while the store has data.", ge=1, le=1024
     )
-    ca: str | None = Field(default=None, min_length=1, description="The file of the CAs of Redis' certificate.")
-    cert: str | None = Field(default=None, min_length=1, description="The file of the certificate shown to Redis.")
-    cert_key: str | None = Field(default=None, min_length=1, description="The file of that certificate's key.")
-    sentinel_username: str | None = Field(
-        default=None, min_length=1, description="The user of the sentinels' own access list."
-    )
-    sentinel_password: SecretName | None = Field(
-        default=None,
-        description="Where the sentinels' own password is: an environment variable, or a file (with a / in it).",
-    )
-    sentinel_tls: bool | None = Field(
-        default=None, description="Whether the sentinels speak TLS. Left out: as the URL says, which is of the servers."
-    )
-    prefix: Prefix = Field(default="sd", description="Begins every key, so that several services can share one Redis.")
-    shards: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        description="Hash tags: 1 on a single Redis, 16 on a cluster. Fixed for a store's life.",
-    )
-    data_dir: str | None = Field(
-        default=None, min_length=1, description="The embedded store's folder. Left out: the user's state folder."
-    )
-    key: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Where the key that encrypts waiting observations is (32 bytes as base64): "
-        "the name of an environment variable, or of a file (with a / in it).",
-    )
-    flush_ms: float = Field(
-        default=25.0,
+    data_dir: Folder | None = setting(None, "The folder of the embedded store. Unset: the user's state folder.")
+    key: Key | None = setting(None, f"Where the key that encrypts observations (32 bytes, base64) is: {_SECRET}.")
+    flush_ms: float = setting(
+        25.0,
+        "Milliseconds of batching writes; up to four times as long if workers or many shards share the load.",
         ge=0,
         le=1000,
-        description="How long calls are gathered into one script call; up to four times as long where workers or many "
-        "shards share the load.",
     )
-    queue: int = Field(default=20_000, ge=1, description="Observations that may wait for the store; more are shed.")
-    depth: int = Field(
-        default=1_000_000,
-        ge=1,
-        description="Observations and ready pairs that may lie in the store, over all its shards; more are shed.",
+    queue: int = setting(20_000, "Observations that may wait in memory for the store; further ones are shed.", ge=1)
+    depth: int = setting(
+        1_000_000, "Observations and ready pairs that may be in the store, in all shards; further ones are shed.", ge=1
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _shards_of_a_cluster(cls, stated: Any) -> Any:
-        """Spread a cluster's keys over its masters, unless the file says how far."""
-        if isinstance(stated, dict) and "+cluster://" in str(cast("dict[str, Any]", stated).get("url", "")):
-            return {"shards": CLUSTER_SHARDS} | cast("dict[str, Any]", stated)
-        return cast("Any", stated)
+    def _shards_of_a_cluster(cls, data: Any) -> Any:
+        """Spread a cluster's keys over its masters, unless the file sets the number."""
+        if isinstance(data, dict) and "+cluster://" in str(cast("dict[str, Any]", data).get("url", "")):
+            return {"shards": CLUSTER_SHARDS} | cast("dict[str, Any]", data)
+        return cast("Any", data)
 
 
-class Pairing(Settings):
-    """How two answers to one request find each other."""
+class PairingConfig(Section):
+    """How two responses to one request find each other."""
 
-    window: Period = Field(default=30.0, description="How long an observation waits for its partner.")
-    settle: Duration = Field(default=1.0, description="How long an answer that may be retried waits to be the last.")
-    id_headers: Annotated[tuple[HeaderName, ...], AfterValidator(distinct)] = Field(
-        default=("x-diff-id", "x-request-id", "traceparent"),
+    window_s: Period = setting(30.0, "How long an observation waits for its partner.", "window")
+    settle_s: Duration = setting(1.0, "How long a pair waits for a retry of its request.", "settle")
+    id_headers: Distinct[HeaderName] = setting(
+        ("x-diff-id", "x-request-id", "traceparent"),
+        "Headers with the request's id; the first one present is used.",
         min_length=1,
-        description="Where a request's id is looked for; the first one present counts.",
     )
-    claim_idle: Period = Field(default=15.0, description="After this, another worker takes over what one left undone.")
+    claim_idle_s: Period = setting(15.0, "Time until another worker takes over unfinished work.", "claim_idle")
 
 
-class Listen(Settings):
-    """The addresses; port 0 is any free port."""
+class ListenConfig(Section):
+    """Addresses and ports. Port 0 means any free port."""
 
-    host: str = Field(default="0.0.0.0", min_length=1, description="The address of mirror, records and metrics.")
-    mirror: Port = Field(default=8080, description="Mirrored requests.")
-    records: Port = Field(default=8081, description="Recorded responses.")
-    web: Port = Field(default=8082, description="Pages, API and gates.")
-    web_host: str = Field(default="127.0.0.1", min_length=1, description="The address of pages, API and gates.")
-    metrics: Port = Field(default=9090, description="Metrics and health.")
-
-
-class TlsSettings(Settings):
-    """A port's certificate. Its files are read anew when they change."""
-
-    cert: str = Field(min_length=1, description="The file of the certificate chain, PEM.")
-    key: str = Field(min_length=1, description="The file of its key, PEM.")
-    client_ca: str | None = Field(
-        default=None,
-        min_length=1,
-        description="A file of CAs, PEM: only clients with a certificate of theirs may connect.",
+    host: Text = setting("0.0.0.0", "The address of the mirror, records and metrics ports.")
+    mirror: Port = setting(8080, "The port for mirrored requests.")
+    records: Port = setting(8081, "The port for recorded responses.")
+    web: Port = setting(8082, "The port of pages, API and gates.")
+    web_host: Text = setting(
+        "127.0.0.1", "The address of the web port. If others can reach it, you must set something under `access`."
     )
+    metrics: Port = setting(9090, "The port of metrics and health checks.")
 
 
-class Tls(Settings):
-    """Ports that speak TLS. Left out: plain HTTP, for a mesh or a proxy to wrap."""
+class TlsConfig(Section):
+    """The certificate of one port. Its files are reloaded when they change."""
 
-    mirror: TlsSettings | None = Field(default=None, description="The mirror port.")
-    records: TlsSettings | None = Field(default=None, description="The records port.")
-    web: TlsSettings | None = Field(default=None, description="The port of pages, API and gates.")
-    metrics: TlsSettings | None = Field(default=None, description="The port of metrics and health.")
+    cert: Text = setting(..., "A PEM file with the certificate chain.")
+    key: Text = setting(..., "A PEM file with its key.")
+    client_ca: Text | None = setting(None, "A PEM file of CAs; only clients with a certificate from them may connect.")
 
 
-class AccessToken(Settings):
+class PortsTls(Section):
+    """The ports that use TLS. Unset: plain HTTP, which a mesh or a proxy can encrypt.
+
+    Renewed certificates are loaded within a minute; a CA that is removed from `client_ca` is trusted until a restart.
+    """
+
+    mirror: TlsConfig | None = setting(None, "TLS on the mirror port.")
+    records: TlsConfig | None = setting(None, "TLS on the records port.")
+    web: TlsConfig | None = setting(None, "TLS on the web port.")
+    metrics: TlsConfig | None = setting(None, "TLS on the metrics port.")
+
+    def of(self, port: str) -> TlsConfig | None:
+        """Return the TLS files of a port, by the port's name."""
+        found: TlsConfig | None = getattr(self, port)
+        return found
+
+
+class TokenConfig(Section):
     """A bearer token."""
 
-    name: TargetName = Field(description="Who bears it, for the audit log.")
-    role: Role = Field(default="read", description="read, or write: may also change rules, epochs and the like.")
-    secret: SecretName = Field(
-        description="Where the token is (16 characters or more): an environment variable, or a file (with a / in it)."
+    name: TargetName = setting(..., "The name of the token's user, which the audit log shows.")
+    role: Role = setting("read", "read, or write. Users with write may also change rules, runs and triage.")
+    secret: Token = setting(..., f"Where the token (16 characters or more) is: {_SECRET}.")
+
+
+class ProxyConfig(Section):
+    """A proxy in front of the web port that authenticates people."""
+
+    peers: Distinct[Network] = setting(
+        ..., "The networks of the proxy. In requests from elsewhere, its headers are ignored.", min_length=1
+    )
+    user_header: HeaderName = setting("x-forwarded-user", "The header with the user's name.")
+    groups_header: HeaderName = setting("x-forwarded-groups", "The header with the user's groups, separated by commas.")
+    read: tuple[str, ...] = setting(("*",), "Groups that may read; * means everyone.")
+    write: tuple[str, ...] = setting((), "Groups that may also write; * means everyone.")
+
+
+class AccessConfig(Section):
+    """Who may use the web port, and who may send records; see [access](access.md)."""
+
+    tokens: tuple[TokenConfig, ...] = setting((), "Bearer tokens, each with a name and a role.")
+    proxy: ProxyConfig | None = setting(None, "A proxy that sends the user's name in a header.")
+    anonymous: Literal["none", "read", "write"] | None = setting(
+        None,
+        "What callers without credentials may do. Unset: everything if the port is on loopback and there are no tokens "
+        "and no proxy, else nothing.",
+    )
+    session_s: Period = setting(43200.0, "How long a login on the pages lasts.", "session")
+    attempts: int = setting(
+        10, "Wrong tokens allowed per minute from one address, for each of web port, hooks and records port.", ge=1
+    )
+    records: Distinct[Token] = setting(
+        (), f"Where each token for recorders is: {_SECRET}. Unset: recorders need no token."
+    )
+    hooks: Token | None = setting(
+        None,
+        f"Where the token that Flagger's hooks send in their metadata is: {_SECRET}. Unset: hooks need no token, "
+        "unless other callers do.",
     )
 
 
-class ProxySettings(Settings):
-    """A proxy in front that has asked people who they are."""
+class LimitsConfig(Section):
+    """Limits. Traffic over a limit is shed or truncated, and counted."""
 
-    peers: Annotated[tuple[Network, ...], AfterValidator(distinct)] = Field(
-        min_length=1, description="The networks that it asks from; from elsewhere its headers count for nothing."
-    )
-    user_header: HeaderName = Field(default="x-forwarded-user", description="The header that names the user.")
-    groups_header: HeaderName = Field(
-        default="x-forwarded-groups", description="The header that lists the user's groups, between commas."
-    )
-    read: tuple[str, ...] = Field(default=("*",), description="Groups that may read; * is everyone.")
-    write: tuple[str, ...] = Field(default=(), description="Groups that may write as well; * is everyone.")
-
-
-class Access(Settings):
-    """Who may read and change what the web port shows, and who may record; see docs/access.md."""
-
-    tokens: tuple[AccessToken, ...] = Field(default=(), description="Bearer tokens, each with a name and a role.")
-    proxy: ProxySettings | None = Field(default=None, description="A proxy that names the user in a header.")
-    anonymous: Literal["none", "read", "write"] | None = Field(
-        default=None,
-        description="What callers without credentials may do. Left out: all on a loopback port without tokens and "
-        "proxy, else nothing.",
-    )
-    session: Period = Field(default=43200.0, description="How long a login by the pages lasts.")
-    attempts: int = Field(
-        default=10,
-        ge=1,
-        description="Wrong tokens a minute that one source may bring, to each of web port, hooks and records port.",
-    )
-    records: Annotated[tuple[SecretName, ...], AfterValidator(distinct)] = Field(
-        default=(), description="Where the tokens are of which recorders must bring one. Left out: none is needed."
-    )
-    hooks: SecretName | None = Field(
-        default=None,
-        description="Where the token is that Flagger's hooks must bring in their metadata, since they send no headers. "
-        "Left out: none is needed, unless others need credentials.",
-    )
+    body_bytes: Size = setting(1 << 20, "Bytes kept of one body. Longer ones are truncated and never compared.", "body")
+    in_flight: int = setting(2000, "Mirrored requests handled at once.", ge=1)
+    in_flight_bytes: Size = setting(256 << 20, "Bytes of mirrored requests in memory at once.")
+    decoded_bytes: Size = setting(16 << 20, "Bytes of one body after decompression.", "decoded")
+    differences: int = setting(100, "Differences listed per pair; further ones are only counted.", ge=1, le=10_000)
+    compare_ms: float = setting(2000.0, "Time limit of one comparison, in ms.", gt=0)
+    records_per_source: int = setting(0, "Records per second from one address; the rest is shed. 0: no limit.", ge=0)
+    routes: int = setting(200, "Routes counted separately per target; further ones count as _other.", ge=1)
+    paths: int = setting(1000, "Differing paths counted separately per target; further ones count as _other.", ge=1)
+    fingerprints: int = setting(1000, "Fingerprints kept separately per target; further ones count as _other.", ge=1)
 
 
-class WebhookSettings(Settings):
-    """A receiver of news; see docs/webhooks.md."""
+class SamplesConfig(Section):
+    """Differing pairs that are stored so that people can read them."""
 
-    url: WebhookUrl = Field(description="Where news is posted, as JSON.")
-    events: Annotated[tuple[Literal["fingerprint.new", "verdict.changed"], ...], AfterValidator(distinct)] = Field(
-        default=("fingerprint.new", "verdict.changed"), min_length=1, description="What it is told."
+    keep: int = setting(
+        1000, "Samples per target. Over this limit, the fingerprint with the most loses its oldest.", ge=0
     )
-    targets: tuple[TargetName, ...] = Field(default=(), description="Of these targets alone. Left out: of all.")
-    secret: SecretName | None = Field(
-        default=None, description="Where the secret is that signs each post: an environment variable, or a file."
+    per_fingerprint: int = setting(20, "Samples per fingerprint.", ge=1)
+    size_bytes: Size = setting(64 << 20, "Bytes of all samples of a target, compressed.", "size")
+    max_age_s: Period = setting(86400.0, "How long a sample is kept.", "max_age")
+    body_bytes: Size = setting(64 << 10, "Bytes kept of each body in a sample.", "body")
+
+
+class RedactionConfig(Section):
+    """What is redacted before anything is stored, in addition to the [built-in list](reports.md)."""
+
+    names: tuple[str, ...] = setting((), "Names of fields, parameters, elements and headers whose values are secrets.")
+    headers: tuple[HeaderName, ...] = setting((), "Headers whose values are secrets.")
+    allow: tuple[str, ...] = setting(
+        (),
+        "Names of fields, parameters, elements and headers that are shown although a word in them suggests a secret, "
+        "such as page_token. Case and punctuation are ignored.",
+    )
+    paths: tuple[str, ...] = setting(
+        (),
+        "RFC 9535 paths such as $.user.ssn or $..ssn. In JSON, every value there is a secret; in other formats, every "
+        "value under the path's last name.",
+    )
+    patterns: tuple[Expression, ...] = setting(
+        (), "Regular expressions (RE2) of secrets in any text, such as CUST-[0-9]{8}."
+    )
+    builtin: bool = setting(
+        default=True, description="Find cards, IBANs, e-mail addresses, tokens and private keys by their format."
     )
 
 
-class Limits(Settings):
-    """The bounds. What goes past them is shed, or cut short, and counted."""
-
-    body: Size = Field(
-        default=1 << 20, description="Bytes kept of one body; a longer one is truncated, never compared."
-    )
-    in_flight: int = Field(default=2000, ge=1, description="Mirrored requests at work at once.")
-    in_flight_bytes: Size = Field(default=256 << 20, description="Bytes of mirrored requests held in memory at once.")
-    decoded: Size = Field(default=16 << 20, description="Bytes of one body after decompression.")
-    differences: int = Field(
-        default=100, ge=1, le=10_000, description="Differences listed of one pair; more are counted."
-    )
-    compare_ms: float = Field(default=2000.0, gt=0, description="Time for one comparison.")
-    records_per_source: int = Field(
-        default=0, ge=0, description="Records a second that one address may send; more are shed. 0: any number."
-    )
-    routes: int = Field(default=200, ge=1, description="Routes counted apart per target; more count as _other.")
-    paths: int = Field(
-        default=1000, ge=1, description="Differing paths counted apart per target; more count as _other."
-    )
-    fingerprints: int = Field(
-        default=1000, ge=1, description="Fingerprints kept apart per target; more count as _other."
-    )
-
-
-class Samples(Settings):
-    """Differing pairs, kept to be looked at."""
-
-    keep: int = Field(
-        default=1000, ge=0, description="Samples per target; what is too much goes from the fault with most."
-    )
-    per_fingerprint: int = Field(default=20, ge=1, description="Samples per fingerprint.")
-    size: Size = Field(default=64 << 20, description="Bytes of a target's samples together, compressed.")
-    max_age: Period = Field(default=86400.0, description="How long a sample is kept.")
-    body: Size = Field(default=64 << 10, description="Bytes kept of each body in a sample.")
-
-
-def _trace_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s{}]+\{trace_id\}[^\s{}]*", value):
-        raise ValueError("write http:// or https://, and {trace_id} once where the id belongs")
-    if "@" in value.split("/")[2]:
-        raise ValueError("write the URL without user and password: it stands on pages")
-    return value
-
-
-class Redaction(Settings):
-    """What is taken for a secret beside what always is, and replaced before anything is stored."""
-
-    names: tuple[str, ...] = Field(
-        default=(), description="Names of fields, parameters, elements and headers under which secrets stand."
-    )
-    headers: tuple[HeaderName, ...] = Field(default=(), description="Headers whose values are secrets.")
-    paths: tuple[str, ...] = Field(
-        default=(),
-        description="RFC 9535 paths such as $.user.ssn or $..ssn: all that stands there in JSON is a secret; "
-        "elsewhere, all under their last name.",
-    )
-    patterns: tuple[Expression, ...] = Field(
-        default=(), description="Regular expressions (RE2) of secrets in any text, such as CUST-[0-9]{8}."
-    )
-    builtin: bool = Field(
-        default=True, description="Find cards, IBANs, e-mail addresses, tokens, keys and private keys by their look."
-    )
-
-
-class Web(Settings):
+class WebConfig(Section):
     """The pages."""
 
-    url: PublicUrl | None = Field(
-        default=None,
-        description="Where people find the pages, such as https://shadowdiff.example, for the links in verdicts, gates "
-        "and webhooks. Left out: the address that was asked, and in webhooks none.",
+    url: PublicUrl | None = setting(
+        None,
+        "The public URL of the pages, such as https://shadowdiff.example, for links in verdicts, gates and webhooks. "
+        "Unset: links use the URL of the request, and webhooks have no links.",
     )
-    trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(
-        default=None,
-        description="Where traces are shown, with {trace_id} in the place of the id, such as "
-        "https://jaeger.example/trace/{trace_id}.",
-    )
+    trace_url: TraceUrl | None = setting(None, "The URL of a trace, such as https://jaeger.example/trace/{trace_id}.")
 
 
-class Log(Settings):
+class LogConfig(Section):
     """What is written to standard error."""
 
-    format: Literal["json", "text", "auto"] = Field(
-        default="auto", description="json, text, or auto: text on a terminal, else json."
-    )
-    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
-        default="info", description="The least that is written."
+    format: Literal["json", "text", "auto"] = setting("auto", "json, text, or auto (text on a terminal, else json).")
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = setting(
+        "info", "The lowest level that is written."
     )
 
 
-class Telemetry(Settings):
-    """What is pushed to an OpenTelemetry collector. Without `otlp` nothing is, and nothing of it is loaded."""
+class TelemetryConfig(Section):
+    """What is pushed to an OpenTelemetry collector. If `otlp` is unset, nothing is pushed."""
 
-    otlp: Url | None = Field(
-        default=None, description="Where the collector takes OTLP over HTTP, such as http://collector:4318."
+    otlp: Url | None = setting(None, "The collector's OTLP/HTTP endpoint, such as http://collector:4318.")
+    traces: bool = setting(
+        default=True, description="Push a span for each comparison, linked to the spans of v1 and v2."
     )
-    traces: bool = Field(default=True, description="Push a span for each comparison, linked to v1's and v2's.")
-    metrics: bool = Field(default=True, description="Push what /metrics shows.")
-    sample: Literal["parent"] | Share = Field(
-        default="parent", description="Comparisons that get a span: parent (whose request was sampled), or a share."
+    metrics: bool = setting(default=True, description="Push the metrics of /metrics.")
+    sample: Literal["parent"] | Share = setting(
+        "parent", "Which comparisons get a span: parent (only if the request was sampled), or a share of all."
     )
-    queue: int = Field(default=2048, ge=1, description="Spans held for the collector; more are dropped and counted.")
-    every: Period = Field(default=60.0, description="How often metrics are pushed.")
+    queue: int = setting(2048, "Spans that may wait for the collector; further ones are dropped and counted.", ge=1)
+    interval_s: Period = setting(60.0, "How often metrics are pushed.", "interval")
 
 
-class CandidateSettings(Settings):
+class WebhookConfig(Section):
+    """A receiver of [webhook notifications](webhooks.md)."""
+
+    url: WebhookUrl = setting(..., "The URL that receives each event, as a POST of JSON.")
+    format: WebhookFormat = setting(DEFAULT, "The format of an event.")
+    events: Distinct[Literal["fingerprint.new", "verdict.changed"]] = setting(
+        ("fingerprint.new", "verdict.changed"), "The events to send.", min_length=1
+    )
+    targets: tuple[TargetName, ...] = setting((), "The targets whose events are sent. Unset: all.")
+    secret: Token | None = setting(None, f"Where the secret that signs each post is: {_SECRET}.")
+
+
+class CandidateSettings(Section):
     """v2."""
 
-    url: Url = Field(description="Scheme and authority of v2, with an optional path prefix.")
-    timeout: Period = Field(default=10.0, description="How long v2 may take; more is a difference.")
-    queue_timeout: Period = Field(default=5.0, description="How long a request may wait for its turn to ask v2.")
-    concurrency: int = Field(default=128, ge=1, description="Requests to v2 at once.")
-    queue: int = Field(default=1024, ge=0, description="Requests that may wait for their turn.")
-    host: HostPolicy = Field(default=HostPolicy.CANDIDATE, description="The Host that v2 sees: its own, or the user's.")
-    revision_header: HeaderName = Field(
-        default="x-version", description="The response header that names v2's revision."
+    url: Url = setting(..., "Scheme and authority of v2, with an optional path prefix.")
+    timeout_s: Period = setting(10.0, "How long v2 may take; a slower response counts as a difference.", "timeout")
+    queue_timeout_s: Period = setting(5.0, "How long a request may wait before it is sent to v2.", "queue_timeout")
+    concurrency: int = setting(128, "Requests sent to v2 at once.", ge=1)
+    queue: int = setting(1024, "Requests that may wait to be sent to v2.", ge=0)
+    host: HostPolicy = setting(
+        HostPolicy.CANDIDATE, "The Host header that v2 receives: its own (candidate), or the user's (preserve)."
+    )
+    revision_header: HeaderName = setting("x-version", "The response header with v2's revision.")
+
+
+class ControlSettings(Section):
+    """A second v1 that serves no users and shows v1's own noise."""
+
+    url: Url = setting(..., "Scheme and authority of the control, with an optional path prefix.")
+    sample: Share = setting(0.05, "Share of the pairs for which the request is also sent to the control.")
+    timeout_s: Period = setting(10.0, "How long the control may take.", "timeout")
+
+
+class GateSettings(Section):
+    """The limits for a `pass`."""
+
+    max_mismatch_ratio: Share = setting(0.001, "The share of pairs that may differ.")
+    min_coverage: Share = setting(0.95, "The share of v1's traffic that must be compared.")
+    max_p99_increase_s: Duration | None = setting(
+        None, "How much v2's p99 latency may exceed v1's. Unset: latency does not count.", "max_p99_increase"
     )
 
 
-class ControlSettings(Settings):
-    """A second v1 that no user reaches: it shows v1's own noise."""
-
-    url: Url = Field(description="Scheme and authority of the control, with an optional path prefix.")
-    sample: Share = Field(default=0.05, description="Share of the pairs that ask the control too.")
-    timeout: Period = Field(default=10.0, description="How long the control may take.")
-
-
-class GateSettings(Settings):
-    """What a verdict allows."""
-
-    max_mismatch_ratio: Share = Field(default=0.001, description="The share of pairs that may differ.")
-    min_coverage: Share = Field(default=0.95, description="The share of v1's traffic that the numbers must speak for.")
-    max_p99_increase: Duration | None = Field(
-        default=None, description="How much longer v2's p99 may take than v1's. Left out: latency decides nothing."
-    )
-
-
-class NoiseSettings(Settings):
+class NoiseSettings(Section):
     """How v1's own noise is learned."""
 
-    learn: int = Field(
-        default=1000,
+    learn: int = setting(
+        1000,
+        "Responses of the control from which noise is learned before a verdict; also the minimum number of pairs for "
+        "a calibration.",
         ge=20,
         le=1_000_000,
-        description="Answers of the control that the noise is learned from, before any verdict; "
-        "while calibrating, the least number of pairs.",
     )
 
 
-class ProtobufSettings(Settings):
-    """What reads messages of Protocol Buffers; without it their bytes are compared."""
+class HeaderSettings(Section):
+    """Which response headers are compared; see docs/comparing.md for the defaults."""
 
-    descriptor_set: str = Field(
-        min_length=1, description="A file of protoc --include_imports --descriptor_set_out, beside the configuration's."
+    compare: Distinct[HeaderName] = setting(
+        (), "Headers that are compared although they are excluded by default. A trailing * matches a prefix."
     )
-    answers: dict[Route, str] = Field(
-        default={},
-        description="Of answers without gRPC: the route, such as GET /products/{id}, and its message's name.",
+    exclude: Distinct[HeaderName] = setting((), "More headers that are not compared. A trailing * matches a prefix.")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> HeaderSettings:
+        both = sorted(set(self.compare) & set(self.exclude))
+        if both:
+            raise ValueError(f"{both[0]} is in both compare and exclude; remove it from one of them")
+        return self
+
+
+class ProtobufSettings(Section):
+    """Descriptors to decode Protocol Buffers with; without them the bytes are compared."""
+
+    descriptor_set: Text = setting(
+        ..., "A file from protoc --include_imports --descriptor_set_out, relative to the configuration file."
+    )
+    answers: dict[Route, str] = setting(
+        {}, "For responses without gRPC: the message name of each route, such as GET /products/{id}; see docs/grpc.md."
     )
 
 
-class TargetSettings(Settings):
+class TargetSettings(Section):
     """One service under comparison."""
 
-    name: TargetName = Field(description="Names the target in metrics, pages and gates.")
-    hosts: Annotated[tuple[HostName, ...], AfterValidator(distinct)] = Field(
-        min_length=1, description="The hosts that it is mirrored under."
+    name: TargetName = setting(..., "The target's name in metrics, pages and gates.")
+    hosts: Distinct[HostName] = setting(..., "The Host headers of the target's mirrored requests.", min_length=1)
+    sample: Share = setting(1.0, "Share of the requests that are compared, selected by id so that both sides agree.")
+    methods: Distinct[Method] = setting(
+        ("GET", "HEAD", "OPTIONS"),
+        "Methods that are compared; requests with other methods are not forwarded.",
+        min_length=1,
     )
-    candidate: CandidateSettings = Field(description="v2.")
-    control: ControlSettings | None = Field(default=None, description="A second v1 without users.")
-    noise: NoiseSettings = Field(default=NoiseSettings(), description="How v1's own noise is learned.")
-    sample: Share = Field(default=1.0, description="Share of the requests compared, drawn by id on both sides.")
-    methods: Annotated[tuple[Method, ...], AfterValidator(distinct)] = Field(
-        default=("GET", "HEAD", "OPTIONS"), min_length=1, description="Others are acknowledged and not forwarded."
+    routes: Distinct[Route] = setting((), "Path templates such as /products/{id}. Unset: routes are inferred.")
+    openapi: Text | None = setting(
+        None, "An OpenAPI file with the routes, instead of `routes`. Relative to the configuration file."
     )
-    routes: Annotated[tuple[Route, ...], AfterValidator(distinct)] = Field(
-        default=(), description="Templates of paths, such as /products/{id}. Left out: inferred."
-    )
-    openapi: str | None = Field(
-        default=None, min_length=1, description="A file that names the routes instead, beside the configuration's own."
-    )
-    protobuf: ProtobufSettings | None = Field(default=None, description="Descriptors of gRPC and Protocol Buffers.")
-    gate: GateSettings = Field(default=GateSettings(), description="What a verdict allows.")
-    rules: tuple[dict[str, Any], ...] = Field(
-        default=(), description="What is declared not to matter, or to matter less; see docs/rules.md."
-    )
+    rules: tuple[dict[str, Any], ...] = setting((), "Differences that are accepted; see docs/rules.md.")
+    headers: HeaderSettings = HeaderSettings()
+    candidate: CandidateSettings = setting(..., "v2.")
+    control: ControlSettings | None = setting(None, "A second v1 without users.")
+    noise: NoiseSettings = NoiseSettings()
+    protobuf: ProtobufSettings | None = setting(None, "Descriptors of gRPC and Protocol Buffers.")
+    gate: GateSettings = GateSettings()
+
+    def target(self, routes_of_openapi: tuple[str, ...]) -> Target:
+        """Return the target as the stages use it."""
+        values = {name: getattr(self, name) for name in Target.__struct_fields__ if hasattr(self, name)}
+        values |= {
+            "routes": self.routes or routes_of_openapi,
+            "learn": self.noise.learn,
+            "compare_headers": self.headers.compare,
+            "exclude_headers": self.headers.exclude,
+        }
+        return msgspec.convert(values, Target, from_attributes=True)
 
 
-class Root(Settings):
+class Sections(Section):
+    """All settings that are not a target's."""
+
+    store: StoreConfig = StoreConfig()
+    pairing: PairingConfig = PairingConfig()
+    listen: ListenConfig = ListenConfig()
+    tls: PortsTls = PortsTls()
+    access: AccessConfig = AccessConfig()
+    webhooks: tuple[WebhookConfig, ...] = setting((), "Receivers of webhook notifications.")
+    limits: LimitsConfig = LimitsConfig()
+    samples: SamplesConfig = SamplesConfig()
+    redaction: RedactionConfig = RedactionConfig()
+    web: WebConfig = WebConfig()
+    log: LogConfig = LogConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    drain_s: Duration = setting(10.0, "How long shadowdiff may take to finish accepted work when it stops.", "drain")
+
+
+class Root(Sections):
     """The whole file."""
 
-    store: Store = Field(default=Store(), description="Where observations wait.")
-    pairing: Pairing = Field(default=Pairing(), description="How answers find each other.")
-    listen: Listen = Field(default=Listen(), description="Addresses and ports.")
-    tls: Tls = Field(default=Tls(), description="Ports that speak TLS.")
-    access: Access = Field(default=Access(), description="Who may read, change and record.")
-    limits: Limits = Field(default=Limits(), description="The bounds.")
-    samples: Samples = Field(default=Samples(), description="Differing pairs kept to be looked at.")
-    redaction: Redaction = Field(default=Redaction(), description="What is taken for a secret.")
-    web: Web = Field(default=Web(), description="The pages.")
-    log: Log = Field(default=Log(), description="What is written to standard error.")
-    telemetry: Telemetry = Field(default=Telemetry(), description="What is pushed to an OpenTelemetry collector.")
-    drain: Duration = Field(default=10.0, description="How long a stop may take to finish what was accepted.")
-    webhooks: tuple[WebhookSettings, ...] = Field(default=(), description="Who is told what is new.")
-    targets: tuple[TargetSettings, ...] = Field(default=(), description="The services under comparison.")
+    targets: tuple[TargetSettings, ...] = setting((), "The services under comparison.")
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A target with its compiled rules and descriptors."""
+
+    target: Target
+    rules: tuple[Rule, ...]
+    protobuf: ProtobufConfig | None = None
+
+
+class Config(Sections):
+    """All settings, checked. `source` is the file, None if only the environment was read.
+
+    warnings: settings that are valid but cannot work, one line each; the caller logs them.
+    """
+
+    source: Path | None
+    targets: tuple[TargetConfig, ...]
+    warnings: tuple[str, ...] = ()

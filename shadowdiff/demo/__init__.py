@@ -1,5 +1,4 @@
-"""The dark launch on one machine: v1, v2 with planted faults, users, a real Envoy, and the service between them.
+"""A dark launch on one machine: v1, v2 with planted faults, users, a real Envoy, and the service.
 
-In: `shadowdiff demo`.  Out: a live table, or one outcome that is checked against v2's own journal.
-Holds: the demo reads the service through its public API alone, and runs the Envoy files that users take.
+The demo reads the service only through its public API, and runs the same Envoy files that users deploy.
 """

@@ -1,8 +1,4 @@
-"""What the demo reads from the service: its public API, as anybody would.
-
-In: the address of the web port.  Out: the ledger, one target's counts, the newest samples.
-Holds: nothing is read in another way; what the demo says of the service, a user can read too.
-"""
+"""The demo's client of the service's public API."""
 
 from __future__ import annotations
 
@@ -23,29 +19,29 @@ SAMPLES_AT_MOST = 10_000
 POLL_S = 0.25
 TIMEOUT_S = 10.0
 
-Row = dict[str, int]
+Counts = dict[str, int]
 Shape = TypeVar("Shape")
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """The books of the target, as far as they are read here."""
+    """The parts of the target's ledger that the demo reads."""
 
     balanced: bool
-    mirrored: Row
-    recorded: Row
-    observations: dict[str, Row]
-    pairs: Row
+    mirrored: Counts
+    recorded: Counts
+    observations: dict[str, Counts]
+    pairs: Counts
     coverage: dict[str, float]
 
     @property
     def unsettled(self) -> int:
-        """What still moves."""
-        waiting = sum(row.get("waiting", 0) for row in self.observations.values())
+        """The number of observations and pairs that are not settled yet."""
+        waiting = sum(counts.get("waiting", 0) for counts in self.observations.values())
         return waiting + self.pairs["pending"] + self.mirrored["in_flight"] + self.recorded["in_flight"]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One place where a pair differs, not covered by any rule."""
+    """One difference of a pair that no rule covers."""
 
     path: str
     pattern: str
@@ -61,48 +57,39 @@ class Sample(msgspec.Struct, frozen=True):
     differences: list[Difference]
 
 
-class Samples(msgspec.Struct, frozen=True):
-    """The newest pairs that differ."""
-
+class _Samples(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
 class PathCount(msgspec.Struct, frozen=True):
-    """How many pairs of a route differ in one place."""
+    """The number of pairs that differ at one path."""
 
     path: str
     kind: str
     count: int
 
 
-class Latency(msgspec.Struct, frozen=True):
-    """How long one side takes."""
-
-    p50_ms: float | None
-    p99_ms: float | None
-
-
 class Route(msgspec.Struct, frozen=True):
     """One route's counts."""
 
     route: str
-    results: Row
+    results: Counts
     paths: list[PathCount]
-    latency: dict[str, Latency] = {}
+    latency: dict[str, dict[str, Any]] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the service says of v2."""
+    """The service's verdict on v2."""
 
     verdict: str
     reason: str
     mismatch_ratio: float | None = None
-    top: list[TopPath] = []
-    lack: str | None = None
+    top: list[PathCount] = []
+    insufficient_reason: str | None = None
 
 
-class NoisePlace(msgspec.Struct, frozen=True):
-    """A place that v1 differs in from itself."""
+class NoisePath(msgspec.Struct, frozen=True):
+    """A path where v1 differs from itself."""
 
     route: str
     path: str
@@ -111,20 +98,13 @@ class NoisePlace(msgspec.Struct, frozen=True):
 
 
 class Noise(msgspec.Struct, frozen=True):
-    """What the service learned of v1's noise."""
+    """The noise of v1 that the service learned."""
 
     phase: str
     learned_from: int
-    left_out: int
+    excluded: int
     triples: int
-    places: list[NoisePlace]
-
-
-class TopPath(msgspec.Struct, frozen=True):
-    """A place that counts in the verdict."""
-
-    path: str
-    kind: str
+    places: list[NoisePath]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -135,13 +115,13 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """A client of the service."""
+    """A client of the service. Every call raises DemoError if the service does not return JSON."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self.url = session, url
 
     async def raw_ledger(self) -> dict[str, Any]:
-        """Return the ledger as it stands in the API."""
+        """Return the ledger as JSON, unchanged."""
         return await self._get(f"/ledger?target={TARGET}", dict[str, Any])
 
     async def ledger(self) -> Ledger:
@@ -153,40 +133,34 @@ class Api:
         return await self._get(f"/targets/{TARGET}", Target)
 
     async def noise(self) -> Noise:
-        """Return what the service learned of v1's noise."""
+        """Return the noise of v1 that the service learned."""
         return await self._get(f"/noise?target={TARGET}", Noise)
 
     async def samples(self) -> list[Sample]:
-        """Return every pair that differs, as far as the service keeps them."""
-        return (await self._get(f"/samples?target={TARGET}&limit={SAMPLES_AT_MOST}", Samples)).samples
+        """Return every stored pair that differs."""
+        return (await self._get(f"/samples?target={TARGET}&limit={SAMPLES_AT_MOST}", _Samples)).samples
 
     async def _get(self, path: str, shape: type[Shape]) -> Shape:
-        """Read one answer.
-
-        Raises: DemoError, naming the address and what came.
-        """
         url = f"{self.url}/api/v1{path}"
         try:
-            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as answer:
-                body = await answer.read()
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as response:
+                body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as problem:
-            raise DemoError(f"{url} gave no answer: {problem!r}") from problem
-        if answer.status != 200:
-            raise DemoError(f"{url} answered {answer.status}: {body[:300].decode(errors='replace')}")
+            raise DemoError(f"{url} did not respond: {problem!r}") from problem
+        if response.status != 200:
+            raise DemoError(f"{url} returned {response.status}: {body[:300].decode(errors='replace')}")
         try:
             return msgspec.json.decode(body, type=shape)
         except msgspec.DecodeError as problem:
-            raise DemoError(f"{url} answered in a shape this demo does not know: {problem}") from problem
+            raise DemoError(f"{url} returned an unknown format: {problem}") from problem
 
 
-async def settled(
-    api: Api, arrived: Callable[[Ledger], bool], *, within_s: float, quiet_s: float, tell: Callable[[Ledger], None]
-) -> Ledger:
-    """Wait until everything that was sent has arrived and nothing moves any more, and return the ledger.
+async def wait_settled(api: Api, arrived: Callable[[Ledger], bool], *, within_s: float, quiet_s: float) -> Ledger:
+    """Wait until all observations have arrived and are settled, and return the ledger.
 
-    arrived: whether all that was sent is in; where something was lost on the way, `quiet_s` without a change will do.
-    tell: is shown every ledger read.
-    Raises: DemoError, naming what still moves.
+    arrived: returns whether all requests that were sent have arrived. If an observation was lost, the wait ends after
+    `quiet_s` without a change.
+    Raises: DemoError with the last ledger.
     """
     deadline = time.monotonic() + within_s
     last, changed_at = await api.ledger(), time.monotonic()
@@ -197,5 +171,4 @@ async def settled(
         now = await api.ledger()
         if now != last:
             last, changed_at = now, time.monotonic()
-        tell(now)
     return last

@@ -1,186 +1,191 @@
-"""Hold what shadowdiff says against what v2 wrote down of its own faults, and what everybody counted.
+"""Compare shadowdiff's reports with v2's journal of planted faults, and with the counts of users, v1, v2 and Envoy.
 
-In: journals, samples, the ledger, the users' tally.  Out: findings, false mismatches, and sums that disagree.
-Holds: faults are matched as sets of request ids, never as totals, since totals hide one lost and one doubled.
-A fault not seen is excused only by an observation that the ledger says stayed alone; each excuses one id.
+Faults are compared as sets of request ids, because equal totals would hide one lost and one duplicate fault. A missing
+fault is excused only if its response never became a pair; the ledger's count of such responses limits the excuses.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from shadowdiff.demo.fault import PLACES, Fault, Seen, explains
+from shadowdiff.demo.shop import FAULT_DIFFERENCES, Fault, PathKind, explains
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from shadowdiff.demo.api import Ledger, Noise, Sample, TopPath
-    from shadowdiff.demo.shop import Entry
-    from shadowdiff.demo.traffic import Tally
+    from shadowdiff.demo.api import Difference, Ledger, Noise, PathCount, Sample
+    from shadowdiff.demo.shop import JournalEntry
+    from shadowdiff.demo.traffic import UserCounts
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One planted fault: how often it was planted, how often seen, how often its pair never came to be."""
+class FaultCount(msgspec.Struct, frozen=True):
+    """The counts of one planted fault.  seen: found by shadowdiff.  unpaired: its request never became a pair."""
 
     fault: str
     planted: int
     seen: int
     unpaired: int
 
+    def __str__(self) -> str:
+        return f"{self.fault}: planted {self.planted}, seen {self.seen}, unpaired {self.unpaired}"
+
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether every planted fault was seen or is excused."""
         return self.planted == self.seen + self.unpaired
 
 
-class Sum(msgspec.Struct, frozen=True):
-    """One figure that two parties counted."""
+class CountCheck(msgspec.Struct, frozen=True):
+    """One count: the expected number according to another source, and the service's number."""
 
     what: str
     expected: int
     actual: int
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """All that was held against each other."""
+class Audit(NamedTuple):
+    """The results of all checks."""
 
-    findings: tuple[Finding, ...]
+    faults: tuple[FaultCount, ...]
     false_mismatches: int
-    sums: tuple[Sum, ...]
+    checks: tuple[CountCheck, ...]
 
     @property
-    def disagreements(self) -> tuple[Sum, ...]:
-        """The figures that two parties counted differently."""
-        return tuple(one for one in self.sums if one.expected != one.actual)
+    def disagreements(self) -> tuple[CountCheck, ...]:
+        """The counts that differ."""
+        return tuple(one for one in self.checks if one.expected != one.actual)
 
     @property
     def sound(self) -> bool:
-        """Whether each fault was found, nothing else was blamed, and every sum agrees."""
-        return all(one.complete for one in self.findings) and not self.false_mismatches and not self.disagreements
+        """Whether each fault was found, no other difference was reported, and all counts agree."""
+        return all(one.complete for one in self.faults) and not self.false_mismatches and not self.disagreements
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What the proxy itself says it did not send on, since a bound of its own was reached."""
+class ProxyDrops(NamedTuple):
+    """The copies and records that the proxy dropped because of its limits."""
 
     copies: int = 0
     records: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Witnesses:
-    """What all others than the service wrote down: the users, v1, v2 and the proxy."""
+class Evidence(NamedTuple):
+    """The counts of users and proxy, and the journals of v1 and v2."""
 
-    tally: Tally
-    v1: Sequence[Entry]
-    v2: Sequence[Entry]
-    lost: Lost
+    users: UserCounts
+    v1: Sequence[JournalEntry]
+    v2: Sequence[JournalEntry]
+    drops: ProxyDrops
 
 
-def audit(ledger: Ledger, samples: Sequence[Sample], witnesses: Witnesses) -> Audit:
-    """Hold everything against everything."""
-    planted = planted_ids(witnesses.v2)
-    seen = seen_ids(samples)
-    false = sum(not _explained(sample, planted) for sample in samples)
+class NoiseOutcome(msgspec.Struct, frozen=True):
+    """The learned noise.  excluded: number of pairs that differ only in noise.  places: route, path and kind."""
+
+    learned_from: int
+    triples: int
+    excluded: int
+    places: tuple[tuple[str, str, str], ...]
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome that `demo --once` prints."""
+
+    requests: int
+    primary_errors: int
+    ledger: dict[str, Any]
+    found: tuple[FaultCount, ...]
+    false_mismatches: int
+    noise: NoiseOutcome | None = None
+
+
+class Result(NamedTuple):
+    """The outcome, its audit, and the counts behind it."""
+
+    outcome: Outcome
+    audit: Audit
+    counts: UserCounts
+    drops: ProxyDrops
+
+    @property
+    def sound(self) -> bool:
+        """Whether the ledger balances and exactly the planted faults were found."""
+        return bool(self.outcome.ledger["balanced"]) and self.audit.sound
+
+
+def audit(ledger: Ledger, samples: Sequence[Sample], evidence: Evidence) -> Audit:
+    """Check the reported differences and all counts."""
+    planted = {fault: {entry.id for entry in evidence.v2 if fault in entry.faults} for fault in Fault}
+    seen = {
+        fault: {sample.request_id for sample in samples if difference in map(_place, sample.differences)}
+        for fault, difference in FAULT_DIFFERENCES.items()
+    }
+    candidate = ledger.observations["candidate"]
+    unpaired = sum(candidate.get(name, 0) for name in ("orphaned", "ambiguous", "late")) + ledger.pairs["incomparable"]
+    faults = count_faults(planted, seen, unpaired)
+    false = sum(not _is_explained(sample, planted) for sample in samples)
     unlisted = max(0, ledger.pairs["mismatch"] - len({sample.id for sample in samples}))
-    findings = find(planted, seen, alone(ledger))
-    return Audit(findings, false + unlisted, sums(ledger, witnesses))
+    return Audit(faults, false + unlisted, _count_checks(ledger, evidence))
 
 
 def audit_noise(
-    ledger: Ledger, samples: Sequence[Sample], witnesses: Witnesses, noise: Noise, top: Sequence[TopPath]
+    ledger: Ledger, samples: Sequence[Sample], evidence: Evidence, noise: Noise, top: Sequence[PathCount]
 ) -> Audit:
-    """Hold everything against everything where a control showed the noise: what is left beside it must be the faults.
+    """Check all results after a control showed the noise: the remaining differences must be the faults.
 
-    A sample without anything left is noise; a fault that it bore is then not seen.
+    A sample without remaining differences is noise, and its fault counts as not seen.
     """
     known = {(place.route, place.path, place.kind) for place in noise.places if place.state == "noise"}
-    left = [_beside(sample, known) for sample in samples]
-    held = audit(ledger, [sample for sample in left if sample.differences], witnesses)
-    hidden = len({sample.id for sample in left if not sample.differences})
-    planted = {(place.path, place.kind) for place in PLACES.values()}
-    strange = sum((place.path, place.kind) not in planted for place in top)
-    told = (
-        Sum("whether the noise is in force", 1, int(noise.phase == "in force")),
-        Sum("whether any pair was left out as noise", 1, int(noise.left_out > 0)),
-        Sum("places that count in the verdict and were not planted", 0, strange),
+    remaining = [_without_noise(sample, known) for sample in samples]
+    audited = audit(ledger, [sample for sample in remaining if sample.differences], evidence)
+    hidden = len({sample.id for sample in remaining if not sample.differences})
+    unplanted = sum(_place(one) not in FAULT_DIFFERENCES.values() for one in top)
+    checks = (
+        CountCheck("whether the noise is in force", 1, int(noise.phase == "in force")),
+        CountCheck("whether any pair was left out as noise", 1, int(noise.excluded > 0)),
+        CountCheck("places that count in the verdict and were not planted", 0, unplanted),
     )
-    return Audit(held.findings, held.false_mismatches - hidden, (*held.sums, *told))
+    return Audit(audited.faults, audited.false_mismatches - hidden, (*audited.checks, *checks))
 
 
-def _beside(sample: Sample, known: Collection[tuple[str, str, str]]) -> Sample:
-    """Return a sample without the differences that are noise."""
-    left = [one for one in sample.differences if (sample.route, one.pattern, one.kind) not in known]
-    return msgspec.structs.replace(sample, differences=left)
+def _without_noise(sample: Sample, known: Collection[tuple[str, str, str]]) -> Sample:
+    remaining = [one for one in sample.differences if (sample.route, one.pattern, one.kind) not in known]
+    return msgspec.structs.replace(sample, differences=remaining)
 
 
-def planted_ids(journal: Iterable[Entry]) -> dict[Fault, set[str]]:
-    """Return the ids that each fault spoiled, by v2's own journal."""
-    planted: dict[Fault, set[str]] = {fault: set() for fault in Fault}
-    for entry in journal:
-        for fault in entry.faults:
-            planted[Fault(fault)].add(entry.id)
-    return planted
+def _place(one: Difference | PathCount) -> PathKind:
+    return PathKind(one.path, one.kind)
 
 
-def seen_ids(samples: Iterable[Sample]) -> dict[Fault, set[str]]:
-    """Return the ids under which shadowdiff shows each fault at its place."""
-    seen: dict[Fault, set[str]] = {fault: set() for fault in Fault}
-    for sample in samples:
-        places = {Seen(one.path, one.kind) for one in sample.differences}
-        for fault, place in PLACES.items():
-            if place in places:
-                seen[fault].add(sample.request_id)
-    return seen
-
-
-def find(planted: Mapping[Fault, set[str]], seen: Mapping[Fault, set[str]], excuses: int) -> tuple[Finding, ...]:
-    """Return what became of each fault.
-
-    excuses: how many ids may be missing altogether because they never became a pair.
-    """
-    missing = sorted({name for fault in Fault for name in planted[fault] - seen[fault]})
-    excused = set(missing[:excuses])
+def count_faults(
+    planted: Mapping[Fault, set[str]], seen: Mapping[Fault, set[str]], excuses: int
+) -> tuple[FaultCount, ...]:
+    """Return the counts of each fault: planted, seen and excused.  excuses: number of ids that never became a pair."""
+    missing = {fault: planted[fault] - seen[fault] for fault in Fault}
+    excused = set(sorted(set[str]().union(*missing.values()))[:excuses])
     return tuple(
-        Finding(
-            str(fault),
-            len(planted[fault]),
-            len(planted[fault] & seen[fault]),
-            len((planted[fault] - seen[fault]) & excused),
-        )
+        FaultCount(str(fault), len(planted[fault]), len(planted[fault] & seen[fault]), len(missing[fault] & excused))
         for fault in Fault
     )
 
 
-def alone(ledger: Ledger) -> int:
-    """Return how many of v2's answers never became a pair that could be compared."""
-    candidate = ledger.observations["candidate"]
-    unpaired = sum(candidate.get(name, 0) for name in ("orphaned", "ambiguous", "late"))
-    return unpaired + ledger.pairs["incomparable"]
-
-
-def _explained(sample: Sample, planted: Mapping[Fault, set[str]]) -> bool:
-    """Whether v2 owns up to every difference of a pair."""
+def _is_explained(sample: Sample, planted: Mapping[Fault, set[str]]) -> bool:
+    """Return whether v2's journal explains every difference of a pair."""
     faults = [fault for fault in Fault if sample.request_id in planted[fault]]
     return bool(sample.differences) and all(
-        any(explains(fault, Seen(one.path, one.kind)) for fault in faults) for one in sample.differences
+        any(explains(fault, _place(one)) for fault in faults) for one in sample.differences
     )
 
 
-def sums(ledger: Ledger, witnesses: Witnesses) -> tuple[Sum, ...]:
-    """Return the figures that the service counted beside the ones that others counted."""
+def _count_checks(ledger: Ledger, evidence: Evidence) -> tuple[CountCheck, ...]:
     mirrored, recorded = ledger.mirrored, ledger.recorded
-    tally, v1, v2, lost = witnesses.tally, witnesses.v1, witnesses.v2, witnesses.lost
-    writes = mirrored["blocked"] if lost.copies else tally.writes  # which copies were lost is not known
+    users, v1, v2, drops = evidence.users, evidence.v1, evidence.v2, evidence.drops
+    writes = mirrored["blocked"] if drops.copies else users.writes  # it is unknown which copies were dropped
     return (
-        Sum("requests that v1 answered, by id", tally.sent, len({entry.id for entry in v1})),
-        Sum("copies received, of the requests sent", tally.sent - lost.copies, mirrored["received"]),
-        Sum("copies not forwarded, of the writes sent", writes, mirrored["blocked"]),
-        Sum("copies forwarded, of what v2 answered", len(v2), mirrored["forwarded"]),
-        Sum("records received, of what v1 answered", len(v1) - lost.records, recorded["received"]),
-        Sum("writes that reached v2", 0, sum(entry.method == "POST" for entry in v2)),
+        CountCheck("requests that v1 answered, by id", users.sent, len({entry.id for entry in v1})),
+        CountCheck("copies received, of the requests sent", users.sent - drops.copies, mirrored["received"]),
+        CountCheck("copies not forwarded, of the writes sent", writes, mirrored["blocked"]),
+        CountCheck("copies forwarded, of what v2 answered", len(v2), mirrored["forwarded"]),
+        CountCheck("records received, of what v1 answered", len(v1) - drops.records, recorded["received"]),
+        CountCheck("writes that reached v2", 0, sum(entry.method == "POST" for entry in v2)),
     )

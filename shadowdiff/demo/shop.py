@@ -1,9 +1,8 @@
-"""The `recommendation` service of the demo, as v1 and as v2, in a process of its own.
+"""The demo's `recommendation` service, as v1 and as v2: `python -m shadowdiff.demo.shop --version v1 --port 9001`.
 
-In: `python -m shadowdiff.demo.shop --version v1 --port 9001 [--journal FILE] [--noisy]`.  Out: HTTP on this machine.
-Holds: v1 and v2 mean the same, apart from the faults planted in v2 and what differs between any two instances:
-pod, counter, clock, the order of keys; with `--noisy` each answer has an id and an order of tags of its own as well.
-Each writes what it answered, and how it spoiled it, into its own journal.
+The responses of v1 and v2 are equivalent except for v2's planted faults. Any two instances also differ in pod, counter,
+clock and key order; with `--noisy`, also in an id and the order of tags. In every run, the same request id gets the
+same faults. With `--journal FILE`, each instance logs its responses and their faults.
 """
 
 from __future__ import annotations
@@ -12,21 +11,23 @@ import asyncio
 import random
 import secrets
 import uuid
+import zlib
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
 import orjson
 import uvicorn
 
-from shadowdiff.demo.fault import Fault, faults_of
-from shadowdiff.demo.port import HOST
+from shadowdiff.demo.process import HOST
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
 
 PRODUCTS = 200
 CATEGORIES = ("books", "garden", "games", "kitchen", "music", "office", "outdoor", "pets", "sport", "tools")
@@ -34,10 +35,57 @@ SLOW_S = {"v1": 0.01, "v2": 0.06}
 REVIEW = "Does what it should, and arrived on time."
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+ONE_IN = 50
+ERROR_PRODUCT = 13
+STRING_EVERY = 25
+STRING_AT = 3
+CATEGORY = "garden"
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One answer, as the service that gave it wrote it down."""
+class Fault(StrEnum):
+    """A fault that is planted in v2."""
+
+    WRONG_PRICE = "wrong price"
+    MISSING_FIELD = "missing field"
+    INTEGER_AS_STRING = "integer as string"
+    SERVER_ERROR = "server error"
+
+
+class PathKind(NamedTuple):
+    """The path and kind of a difference that shadowdiff reports."""
+
+    path: str
+    kind: str
+
+
+FAULT_DIFFERENCES: dict[Fault, PathKind] = {
+    Fault.WRONG_PRICE: PathKind("$['price']['amount']", "value"),
+    Fault.MISSING_FIELD: PathKind("$['shipping']", "removed"),
+    Fault.INTEGER_AS_STRING: PathKind("$['stock']['count']", "type"),
+    Fault.SERVER_ERROR: PathKind("status", "status"),
+}
+"""The difference that each fault causes."""
+
+
+def faults_of(request_id: str, product: int, category: str) -> tuple[Fault, ...]:
+    """Return the faults in the response for a product. A response with a server error has no other faults."""
+    if product == ERROR_PRODUCT:
+        return (Fault.SERVER_ERROR,)
+    is_planted = {
+        Fault.WRONG_PRICE: zlib.crc32(request_id.encode()) % ONE_IN == 0,
+        Fault.MISSING_FIELD: category == CATEGORY,
+        Fault.INTEGER_AS_STRING: product % STRING_EVERY == STRING_AT,
+    }
+    return tuple(fault for fault, planted in is_planted.items() if planted)
+
+
+def explains(fault: Fault, found: PathKind) -> bool:
+    """Return whether the fault causes a difference. A response with status 500 differs at every path."""
+    return fault is Fault.SERVER_ERROR or found == FAULT_DIFFERENCES[fault]
+
+
+class JournalEntry(msgspec.Struct, frozen=True):
+    """A response in the journal of the service that sent the response."""
 
     id: str
     method: str
@@ -46,17 +94,17 @@ class Entry(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What goes back to the caller, and how it was spoiled."""
+class ShopResponse(msgspec.Struct, frozen=True):
+    """One response and its faults."""
 
     status: int
-    kind: bytes
+    media_type: bytes
     body: bytes
     faults: tuple[Fault, ...] = ()
 
 
 def product_of(number: int) -> dict[str, Any]:
-    """Return a product of 1 to 2 KB; the same number is the same product everywhere."""
+    """Return a product of 1 to 2 KB. The same number always gives the same product."""
     category = CATEGORIES[number % len(CATEGORIES)]
     cents = 499 + number * 137 % 20_000
     return {
@@ -77,7 +125,7 @@ def product_of(number: int) -> dict[str, Any]:
     }
 
 
-def spoil(product: dict[str, Any], faults: tuple[Fault, ...]) -> None:
+def plant(product: dict[str, Any], faults: tuple[Fault, ...]) -> None:
     """Plant faults in a product."""
     if Fault.WRONG_PRICE in faults:
         product["price"]["amount"] = round(product["price"]["amount"] + 1, 2)
@@ -98,72 +146,57 @@ class Shop:
         self._journal = journal
         self._options = orjson.OPT_SORT_KEYS if version == "v2" else 0
 
-    async def __call__(
-        self,
-        scope: Mapping[str, Any],
-        receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         while (await receive()).get("more_body"):
             pass
-        request_id = _header(scope, b"x-request-id")
-        answer = await self._answer(scope["method"], scope["path"], request_id)
-        self._note(Entry(request_id, scope["method"], scope["path"], answer.status, answer.faults))
+        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        response = await self._respond(scope["method"], scope["path"], request_id)
+        if self._journal is not None:
+            entry = JournalEntry(request_id, scope["method"], scope["path"], response.status, response.faults)
+            _ = self._journal.write(msgspec.json.encode(entry).decode() + "\n")
+            self._journal.flush()
         headers = [
-            (b"content-type", answer.kind),
-            (b"content-length", str(len(answer.body)).encode()),
+            (b"content-type", response.media_type),
+            (b"content-length", str(len(response.body)).encode()),
             (b"x-version", self.version.encode()),
         ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, method: str, path: str, request_id: str) -> Answer:
-        """Return what this version says to a request."""
+    async def _respond(self, method: str, path: str, request_id: str) -> ShopResponse:
         self.answered += 1
         if path == "/":
             text = f"recommendation {self.version} from '{self.pod}': {self.answered}\n"
-            return Answer(200, TEXT, text.encode())
+            return ShopResponse(200, TEXT, text.encode())
         if path == "/slow":
             await asyncio.sleep(SLOW_S[self.version])
-            return Answer(200, JSON, b'{"thought":"long and hard","answer":42}')
+            return ShopResponse(200, JSON, b'{"thought":"long and hard","answer":42}')
         if path == "/orders" and method == "POST":
-            return Answer(201, JSON, orjson.dumps({"order": self.answered}))
+            return ShopResponse(201, JSON, orjson.dumps({"order": self.answered}))
         _, found, number = path.partition("/products/")
         if found and number.isdecimal() and int(number) < PRODUCTS:
             return self._product(int(number), request_id)
-        return Answer(404, JSON, b'{"error":"no such thing"}')
+        return ShopResponse(404, JSON, b'{"error":"no such thing"}')
 
-    def _product(self, number: int, request_id: str) -> Answer:
-        """Return a product, spoiled where this is v2 and the dice say so."""
+    def _product(self, number: int, request_id: str) -> ShopResponse:
         product = product_of(number)
         faults = faults_of(request_id, number, product["category"]) if self.version == "v2" else ()
         if Fault.SERVER_ERROR in faults:
-            return Answer(500, JSON, b'{"error":"out of memory"}', faults)
-        spoil(product, faults)
+            return ShopResponse(500, JSON, b'{"error":"out of memory"}', faults)
+        plant(product, faults)
         product["meta"]["generatedAt"] = datetime.now(UTC).isoformat()
         if self._noisy:
             product["meta"]["answerId"] = str(uuid.uuid4())
             random.shuffle(product["tags"])
-        return Answer(200, JSON, orjson.dumps(product, option=self._options), faults)
-
-    def _note(self, entry: Entry) -> None:
-        if self._journal is not None:
-            _ = self._journal.write(msgspec.json.encode(entry).decode() + "\n")
-            self._journal.flush()
+        return ShopResponse(200, JSON, orjson.dumps(product, option=self._options), faults)
 
 
-def _header(scope: Mapping[str, Any], name: bytes) -> str:
-    """Return the first value of a header, or nothing."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
-
-
-def read_journal(file: Path) -> list[Entry]:
-    """Return what a service wrote down so far."""
-    decoder = msgspec.json.Decoder(Entry)
-    return [decoder.decode(line) for line in file.read_bytes().splitlines()]
+def read_journal(file: Path) -> list[JournalEntry]:
+    """Return the current entries of a service's journal."""
+    return msgspec.json.Decoder(JournalEntry).decode_lines(file.read_bytes())
 
 
 @click.command()
@@ -173,9 +206,8 @@ def read_journal(file: Path) -> list[Entry]:
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), default=None)
 @click.option("--noisy", is_flag=True)
 def main(version: str, host: str, port: int, journal: Path | None, *, noisy: bool) -> None:
-    """Serve until told to stop."""
-    file = journal.open("a") if journal else None
-    shop = Shop(version, file, noisy=noisy)
+    """Serve until terminated."""
+    shop = Shop(version, journal.open("a") if journal else None, noisy=noisy)
     uvicorn.run(shop, host=host, port=port, log_level="warning", access_log=False, lifespan="off")
 
 

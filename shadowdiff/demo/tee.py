@@ -1,8 +1,7 @@
-"""A stand-in for Envoy, where none runs: it mirrors and records as the two listeners do.
+"""A stand-in for Envoy: `python -m shadowdiff.demo.tee --port P --v1 URL --mirror URL --records URL`.
 
-In: `python -m shadowdiff.demo.tee --port P --v1 URL --mirror URL --records URL`.  Out: v1, with both halves sent on.
-Holds: the user's answer goes out before anything is sent to shadowdiff, and what fails there is counted, not shown.
-Not for production: it holds each body whole in memory.
+The user gets the response before anything is sent to shadowdiff. A copy or record that fails is lost, as with Envoy.
+Do not use the tee in production, because it holds each body in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import aiohttp
 import click
@@ -18,111 +19,91 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from shadowdiff.demo.port import HOST
+from shadowdiff.demo.process import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
-OPEN_AT_MOST = 512
-POST_WITHIN_S = 5.0
-ASK_WITHIN_S = 15.0
+MAX_OPEN_TASKS = 512
+SHADOWDIFF_TIMEOUT_S = 5.0
+V1_TIMEOUT_S = 15.0
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length"})
 
 
+Outgoing = tuple[str, URL, Mapping[str, str], bytes]
+"""A request to shadowdiff: method, address, headers and body."""
+
+
 class Tee:
-    """One request in, one to v1, a copy and a record to shadowdiff."""
+    """Sends each request to v1, then a copy and a record to shadowdiff."""
 
     def __init__(self, v1: str, mirror: str, records: str) -> None:
         self._v1, self._mirror, self._records = v1, mirror, records
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, app: web.Application) -> AsyncGenerator[None]:
-        """Hold the client and the tasks for as long as the application runs."""
-        timeout = aiohttp.ClientTimeout(total=ASK_WITHIN_S)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-            asyncio.TaskGroup() as group,
-        ):
-            app[SESSION], app[GROUP] = session, group
+    async def run(self, _app: web.Application) -> AsyncGenerator[None]:
+        """Keep the client and the task group open while the application runs."""
+        timeout = aiohttp.ClientTimeout(total=V1_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        async with self._session, asyncio.TaskGroup() as self._group:
             yield
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer as v1 does."""
-        session, body = request.app[SESSION], await request.read()
+        """Forward a request to v1, and return v1's response."""
+        body = await request.read()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         if "x-request-id" not in request.headers:
             headers["x-request-id"] = str(uuid.uuid4())
         headers["x-diff-id"] = str(uuid.uuid4())
         began = time.perf_counter()
         try:
-            async with session.request(request.method, _raw(self._v1, request), headers=headers, data=body) as got:
-                content = await got.read()
+            url = _same_path(self._v1, request)
+            async with self._session.request(request.method, url, headers=headers, data=body) as response:
+                content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as problem:
-            return web.Response(status=503, text=f"v1 gave no answer: {problem}")
-        record = _record(request, headers, got, len(content), (time.perf_counter() - began) * 1000)
-        copy = Post(request.method, _raw(self._mirror, request), headers, body)
-        self._later(request.app[GROUP], session, (copy, Post("POST", URL(self._records + "/record"), record, content)))
-        kept = [(name, value) for name, value in got.headers.items() if name.lower() not in HOP_BY_HOP]
-        return web.Response(status=got.status, body=content, headers=CIMultiDict(kept))
-
-    def _later(self, group: asyncio.TaskGroup, session: aiohttp.ClientSession, posts: tuple[Post, Post]) -> None:
-        """Send both halves when there is room; nobody waits for either."""
-        if len(self._tasks) < OPEN_AT_MOST:
-            task = group.create_task(_tell(session, posts))
+            return web.Response(status=503, text=f"v1 does not respond: {problem}")
+        record = _record(request, headers, response, len(content), (time.perf_counter() - began) * 1000)
+        if len(self._tasks) < MAX_OPEN_TASKS:
+            copy = (request.method, _same_path(self._mirror, request), headers, body)
+            recorded = ("POST", URL(self._records + "/record"), record, content)
+            task = self._group.create_task(self._send(copy, recorded))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        kept = [(name, value) for name, value in response.headers.items() if name.lower() not in HOP_BY_HOP]
+        return web.Response(status=response.status, body=content, headers=CIMultiDict(kept))
 
-
-class Post(NamedTuple):
-    """What goes to shadowdiff."""
-
-    method: str
-    url: URL
-    headers: Mapping[str, str]
-    body: bytes
-
-
-async def _tell(session: aiohttp.ClientSession, posts: tuple[Post, ...]) -> None:
-    """Send what is to be sent; what fails is lost, as it is with Envoy."""
-    for post in posts:
-        try:
-            async with (
-                asyncio.timeout(POST_WITHIN_S),
-                session.request(post.method, post.url, headers=post.headers, data=post.body) as answer,
-            ):
-                _ = await answer.read()
-        except (aiohttp.ClientError, TimeoutError):
-            continue
-
-
-SESSION = web.AppKey("SESSION", aiohttp.ClientSession)
-GROUP = web.AppKey("GROUP", asyncio.TaskGroup)
+    async def _send(self, *requests: Outgoing) -> None:
+        timeout = aiohttp.ClientTimeout(total=SHADOWDIFF_TIMEOUT_S)
+        for method, url, headers, body in requests:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self._session.request(method, url, headers=headers, data=body, timeout=timeout) as response:
+                    _ = await response.read()
 
 
 def _record(
-    request: web.Request, headers: Mapping[str, str], got: aiohttp.ClientResponse, size: int, took_ms: float
+    request: web.Request, headers: Mapping[str, str], response: aiohttp.ClientResponse, size: int, took_ms: float
 ) -> CIMultiDict[str]:
-    """Return what the Lua filter would say of the answer."""
-    said = {
+    """Return the headers of a record, in the same form as the Lua filter sends them."""
+    fields = {
         "id": headers["x-diff-id"],
         "id-source": "x-diff-id",
         "method": request.method,
         "path": request.raw_path,
         "host": request.host,
-        "status": str(got.status),
+        "status": str(response.status),
         "side": "primary",
         "size": str(size),
         "attempt": "1",
         "duration-ms": f"{took_ms:.3f}",
     }
     record = CIMultiDict({"content-type": "application/octet-stream"})
-    record.extend((f"x-shadowdiff-{name}", value) for name, value in said.items())
-    record.extend((f"x-shadowdiff-h-{name.lower()}", value) for name, value in got.headers.items())
+    record.extend((f"x-shadowdiff-{name}", value) for name, value in fields.items())
+    record.extend((f"x-shadowdiff-h-{name.lower()}", value) for name, value in response.headers.items())
     return record
 
 
-def _raw(base: str, request: web.Request) -> URL:
-    """Return an address with the path and query as the user wrote them."""
+def _same_path(base: str, request: web.Request) -> URL:
+    """Return a URL with the path and query exactly as the user sent them."""
     return URL(base + request.raw_path, encoded=True)
 
 
@@ -132,7 +113,7 @@ def _raw(base: str, request: web.Request) -> URL:
 @click.option("--mirror", required=True)
 @click.option("--records", required=True)
 def main(port: int, v1: str, mirror: str, records: str) -> None:
-    """Serve until told to stop."""
+    """Serve until terminated."""
     tee = Tee(v1, mirror, records)
     app = web.Application(client_max_size=1 << 30)
     app.cleanup_ctx.append(tee.run)

@@ -1,9 +1,8 @@
-"""The users of the demo: requests at a steady rate, whether or not answers come.
+"""The users of the demo. Users send requests at a steady rate, even if responses are late.
 
-In: where to ask, what, how fast.  Out: a tally of what was asked and what came back.
-Holds: a request is sent when it is due, never later because an earlier one was slow (open loop), and its latency
-counts from when it was due; only a pace holds all of them back. Every request has an id of its own, the same in
-every run with the same seed.
+A request is sent when it is due, even if an earlier request is slow (open loop). The latency of a request is measured
+from its due time. Only a throttle delays requests, because an overloaded proxy drops copies and records, and the demo
+is not a load test. Every request has a unique id, which is the same in every run with the same seed.
 """
 
 from __future__ import annotations
@@ -12,25 +11,31 @@ import asyncio
 import random
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 
-from shadowdiff.demo.pace import Pace, due_s
 from shadowdiff.demo.shop import PRODUCTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableSequence
 
 TIMEOUT_S = 20.0
 CONNECTIONS = 256
 OPEN_AT_MOST = 2000
 HOST_HEADER = "recommendation"
+LATENCIES_KEPT = 50_000
+CHECK_S = 0.1
+CHECK_WITHIN_S = 0.1
+MAX_IN_FLIGHT = 20
+"""Well below the recorder's circuit breaker limit of 64, because more requests are sent before the next check."""
+RAMP_S = 3.0
 WEIGHTS = {"/": 25, "/products/": 60, "/slow": 5, "/orders": 10}
 
 
-class Ask(NamedTuple):
+class UserRequest(NamedTuple):
     """One request of a user."""
 
     method: str
@@ -39,85 +44,102 @@ class Ask(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
-    """What the users counted themselves."""
+class UserCounts:
+    """The users' counts."""
 
     sent: int = 0
     answered: int = 0
     errors: int = 0
     writes: int = 0
-    latencies_ms: list[float] = field(default_factory=list[float])
-    problems: dict[str, int] = field(default_factory=dict[str, int])
-
-    def failed(self, why: str) -> None:
-        """Count a request that a user would call broken."""
-        self.errors += 1
-        self.problems[why] = self.problems.get(why, 0) + 1
+    latencies_ms: MutableSequence[float] = field(default_factory=lambda: deque[float](maxlen=LATENCIES_KEPT))
 
 
-def asks(seed: int) -> Iterator[Ask]:
-    """Draw requests without end."""
+def random_requests(seed: int) -> Iterator[UserRequest]:
+    """Yield random requests forever."""
     dice = random.Random(seed)
     paths, weights = list(WEIGHTS), list(WEIGHTS.values())
     while True:
         path = dice.choices(paths, weights)[0]
         if path == "/products/":
             path += str(dice.randrange(PRODUCTS))
-        name = str(uuid.UUID(int=dice.getrandbits(128), version=4))
-        yield Ask("POST" if path == "/orders" else "GET", path, name)
+        request_id = str(uuid.UUID(int=dice.getrandbits(128), version=4))
+        yield UserRequest("POST" if path == "/orders" else "GET", path, request_id)
 
 
-class Users:
-    """Everybody who asks."""
+class Throttle:
+    """Delays users while the proxy has too many copies or records in flight, or responds slowly."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, tally: Tally, *, keep: bool) -> None:
-        self._session, self._url, self._tally, self._keep = session, url, tally, keep
-        self._room = asyncio.Semaphore(OPEN_AT_MOST)
+    def __init__(self, in_flight: Callable[[], Awaitable[int]]) -> None:
+        self._in_flight = in_flight
+        self._open = asyncio.Event()
+        self._open.set()
 
-    async def ask(self, ask: Ask, due: float) -> None:
-        """Send one request and count what comes back."""
-        async with self._room:
-            try:
-                await self._exchange(ask)
-            except (aiohttp.ClientError, TimeoutError) as problem:
-                self._tally.failed(type(problem).__name__)
-        if self._keep:
-            self._tally.latencies_ms.append((time.perf_counter() - due) * 1000)
+    async def wait(self) -> float:
+        """Wait until users may send requests. Return the wait in seconds."""
+        if self._open.is_set():
+            return 0.0
+        began = time.perf_counter()
+        _ = await self._open.wait()
+        return time.perf_counter() - began
 
-    async def _exchange(self, ask: Ask) -> None:
-        data = b'{"sku":"SD-00001"}' if ask.method == "POST" else None
-        named = {"x-request-id": ask.id}
-        async with self._session.request(ask.method, self._url + ask.path, headers=named, data=data) as answer:
-            _ = await answer.read()
-        self._tally.answered += 1
-        if answer.status >= 500:
-            self._tally.failed(f"status {answer.status}")
+    async def watch(self) -> None:
+        """Check the proxy forever. A slow response of the proxy also delays users."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                check = group.create_task(self._check())
+                _, late = await asyncio.wait({check}, timeout=CHECK_WITHIN_S)
+                if late:
+                    self._open.clear()
+                await check
+                await asyncio.sleep(CHECK_S)
+
+    async def _check(self) -> None:
+        if await self._in_flight() > MAX_IN_FLIGHT:
+            self._open.clear()
+        else:
+            self._open.set()
 
 
-async def drive(
-    url: str, tally: Tally, asked: Iterable[Ask], *, rate: float, keep: bool = True, pace: Pace | None = None
+def due_s(number: int, rate: float) -> float:
+    """Return when a request is due. The rate rises slowly at first, because all parts have just started."""
+    ramp = RAMP_S * rate / 2
+    return (2 * number * RAMP_S / rate) ** 0.5 if number < ramp else RAMP_S + (number - ramp) / rate
+
+
+async def _send(
+    session: aiohttp.ClientSession, room: asyncio.Semaphore, counts: UserCounts, request: UserRequest, due: float
 ) -> None:
-    """Send what is asked at `rate` a second, and wait for the answers.
+    data = b'{"sku":"SD-00001"}' if request.method == "POST" else None
+    headers = {"x-request-id": request.id}
+    async with room:
+        try:
+            async with session.request(request.method, request.path, headers=headers, data=data) as response:
+                _ = await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            counts.errors += 1
+        else:
+            counts.answered += 1
+            counts.errors += response.status >= 500
+    counts.latencies_ms.append((time.perf_counter() - due) * 1000)
 
-    keep: whether each latency is kept; not for traffic without end.
-    pace: begins slowly and holds users back at times; without it every request is sent when it is due.
-    """
+
+async def send_requests(
+    url: str, counts: UserCounts, requests: Iterable[UserRequest], rate: float, throttle: Throttle
+) -> None:
+    """Send `rate` requests per second (fewer at first, or if `throttle` delays them), and wait for the responses."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    headers = {"host": HOST_HEADER}
+    headers, room = {"host": HOST_HEADER}, asyncio.Semaphore(OPEN_AT_MOST)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
+        aiohttp.ClientSession(url, connector=connector, timeout=timeout, headers=headers) as session,
         asyncio.TaskGroup() as open_requests,
     ):
-        users = Users(session, url, tally, keep=keep)
         began = time.perf_counter()
-        for number, ask in enumerate(asked):
-            due = began + (due_s(number, rate) if pace else number / rate)
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            held_s = await pace.hold() if pace else 0.0
-            began += held_s
-            tally.sent += 1
-            tally.writes += ask.method == "POST"
-            _ = open_requests.create_task(users.ask(ask, due + held_s))
+        for number, request in enumerate(requests):
+            due = began + due_s(number, rate)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            delay_s = await throttle.wait()
+            began += delay_s
+            counts.sent += 1
+            counts.writes += request.method == "POST"
+            _ = open_requests.create_task(_send(session, room, counts, request, due + delay_s))

@@ -1,34 +1,41 @@
-"""What a diagnosis is made of: counts, examples of what found no partner, and the state of the ground.
+"""The input of the checks: counts, examples of halves without a partner, and the health of the store.
 
-In: plain values, gathered elsewhere.  Out: the same as frozen types.
-Holds: pure.  Paths come in with the secrets of their queries already taken out; no header but the ids is here.
+Paths and ids are already redacted; other headers are not part of the evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from collections import deque
+from collections.abc import Mapping
+from itertools import chain
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from shadowdiff.model import Side, Target
 
+_MOST: Final = 2**63 - 1
+Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
+"""A count or a time as Redis can hold it; a larger one in the store is corrupt, and arithmetic on it may raise."""
+
 Counts = Mapping[str, int]
-"""One target's figures by dotted name: the ledger's rows, and `pair.…` from `doctor.notes`."""
+"""One target's figures by dotted name: the ledger's rows, and `pair.…` from `doctor.pair_facts`."""
 
 NOTABLE: Final = 0.05
-"""A smaller share of what arrived is the wear of a network, and no fault in how things are set up."""
+"""A smaller share of what arrived is normal network loss, not a fault of the setup."""
 
-LEVELS: Final = ("waiting", "pending", "in_flight")
-"""Figures that state how much there is now, and are no counts."""
+_LEVELS: Final = ("waiting", "pending", "in_flight")
+"""Figures that are current amounts, not counts."""
+_ARRIVALS: Final = ("mirrored.received", "recorded.received")
+_SNAPSHOT_EVERY_MS: Final = 60_000
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
-    """An observation whose partner never came.
+    """An observation whose partner never arrived.
 
-    key: what it would have been paired by, as hexadecimal.
-    ids: every id that the request bore, by header; of a recorded answer only the one it was recorded with.
-    draw: where its id falls in the sample draw, 0 to 1: kept by every rate above.
+    key: the key for pairing, as hexadecimal.
+    ids: all ids of the request, by header; a recorded response has only its recorded id.
+    draw: the position of its id in the sample, 0 to 1; every higher rate includes it.
     """
 
     side: Side
@@ -39,46 +46,50 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     path: str
     host: str
-    status: int
-    at_ms: int
-    draw: float
+    status: Number
+    at_ms: Number
+    draw: Annotated[float, msgspec.Meta(ge=0, le=1)]
     target: str = ""
 
 
-class Misfit(msgspec.Struct, frozen=True, array_like=True):
-    """Something that did not fit, how often, and the path of the last."""
+class RejectedExample(msgspec.Struct, frozen=True, array_like=True):
+    """A kind of rejected request or record, how often it arrived, and the path of the last one."""
 
     what: str
-    count: int
+    count: Number
     last_path: str
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process of the service noted.
+    """The data that one process of the service has observed.
 
-    clock_ms: how far its clock is ahead of the store's.
-    unknown_mirrored, unknown_recorded: hosts that no target names. unidentified, looped: by host.
-    blocked: methods that were not forwarded, as `METHOD host`. refused: why records were turned away.
+    clock_ms: how far the process's clock is ahead of the store's clock.
+    unknown_mirrored, unknown_recorded: hosts that do not belong to a target. unidentified, looped: by host.
+    blocked: methods that were not forwarded, as `METHOD host`. refused: why records were rejected.
     """
 
     name: str
-    at_ms: int
-    clock_ms: int = 0
-    unknown_mirrored: tuple[Misfit, ...] = ()
-    unknown_recorded: tuple[Misfit, ...] = ()
-    unidentified: tuple[Misfit, ...] = ()
-    looped: tuple[Misfit, ...] = ()
-    blocked: tuple[Misfit, ...] = ()
-    refused: tuple[Misfit, ...] = ()
+    at_ms: Number
+    clock_ms: Number = 0
+    unknown_mirrored: tuple[RejectedExample, ...] = ()
+    unknown_recorded: tuple[RejectedExample, ...] = ()
+    unidentified: tuple[RejectedExample, ...] = ()
+    looped: tuple[RejectedExample, ...] = ()
+    blocked: tuple[RejectedExample, ...] = ()
+    refused: tuple[RejectedExample, ...] = ()
 
 
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """What everything stands on: the store, as this process sees it.
+KEEPS_ALL: Final = ("", "noeviction")
+"""The values of `maxmemory-policy` with which no key is evicted."""
 
-    error: what it said, or did not, where it is not up.
-    policy: the `maxmemory-policy` of a server that may throw keys away, or else of any; empty where memory has no bound
-        or nothing is known. evicted: keys that the servers threw out.
-    evicting: the addresses of the servers that may throw keys away, of `servers`; empty text for the only one.
+
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's state, as this process observes it.
+
+    error: why the store is unavailable.
+    policy: the `maxmemory-policy` of a server that may evict keys, or else of any server; empty if memory has no limit
+    or the policy is unknown. evicted: the number of keys that the servers evicted.
+    evicting: the addresses in `servers` that may evict keys; an empty text represents a single server.
     """
 
     up: bool
@@ -91,32 +102,38 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     servers: int = 1
 
 
-class Patient(msgspec.Struct, frozen=True, kw_only=True):
-    """One target: what is configured, and what was seen of it.
+class TargetEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One target: its configuration and its observed data.
 
-    since_ms: from when on `counts` count; None: since the store was made.
-    pairs: examples of pairs, as rows, by the figure that they are an example of.
+    since_ms: when `counts` begin; None: when the store was created. pairs: examples of pairs, as rows, by count name.
+    is_readable: whether the target's counts could be read from the store; if not, the target's checks do not run.
     """
 
-    target: Target
+    config: Target
     counts: dict[str, int]
     balanced: bool = True
     since_ms: int | None = None
     orphans: tuple[Orphan, ...] = ()
     pairs: dict[str, tuple[tuple[str, str, str], ...]] = {}
+    is_readable: bool = True
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.config.name
 
     def count(self, name: str) -> int:
-        """Return a figure; 0 where it was never counted."""
+        """Return a count; 0 if the count does not exist."""
         return self.counts.get(name, 0)
 
     @property
     def mirrored(self) -> int:
-        """How many requests reached v2's side: mirrored here, or recorded at v2 itself."""
+        """Requests that reached v2's side: mirrored to this service, or recorded at v2."""
         return self.count("mirrored.received") or self.count("candidate.parked")
 
     @property
     def recorded(self) -> int:
-        """How many records arrived that may be v1's; where v2 is recorded too, less those that are v2's."""
+        """Records that might be from v1: excludes v2's records if v2 is also recorded."""
         at_v2 = 0 if self.count("mirrored.received") else self.count("candidate.parked")
         return max(0, self.count("recorded.received") - at_v2)
 
@@ -125,32 +142,99 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(orphan for orphan in self.orphans if orphan.side is side)
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to judge by, at one moment.
+class UnreadPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that is missing because a read or write failed although the store is available.
 
-    unknown: the figures of requests that no target names.
+    target: empty if the evidence concerns all targets.
+    """
+
+    what: str
+    error: str
+    target: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """All input of the checks at one point in time.
+
+    unknown: the counts of requests for hosts that do not belong to a target.
+    unread: the evidence that could not be read or written.
     """
 
     now_ms: int
     window_s: float
     id_headers: tuple[str, ...]
-    ground: Ground
-    patients: tuple[Patient, ...] = ()
+    store: StoreHealth
+    targets: tuple[TargetEvidence, ...] = ()
     unknown: dict[str, int] = {}
     processes: tuple[Process, ...] = ()
+    unread: tuple[UnreadPart, ...] = ()
 
-
-def gathered(listed: Iterable[Iterable[Misfit]]) -> list[Misfit]:
-    """Return what all processes noted of one kind, the most frequent first."""
-    total: dict[str, Misfit] = {}
-    for misfit in (misfit for misfits in listed for misfit in misfits):
-        before = total.get(misfit.what)
-        total[misfit.what] = Misfit(misfit.what, misfit.count + (before.count if before else 0), misfit.last_path)
-    return sorted(total.values(), key=lambda misfit: -misfit.count)
+    def examples(self, kind: str) -> list[RejectedExample]:
+        """Return the examples of all processes in this field of `Process`, the most frequent first."""
+        total: dict[str, RejectedExample] = {}
+        for one in chain.from_iterable(getattr(process, kind) for process in self.processes):
+            before = total.get(one.what)
+            total[one.what] = RejectedExample(one.what, one.count + (before.count if before else 0), one.last_path)
+        return sorted(total.values(), key=lambda one: -one.count)
 
 
 def flatten(ledger: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts of a ledger by dotted name: `mirrored.received`, `primary.orphaned`, `pairs.match`."""
     rows: dict[str, Mapping[str, int]] = {name: ledger.get(name, {}) for name in ("mirrored", "recorded", "pairs")}
-    rows |= cast("Mapping[str, Mapping[str, int]]", ledger.get("observations", {}))
+    rows |= ledger.get("observations", {})
     return {f"{row}.{name}": int(count) for row, counts in rows.items() for name, count in counts.items()}
+
+
+class RecentCounts:
+    """A few snapshots of each target's counts, to compute recent growth, so that a solved problem soon disappears.
+
+    Keeps at most one snapshot per minute and target. Callers pass the time.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, deque[tuple[int, dict[str, int]]]] = {}
+
+    def is_due(self, target: str, at_ms: int) -> bool:
+        """Return whether the last snapshot is at least a minute old."""
+        kept = self._kept.get(target)
+        return not kept or at_ms - kept[-1][0] >= _SNAPSHOT_EVERY_MS
+
+    def note(self, target: str, at_ms: int, counts: Counts) -> None:
+        """Take a snapshot."""
+        self._kept.setdefault(target, deque(maxlen=10)).append((at_ms, dict(counts)))
+
+    def forget(self) -> None:
+        """Delete all snapshots, for example after a configuration change."""
+        self._kept.clear()
+
+    def since(self, target: str, counts: Counts) -> tuple[dict[str, int], int | None]:
+        """Return the growth since the oldest snapshot, and the time of that snapshot.
+
+        If nothing has arrived since that snapshot, or the store was emptied, return all counts and None.
+        """
+        kept = self._kept.get(target)
+        at_ms, before = kept[0] if kept else (None, counts)
+        if _is_emptied(counts, before) or all(counts.get(name, 0) == before.get(name, 0) for name in _ARRIVALS):
+            return dict(counts), None
+        return self.growth(target, counts), at_ms
+
+    def growth(self, target: str, counts: Counts) -> dict[str, int]:
+        """Return the growth since the oldest snapshot; if there is no snapshot, return all counts."""
+        kept = self._kept.get(target)
+        before = kept[0][1] if kept and not _is_emptied(counts, kept[0][1]) else {}
+        return {name: _growth(name, count, before) for name, count in counts.items()}
+
+
+def _is_emptied(counts: Counts, before: Counts) -> bool:
+    """Return whether the store lost its counts (for example by FLUSHALL): without a loss, arrivals only increase."""
+    return any(counts.get(name, 0) < before.get(name, 0) for name in _ARRIVALS)
+
+
+def _growth(name: str, count: int, before: Mapping[str, int]) -> int:
+    row, _, what = name.rpartition(".")
+    if what in _LEVELS:
+        return count
+    growth = count - before.get(name, 0)
+    if what == "orphaned":  # halves that waited at the time of the snapshot arrived before it
+        growth -= before.get(f"{row}.waiting", 0)
+    return max(0, growth)

@@ -1,27 +1,28 @@
-"""What a diagnosis says: findings, each with the way out and two halves side by side."""
+"""The parts of a diagnosis: findings, each with a fix and two halves next to each other."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from shadowdiff.doctor.evidence import Orphan
 
 
-class Gravity(StrEnum):
-    """`error`: nothing, or next to nothing, is compared. `warning`: part of it is not."""
+class Severity(StrEnum):
+    """`error`: nothing or almost nothing is compared. `warning`: a part of the traffic is not compared."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """One fact about both halves; a dash where a half has none."""
+    """One fact about both halves; a dash if a half does not have it."""
 
     name: str
     primary: str
@@ -29,12 +30,12 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def differs(self) -> bool:
-        """Whether the halves disagree here."""
+        """Whether the values of this fact differ between the two halves."""
         return self.primary != self.candidate
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """Two halves side by side: what v1's recorder sent, and what the mesh mirrored."""
+    """Two halves side by side: the record from v1's recorder, and the request from the mesh."""
 
     rows: tuple[Row, ...]
     primary: str = "v1, recorded"
@@ -42,29 +43,36 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong.
+    """One problem.
 
-    code: its name, for machines. target: empty where it concerns all of them; others: further ones that it concerns.
-    title: what was seen. explanation: why nothing pairs because of it. way_out: what to do. lines: to copy.
+    code: the finding's name in the API. target: empty if all targets are affected; others: further affected targets.
+    title: what was observed. explanation: the effect on pairing. fix: what to do. lines: commands to copy.
     """
 
     code: str
-    gravity: Gravity
+    severity: Severity
     target: str
     title: str
     explanation: str
-    way_out: str
+    fix: str
     lines: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     others: tuple[str, ...] = ()
 
     def concerns(self, target: str) -> bool:
-        """Return whether a target has to do with this."""
+        """Return whether a target is affected."""
         return self.target in ("", target) or target in self.others
 
 
+NO_TRAFFIC: Final = ("nothing_arrives", "mirrors_without_records", "records_without_mirrors")
+"""The codes of what one finds if nothing, or only one half, reaches a target."""
+error: Final = partial(Finding, target="", severity=Severity.ERROR)
+warning: Final = partial(Finding, target="", severity=Severity.WARNING)
+"""What checks make findings with; `registry` adds the target that a target check is about."""
+
+
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, and what was found; no finding means that all is well."""
+    """The checked targets and the findings; without findings, no problem was found."""
 
     at_ms: int
     targets: tuple[str, ...]
@@ -77,29 +85,23 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as people write it."""
+    """Return a share as a percentage."""
     return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.1f} %"  # noqa: PLR2004
 
 
-def listed(words: Sequence[str], most: int = 4) -> str:
-    """Return words as one list, cut after a few."""
+def join_words(words: Sequence[str], most: int = 4) -> str:
+    """Join the first words with commas, and add how many words are left."""
     more = [f"{len(words) - most} more"] if len(words) > most else []
     return ", ".join([*words[:most], *more])
 
 
-def beside(primary: Orphan | None, candidate: Orphan | None) -> Example:
-    """Return two halves side by side; a half that never came is a dash."""
-
-    def row(name: str, of: Callable[[Orphan], str]) -> Row:
-        return Row(name, of(primary) if primary else "–", of(candidate) if candidate else "–")
-
-    return Example(
-        rows=(
-            row("key", lambda orphan: orphan.key),
-            row("id", lambda orphan: orphan.id),
-            row("id from", lambda orphan: orphan.id_source),
-            row("request", lambda orphan: f"{orphan.method} {orphan.path}"),
-            row("host", lambda orphan: orphan.host),
-            row("answer", lambda orphan: str(orphan.status or "none")),
-        )
+def side_by_side(primary: Orphan | None, candidate: Orphan | None) -> Example:
+    """Return two halves side by side; a missing half is a dash."""
+    names = ("key", "id", "id from", "request", "host", "response")
+    ours, theirs = (
+        (one.key, one.id, one.id_source, f"{one.method} {one.path}", one.host, str(one.status or "none"))
+        if one
+        else ("–",) * len(names)
+        for one in (primary, candidate)
     )
+    return Example(rows=tuple(map(Row, names, ours, theirs)))

@@ -1,1 +1,1 @@
-"""intake."""
+"""Intake: receive mirrored requests and recorded responses, send the requests to v2, and count every outcome."""

@@ -1,10 +1,9 @@
-"""Put mirrored requests to v2, in bounds.
+"""Send mirrored requests to v2, with limits.
 
-In: requests that were read whole and acknowledged.  Out: observations, offered to the sink; dispositions.
-Holds: per target at most `concurrency` requests are out and `queue` wait; over all targets items and bytes have a
-bound. What does not fit because of v2 (its lane is full, or it waited too long) is a candidate failure; what does not
-fit because of this service, also where it is itself too busy to tell, is shed.
-Every task belongs to the TaskGroup that the caller owns; none of them ever raises into it.
+Per target, at most `concurrency` requests are sent at once, and at most `queue` requests wait. The items and bytes of
+all targets together are limited. If a request does not fit because of v2 (its queue is full, or the request waited too
+long), this is a candidate failure. If this service is the reason, or is too overloaded to know, it sheds the request.
+Every task belongs to the caller's TaskGroup, and never raises an error into it.
 """
 
 from __future__ import annotations
@@ -13,62 +12,114 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from shadowdiff.intake.breaker import Admission, Breaker
-from shadowdiff.intake.pool import NoMeansError
+from shadowdiff.intake.connect import LocalResourceError
+from shadowdiff.intake.counters import Disposition
 from shadowdiff.intake.upstream import Destination
 from shadowdiff.model import Failure, Observation, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shadowdiff.intake.books import Books, ControlRow, MirrorRow
-    from shadowdiff.intake.mirrored import Mirrored
-    from shadowdiff.intake.upstream import Upstream
-    from shadowdiff.model import Target
-
-    Sink = Callable[[Observation, Callable[[bool], None], float], bool]
-    Keeps = Callable[[str, float], bool]
+    from shadowdiff.intake.counters import Counts, IntakeCounters
+    from shadowdiff.intake.upstream import MirroredRequest, Upstream
+    from shadowdiff.model import ObservationSink, Target
 
 logger = logging.getLogger(__name__)
 
 CONTROL_CONCURRENCY = 64
-"""Controls asked at once, per target; more are not asked, and their pairs do not wait."""
+"""Control requests at once, per target. Further ones are not sent, and their pairs do not wait for them."""
 BUSY_WITHIN_S = 1.0
-"""How long ago this service may have been busy for a lane that is full now."""
-_NO_MEANS = "no file descriptor is left to ask v2 by: raise `ulimit -n`"
-_LOST = False
-_CONNECTION_FAILURES = frozenset({Failure.REFUSED, Failure.UNRESOLVED})
+"""A full queue is not v2's fault if this service was overloaded this recently."""
+BREAKER_FAILURES = 5
+"""Connection failures in a row that open the breaker."""
+BREAKER_FIRST_S = 1.0
+BREAKER_LONGEST_S = 10.0
+_CONNECTION_FAILURES = frozenset({
+    Failure.REFUSED, Failure.UNRESOLVED, Failure.TLS_UNTRUSTED, Failure.TLS_EXPIRED, Failure.TLS_NAME_MISMATCH,
+    Failure.TLS_CLIENT_CERTIFICATE_REQUIRED, Failure.TLS_FAILED,
+})  # fmt: skip
 
 
-@dataclass(slots=True, frozen=True)
-class Bounds:
-    """What may be held in memory over all targets, waiting or out."""
+class BreakerDecision(IntEnum):
+    """Whether a request may connect."""
 
-    items: int = 16_384
-    body_bytes: int = 256 << 20
+    REFUSED = 0
+    NORMAL = 1
+    PROBE = 2
+
+
+class Breaker:
+    """Stops connection attempts to a candidate that refuses connections, for a short, growing time.
+
+    While the breaker is open, it admits one probe at a time. Callers pass the time. A refused connection costs far more
+    than a successful request, so the breaker avoids the cost of a dead v2. open_for_s: how long the breaker stays open
+    before the next probe; 0 if it is closed.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until_s = 0.0
+        self.open_for_s = 0.0
+
+    def __repr__(self) -> str:
+        if self.open_for_s:
+            return f"<Breaker open for {self.open_for_s:g} s until {self._until_s:g}>"
+        return f"<Breaker closed, {self._failures} of {BREAKER_FAILURES} failures>"
+
+    def admit(self, now_s: float) -> BreakerDecision:
+        """Return whether a request may connect. If a probe never reports its result, another probe is admitted."""
+        if not self.open_for_s:
+            return BreakerDecision.NORMAL
+        if now_s < self._until_s:
+            return BreakerDecision.REFUSED
+        self._until_s = now_s + self.open_for_s
+        return BreakerDecision.PROBE
+
+    def connected(self) -> None:
+        """Close the breaker, because a connection was made, even if its request failed."""
+        self._failures = 0
+        self.open_for_s = 0.0
+
+    def failed(self, now_s: float, decision: BreakerDecision) -> None:
+        """Count a failed connection. Late failures do not change an open breaker."""
+        if self.open_for_s:
+            opens = decision is BreakerDecision.PROBE
+        else:
+            self._failures += 1
+            opens = self._failures >= BREAKER_FAILURES
+        if opens:
+            self.open_for_s = min(self.open_for_s * 2, BREAKER_LONGEST_S) or BREAKER_FIRST_S
+            self._until_s = now_s + self.open_for_s
 
 
 @dataclass(slots=True)
-class Lane:
-    """One target's way to v2: its settings, made ready, and what is on it now."""
+class TargetQueue:
+    """The requests of one target that wait for v2 or were sent to it, and the objects that send them.
+
+    answered_s: the time of v2's last response, on the loop's clock.
+    """
 
     target: Target
-    candidate: Destination
-    control: Destination | None
-    methods: frozenset[str]
-    row: MirrorRow
-    control_row: ControlRow
+    counts: Counts
+    control_counts: Counts
+    candidate: Destination = field(init=False)
+    control: Destination | None = field(init=False)
+    methods: frozenset[str] = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     active: int = 0
     active_controls: int = 0
-    heard_s: float = float("-inf")
-    waiting: deque[Mirrored] = field(default_factory=deque["Mirrored"])
+    answered_s: float = float("-inf")
+    waiting: deque[MirroredRequest] = field(default_factory=deque["MirroredRequest"])
     timer: asyncio.TimerHandle | None = None
 
+    def __post_init__(self) -> None:
+        self.configure(self.target)
+
     def configure(self, target: Target) -> None:
-        """Take new settings; what is on the lane stays on it."""
+        """Use new settings, also for requests that were already accepted."""
         if target.candidate.url != self.target.candidate.url:
             self.breaker = Breaker()
         self.target = target
@@ -77,220 +128,196 @@ class Lane:
         self.methods = frozenset(target.methods)
 
 
+@dataclass(kw_only=True, eq=False)
 class Dispatcher:
-    """Owns the lanes. Tasks run in `group`; `drained` waits until nothing is held."""
+    """Owns the queue of each target. Tasks run in `group`; `drained` waits until no request is left.
 
-    def __init__(
-        self,
-        *,
-        group: asyncio.TaskGroup,
-        upstream: Upstream,
-        books: Books,
-        sink: Sink,
-        keeps: Keeps,
-        bounds: Bounds | None = None,
-        was_busy: Callable[[float], bool] = lambda _within_s: False,
-    ) -> None:
-        self._group = group
-        self._upstream = upstream
-        self._books = books
-        self._sink = sink
-        self._keeps = keeps
-        self._bounds = bounds or Bounds()
-        self._was_busy = was_busy
-        self._loop = asyncio.get_running_loop()
-        self._lanes: dict[str, Lane] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._is_stopped = False
-        self.held_items = 0
-        self.held_bytes = 0
+    most_items, most_bytes: the limits of waiting and sent requests in memory, for all targets together.
+    was_busy: returns whether this process was overloaded in the last given seconds.
+    """
 
-    def lane(self, target: Target) -> Lane:
-        """Return the target's lane under these settings, the same object every time."""
-        lane = self._lanes.get(target.name)
-        if lane is None:
-            lane = self._lanes[target.name] = Lane(
-                target=target,
-                candidate=Destination.of(target, target.candidate),
-                control=Destination.of(target, target.control) if target.control else None,
-                methods=frozenset(target.methods),
-                row=self._books.mirror_row(target.name),
-                control_row=self._books.control_row(target.name),
-            )
+    group: asyncio.TaskGroup
+    upstream: Upstream
+    counters: IntakeCounters
+    sink: ObservationSink
+    in_sample: Callable[[str, float], bool]
+    most_items: int = 16_384
+    most_bytes: int = 256 << 20
+    was_busy: Callable[[float], bool] = lambda _within_s: False
+    queues: dict[str, TargetQueue] = field(default_factory=dict[str, TargetQueue])
+    held_items: int = 0
+    held_bytes: int = 0
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_stopped: bool = False
+
+    def queue(self, target: Target) -> TargetQueue:
+        """Return the target's queue with these settings, always the same object."""
+        queue = self.queues.get(target.name)
+        if queue is None:
+            counts, controls = self.counters.mirrored[target.name], self.counters.controls[target.name]
+            queue = self.queues[target.name] = TargetQueue(target, counts, controls)
         else:
-            lane.configure(target)
-        return lane
-
-    def lanes(self) -> list[Lane]:
-        """Return every lane there is, for gauges."""
-        return list(self._lanes.values())
+            queue.configure(target)
+        return queue
 
     def fill_of(self, target: str) -> float:
-        """Return how full a target's queue is, 0 to 1; 0 where it is v2 that leaves it full, and not this service."""
-        lane = self._lanes.get(target)
-        if lane is None or not lane.waiting or not self._was_busy(BUSY_WITHIN_S):
+        """Return how full a target's queue is, from 0 to 1; 0 if v2 is the reason instead of this service."""
+        queue = self.queues.get(target)
+        if queue is None or not queue.waiting or not self.was_busy(BUSY_WITHIN_S):
             return 0.0
-        return len(lane.waiting) / lane.target.candidate.queue
+        return len(queue.waiting) / queue.target.candidate.queue
 
-    def has_room(self, many_bytes: int) -> bool:
-        """Whether one more item with so many bytes fits into memory."""
-        return self.held_items < self._bounds.items and self.held_bytes + many_bytes <= self._bounds.body_bytes
+    def has_room(self, item_bytes: int) -> bool:
+        """Whether one more item of this size fits into memory."""
+        return self.held_items < self.most_items and self.held_bytes + item_bytes <= self.most_bytes
 
     async def drained(self) -> None:
-        """Wait until nothing waits and nothing is out."""
-        await self._idle.wait()
+        """Wait until no request waits or is being sent."""
+        while self.held_items:
+            self._idle.clear()
+            await self._idle.wait()
 
     def stop(self) -> None:
-        """Offer nothing more, and let nothing expire.
+        """Send no more observations to the sink, and let no request expire.
 
-        What is still held stays in flight in the books, as what died with its process.
+        Remaining requests stay in flight in the ledger, like the requests of a killed process.
         """
         self._is_stopped = True
-        for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
-                lane.timer = None
+        for queue in self.queues.values():
+            if queue.timer is not None:
+                queue.timer.cancel()
+                queue.timer = None
 
-    def submit(self, lane: Lane, request: Mirrored) -> None:
-        """Take a request over: from here on it gets exactly one disposition."""
-        candidate = lane.target.candidate
+    def submit(self, queue: TargetQueue, request: MirroredRequest) -> None:
+        """Accept a request, which then gets exactly one disposition."""
+        candidate = queue.target.candidate
         fits = self.has_room(request.held_bytes)
-        if lane.active < candidate.concurrency:
+        if queue.active < candidate.concurrency:
             if not fits:
-                self._shed(lane, request, "memory")
-            elif admission := self._admit(lane):
+                self._shed(queue, request, "memory")
+            elif decision := queue.breaker.admit(self._loop.time()):
                 self._hold(request)
-                lane.active += 1
-                self._group.create_task(self._work(lane, request, admission))
+                queue.active += 1
+                self.group.create_task(self._work(queue, request, decision))
             else:
-                self._fail(lane, request, Failure.BREAKER_OPEN)
-        elif fits and len(lane.waiting) < candidate.queue:
+                self._fail(queue, request, Failure.BREAKER_OPEN)
+        elif fits and len(queue.waiting) < candidate.queue:
             self._hold(request)
-            self._queue(lane, request)
+            request.waits_until_s = self._loop.time() + candidate.queue_timeout_s
+            queue.waiting.append(request)
+            self._set_timer(queue)
         else:
-            self._saturated(lane, request, BUSY_WITHIN_S)
+            self._saturated(queue, request, BUSY_WITHIN_S)
 
-    def _admit(self, lane: Lane) -> Admission:
-        return lane.breaker.admit(self._loop.time()) if lane.breaker.is_open else Admission.NORMAL
-
-    def _hold(self, request: Mirrored) -> None:
+    def _hold(self, request: MirroredRequest) -> None:
         self.held_items += 1
         self.held_bytes += request.held_bytes
-        self._idle.clear()
 
-    def _release(self, request: Mirrored) -> None:
+    def _release(self, request: MirroredRequest) -> None:
         self.held_items -= 1
         self.held_bytes -= request.held_bytes
         if not self.held_items:
             self._idle.set()
 
-    def _queue(self, lane: Lane, request: Mirrored) -> None:
-        request.waits_until_s = self._loop.time() + lane.target.candidate.queue_timeout_s
-        lane.waiting.append(request)
-        if lane.timer is None:
-            lane.timer = self._loop.call_at(request.waits_until_s, self._expire, lane)
+    def _set_timer(self, queue: TargetQueue) -> None:
+        if queue.waiting and queue.timer is None:
+            queue.timer = self._loop.call_at(queue.waiting[0].waits_until_s, self._expire, queue)
 
-    def _expire(self, lane: Lane) -> None:
-        """Turn those that waited too long into failures, and come back for the next."""
+    def _expire(self, queue: TargetQueue) -> None:
         now_s = self._loop.time()
-        while lane.waiting and lane.waiting[0].waits_until_s <= now_s:
-            request = lane.waiting.popleft()
-            self._saturated(lane, request, lane.target.candidate.queue_timeout_s)
+        while queue.waiting and queue.waiting[0].waits_until_s <= now_s:
+            request = queue.waiting.popleft()
+            self._saturated(queue, request, queue.target.candidate.queue_timeout_s)
             self._release(request)
-        lane.timer = None
-        if lane.waiting:
-            lane.timer = self._loop.call_at(lane.waiting[0].waits_until_s, self._expire, lane)
+        queue.timer = None
+        self._set_timer(queue)
 
-    async def _work(self, lane: Lane, request: Mirrored, admission: Admission) -> None:
-        """Serve one request, and then those that wait, until none does."""
+    async def _work(self, queue: TargetQueue, request: MirroredRequest, decision: BreakerDecision) -> None:
         try:
-            await self._serve(lane, request, admission)
-            while lane.waiting:
-                request = lane.waiting.popleft()
-                if admission := self._admit(lane):
-                    await self._serve(lane, request, admission)
+            await self._send(queue, request, decision)
+            while queue.waiting:
+                request = queue.waiting.popleft()
+                if decision := queue.breaker.admit(self._loop.time()):
+                    await self._send(queue, request, decision)
                 else:
-                    self._fail(lane, request, Failure.BREAKER_OPEN)
+                    self._fail(queue, request, Failure.BREAKER_OPEN)
                     self._release(request)
         finally:
-            lane.active -= 1
+            queue.active -= 1
 
-    async def _serve(self, lane: Lane, request: Mirrored, admission: Admission) -> None:
+    async def _send(self, queue: TargetQueue, request: MirroredRequest, decision: BreakerDecision) -> None:
         try:
-            control_wait_s = self._ask_control(lane, request) if lane.control else 0.0
-            observation = await self._upstream.ask(lane.candidate, request)
+            control_wait_s = self._start_control(queue, request) if queue.control else 0.0
+            observation = await self.upstream.send(queue.candidate, request)
             if observation.failure in _CONNECTION_FAILURES:
-                lane.breaker.failed(self._loop.time(), admission)
+                queue.breaker.failed(self._loop.time(), decision)
             else:
-                lane.breaker.connected()
+                queue.breaker.connected()
             if observation.status:
-                lane.heard_s = self._loop.time()
-            self._offer(observation, lane.row.settled, control_wait_s)
-        except NoMeansError as error:
-            logger.error(_NO_MEANS, extra={"error": str(error)})  # noqa: TRY400 - what is missing is no fault of the code
-            self._shed(lane, request, "descriptors")
-        except Exception:  # the task's outer edge: one request must not end the service
-            logger.exception("asking the candidate of %s failed on %s", lane.target.name, request.method)
-            self._shed(lane, request, "error")
+                queue.answered_s = self._loop.time()
+            self._offer(observation, queue.counts, control_wait_s)
+        except Exception as error:  # noqa: BLE001 - outermost handler: one request must not end the service
+            self._shed(queue, request, _log_failure(error, queue.candidate, request))
         finally:
             self._release(request)
 
-    def _ask_control(self, lane: Lane, request: Mirrored) -> float:
-        """Ask the control too if this id is drawn for it; return how long the pair is to wait for it."""
-        control = lane.target.control
-        if control is None or not self._keeps(f"control:{request.id}", control.sample):
+    def _start_control(self, queue: TargetQueue, request: MirroredRequest) -> float:
+        """If its id is sampled, also send the request to the control. Return how long the pair waits for it."""
+        settings, control = queue.target.control, queue.control
+        if settings is None or control is None or not self.in_sample(f"control:{request.id}", settings.sample):
             return 0.0
-        row = lane.control_row
-        row.received += 1
-        if lane.active_controls >= CONTROL_CONCURRENCY:
-            row.shed += 1
-            self._books.shed(lane.target.name, "control")
+        queue.control_counts.receive()
+        if queue.active_controls >= CONTROL_CONCURRENCY:
+            queue.control_counts.end(Disposition.SHED)
+            self.counters.shed_reasons[queue.target.name, "control"] += 1
             return 0.0
-        row.in_flight += 1
-        lane.active_controls += 1
+        queue.active_controls += 1
         self._hold(request)
-        self._group.create_task(self._serve_control(lane, request))
+        self.group.create_task(self._send_control(queue, control, request))
         return control.timeout_s
 
-    async def _serve_control(self, lane: Lane, request: Mirrored) -> None:
+    async def _send_control(self, queue: TargetQueue, control: Destination, request: MirroredRequest) -> None:
         try:
-            if lane.control is not None:
-                observation = await self._upstream.ask(lane.control, request)
-                self._offer(observation, lane.control_row.settled, 0.0)
-        except NoMeansError as error:
-            logger.error(_NO_MEANS, extra={"error": str(error)})  # noqa: TRY400 - what is missing is no fault of the code
-            lane.control_row.settled(parked=False)
-        except Exception:  # the task's outer edge
-            logger.exception("asking the control of %s failed on %s", lane.target.name, request.method)
-            lane.control_row.settled(parked=False)
+            self._offer(await self.upstream.send(control, request), queue.control_counts, 0.0)
+        except Exception as error:  # noqa: BLE001 - outermost handler
+            _log_failure(error, control, request)
+            queue.control_counts.end(Disposition.STORE_LOST)
         finally:
-            lane.active_controls -= 1
+            queue.active_controls -= 1
             self._release(request)
 
-    def _offer(self, observation: Observation, settled: Callable[[bool], None], control_wait_s: float) -> None:
-        if self._is_stopped:
+    def _offer(self, observation: Observation, counts: Counts, control_wait_s: float) -> None:
+        if self._is_stopped or self.sink(observation, counts.settle, control_wait_s):
             return
-        if not self._sink(observation, settled, control_wait_s):
-            settled(_LOST)
-            if observation.side is Side.CANDIDATE:
-                losses = self._books.losses
-                losses.add(observation.target, "mirrored.store_lost", observation.method, observation.path)
+        counts.end(Disposition.STORE_LOST)
+        if observation.side is Side.CANDIDATE:
+            loss = f"mirrored.{Disposition.STORE_LOST}"
+            self.counters.losses.add(observation.target, loss, observation.method, observation.path)
 
-    def _fail(self, lane: Lane, request: Mirrored, failure: Failure) -> None:
-        self._offer(self._upstream.failed(lane.candidate, request, failure), lane.row.settled, 0.0)
+    def _fail(self, queue: TargetQueue, request: MirroredRequest, failure: Failure) -> None:
+        self._offer(self.upstream.failed(queue.candidate, request, failure), queue.counts, 0.0)
 
-    def _saturated(self, lane: Lane, request: Mirrored, within_s: float) -> None:
-        """Blame v2 for a lane that is full, unless it answers and this service was itself too busy to hear it."""
-        if self._loop.time() - lane.heard_s <= within_s and self._was_busy(within_s):
-            self._shed(lane, request, "busy")
+    def _saturated(self, queue: TargetQueue, request: MirroredRequest, within_s: float) -> None:
+        """Attribute a full queue to v2, unless v2 responds and this service was too overloaded to read responses."""
+        if self._loop.time() - queue.answered_s <= within_s and self.was_busy(within_s):
+            self._shed(queue, request, "busy")
         else:
-            self._fail(lane, request, Failure.SATURATED)
+            self._fail(queue, request, Failure.SATURATED)
 
-    def _shed(self, lane: Lane, request: Mirrored, reason: str) -> None:
+    def _shed(self, queue: TargetQueue, request: MirroredRequest, reason: str) -> None:
         if self._is_stopped:
             return
-        lane.row.in_flight -= 1
-        lane.row.shed += 1
-        self._books.losses.add(lane.target.name, "mirrored.shed", request.method, request.path)
-        self._books.shed(lane.target.name, reason)
+        queue.counts.end(Disposition.SHED)
+        self.counters.losses.add(queue.target.name, "mirrored.shed", request.method, request.path)
+        self.counters.shed_reasons[queue.target.name, reason] += 1
+
+
+def _log_failure(error: Exception, destination: Destination, request: MirroredRequest) -> str:
+    """Log why a request could not be sent; return the reason why it is shed."""
+    if isinstance(error, LocalResourceError):
+        logger.error("no file descriptor left for v2; raise `ulimit -n`", extra={"error": str(error)})
+        return "descriptors"
+    extra = {"target": destination.target, "side": str(destination.side), "method": request.method}
+    logger.error("sending a request failed", exc_info=error, extra=extra)
+    return "error"

@@ -1,54 +1,80 @@
-"""Ask v2 (or the control) what it answers to a mirrored request.
+"""Send a mirrored request to v2 or the control, and return the observation of its response or failure.
 
-In: a mirrored request and a destination.  Out: always an observation, with its failure where there is one.
-Holds: the raw path and query are sent as received; no redirect is followed, nothing decompressed; the whole
-exchange has one deadline and the body a bound. The destination is named by configuration alone.
-A safe request that meets a connection which v2 closed in that instant is sent once more, as RFC 9110, section 9.2.2
-allows; one that met a new connection is not.
+The path and query are sent as received; header fields keep their order and duplicates. Hop-by-hop fields (RFC 9110,
+section 7.6.1, including those that Connection names), the proxy's own fields and the body's framing are not sent.
+Redirects are not followed, bodies are not decompressed, and each exchange has a deadline and a size limit. Only the
+configuration determines the destination. If v2 closes an idle connection while a safe request is sent on it, the
+request is sent again on a new connection, as RFC 9110, section 9.2.2 allows. A request on a new connection is never
+sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from yarl import URL
 
-from shadowdiff.intake.connection import Answer
-from shadowdiff.intake.headers import RawHeaders, forwarded, is_grpc
-from shadowdiff.intake.pool import ConnectError, Pool
+from shadowdiff.intake.connect import ConnectError, Origin
+from shadowdiff.intake.connection import ConnectionPool, Response
+from shadowdiff.intake.routing import BAGGAGE, SHADOW_HEADER
 from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
+    from shadowdiff.intake.exchange import RawHeaders
     from shadowdiff.intake.http2 import Http2Client
-    from shadowdiff.intake.mirrored import Mirrored
 
-MAX_BODY_BYTES = 1 << 20
 MAX_REQUEST_BODY_KEPT = 1 << 16
-"""A longer request body is sent on, but not kept with the observation."""
+"""A longer request body is sent, but not kept with the observation."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
-"""A request by these methods says its length even where it is 0. Source: RFC 9110, section 8.6."""
+"""These methods send their length even if it is 0. Source: RFC 9110, section 8.6."""
+_NOT_FORWARDED = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding",
+    b"upgrade", b"http2-settings", b"expect", b"content-length", b"host",
+    b"x-diff-id", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-attempt-count", SHADOW_HEADER, BAGGAGE,
+})  # fmt: skip
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
+_BAGGAGE_MEMBER = b"shadowdiff=1"
+_GRPC = re.compile(rb"application/grpc(?![^+;\s])", re.IGNORECASE)
+"""Source: gRPC over HTTP/2, section "Requests": `application/grpc`, alone or with a suffix such as `+proto`."""
+
+
+@dataclass(slots=True)
+class MirroredRequest:
+    """A request that was read completely and acknowledged.
+
+    path: the request target as received, with its query; it starts with `/`.
+    host: the host as the user sent it, without the mesh's `-shadow`.
+    held_bytes: the memory of head and body.
+    waits_until_s: when the request's wait ends, on the loop's clock; set if the request must queue.
+    """
+
+    id: str
+    id_source: str
+    method: str
+    path: str
+    host: str
+    headers: RawHeaders
+    body: bytes
+    held_bytes: int
+    waits_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one side of a target is asked, with everything that does not change between requests.
-
-    prefix: of the path.  authority: as Host names it.
-    """
+    """The settings of a target's candidate or control that are the same for all requests."""
 
     target: str
     side: Side
-    origin: tuple[str, str, int]
-    prefix: bytes
-    authority: bytes
+    origin: Origin
+    path_prefix: str
+    authority: str
     preserves_host: bool
     timeout_s: float
 
@@ -60,86 +86,78 @@ class Destination:
             target=target.name,
             side=Side.CANDIDATE if isinstance(named, Candidate) else Side.CONTROL,
             origin=(url.scheme, url.host or "", url.port or 80),
-            prefix=url.raw_path.rstrip("/").encode("ascii"),
-            authority=(url.host_port_subcomponent or "").encode("ascii"),
+            path_prefix=url.raw_path.rstrip("/"),
+            authority=url.host_port_subcomponent or "",
             preserves_host=target.candidate.host is HostPolicy.PRESERVE,
             timeout_s=named.timeout_s,
         )
 
 
+@dataclass(eq=False)
 class Upstream:
     """A pooled client for every candidate and control. Open it with `async with`, on the running loop."""
 
-    __slots__ = ("_context", "_http2", "_loop", "_max_body_bytes", "_now_ms", "_pools")
-
-    def __init__(self, now_ms: Callable[[], int], max_body_bytes: int = MAX_BODY_BYTES) -> None:
-        self._now_ms = now_ms
-        self._max_body_bytes = max_body_bytes
-        self._pools: dict[tuple[str, str, int], Pool] = {}
-        self._context: ssl.SSLContext | None = None
-        self._http2: Http2Client | None = None
-        self._loop: asyncio.AbstractEventLoop
+    now_ms: Callable[[], int]
+    max_body_bytes: int = 1 << 20
+    _pools: dict[Origin, ConnectionPool] = field(default_factory=dict[Origin, ConnectionPool])
+    _http2: Http2Client | None = None
+    _loop: asyncio.AbstractEventLoop = field(init=False)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for pool in self._pools.values():
             pool.close()
         if self._http2 is not None:
             self._http2.close()
 
-    async def ask(self, destination: Destination, request: Mirrored) -> Observation:
-        """Send the request and return what came of it; raises NoMeansError where this machine cannot ask."""
-        started_s = time.monotonic()  # uvloop's own clock counts whole milliseconds
-        answer = await self._exchange(destination, request, self._loop.time() + destination.timeout_s)
-        return self._observation(destination, request, answer, (time.monotonic() - started_s) * 1000)
+    async def send(self, destination: Destination, request: MirroredRequest) -> Observation:
+        """Send the request and return its observation. Raises: LocalResourceError."""
+        started_s = time.monotonic()  # the clock of uvloop only has whole milliseconds
+        response = await self._exchange(destination, request, self._loop.time() + destination.timeout_s)
+        return self._observation(destination, request, response, (time.monotonic() - started_s) * 1000)
 
-    async def _exchange(self, destination: Destination, request: Mirrored, until_s: float) -> Answer:
+    async def _exchange(self, destination: Destination, request: MirroredRequest, until_s: float) -> Response:
         if request.method == "POST" and is_grpc(request.headers):
             return await self._call(destination, request, until_s)
-        pool = self._pools.get(destination.origin) or self._pool(destination.origin)
-        head, is_head = head_of(destination, request), request.method == "HEAD"
-        connection = pool.take()
+        pool = self._pools.get(destination.origin)
+        if pool is None:
+            pool = self._pools[destination.origin] = ConnectionPool(destination.origin, self.max_body_bytes)
+        head, is_head = request_head(destination, request), request.method == "HEAD"
+        connection, address = pool.take()
         if connection is not None:
-            answer = await connection.exchange(head, request.body, until_s, is_head=is_head)
-            if not answer.is_unheard or request.method not in _SAFE:
-                return answer
+            response = await connection.exchange(head, request.body, until_s, is_head=is_head)
+            if not response.is_unanswered or request.method not in _SAFE:
+                return response
         try:
-            connection = await pool.connect(until_s)
+            connection = await pool.connector.open(address, until_s)
         except ConnectError as error:
-            return Answer(failure=error.failure)
-        return await connection.exchange(head, request.body, until_s, is_head=is_head)
+            return Response(failure=error.failure)
+        response = await connection.exchange(head, request.body, until_s, is_head=is_head)
+        if response.is_unanswered:
+            response.failure = await pool.connector.reset_reason(connection.address, until_s)
+        return response
 
-    async def _call(self, destination: Destination, request: Mirrored, until_s: float) -> Answer:
-        """Ask over HTTP/2, which gRPC needs; loaded with the first call, since most services never see one."""
+    async def _call(self, destination: Destination, request: MirroredRequest, until_s: float) -> Response:
+        """Send a gRPC call over HTTP/2. The first call loads the client, because few services need it."""
         if self._http2 is None:
             from shadowdiff.intake.http2 import Http2Client
 
-            self._http2 = Http2Client(self._max_body_bytes)
-        path = destination.prefix + request.path.encode("latin-1")
-        return await self._http2.ask(destination.origin, path, sent_fields(destination, request), request.body, until_s)
+            self._http2 = Http2Client(self.max_body_bytes)
+        path = f"{destination.path_prefix}{request.path}".encode("latin-1")
+        fields = request_fields(destination, request)
+        return await self._http2.send(destination.origin, path, fields, request.body, until_s)
 
-    def _pool(self, origin: tuple[str, str, int]) -> Pool:
-        scheme, host, port = origin
-        if scheme == "https" and self._context is None:
-            self._context = ssl.create_default_context()
-        context = self._context if scheme == "https" else None
-        pool = self._pools[origin] = Pool(host, port, context, self._max_body_bytes)
-        return pool
-
-    def failed(self, destination: Destination, request: Mirrored, failure: Failure) -> Observation:
-        """Return the observation of a request that was never sent, and why."""
-        return self._observation(destination, request, Answer(failure=failure), -1.0)
+    def failed(self, destination: Destination, request: MirroredRequest, failure: Failure) -> Observation:
+        """Return the observation of a request that was not sent."""
+        return self._observation(destination, request, Response(failure=failure), -1.0)
 
     def _observation(
-        self, destination: Destination, request: Mirrored, answer: Answer, duration_ms: float
+        self, destination: Destination, request: MirroredRequest, response: Response, duration_ms: float
     ) -> Observation:
-        body = answer.body
-        asked = destination.side is Side.CANDIDATE
+        is_candidate = destination.side is Side.CANDIDATE
         return Observation(
             side=destination.side,
             target=destination.target,
@@ -148,37 +166,64 @@ class Upstream:
             method=request.method,
             path=request.path,
             host=request.host,
-            status=answer.status,
-            failure=answer.failure,
-            headers=answer.headers,
-            body=body,
-            body_bytes=answer.body_bytes,
-            trailers=answer.trailers,
+            status=response.status,
+            failure=response.failure,
+            headers=response.headers,
+            body=response.body,
+            body_bytes=response.body_bytes,
+            trailers=response.trailers,
             duration_ms=duration_ms,
-            at_ms=self._now_ms(),
-            request_headers=tuple(request.headers) if asked else (),
-            request_body=request.body if asked and len(request.body) <= MAX_REQUEST_BODY_KEPT else b"",
+            at_ms=self.now_ms(),
+            request_headers=tuple(request.headers) if is_candidate else (),
+            request_body=request.body if is_candidate and len(request.body) <= MAX_REQUEST_BODY_KEPT else b"",
+            authority=request.host if destination.preserves_host else destination.authority,
         )
 
 
-def sent_fields(destination: Destination, request: Mirrored) -> RawHeaders:
-    """Return the fields that v2 is to see, Host among them."""
-    fields = forwarded(request.headers)
+def is_grpc(headers: RawHeaders) -> bool:
+    """Whether a request is a gRPC call, which needs HTTP/2. gRPC-Web is plain HTTP/1.1."""
+    return any(name == b"content-type" and _GRPC.match(value) for name, value in headers)
+
+
+def forwarded_headers(headers: RawHeaders) -> RawHeaders:
+    """Return the fields for v2, including the two fields that mark shadow traffic. The caller adds Host."""
+    sent: RawHeaders = []
+    baggage = listed = b""
+    for one in headers:
+        name, value = one
+        if name not in _NOT_FORWARDED:
+            sent.append(one)
+        elif name == b"connection":
+            if value not in _USUAL_CONNECTION:
+                listed = listed + b"," + value if listed else value
+        elif name == BAGGAGE:
+            baggage = baggage + b"," + value if baggage else value
+    if listed:
+        hop_by_hop = {token.strip().lower() for token in listed.split(b",")}
+        sent = [one for one in sent if one[0] not in hop_by_hop]
+    sent.append((SHADOW_HEADER, b"1"))
+    sent.append((BAGGAGE, b"%b,%b" % (baggage, _BAGGAGE_MEMBER) if baggage else _BAGGAGE_MEMBER))
+    return sent
+
+
+def request_fields(destination: Destination, request: MirroredRequest) -> RawHeaders:
+    """Return the fields for v2, with Host."""
+    fields = forwarded_headers(request.headers)
     host = request.host.encode("latin-1", "replace")
     if destination.preserves_host:
         fields.append((b"host", host))
     else:
-        fields.append((b"host", destination.authority))
-        if all(name != b"x-forwarded-host" for name, _ in fields):  # else v1 saw the outer gateway's, and so shall v2
+        fields.append((b"host", destination.authority.encode("ascii")))
+        # v1 received this field from an outer gateway, so v2 receives it too.
+        if b"x-forwarded-host" not in [name for name, _ in fields]:
             fields.append((b"x-forwarded-host", host))
     return fields
 
 
-def head_of(destination: Destination, request: Mirrored) -> bytes:
-    """Return the request line and the fields that v2 is to see, as they go on the wire."""
-    fields = sent_fields(destination, request)
+def request_head(destination: Destination, request: MirroredRequest) -> bytes:
+    """Return the request line and the header fields for v2 in HTTP/1.1 form."""
+    fields = request_fields(destination, request)
     if request.body or request.method in _WITH_CONTENT:
         fields.append((b"content-length", b"%d" % len(request.body)))
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    line = f"{request.method} {destination.prefix.decode()}{request.path} HTTP/1.1\r\n"
-    return b"".join((line.encode("latin-1"), *lines, b"\r\n"))
+    line = f"{request.method} {destination.path_prefix}{request.path} HTTP/1.1".encode("latin-1")
+    return b"\r\n".join((line, *map(b": ".join, fields), b"", b""))

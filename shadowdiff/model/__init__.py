@@ -1,33 +1,355 @@
-"""The words of the product as frozen, slotted types. Imports nothing of the project."""
+"""The values of the domain, as frozen types. This package imports no other package of the project.
 
-from shadowdiff.model.comparison import Comparison, Difference, Kind, Result, Severity
-from shadowdiff.model.observation import Failure, Headers, Observation, Pair, Side
-from shadowdiff.model.target import UNKNOWN_TARGET, Candidate, Control, Gate, HostPolicy, Target
-from shadowdiff.model.write import Describe, Expire, Incr, Keep, Push, Put, Score, Write
+`Incr` and all types after it are writes, which a stage returns for a pair. The worker passes the writes of all stages
+to one script. The script applies them only if XACK of the pair's entry returns 1, so the stages commit atomically and
+no write happens twice. The keys in writes are relative: the store adds its prefix and hash tag.
+"""
 
-__all__ = [
-    "UNKNOWN_TARGET",
-    "Candidate",
-    "Comparison",
-    "Control",
-    "Describe",
-    "Difference",
-    "Expire",
-    "Failure",
-    "Gate",
-    "Headers",
-    "HostPolicy",
-    "Incr",
-    "Keep",
-    "Kind",
-    "Observation",
-    "Pair",
-    "Push",
-    "Put",
-    "Result",
-    "Score",
-    "Severity",
-    "Side",
-    "Target",
-    "Write",
-]
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields in the order received, with lower-case names. Duplicates are kept."""
+
+
+class Side(StrEnum):
+    """The service that responded: v1 (to its user), v2 (to the mirrored copy), or a second v1 (to another copy)."""
+
+    PRIMARY = "primary"
+    CANDIDATE = "candidate"
+    CONTROL = "control"
+
+
+class Failure(StrEnum):
+    """The reason why a side sent no complete response. A failure counts against the side."""
+
+    REFUSED = "refused"
+    UNRESOLVED = "unresolved"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    TLS_UNTRUSTED = "tls_untrusted"
+    TLS_EXPIRED = "tls_expired"
+    TLS_NAME_MISMATCH = "tls_name_mismatch"
+    TLS_CLIENT_CERTIFICATE_REQUIRED = "tls_client_certificate_required"
+    TLS_FAILED = "tls_failed"
+    MALFORMED = "malformed"
+    SATURATED = "saturated"
+    BREAKER_OPEN = "breaker_open"
+
+
+class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+    """One side's response to one request.
+
+    path: the request target as sent, including the query.
+    status: 100 to 599; 0 if there is no response, and then `failure` is set.
+    body: the body as sent (still content-encoded), up to a size limit.
+    body_bytes: the full size as sent; if it is larger than `len(body)`, the body is truncated.
+    attempt: the number of the proxy's attempt, starting at 1; 0 if unknown.
+    duration_ms: the duration that the recorder or shadowdiff measured; negative if unknown.
+    at_ms: the time at which the service received the observation, in Unix milliseconds.
+    authority: the Host that shadowdiff sent to this side; empty for a recorded response, which has only `host`.
+    request_headers, request_body: complete only in the candidate's observation. A recorded response has the trace
+        headers of its request, if its recorder sends them.
+    """
+
+    side: Side
+    target: str
+    id: str
+    id_source: str
+    method: str
+    path: str
+    host: str
+    status: int
+    failure: Failure | None = None
+    headers: Headers = ()
+    body: bytes = b""
+    body_bytes: int = 0
+    trailers: Headers = ()
+    attempt: int = 0
+    duration_ms: float = -1.0
+    at_ms: int = 0
+    request_headers: Headers = ()
+    request_body: bytes = b""
+    authority: str = ""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether `body` is truncated."""
+        return self.body_bytes > len(self.body)
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The observations of one request, with the pair's key (16 bytes) and route."""
+
+    key: bytes
+    target: str
+    route: str
+    primary: Observation
+    candidate: Observation
+    control: Observation | None = None
+
+
+ObservationSink = Callable[[Observation, Callable[[bool], None], float], bool]
+"""Queues an observation between intake and the store. Returns False immediately if a limit rejects it.
+
+The callback is called once, later, with True if the observation reached the store. The number is the time in seconds
+that the pair waits for the control's response; 0 if no request was sent to a control.
+"""
+
+
+MOST_WORKERS: Final = 2
+"""A pair is `poison` after this many workers died or hung while they compared it. It is not compared again."""
+
+
+class Kind(StrEnum):
+    """How two values differ."""
+
+    STATUS = "status"
+    HEADER = "header"
+    TYPE = "type"
+    VALUE = "value"
+    ADDED = "added"
+    REMOVED = "removed"
+    ORDER = "order"
+    TEXT = "text"
+    BYTES = "bytes"
+
+
+class Severity(StrEnum):
+    """The effect of a difference on clients of v1."""
+
+    BREAKING = "breaking"
+    VALUE = "value"
+    ADDITIVE = "additive"
+
+
+class Result(StrEnum):
+    """The outcome for one pair. A pair with a failed response is never a match."""
+
+    MATCH = "match"
+    IGNORED = "ignored"
+    MISMATCH = "mismatch"
+    INCOMPARABLE = "incomparable"
+
+
+class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One difference between the candidate and the primary.
+
+    path: RFC 9535 normalized path (`$['items'][3]['price']`), or `status`, `header.<name>`, `text[line]`,
+        `bytes[offset]`. Plain `text` and `bytes` are the whole body.
+    pattern: the path with `[*]` in place of every index. Differences are grouped by this path.
+    primary, candidate: the value's JSON text exactly as the side sent it, up to a length limit. The value is plain text
+    if the body is not JSON, and None if the side has no value.
+    rule: the label of the rule that covers this difference; None if the difference counts.
+    """
+
+    path: str
+    pattern: str
+    kind: Kind
+    primary: str | None
+    candidate: str | None
+    severity: Severity
+    rule: str | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The result of one pair, and its differences up to a limit.
+
+    reason: why the pair is incomparable; empty if it is comparable.
+    unlisted: the number of differences beyond the limit; unless 0, `differences` is incomplete.
+    """
+
+    result: Result
+    reason: str = ""
+    differences: tuple[Difference, ...] = ()
+    unlisted: int = 0
+
+
+UNKNOWN_TARGET = "_unknown"
+"""The ledger's target name for requests whose host does not belong to a target."""
+
+
+class HostPolicy(StrEnum):
+    """The Host header that v2 receives: v2's own host (with X-Forwarded-Host), or the host that the user sent."""
+
+    CANDIDATE = "candidate"
+    PRESERVE = "preserve"
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """The address for requests to v2. `url` has a scheme, an authority and an optional path prefix."""
+
+    url: str
+    timeout_s: float = 10.0
+    queue_timeout_s: float = 5.0
+    concurrency: int = 128
+    queue: int = 1024
+    host: HostPolicy = HostPolicy.CANDIDATE
+    revision_header: str = "x-version"
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """A second v1 without users, which receives a share of the mirrored requests."""
+
+    url: str
+    sample: float = 0.05
+    timeout_s: float = 10.0
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of a verdict. Without `max_p99_increase_s`, latency does not affect the verdict."""
+
+    max_mismatch_ratio: float = 0.001
+    min_coverage: float = 0.95
+    max_p99_increase_s: float | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A service whose versions are compared.
+
+    sample: the share of requests that is compared, sampled by id on both sides.
+    methods: upper-case methods. Requests with other methods are acknowledged and counted, but not forwarded.
+    learn: the number of triples (or pairs, while calibrating) from which v1's own noise is learned.
+    compare_headers, exclude_headers: lower-case names of response headers, or prefixes that end in `*`. These override
+    the default.
+    routes: templates such as `/products/{id}`, optionally with a method before them.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    candidate: Candidate
+    control: Control | None = None
+    sample: float = 1.0
+    learn: int = 1000
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    routes: tuple[str, ...] = ()
+    compare_headers: tuple[str, ...] = ()
+    exclude_headers: tuple[str, ...] = ()
+    gate: Gate = Gate()
+
+
+class Backoff:
+    """Exponential backoff: each wait is twice as long as the previous wait, up to a limit. Does not read a clock."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        self._first_s = self._next_s = first_s
+        self._longest_s = longest_s
+
+    def next_s(self) -> float:
+        """Return how long to wait before the next attempt, in seconds."""
+        wait_s = self._next_s
+        self._next_s = min(wait_s * 2, self._longest_s)
+        return wait_s
+
+    def reset(self) -> None:
+        """Start again with the first wait."""
+        self._next_s = self._first_s
+
+
+OTHER: Final = "_other"
+"""The field, member or route for everything beyond a limit."""
+
+
+class Incr(msgspec.Struct, frozen=True, gc=False):
+    """Add `by` to `field` of the hash `key`. A new field beyond `cap` fields adds to `_other` (0: no cap)."""
+
+    key: str
+    field: str
+    by: int = 1
+    cap: int = 0
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """Put `value` at the head of the list `key`, and keep only the newest `keep` values."""
+
+    key: str
+    value: bytes
+    keep: int
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """Set the string `key` to `value` for `ttl_s` seconds."""
+
+    key: str
+    value: bytes
+    ttl_s: int
+
+
+class Expire(msgspec.Struct, frozen=True, gc=False):
+    """Make `key` expire `ttl_s` seconds from now."""
+
+    key: str
+    ttl_s: int
+
+
+class Score(msgspec.Struct, frozen=True, gc=False):
+    """Set the score of `member` in the sorted set `key`: keep the `greatest` or the `first` score, or `add` to it.
+
+    A new member beyond `cap` members is not added; with `add`, its score is added to `_other` (0: no cap).
+    """
+
+    key: str
+    member: str
+    score: int
+    how: Literal["greatest", "first", "add"]
+    cap: int = 0
+
+
+class Describe(msgspec.Struct, frozen=True, gc=False):
+    """Set `field` of the hash `key` to `value`, unless the field is set or the hash has `cap` fields (0: no cap)."""
+
+    key: str
+    field: str
+    value: bytes
+    cap: int = 0
+
+
+GROUP_CHARS: Final = 12
+NAME_CHARS: Final = 16
+SAMPLE_SET_PARTS: Final = ("order", "times", "sizes", "lines", "values", "bytes")
+"""The parts of a sample set. A part's key is the set's key, a colon, and the part."""
+
+
+class Keep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Store `value` under `name`, and a `line` about it, in the sample set `key`.
+
+    The set keeps a value for `ttl_s` seconds. It keeps the first `of_group` values of each `group`, sorted by `order`,
+    and at most `of_all` values and `bytes_of_all` bytes in total. Beyond the total, the largest group loses values.
+    All groups have the same length, and so do all orders and all names.
+    """
+
+    key: str
+    group: str
+    order: str
+    name: str
+    line: bytes
+    value: bytes
+    at_ms: int
+    of_group: int
+    of_all: int
+    bytes_of_all: int
+    ttl_s: int
+
+    @property
+    def member(self) -> str:
+        """The member of the sorted set for this value."""
+        return self.group + self.order + self.name
+
+
+Write = Incr | Push | Put | Expire | Score | Describe | Keep
+
+
+class Later(NamedTuple):
+    """Writes that take too long to compute on the event loop. A process runs `function`; `writes` uses its result.
+
+    Both are sent to that process, so keep them small. If the process fails, the pair is committed without these writes.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    writes: Callable[[Any], tuple[Write, ...]]

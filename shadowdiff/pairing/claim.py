@@ -1,32 +1,41 @@
-"""Take ready pairs from the store: new ones, and those that a dead worker left.
+"""Take each ready pair out of the store exactly once: claim it, then commit it with its result.
 
-In: one shard's ready streams. Out: claims, each delivered to one worker at a time. A claim that is never
-committed comes back after `idle_s`; `deliveries` says how often it was handed out.
+A pair is delivered to only one worker at a time. If the worker does not commit its claim, other workers can claim the
+pair after `idle_s`. A commit applies the writes of a pair only if the same call acknowledged the pair. Equal writes in
+a batch are sent once, with their count.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from shadowdiff.model import SAMPLE_SET_PARTS, Describe, Expire, Incr, Keep, Push, Put, Result, Score, Write
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from shadowdiff.pairing.dictionaries import Dictionaries
+    from shadowdiff.pairing.codec import Dictionaries
     from shadowdiff.store import Store
 
+_DELAY_DIGITS = 12
+_IDS_PER_CALL = 1000
+_OPERATIONS: Final = {Incr: b"i", Push: b"l", Put: b"s", Expire: b"e", Describe: b"d"}
+_SCORED: Final = {"greatest": b"m", "first": b"n", "add": b"a"}
 
-_DIGITS = 12
+EntryRef = tuple[str, bytes]
+"""A ready pair in the store: its target, and its id in the target's stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One ready pair as it lies in the stream; sides still encoded.
+    """One ready pair from the stream, with encoded sides.
 
-    delay_s: between the arrival of the two halves.
+    delay_s: the time between the arrivals of primary and candidate.  deliveries: how often the pair was claimed.
     """
 
     shard: int
@@ -39,26 +48,39 @@ class Claim:
     delay_s: float
     deliveries: int = 1
 
+    @property
+    def ref(self) -> EntryRef:
+        """The reference of the pair in the store."""
+        return self.target, self.entry
 
-def _claim(shard: int, target: str, entry: bytes, flat: Sequence[bytes], deliveries: int) -> Claim:
-    """Return a claim as its entry has it; what is missing or odd there makes a pair that cannot be read."""
-    fields = dict(zip(flat[::2], flat[1::2], strict=False))
+    @property
+    def stored_bytes(self) -> int:
+        """The stored size of both sides."""
+        return len(self.primary) + len(self.candidate) + len(self.control or b"")
+
+
+def _claim(shard: int, target: str, entry: bytes, found: Any, deliveries: int) -> Claim:
+    """Return the claim of an entry. If a field is missing or invalid, the pair cannot be decoded.
+
+    found: the fields, as a dict from redis-py or a flat list from a script.
+    """
+    fields: dict[bytes, bytes] = found if hasattr(found, "items") else dict(zip(found[::2], found[1::2], strict=False))
     delay_ms = fields.get(b"d", b"0")
     return Claim(
         shard,
         target,
         entry,
-        fields.get(b"k", b""),
-        fields.get(b"p", b""),
-        fields.get(b"c", b""),
-        fields.get(b"x"),
-        int(delay_ms) / 1000 if delay_ms.isdigit() and len(delay_ms) <= _DIGITS else 0.0,
-        deliveries,
+        key=fields.get(b"k", b""),
+        primary=fields.get(b"p", b""),
+        candidate=fields.get(b"c", b""),
+        control=fields.get(b"x"),
+        delay_s=int(delay_ms) / 1000 if delay_ms.isdigit() and len(delay_ms) <= _DELAY_DIGITS else 0.0,
+        deliveries=deliveries,
     )
 
 
 class Claimer:
-    """One worker's reader of one shard; what it returns can be decoded."""
+    """Claims pairs of one shard for one worker, and fetches the dictionaries that the claims need."""
 
     def __init__(
         self, store: Store, shard: int, consumer: str, targets: Sequence[str], dictionaries: Dictionaries
@@ -70,76 +92,143 @@ class Claimer:
         self.serve(targets)
 
     def serve(self, targets: Sequence[str]) -> None:
-        """Read these targets from now on; `open` makes their groups."""
+        """Claim pairs of these targets from now on; `open` creates their consumer groups."""
         self._targets = {self._store.keys.name(self._shard, names.ready(target)): target for target in targets}
 
     async def open(self) -> None:
-        """Make the consumer groups; those that stand are kept. Raises redis.exceptions.RedisError."""
+        """Create the missing consumer groups. Raises: redis.exceptions.RedisError."""
         for target in self._targets.values():
-            await self._store.run(names.GROUPS, self._shard, [names.ready(target)], [names.GROUP])
+            await self._store.run(names.CREATE_GROUP, self._shard, [names.ready(target)], [names.GROUP])
 
     async def read(self, most: int, block_ms: int) -> list[Claim]:
-        """Return up to `most` new pairs of each target, waiting up to `block_ms` for the first."""
+        """Return up to `most` new pairs of each target; wait up to `block_ms` for the first pair."""
         streams = list(self._targets)
         if not streams:
             await asyncio.sleep(block_ms / 1000)
             return []
-        answer: Any = await self._store.command(
+        reply: Any = await self._store.command(
             "XREADGROUP", "GROUP", names.GROUP, self._consumer, "COUNT", most, "BLOCK", block_ms,
             "STREAMS", *streams, *([">"] * len(streams)),
         )  # fmt: skip
-        if not answer:
+        if not reply:
             return []
-        found: Iterable[tuple[bytes, Any]] = answer.items() if hasattr(answer, "items") else answer
-        return await self._readable(
-            [
-                _claim(self._shard, self._targets[stream], entry, flat, 1)
-                for stream, entries in found
-                for entry, flat in _flatten(entries)
-            ]
-        )
+        # With RESP3, redis-py returns a dict, with the entries of each stream inside another list.
+        found: Iterable[tuple[bytes, Any]] = reply.items() if hasattr(reply, "items") else reply
+        claims = [
+            _claim(self._shard, self._targets[stream], entry, fields, 1)
+            for stream, entries in found
+            for entry, fields in (entries[0] if entries and isinstance(entries[0], list) else entries)
+            if fields
+        ]
+        return await self._with_dictionaries(claims)
 
     async def reclaim(self, most: int, idle_s: float) -> list[Claim]:
-        """Return pairs that another worker was given `idle_s` ago and never committed."""
+        """Return pairs that another worker claimed at least `idle_s` ago and did not commit."""
         claims: list[Claim] = []
         for target in self._targets.values():
-            answer: Any = await self._store.run(
-                names.RECLAIM,
-                self._shard,
-                [names.ready(target)],
-                [names.GROUP, self._consumer, int(idle_s * 1000), most],
-            )
-            claims.extend(
-                _claim(self._shard, target, entry, flat, int(deliveries)) for entry, deliveries, flat in answer
-            )
-        return await self._readable(claims)
+            args = [names.GROUP, self._consumer, int(idle_s * 1000), most]
+            reply: Any = await self._store.run(names.RECLAIM, self._shard, [names.ready(target)], args)
+            claims += [_claim(self._shard, target, entry, flat, int(deliveries)) for entry, deliveries, flat in reply]
+        return await self._with_dictionaries(claims)
 
-    async def _readable(self, claims: list[Claim]) -> list[Claim]:
-        """Return claims, once the dictionaries are known by which other processes encoded them."""
-        stored = (one for claim in claims for one in (claim.primary, claim.candidate, claim.control))
-        await self._dictionaries.fetch(self._shard, stored)
+    async def _with_dictionaries(self, claims: list[Claim]) -> list[Claim]:
+        """Fetch the compression dictionaries that are needed to decode the claims, and return the claims."""
+        values = (value for claim in claims for value in (claim.primary, claim.candidate, claim.control))
+        await self._dictionaries.fetch(self._shard, values)
         return claims
 
-    async def keep(self, claims: Sequence[Claim]) -> None:
-        """Say that these are still at work, so that nobody claims them as a dead worker's."""
-        for target in {claim.target for claim in claims}:
-            entries = [claim.entry for claim in claims if claim.target == target]
-            await self._store.run(
-                names.KEEP, self._shard, [names.ready(target)], [names.GROUP, self._consumer, *entries]
-            )
+    async def keep(self, refs: Sequence[EntryRef]) -> None:
+        """Renew these claims, so that no other worker reclaims them."""
+        for target, ids in _by_target(refs):
+            args = [names.GROUP, self._consumer, *ids]
+            await self._store.run(names.KEEP_CLAIMS, self._shard, [names.ready(target)], args)
+
+    async def defer(self, deliveries: Mapping[EntryRef, int], idle_s: float = 0.0) -> None:
+        """Keep claims for `read_deferred`, without their last delivery, because their comparison has not started.
+
+        deliveries: how often each claim was delivered.  idle_s: the idle time that other workers see.
+        """
+        for count in sorted(set(deliveries.values())):
+            refs = [ref for ref, delivered in deliveries.items() if delivered == count]
+            for target, ids in _by_target(refs):
+                args = [names.GROUP, self._consumer, int(idle_s * 1000), count - 1, *ids]
+                await self._store.run(names.DEFER, self._shard, [names.ready(target)], args)
+
+    async def read_deferred(self, deliveries: Mapping[EntryRef, int]) -> list[Claim]:
+        """Return the deferred claims, except claims that another worker has committed."""
+        claims: list[Claim] = []
+        for target, ids in _by_target(tuple(deliveries)):
+            args = [names.GROUP, self._consumer, *ids]
+            reply: Any = await self._store.run(names.READ_DEFERRED, self._shard, [names.ready(target)], args)
+            claims += [_claim(self._shard, target, entry, flat, deliveries[target, entry]) for entry, flat in reply]
+        return await self._with_dictionaries(claims)
 
     async def leave(self) -> None:
-        """Remove this consumer where it holds nothing; what it holds stays for others to claim."""
+        """Remove this consumer if it has no claims; otherwise other workers can reclaim them."""
         streams = [names.ready(target) for target in self._targets.values()]
         if streams:
             await self._store.run(names.LEAVE, self._shard, streams, [names.GROUP, self._consumer])
 
 
-def _flatten(entries: Any) -> list[tuple[bytes, list[bytes]]]:
-    """Return (entry id, fields) whichever way redis-py parsed them.
+def _by_target(refs: Sequence[EntryRef]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the ids of each target, in batches that fit one script call."""
+    by_target: dict[str, list[bytes]] = {}
+    for target, entry in refs:
+        by_target.setdefault(target, []).append(entry)
+    for target, ids in by_target.items():
+        for first in range(0, len(ids), _IDS_PER_CALL):
+            yield target, ids[first : first + _IDS_PER_CALL]
 
-    It parses XREADGROUP into [(id, {field: value})], or [[(id, {…})]] under a dict for RESP3.
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A claim, and all writes for the result of its pair."""
+
+    claim: Claim
+    writes: tuple[Write, ...]
+
+
+def ledger_write(target: str, result: Result) -> Incr:
+    """Return the write that counts one pair's result in the ledger."""
+    return Incr(names.ledger(target), f"pairs.{result}")
+
+
+def _operands(write: Write, index_of: Callable[[str], int]) -> tuple[bytes | str | int, ...]:
+    """Return a write's operation, key and operands in the form that commit.lua reads."""
+    match write:
+        case Keep():
+            keys = (index_of(f"{write.key}:{part}") for part in SAMPLE_SET_PARTS)
+            bounds = (write.of_group, write.of_all, write.bytes_of_all, write.ttl_s)
+            return b"k", *keys, write.member, write.line, write.value, write.at_ms, *bounds
+        case Score(key, member, score, how, cap):
+            return _SCORED[how], index_of(key), member, score, cap
+        case _:
+            key, *operands = msgspec.structs.astuple(write)
+            return _OPERATIONS[type(write)], index_of(key), *operands
+
+
+async def commit(store: Store, shard: int, batch: Sequence[Judged]) -> list[bool]:
+    """Commit `batch`, whose entries are all in one shard; return for each entry whether this call acknowledged it.
+
+    Raises: redis.exceptions.RedisError. Calling this again is safe: entries that are already acknowledged return False.
     """
-    if entries and isinstance(entries[0], list):
-        entries = entries[0]
-    return [(entry, [part for pair in fields.items() for part in pair]) for entry, fields in entries if fields]
+    keys: dict[str, int] = {}
+    writes: dict[Write, int] = {}
+    write_args: list[bytes | str | int] = []
+    entry_args: list[bytes | str | int] = []
+
+    def index_of(key: str) -> int:
+        return keys.setdefault(key, len(keys) + 1)
+
+    for judged in batch:
+        indexes: list[str] = []
+        for write in judged.writes:
+            index = writes.get(write)
+            if index is None:
+                index = writes[write] = len(writes) + 1
+                write_args += _operands(write, index_of)
+            indexes.append(str(index))
+        entry_args += (index_of(names.ready(judged.claim.target)), judged.claim.entry, " ".join(indexes))
+    args = [names.GROUP, len(writes), len(batch), *entry_args, *write_args]
+    acknowledged: Any = await store.run(names.COMMIT, shard, list(keys), args)
+    return [one == 1 for one in acknowledged]

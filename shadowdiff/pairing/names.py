@@ -1,30 +1,32 @@
-"""The names of pairing's keys, relative to the store's prefix and hash tag, and the scripts that use them."""
+"""The key names of pairing, relative to the store's prefix and hash tag, and the scripts that use these keys."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from shadowdiff.model import Side
-from shadowdiff.store import SHELF_LUA, Script
+from shadowdiff.store import SAMPLE_SET_LUA, Script
 
 GROUP: Final = "workers"
 PROCESSES: Final = "processes"
 DICTIONARY: Final = "dictionary"
-"""The key of the id of the dictionary that observations are encoded by."""
+"""The key that holds the id of the current dictionary."""
 SIDE_LETTERS: Final = {Side.PRIMARY: b"p", Side.CANDIDATE: b"c", Side.CONTROL: b"x"}
 
 _LUA = "shadowdiff.pairing.lua"
 PARK = Script.from_package(_LUA, "state.lua", "park.lua")
 DUE = Script.from_package(_LUA, "state.lua", "due.lua")
 SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")
-COMMIT = Script.from_package(_LUA, "commit.lua", before=SHELF_LUA)
+COMMIT = Script.from_package(_LUA, "commit.lua", before=SAMPLE_SET_LUA)
 RECLAIM = Script.from_package(_LUA, "reclaim.lua")
-KEEP = Script.from_package(_LUA, "keep.lua")
+KEEP_CLAIMS = Script.from_package(_LUA, "keep_claims.lua")
+DEFER = Script.from_package(_LUA, "defer.lua")
+READ_DEFERRED = Script.from_package(_LUA, "read_deferred.lua")
 LEAVE = Script.from_package(_LUA, "leave.lua")
 LEDGER = Script.from_package(_LUA, "ledger.lua")
-FOLD = Script.from_package(_LUA, "fold.lua")
-BOOKS = Script.from_package(_LUA, "books.lua")
-GROUPS = Script.from_package(_LUA, "group.lua")
+FOLD_PROCESSES = Script.from_package(_LUA, "fold_processes.lua")
+SYNC_LEDGER = Script.from_package(_LUA, "sync_ledger.lua")
+CREATE_GROUP = Script.from_package(_LUA, "create_group.lua")
 
 
 def ledger(target: str) -> str:
@@ -33,7 +35,7 @@ def ledger(target: str) -> str:
 
 
 def routes(target: str) -> str:
-    """Return the name under which a target's losses by route stand in the books; no target can be called so."""
+    """Return the target name for the ledger's losses by route. No configured target can have this name."""
     return f"routes:{target}"
 
 
@@ -48,25 +50,10 @@ def deadlines(target: str) -> tuple[str, str, str]:
 
 
 def of_target(target: str) -> tuple[str, str, str, str, str]:
-    """Return a target's keys in the order in which the scripts expect them."""
+    """Return a target's keys in the order that the scripts expect."""
     return (ledger(target), ready(target), *deadlines(target))
 
 
-def waiting(digest: bytes) -> bytes:
-    """Return the key under which the observations of one request wait."""
-    return b"o:" + digest
-
-
 def dictionary(dictionary_id: bytes) -> str:
-    """Return the key of a dictionary's content, in each shard that holds something encoded by it."""
+    """Return the key of a dictionary's content, in each shard that holds values encoded with it."""
     return f"{DICTIONARY}:{dictionary_id.hex()}"
-
-
-def last_flush(process: str) -> str:
-    """Return the key of the number of a process's last flush, in a shard."""
-    return f"flush:{process}"
-
-
-def last_entry(process: str) -> str:
-    """Return the key of the number of a process's last entry in the books."""
-    return f"entry:{process}"

@@ -1,57 +1,20 @@
-"""Mismatches grouped into fingerprints, and samples of them, redacted before they come to rest.
+"""Group mismatches into fingerprints and keep redacted samples of them.
 
-In: pairs and their comparisons.  Out: writes that count and keep, and readers for the pages.
-Holds: bounded in number, size and age; only redacted text goes in.
+Fingerprints and samples have limits on number, size and age. Nothing is stored before it is redacted.
 """
 
-from shadowdiff.report.fingerprint import FingerprintSettings, Place, Print, print_of
-from shadowdiff.report.fingerprints import Fingerprint, Fingerprints, Page, Trend
-from shadowdiff.report.keeping import Keeping
+from shadowdiff.report.fingerprint import Place, print_of
+from shadowdiff.report.fingerprint_query import Fingerprint, FingerprintQuery, Order, Page, Span
+from shadowdiff.report.fingerprints import Fingerprints
 from shadowdiff.report.patterns import Patterns
-from shadowdiff.report.redaction import Redactor
-from shadowdiff.report.redaction_key import redaction_key, shared_key
-from shadowdiff.report.remarks import Note, Remarks, State, Stated
+from shadowdiff.report.redaction import Redactor, redaction_key, shared_key
+from shadowdiff.report.retention import Retention
 from shadowdiff.report.sample_reads import newest_samples, sample, whole_samples
-from shadowdiff.report.samples import (
-    Body,
-    Sample,
-    SampleSettings,
-    SideSample,
-    Summary,
-    sample_writes,
-)
-from shadowdiff.report.stage import ReportStage
-from shadowdiff.report.wanted import Order, Span, Wanted
+from shadowdiff.report.samples import Body, ReportStage, Sample, SampleSettings, SideSample, Summary
+from shadowdiff.report.triage import State, TriageWriter
 
 __all__ = [
-    "Body",
-    "Fingerprint",
-    "FingerprintSettings",
-    "Fingerprints",
-    "Keeping",
-    "Note",
-    "Order",
-    "Page",
-    "Patterns",
-    "Place",
-    "Print",
-    "Redactor",
-    "Remarks",
-    "ReportStage",
-    "Sample",
-    "SampleSettings",
-    "SideSample",
-    "Span",
-    "State",
-    "Stated",
-    "Summary",
-    "Trend",
-    "Wanted",
-    "newest_samples",
-    "print_of",
-    "redaction_key",
-    "sample",
-    "sample_writes",
-    "shared_key",
-    "whole_samples",
-]
+    "Body", "Fingerprint", "FingerprintQuery", "Fingerprints", "Order", "Page", "Patterns", "Place", "Redactor",
+    "ReportStage", "Retention", "Sample", "SampleSettings", "SideSample", "Span", "State", "Summary", "TriageWriter",
+    "newest_samples", "print_of", "redaction_key", "sample", "shared_key", "whole_samples",
+]  # fmt: skip

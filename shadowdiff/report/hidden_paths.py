@@ -1,27 +1,28 @@
-"""Find what stands at paths that the configuration declares secret: RFC 9535, in JSON with the place of each value.
+"""Find the values at `redaction.paths`, such as `$.user.ssn`, `$..iban` and `$.people[*].name` (RFC 9535).
 
-In: paths such as `$.user.ssn`, `$..iban`, `$.people[*].name`; a text, or a place in one.  Out: stretches of the text.
-Holds: where a text is JSON, exactly what the paths select is taken, with all below. Where it is not, or is cut short,
-so that no path can be told, everything under a path's last name is, rather too much than too little; so is what is
-declared as a bare name. Elements counted from the end and slices count as every element: nothing is read twice.
+In JSON the secrets are exactly the selected values, with all values below them. In other text and truncated JSON, paths
+are unknown, so every value under a path's last name or a bare name is a secret. Negative indexes and slices select
+every element, because the text is read only once.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.report.shapes import Stretch, json_stretch, unquoted
+from shadowdiff.report.secret_scanner import json_spans, unquoted
 from shadowdiff.rules.automaton import Automaton
-from shadowdiff.rules.jsonpath import Index, Name, PathError, Segment, Slice, Wildcard, parse_query
+from shadowdiff.rules.jsonpath import Index, PathError, Segment, Slice, Wildcard, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shadowdiff.report.secret_span import SecretSpan, Spend
     from shadowdiff.rules.automaton import State
-    from shadowdiff.rules.jsonpath import Query, Selector
+    from shadowdiff.rules.jsonpath import Query
 
 _TOKEN: Final = re.compile(r'\s*+("(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++)')
 _STEP: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]")
@@ -29,10 +30,11 @@ _PLAIN: Final = re.compile(r"[^.\[\]'\"$]+")
 _NO_NAME: Final = re.compile(r"\*|-?\d+|-?\d*:.*")
 _ANY_LENGTH: Final = 2**53
 _DEEPEST: Final = 200
+_CLOSINGS: Final = {"[": "]", "{": "}"}
 
 
 class HiddenPaths:
-    """The paths of one configuration.  names: where no path can be told; bare: names that count everywhere."""
+    """The paths of one configuration. names: last names, for text without paths; bare: names that apply everywhere."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         queries: list[Query] = []
@@ -49,126 +51,96 @@ class HiddenPaths:
         self._automaton = Automaton(queries, bool, frozenset(range(len(queries)))) if queries else None
 
     def __bool__(self) -> bool:
-        """Whether anything is declared by its path."""
+        """Whether there is a path in this configuration."""
         return self._automaton is not None
 
     def hide(self, path: str) -> bool:
-        """Return whether all that stands at a normalized path is secret."""
+        """Return whether the value at a normalized path is a secret."""
         state = self._at(path)
         return state is not None and state.effect
 
-    def find(self, text: str, path: str = "$") -> list[Stretch] | None:
-        """Return the secrets in JSON that stands at a path; None where it is none, or does not end."""
+    def find(self, text: str, path: str, spend: Spend) -> list[SecretSpan] | None:
+        """Return the secrets in JSON at a path; None if the text is not JSON or is cut short."""
         state = self._at(path)
-        found: list[Stretch] = []
         if state is None or state.barren:
-            return found
+            return []
         if path == "$" and text.lstrip()[:1] not in {"{", "["}:
             return None
-        return found if _Scan(text, found).value(state) else None
+        scan = _Scan(text, spend)
+        is_whole = scan.value(state) and not text[scan.end :].strip()
+        return scan.found if is_whole else None
 
     def _at(self, path: str) -> State[bool] | None:
-        """Return the state at a normalized path; a collapsed index is that of a first element."""
+        """Return the matcher's state at a normalized path; `[*]` is the first element."""
         if self._automaton is None or not path.startswith("$"):
             return None
         state = self._automaton.root
         for step in _STEP.finditer(path):
             name, index = step[1], step[2]
-            if index is None:
-                state = state.member(_unescaped(name))
-            else:
+            if index is not None:
                 state = state.element(0 if index == "*" else int(index), _ANY_LENGTH)
+            elif "\\" not in name:
+                state = state.member(name)
+            else:
+                quoted = name.replace("\\'", "'").replace('"', '\\"')
+                state = state.member(unquoted(f'"{quoted}"'))
         return state
 
 
 class _Scan:
-    """One walk through a text; it stops where the text is no JSON."""
+    """Reads a text once, and stops at malformed JSON."""
 
-    def __init__(self, text: str, found: list[Stretch]) -> None:
+    def __init__(self, text: str, spend: Spend) -> None:
         self._text = text
-        self._found = found
-        self._at = 0
+        self._spend = spend
+        self.found: list[SecretSpan] = []
+        self.end = 0
 
-    def value(self, state: State[bool]) -> bool:
-        """Walk through all of the text as one value; return whether it is one."""
-        is_whole = self._value(state, 0)
-        return is_whole and not self._text[self._at :].strip()
+    def _next(self) -> str:
+        """Return the next token, or an empty text at the end."""
+        self._spend(1)
+        token = _TOKEN.match(self._text, self.end)
+        self.end = token.end() if token else self.end
+        return token[1] if token else ""
 
-    def _next(self) -> re.Match[str] | None:
-        token = _TOKEN.match(self._text, self._at)
-        if token is not None:
-            self._at = token.end()
-        return token
-
-    def _value(self, state: State[bool], depth: int, *, is_taken: bool = False) -> bool:
-        """Walk through a value; `is_taken` where what it stands in is a secret as a whole."""
+    def value(self, state: State[bool], depth: int = 0, *, is_taken: bool = False) -> bool:
+        """Read a value; return whether the value is valid. is_taken: a value around this value is already a secret."""
         token = self._next()
-        if token is None or token[1] in {"]", "}", ",", ":"} or depth > _DEEPEST:
+        if token in {"", "]", "}", ",", ":"} or depth > _DEEPEST:
             return False
-        start = token.start(1)
-        is_whole = token[1] not in {"[", "{"} or (
-            self._array(state, depth) if token[1] == "[" else self._object(state, depth)
-        )
+        start = self.end - len(token)
+        is_whole = token not in _CLOSINGS or self._members(state, depth, _CLOSINGS[token])
         if is_whole and state.effect and not is_taken:
-            stretch = json_stretch(self._text, start, self._at)
-            self._found.extend([stretch] if stretch else [])
+            self.found += json_spans(self._text, start, self.end)
         return is_whole
 
-    def _array(self, state: State[bool], depth: int) -> bool:
-        if self._ends("]"):
+    def _members(self, state: State[bool], depth: int, closing: str) -> bool:
+        """Read the rest of an array or an object."""
+        empty = _TOKEN.match(self._text, self.end)
+        if empty and empty[1] == closing:
+            self.end = empty.end()
             return True
-        index = 0
-        while self._value(state.element(index, _ANY_LENGTH), depth + 1, is_taken=state.effect):
-            index += 1
-            token = self._next()
-            if token is None or token[1] != ",":
-                return token is not None and token[1] == "]"
-        return False
-
-    def _object(self, state: State[bool], depth: int) -> bool:
-        if self._ends("}"):
-            return True
-        while (name := self._next()) is not None and name[1].startswith('"'):
-            colon = self._next()
-            if colon is None or colon[1] != ":":
+        for index in count():
+            name = self._next() if closing == "}" else ""
+            if closing == "}" and not (name.startswith('"') and self._next() == ":"):
                 return False
-            if not self._value(state.member(unquoted(name[1])), depth + 1, is_taken=state.effect):
+            inner = state.member(unquoted(name)) if name else state.element(index, _ANY_LENGTH)
+            if not self.value(inner, depth + 1, is_taken=state.effect):
                 return False
-            token = self._next()
-            if token is None or token[1] != ",":
-                return token is not None and token[1] == "}"
+            if (token := self._next()) != ",":
+                return token == closing
         return False
-
-    def _ends(self, closing: str) -> bool:
-        token = _TOKEN.match(self._text, self._at)
-        if token is None or token[1] != closing:
-            return False
-        self._at = token.end()
-        return True
 
 
 def last_name(path: str) -> str:
-    """Return the last name of a path, `*` and indexes left out; a plain name is its own."""
+    """Return the last name in a path; `*` and indexes are not names."""
     return next((name for name in reversed(_PLAIN.findall(path)) if not _NO_NAME.fullmatch(name)), "")
 
 
 def _forward(segment: Segment) -> Segment:
-    """Return a segment whose selectors need not know how long an array is."""
-    return msgspec.structs.replace(segment, selectors=tuple(map(_known, segment.selectors)))
-
-
-def _known(selector: Selector) -> Selector:
-    match selector:
-        case Slice():
-            return Wildcard()
-        case Index(index):
-            return Wildcard() if index < 0 else selector
-        case Name() | Wildcard():
-            return selector
-
-
-def _unescaped(name: str) -> str:
-    if "\\" not in name:
-        return name
-    plain = name.replace("\\'", "'").replace('"', '\\"')
-    return unquoted(f'"{plain}"')
+    """Return the segment with selectors that do not depend on an array's length."""
+    selectors = (
+        Wildcard() if isinstance(one, Slice) or (isinstance(one, Index) and one.index < 0) else one
+        for one in segment.selectors
+    )
+    return msgspec.structs.replace(segment, selectors=tuple(selectors))

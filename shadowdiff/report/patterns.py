@@ -1,29 +1,28 @@
-"""Find secrets by what they look like, where no name gives them away.
+"""Find secrets by their form, such as tokens of known services, e-mail addresses, card numbers and IBANs.
 
-In: text.  Out: stretches of it.
-Holds: time linear in the text: RE2 runs what is open-ended, and a run of digits is bounded. What has check digits
-(cards, IBANs) is only taken where they are right, so that ordinary numbers stay. A text that has not the letters which
-every secret of a kind has is not searched for it.
+The time is linear in the text, because open-ended expressions run in RE2. Card numbers and IBANs need correct check
+digits, so ordinary numbers remain. One pass finds which forms a text can contain, and only these are searched for.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import re2
-
-from shadowdiff.report.shapes import Stretch
+from shadowdiff.report.secret_names import finder
+from shadowdiff.report.secret_span import CHARS_PER_UNIT, SecretSpan, Spend
+from shadowdiff.rules.pattern import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_MAX_MEMORY_BYTES: Final = 32 << 20
-_IBAN_MODULUS: Final = 97
-_MOST_DIGIT: Final = 9
-_CARD_DIGITS: Final = range(19, 12, -1)
+    import re2
+
+MAX_MEMORY_BYTES: Final = 32 << 20
+_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+"""The sum of the digits of twice a digit."""
 
 _RUN: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,47}+(?![\w])")
 _FRACTION: Final = re.compile(r"\.\d++(?:[eE][+-]?\d++)?(?!\w)")
@@ -37,7 +36,7 @@ _ASCII_WORD: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 
 
 class _Shape(NamedTuple):
-    """How one kind of secret looks, parts of which it has one at least, and what else must hold."""
+    """The form of one kind of secret: its expression, parts (a match contains at least one), and another condition."""
 
     expression: str
     needs: tuple[str, ...]
@@ -45,25 +44,24 @@ class _Shape(NamedTuple):
 
 
 def is_card(digits: str) -> bool:
-    """Return whether digits are a card's number: of a scheme, with the right check digit. Source: ISO/IEC 7812-1."""
+    """Return whether digits are a card number of a known scheme with a correct check digit. Source: ISO/IEC 7812-1."""
     if not _CARD.fullmatch(digits) or len(set(digits)) == 1:
         return False
-    doubled = (2 * int(one) for one in digits[-2::-2])
-    return (sum(map(int, digits[-1::-2])) + sum(one - _MOST_DIGIT * (one > _MOST_DIGIT) for one in doubled)) % 10 == 0
+    return (sum(map(int, digits[-1::-2])) + sum(_DOUBLED[int(one)] for one in digits[-2::-2])) % 10 == 0
 
 
 def is_iban(text: str) -> bool:
-    """Return whether a text is an account's number: its check digits are right. Source: ISO 13616-1."""
+    """Return whether the check digits of an IBAN are correct. Source: ISO 13616-1."""
     plain = text.replace(" ", "")
-    return int("".join(str(int(one, 36)) for one in plain[4:] + plain[:4])) % _IBAN_MODULUS == 1
+    return int("".join(str(int(one, 36)) for one in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _is_basic(text: str) -> bool:
-    """Whether what stands after `Basic` is a user and a password. Source: RFC 7617."""
+    """Return whether the text after `Basic` contains a user and a password. Source: RFC 7617."""
     word = text.rpartition(" ")[2]
     try:
         return b":" in base64.b64decode(word + "=" * (-len(word) % 4))
-    except (binascii.Error, ValueError):
+    except ValueError:
         return False
 
 
@@ -97,97 +95,114 @@ _SHAPES: Final = (
     _Shape(r"AccountKey=[0-9A-Za-z+/=]{40,}", ("AccountKey=",)),
 )  # fmt: skip
 
-
-class PatternError(ValueError):
-    """An expression is not RE2's."""
+_FILTER: Final = finder(
+    *("|".join(map(re.escape, shape.needs)) for shape in _SHAPES),
+    r"\d(?:[ -]?\d){12}",
+    r"[A-Z]{2}\d{2} ?[A-Z0-9]{4}",
+)
+"""Finds which shapes a text can contain; the last two are card numbers and IBANs."""
+_NUMBERS: Final = len(_SHAPES)
 
 
 class Patterns:
-    """Expressions made ready; `more` are those of the configuration, taken wherever they match."""
+    """Compiled expressions; `more` come from the configuration and match everywhere."""
 
     def __init__(self, more: Iterable[str] = (), *, builtin: bool = True) -> None:
-        """Compile them. Raises: PatternError, in RE2's own words."""
+        """Compile the expressions. Raises: PatternError, with RE2's message."""
+        more = tuple(more)
+        self._made_of = more, builtin
         self._builtin = builtin
-        self._shapes = [(one, compiled(one.expression)) for one in _SHAPES] if builtin else []
-        self._more = [compiled(expression) for expression in more]
+        self._shapes = [(one, compiled(one.expression, MAX_MEMORY_BYTES)) for one in _SHAPES] if builtin else []
+        self._more = [compiled(expression, MAX_MEMORY_BYTES) for expression in more]
 
-    def find(self, text: str) -> Iterator[Stretch]:
-        """Yield every stretch that looks like a secret."""
-        if self._builtin:
-            yield from _numbers(text)
-            yield from _accounts(text)
-        # RE2 wants UTF-8; what is none of it (half a surrogate pair) is read as another single character
+    def __reduce__(self) -> tuple[Callable[..., Patterns], tuple[object, ...]]:
+        """Pickle the arguments; equal arguments give the same object."""
+        return _patterns, self._made_of
+
+    def find(self, text: str, spend: Spend) -> Iterator[SecretSpan]:
+        """Yield everything that looks like a secret."""
+        # RE2 needs UTF-8, so replace a lone surrogate with another single character
         plain = text if text.isascii() else text.encode("utf-8", "replace").decode()
-        for shape, expression in self._shapes:
-            if any(part in text for part in shape.needs):
-                yield from _words(plain, shape, expression)
+        units = len(text) // CHARS_PER_UNIT
+        possible: Sequence[int] = (_FILTER.Match(plain) or ()) if self._builtin else ()
+        if _NUMBERS in possible or (self._builtin and plain is not text):  # other writing systems also have digits
+            spend(units)
+            yield from _numbers(text, spend)
+        for at in possible:
+            spend(units)
+            if at < _NUMBERS:
+                shape, expression = self._shapes[at]
+                yield from _words(plain, shape, expression, spend)
+            elif at > _NUMBERS:
+                yield from _accounts(text, spend)
         for expression in self._more:
+            spend(units)
             for found in expression.finditer(plain):
+                spend(2)
                 start, end = found.span()
                 if end > start:
-                    yield Stretch(start, end, text[start:end])
+                    yield SecretSpan(start, end, text[start:end])
 
 
-def compiled(expression: str) -> re2.Expression:
-    """Return an expression made ready. Raises: PatternError, in RE2's own words."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MAX_MEMORY_BYTES
-    try:
-        return re2.compile(expression, options=options)
-    except re2.error as error:
-        said: object = error.args[0] if error.args else "unknown"
-        raise PatternError(said.decode() if isinstance(said, bytes) else str(said)) from error
+@lru_cache(maxsize=4)
+def _patterns(more: tuple[str, ...], builtin: bool) -> Patterns:  # noqa: FBT001 - as the other process gets it
+    return Patterns(more, builtin=builtin)
 
 
-def _words(text: str, shape: _Shape, expression: re2.Expression) -> Iterator[Stretch]:
+def _words(text: str, shape: _Shape, expression: re2.Expression, spend: Spend) -> Iterator[SecretSpan]:
     for found in expression.finditer(text):
+        spend(2)
         start, end = found.span()
         if start and text[start - 1] in _ASCII_WORD:
             continue
-        said = text[start:end]
-        if shape.holds is None or shape.holds(said):
-            yield Stretch(start, end, said)
+        candidate = text[start:end]
+        if shape.holds is None or shape.holds(candidate):
+            yield SecretSpan(start, end, candidate)
 
 
-def _numbers(text: str) -> Iterator[Stretch]:
-    """Yield the cards among the numbers, each made of whole groups of digits."""
+def _numbers(text: str, spend: Spend) -> Iterator[SecretSpan]:
+    """Yield card numbers; each consists of whole groups of digits."""
     for run in _RUN.finditer(text):
-        groups = [(group.start(), group.end()) for group in _GROUPS.finditer(text, *run.span())]
+        spend(2)
+        digits = run[0].replace(" ", "").replace("-", "")
+        ends: dict[int, int] = {}
+        count = 0
+        starts: list[tuple[int, int]] = []
+        for group in _GROUPS.finditer(text, *run.span()):
+            starts.append((count, group.start()))
+            count += len(group[0])
+            ends[count] = group.end()
         at = 0
-        for first, (start, _) in enumerate(groups):
+        for before, start in starts:
             if start < at:
                 continue
-            for _, end in reversed(groups[first:]):
-                digits = text[start:end].replace(" ", "").replace("-", "")
-                if len(digits) in _CARD_DIGITS and is_card(digits):
+            spend(3)
+            for length in range(19, 12, -1):
+                end = ends.get(before + length)
+                if end is not None and is_card(digits[before : before + length]):
                     yield _whole_number(text, start, end)
                     at = end
                     break
 
 
-def _whole_number(text: str, start: int, end: int) -> Stretch:
-    """Return the stretch of digits with the sign and the fraction that JSON's numbers have, so that JSON stays JSON."""
+def _whole_number(text: str, start: int, end: int) -> SecretSpan:
+    """Extend digits by the sign and fraction of a JSON number, so that JSON stays valid."""
     fraction = _FRACTION.match(text, end)
     end = fraction.end() if fraction else end
     signed = start - (text[start - 1 : start] == "-")
-    quote = _quote(text, signed, end)
-    start = signed if quote else start
-    return Stretch(start, end, text[start:end], quote)
+    before, after = text[max(0, signed - 20) : signed].rstrip()[-1:], text[end : end + 20].lstrip()[:1]
+    if before in {":", "[", ","} and after in {"", ",", "]", "}"} and text.lstrip()[:1] in {"{", "["}:
+        return SecretSpan(signed, end, text[signed:end], '"')
+    return SecretSpan(start, end, text[start:end])
 
 
-def _quote(text: str, start: int, end: int) -> str:
-    """Return the quotation marks that a placeholder needs in a number's place, where the number is JSON's."""
-    before, after = text[max(0, start - 20) : start].rstrip()[-1:], text[end : end + 20].lstrip()[:1]
-    return '"' if before in {":", "[", ","} and after in {"", ",", "]", "}"} and text.lstrip()[:1] in {"{", "["} else ""
-
-
-def _accounts(text: str) -> Iterator[Stretch]:
-    """Yield the IBANs; what follows one after a blank may look as if it belonged to it."""
+def _accounts(text: str, spend: Spend) -> Iterator[SecretSpan]:
+    """Yield IBANs; the next word after an IBAN may look like a part of it."""
     for found in _IBAN.finditer(text):
-        said = found[0]
-        while said:
-            if is_iban(said):
-                yield Stretch(found.start(), found.start() + len(said), said)
+        candidate = found[0]
+        while candidate:
+            spend(3)
+            if is_iban(candidate):
+                yield SecretSpan(found.start(), found.start() + len(candidate), candidate)
                 break
-            said = said.rpartition(" ")[0]
+            candidate = candidate.rpartition(" ")[0]

@@ -1,72 +1,72 @@
-"""Take secrets out of headers, request targets, bodies and differences before they are stored.
+"""Replace the secrets in headers, request targets, bodies and differences with `‹redacted:…›` before they are stored.
 
-In: text as a side wrote it.  Out: the same text with each secret as `‹redacted:…›`.
-Holds: equal secrets become equal placeholders and different ones different (a keyed hash, so that a short
-secret cannot be found by trying); everything else keeps every character; redacting twice is redacting once.
-Nothing is parsed, so that truncated or malformed text is redacted as well: `shapes` says what is looked for, `marks`
-how a difference of two texts, with its marks and cut at its ends, is redacted as the body is that it was taken from.
+Equal secrets have equal placeholders, from a keyed hash, so that a short secret cannot be guessed. All other text stays
+unchanged, and a second redaction changes nothing. Nothing is parsed, so malformed text is also redacted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_plus
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shadowdiff.report.encoded_text import encoded_parts
 from shadowdiff.report.hidden_paths import HiddenPaths
-from shadowdiff.report.marks import NO_SIDES, Sides, SideText, redact_marked
+from shadowdiff.report.named_values import find_named_values
 from shadowdiff.report.patterns import Patterns
-from shadowdiff.report.shapes import Stretch, find_secrets, merged, unquoted
+from shadowdiff.report.redact_diff import NO_SIDES, Sides, SideText, redact_diff_text
+from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, header_secrecy, plain, plain_names, secrecy
+from shadowdiff.report.secret_scanner import NameSecrecy, find_secrets, is_shown, unquoted
+from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SecretSpan, TooMuchWorkError, merge_spans
+from shadowdiff.report.url_secrets import in_authorities, in_parameters, in_segments
+from shadowdiff.store import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from shadowdiff.model import Difference
+    from shadowdiff.store import Store
 
 HeaderTexts = tuple[tuple[str, str], ...]
 
+_TABLES: Final = frozenset({"text/csv", "text/tab-separated-values"})
+_KEY_BYTES: Final = 32
+_KEY_NAME: Final = "redaction:key"
 FORM: Final = "application/x-www-form-urlencoded"
-_HASH_BYTES: Final = 6
 _PLACEHOLDER: Final = re.compile(r"‹redacted(?::[0-9a-f]{12})?›")
+HASHED: Final = "‹redacted:"
+"""How the placeholder of a hashed secret begins."""
 SOME: Final = "‹redacted›"
-"""Stands for any secret in a name of a path, so that the same fault of many users is one."""
-_PLACES: Final = 8192
-_TELLS_OF_NONE: Final = re.compile(r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|header\.[a-z-]{1,40}|text|bytes)*+")
-"""Most places: made of short plain names, which hold no secret."""
+"""Replaces a secret in a path, so that the same fault of many users has one fingerprint."""
+_PLAIN_PATH: Final = re.compile(r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|header\.[a-z-]{1,40}|text|bytes)*+")
+"""Most paths: short plain names without secrets."""
 
-_SECRET_WORDS: Final = (
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
-    "signature", "credential", "credentials", "authorization", "sessionid", "jwt", "assertion", "cookie",
-)  # fmt: skip
-"""A name is a secret's when, in lower case without punctuation, it ends in one of these."""
-_SECRET_NAMES: Final = frozenset({"pwd", "pin", "otp", "cvv", "cvc", "auth", "sid", "sig", "session", "csrf", "xsrf"})
-_QUERY_NAMES: Final = frozenset({"key", "code", "pass"})
-"""Secrets in a query or a form, but everyday words inside JSON, where an error's `code` is what one looks for."""
 _COOKIES: Final = frozenset({"cookie", "set-cookie"})
+_COOKIE_ATTRIBUTES: Final = frozenset({"domain", "path", "expires", "max-age", "samesite", "priority", "version"})
 _SCHEMES: Final = frozenset({"basic", "bearer", "digest", "negotiate", "dpop", "hmac", "apikey", "aws4-hmac-sha256"})
 
-_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-_PARAMETER: Final = re.compile(
-    r"([?&;])([^=&;?#\s\"'<>]{1,64})=((?!‹redacted:[0-9a-f]{12}›)[^&;#\s\"'<>`][^&;#\s\"'<>]*+)"
-)
-_FORM_PARAMETER: Final = re.compile(
-    r"(^|[?&;\s])([^=&;?#\s\"'<>]{1,64})=((?!‹redacted:[0-9a-f]{12}›)[^&;#\s\"'<>`][^&;#\s\"'<>]*+)"
-)
 _SCHEME: Final = re.compile(r"(?i:bearer|basic|dpop) +")
-_USER_INFO: Final = re.compile(r"""(?<=://)[^\s/@:"'<>‹]{0,64}:([^\s/@"'<>]{1,256})(?=@)""")
 _PATH_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
-_PUNCTUATION: Final = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
+_URL_HEADERS: Final = frozenset({
+    "location", "content-location", "referer", "refresh", "link", "x-original-url", "x-original-uri", "x-rewrite-url",
+    "x-forwarded-uri", "x-envoy-original-path",
+})  # fmt: skip
+_URL: Final = re.compile(r"[a-z]{0,12}:?//?")
+_FORM_TEXT: Final = re.compile(r"[\w.%+\[\]-]{1,64}=[^\s\"'<>{}]*+\Z")
 
-
-@lru_cache(maxsize=4096)
-def is_secret_name(name: str, extra: frozenset[str] = frozenset()) -> bool:
-    """Return whether what stands under a name is taken for a secret."""
-    plain = _NOT_IN_NAMES.sub("", name.lower())
-    return plain.endswith(_SECRET_WORDS) or plain in _SECRET_NAMES or plain in extra
+_UNITS_PER_SEARCH: Final = 16
+"""The fixed cost of a search, charged again if names are searched for."""
+DEEPEST: Final = 8
+"""Nested encodings that are decoded; text that is encoded once more is hidden as a whole."""
+_WORK_FACTOR: Final = 16
+_WORK_CHARS: Final = 1 << 20
+_ROUNDS: Final = 4
+"""Most rounds of one text; usually the second finds nothing more."""
 
 
 _BUILTIN: Final = Patterns()
@@ -75,139 +75,177 @@ _BUILTIN: Final = Patterns()
 class Redactor:
     """Redacts with one key.
 
-    names: further names of secrets, for every place.  paths: under which everything is a secret (`hidden_paths`).
-    headers: further headers whose values are secrets.  patterns: what else looks like a secret.
+    names: more names of secrets. paths: paths of secrets (`hidden_paths`). headers: more headers with secrets.
+    patterns: more forms of secrets. allow: names and headers that `secret_names` finds but that are not secrets.
+    searched: characters searched so far; encoded text counts once for each decoding. work_left: units, see `limited`.
     """
 
     def __init__(
         self,
         key: bytes,
         names: Iterable[str] = (),
+        *,
         headers: Iterable[str] = (),
         patterns: Patterns | None = None,
         paths: Iterable[str] = (),
+        allow: Iterable[str] = (),
     ) -> None:
+        names, headers, paths, allow = (tuple(each) for each in (names, headers, paths, allow))
+        self._made_of = names, (("headers", headers), ("patterns", patterns), ("paths", paths), ("allow", allow))
         self._key = key
         self._paths = HiddenPaths(paths)
-        self._names = _plain([*names, *self._paths.bare])
-        self._names_of_paths = self._names | _plain(self._paths.names)
+        self._names = plain_names([*names, *self._paths.bare])
+        self._names_of_paths = self._names | plain_names(self._paths.names)
+        self._allowed = plain_names(allow) - self._names
+        self._query_names = QUERY_NAMES - self._allowed
         self._headers = frozenset(name.lower() for name in headers)
         self._patterns = _BUILTIN if patterns is None else patterns
-        self._places: dict[str, str] = {}
-        names_of_secrets = {*_SECRET_WORDS, *_SECRET_NAMES, *self._names_of_paths}
-        self._traces = tuple(
-            name.encode()
-            for name in sorted(names_of_secrets)
-            if not any(other in name for other in names_of_secrets - {name})
-        )
+        self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
+        self._name_filter = NameFilter(self._names_of_paths)
+        self.work_left: float = math.inf
+        self._found: dict[tuple[str, str, str, bool], list[SecretSpan]] | None = None
+        self.searched = 0
+
+    def __reduce__(self) -> tuple[Callable[..., Redactor], tuple[object, ...]]:
+        """Pickle the arguments. Another process creates the redactor once and keeps its caches."""
+        return _redactor, (self._key, *self._made_of)
+
+    def limited(self, units: int) -> Redactor:
+        """Return a copy of this redactor that raises TooMuchWorkError after it has used this number of work units."""
+        other = object.__new__(Redactor)
+        other.__dict__.update(self.__dict__)
+        other.work_left = units
+        other._found = {}
+        return other
+
+    def spend(self, units: int) -> None:
+        """Charge work units before the work runs. Raises: TooMuchWorkError."""
+        self.work_left -= units
+        if self.work_left < 0:
+            raise TooMuchWorkError
 
     def rekey(self, key: bytes) -> None:
-        """Take another key from now on: the one that all processes share, once it is known."""
+        """From now on, use the common key of all processes."""
         self._key = key
 
     def secret(self, text: str) -> str:
-        """Return the placeholder of a secret; an empty text and a placeholder stay as they are."""
+        """Return the placeholder of a secret; an empty text and a placeholder stay unchanged."""
         if not text or _PLACEHOLDER.fullmatch(text):
             return text
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=_HASH_BYTES)
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=6)
         return f"‹redacted:{digest.hexdigest()}›"
 
-    def headers(self, headers: HeaderTexts) -> HeaderTexts:
-        """Return header fields with credentials and cookie values redacted, names and attributes kept."""
-        return tuple((name, self.header(name, value)) for name, value in headers)
-
     def header(self, name: str, value: str) -> str:
-        """Return the value of one header field, redacted where its name or its text says so."""
+        """Redact the value of a header field, according to its name and text."""
         if name in _COOKIES:
             return self._cookie(name, value)
-        if name in self._headers or self._is_secret(name):
-            scheme, space, rest = value.partition(" ")
-            return scheme + space + self.secret(rest) if scheme.lower() in _SCHEMES else self.secret(value)
-        return self.text(value)
+        if name in self._headers:
+            return self._credentials(value)
+        kind = self._secrecy(name) or (Secrecy.NONE if plain(name) in self._allowed else header_secrecy(name))
+        if kind:
+            return value if is_shown(value.strip(), kind) else self._credentials(value)
+        return self.body(value, is_url=name in _URL_HEADERS)
 
     def path(self, path: str) -> str:
-        """Return a request target with the secrets of its query redacted, and those that their look gives away."""
-        return self.replaced(path, merged(path, [*self._in_urls(path, form=False), *self._by_look(path)]))
+        """Redact a request target, in any encoding."""
+        return self.body(path, is_url=True)
 
-    def body(self, text: str, media_type: str) -> str:
-        """Return a body's text with secrets redacted by the names that they stand under."""
-        return self.replaced(text, self.secrets(text, media_type))
-
-    def text(self, text: str) -> str:
-        """Return text of no known kind with its secrets redacted."""
-        return self.body(text, "")
-
-    def secrets(self, text: str, media_type: str) -> list[Stretch]:
-        """Return where in a body secrets stand."""
-        return self._secrets(text, media_type, "$")
-
-    def _secrets(self, text: str, media_type: str, path: str) -> list[Stretch]:
-        """Return the secrets of a text that stands at a path of a body."""
-        found = [*self._in_urls(text, form=media_type == FORM), *self._by_look(text)]
-        at_paths = self._paths.find(text, path) if self._paths else []
-        if self._may_name_secrets(text):
-            is_secret = self._is_secret if at_paths is not None else self._may_be_at_path
-            found += find_secrets(text, is_secret, yaml=media_type.endswith("yaml"))
-        return merged(text, [*found, *(at_paths or ())])
-
-    def replaced(self, text: str, secrets: Iterable[Stretch]) -> str:
-        """Return text with placeholders for secrets."""
-        parts: list[str] = []
-        kept = 0
-        for one in secrets:
-            parts += text[kept : one.start], self.placeholder(one)
-            kept = one.end
-        return "".join([*parts, text[kept:]])
-
-    def placeholder(self, one: Stretch) -> str:
-        """Return what stands for a secret, in its quotation marks."""
-        return f"{one.quote}{self.secret(one.says)}{one.quote}"
-
-    def _in_urls(self, text: str, *, form: bool) -> Iterator[Stretch]:
-        """Yield the secrets in the queries of URLs."""
-        if "=" in text:
-            for found in (_FORM_PARAMETER if form else _PARAMETER).finditer(text):
-                plain = unquote_plus(found[2])
-                if self._is_secret(plain) or _NOT_IN_NAMES.sub("", plain.lower()) in _QUERY_NAMES:
-                    yield Stretch(*found.span(3), found[3])
-        if "://" in text and "@" in text:
-            yield from (Stretch(*found.span(1), found[1]) for found in _USER_INFO.finditer(text))
-
-    def _by_look(self, text: str) -> Iterator[Stretch]:
-        """Yield what looks like a secret; of `Bearer …` and the like the scheme stays."""
-        for one in self._patterns.find(text):
-            scheme = _SCHEME.match(one.says)
-            skipped = scheme.end() if scheme else 0
-            yield Stretch(one.start + skipped, one.end, one.says[skipped:], one.quote)
+    def route_path(self, path: str) -> str:
+        """Return the path of a route with `{token}` for each secret."""
+        return self._without_secrets(path, "{token}", is_url=True)
 
     def place(self, path: str) -> str:
-        """Return a path pattern without secrets in its names, so that one place is one wherever it is counted."""
-        known = self._places.get(path)
-        if known is None:
-            if len(self._places) >= _PLACES:
-                self._places.clear()
-            found = self.secrets(path, "") if _TELLS_OF_NONE.fullmatch(path) is None else []
-            known = self._places[path] = self._collapsed(path, found)
-        return known
+        """Return a path pattern without secrets in its names, so that a place always counts under the same path."""
+        return self._without_secrets(path, SOME)
 
-    def _collapsed(self, path: str, found: Iterable[Stretch]) -> str:
-        parts: list[str] = []
-        kept = 0
-        for one in found:
-            parts += path[kept : one.start], SOME
-            kept = one.end
-        return "".join([*parts, path[kept:]])
+    def text(self, text: str) -> str:
+        """Redact text of unknown type."""
+        return self.body(text)
+
+    def body(self, text: str, media_type: str = "", path: str = "$", *, is_url: bool = False) -> str:
+        """Redact a text at a path until nothing changes, because a placeholder may make the text around it a secret."""
+        for _ in range(_ROUNDS):
+            before = text
+            found = self.secrets(text, media_type, path, is_url=is_url)
+            text = _spliced(text, ((one, self.placeholder(one)) for one in found))
+            if text == before:
+                break
+        return text
+
+    def secrets(self, text: str, media_type: str, path: str = "$", *, is_url: bool = False) -> list[SecretSpan]:
+        """Return the secrets of a text at a path of a body. A limited redactor searches equal texts only once."""
+        searched = (text, media_type, path, is_url)
+        if self._found is not None and searched in self._found:
+            return self._found[searched]
+        at_paths = self._paths.find(text, path, self.spend) if self._paths else []
+        names = self._secrecy if at_paths is not None else partial(self._secrecy, declared=self._names_of_paths)
+        most = self.searched + _WORK_FACTOR * len(text) + _WORK_CHARS
+        found = merge_spans(text, [*self._search(text, media_type, names, most, is_url=is_url), *(at_paths or ())])
+        if self._found is not None:
+            self._found[searched] = found
+        return found
+
+    def _search(
+        self, text: str, media_type: str, names: NameSecrecy, most: int, depth: int = 0, *, is_url: bool
+    ) -> list[SecretSpan]:
+        """Return the secrets of a text and of its encoded parts; beyond `most` characters, parts are hidden."""
+        self.searched += len(text)
+        spend = self.spend
+        spend(_UNITS_PER_SEARCH + len(text) // CHARS_PER_UNIT)
+
+        def of_parameter(name: str) -> Secrecy:
+            return Secrecy.SECRET if plain(name) in self._query_names else names(name)
+
+        found = [*in_parameters(text, of_parameter, spend, form=media_type == FORM)] if "=" in text else []
+        if "@" in text:
+            found += in_authorities(text, spend)
+        if is_url:
+            found += in_segments(text, of_parameter, names, spend)
+        for one in self._patterns.find(text, spend):
+            scheme = _SCHEME.match(one.text)
+            skipped = scheme.end() if scheme else 0
+            found.append(SecretSpan(one.start + skipped, one.end, one.text[skipped:], one.quote))
+        if self._name_filter.may_match(text):
+            spend(_UNITS_PER_SEARCH)
+            start, end = _named_part(text) if is_url else (0, len(text))
+            named = find_secrets(text[start:end], names, spend, yaml=media_type.endswith("yaml"))
+            found += [one._replace(start=one.start + start, end=one.end + start) for one in named]
+            found += find_named_values(text, names, spend, csv=media_type in _TABLES)
+        for piece in encoded_parts(text, spend):
+            if depth >= DEEPEST or self.searched + len(piece.text) > most:
+                found.append(piece.whole(text))
+                continue
+            kind = FORM if _FORM_TEXT.match(piece.text) else ""
+            inner = self._search(piece.text, kind, names, most, depth + 1, is_url=is_url)
+            found += [piece.outer(one, text) for one in merge_spans(piece.text, inner)]
+        spend(len(found))
+        return found
+
+    def placeholder(self, one: SecretSpan) -> str:
+        """Return the placeholder of a secret in its quotation marks."""
+        self.spend(4)
+        return f"{one.quote}{self.secret(one.text)}{one.quote}"
+
+    def _replace_secrets(self, path: str, instead: str, *, is_url: bool = False) -> str:
+        """Replace the secrets of a path; if the search takes too long for the event loop, replace the whole path."""
+        if not is_url and _PLAIN_PATH.fullmatch(path):
+            return path
+        try:
+            found = self.limited(INLINE_WORK).secrets(path, "", is_url=is_url)
+        except TooMuchWorkError:
+            return f"/{instead}" if is_url else instead
+        return _spliced(path, ((one, instead) for one in found))
 
     def difference(self, difference: Difference, sides: Sides = NO_SIDES) -> Difference:
-        """Return a difference whose values are redacted, by the names on its path, in its values and in both bodies."""
+        """Redact the values of a difference, according to the names in its path and the secrets of both bodies."""
         primary = self._value(difference, difference.primary, sides[0], sides)
         candidate = self._value(difference, difference.candidate, sides[1], sides)
         path, pattern = self._place(difference.path), self._place(difference.pattern)
         return msgspec.structs.replace(difference, path=path, pattern=pattern, primary=primary, candidate=candidate)
 
     def _place(self, path: str) -> str:
-        """Return a path whose names hold no secrets, as they do where text was read as a form."""
-        return self.text(path) if path.startswith("$") and _TELLS_OF_NONE.fullmatch(path) is None else path
+        """Redact a path; if text was read as a form, its names may be secrets."""
+        return self.text(path) if path.startswith("$") and _PLAIN_PATH.fullmatch(path) is None else path
 
     def _value(self, difference: Difference, value: str | None, side: SideText | None, sides: Sides) -> str | None:
         path = difference.path
@@ -216,67 +254,104 @@ class Redactor:
         if path.startswith("header."):
             return self.header(path.removeprefix("header."), value)
         if path.startswith("text"):
-            return redact_marked(value, side, self)
+            return redact_diff_text(value, side, self)
         if path.startswith("bytes["):
-            return self._bytes(value, sides)
-        if self._hides_all(path, sides):
-            return self._json_secret(value)
-        kind = FORM if path == "$" and _are_forms(sides) else ""
-        return self.replaced(value, self._secrets(value, kind, path))
+            count, colon, shown = value.partition(": ")  # these bytes may be a part of a secret
+            is_secret = colon and any(one and one.secrets for one in sides)
+            return f"{count}{colon}{self.secret(shown)}" if is_secret else value
+        kind = self._of_place(path, sides)
+        if not kind and unquoted(value).startswith("…"):  # an excerpt does not show the form of its body
+            kind = Secrecy.SECRET if side is None or side.overlapping_secrets(unquoted(value)) != [] else Secrecy.NONE
+        if not kind and side is not None and side.hides(unquoted(value)):
+            kind = Secrecy.SECRET
+        if kind:
+            return value if is_shown(value, kind) else f'"{self.secret(unquoted(value))}"'
+        return self.body(value, FORM if path == "$" and _are_forms(sides) else "", path)
 
-    def _hides_all(self, path: str, sides: Sides) -> bool:
-        """Whether all that stands at a path is secret, by a name on it or, in multipart, beside it."""
-        if self._paths.hide(path) or any(self._is_secret_at(name[1], sides) for name in _PATH_NAME.finditer(path)):
-            return True
-        return any(one is not None and one.media_type.startswith("multipart/") and one.secrets for one in sides)
+    def _of_place(self, path: str, sides: Sides) -> Secrecy:
+        """Return whether the value at a path is a secret, by the names in the path or, in multipart, by any name."""
+        if self._paths.hide(path):
+            return Secrecy.SECRET
+        for name in _PATH_NAME.finditer(path):
+            self.spend(1)
+            is_parameter = _are_forms(sides) and plain(name[1].rpartition("?")[2]) in self._query_names
+            kind = Secrecy.SECRET if is_parameter else self._secrecy(name[1])
+            if kind:
+                return kind if name.end() == len(path) else Secrecy.SECRET
+        in_parts = any(one is not None and one.media_type.startswith("multipart/") and one.secrets for one in sides)
+        return Secrecy.SECRET if in_parts else Secrecy.NONE
 
-    def _is_secret_at(self, name: str, sides: Sides) -> bool:
-        return self._is_secret(name) or (
-            _are_forms(sides) and _NOT_IN_NAMES.sub("", name.rpartition("?")[2].lower()) in _QUERY_NAMES
-        )
+    def _secrecy(self, name: str, declared: frozenset[str] | None = None) -> Secrecy:
+        """Return the secrecy of a name; `declared` has the configured names, in the form that `plain` returns."""
+        declared = self._names if declared is None else declared
+        if declared and plain(name) in declared:
+            return Secrecy.SECRET
+        self.spend(1 + (len(name) >> 5))
+        found = secrecy(name)
+        return Secrecy.NONE if found and self._allowed and plain(name) in self._allowed else found
 
-    def _bytes(self, value: str, sides: Sides) -> str:
-        """Return how many bytes differ, and which, but where a body names secrets: they may be a part of one."""
-        count, colon, shown = value.partition(": ")
-        if not colon or not any(one and one.secrets for one in sides):
-            return value
-        return f"{count}: {self.secret(shown)}"
-
-    def _may_name_secrets(self, text: str) -> bool:
-        """Return whether any secret's name can occur: a quick look that spares most bodies the slow one."""
-        if "\\u" in text:
-            return True
-        plain = text.lower().encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
-        for name in self._traces:  # noqa: SIM110 - a third faster than `any` over a generator, on every sampled body
-            if name in plain:
-                return True
-        return False
-
-    def _is_secret(self, name: str) -> bool:
-        return is_secret_name(name, self._names)
-
-    def _may_be_at_path(self, name: str) -> bool:
-        return is_secret_name(name, self._names_of_paths)
-
-    def _json_secret(self, value: str) -> str:
-        if value in ("", "null", "true", "false", '""'):
-            return value
-        return f'"{self.secret(unquoted(value))}"'
+    def _credentials(self, value: str) -> str:
+        """Redact a secret header value, but keep its scheme."""
+        scheme, space, rest = value.partition(" ")
+        return scheme + space + self.secret(rest) if scheme.lower() in _SCHEMES else self.secret(value)
 
     def _cookie(self, name: str, value: str) -> str:
-        """Return cookies by name with their values redacted; of `set-cookie` the attributes stay."""
-        cookies = value.split(";")
-        redacted = cookies if name == "cookie" else cookies[:1]
-        return ";".join([*map(self._one_cookie, redacted), *cookies[len(redacted) :]])
+        """Redact the values of cookies; keep names and the attributes of `set-cookie`.
 
-    def _one_cookie(self, cookie: str) -> str:
-        name, equals, value = cookie.partition("=")
-        return name + equals + self.secret(value) if equals else self.secret(cookie)
+        An unknown attribute, or an attribute that is joined to another cookie, is also redacted.
+        """
+        redacted: list[str] = []
+        for at, part in enumerate(value.split(";")):
+            key, equals, text = part.partition("=")
+            is_attribute = at > 0 and name == "set-cookie"
+            if is_attribute and "=" not in text and key.strip().lower() in _COOKIE_ATTRIBUTES:
+                redacted.append(part)
+            elif equals:
+                redacted.append(key + equals + self.secret(text))
+            else:
+                redacted.append(self.body(part) if is_attribute else self.secret(part))
+        return ";".join(redacted)
 
 
-def _plain(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(_NOT_IN_NAMES.sub("", name.lower()) for name in names) - {""}
+@lru_cache(maxsize=4)
+def _redactor(key: bytes, names: tuple[str, ...], more: tuple[tuple[str, Any], ...]) -> Redactor:
+    return Redactor(key, names, **dict(more))
+
+
+def _named_part(url: str) -> tuple[int, int]:
+    """Return the range of a URL's query (`token:refresh` in a path is an operation), or of all other text."""
+    if not _URL.match(url):
+        return 0, len(url)
+    target = url.partition("#")[0]
+    return len(target.partition("?")[0]), len(target)
+
+
+def _spliced(text: str, replacements: Iterable[tuple[SecretSpan, str]]) -> str:
+    parts: list[str] = []
+    kept = 0
+    for one, instead in replacements:
+        parts += text[kept : one.start], instead
+        kept = one.end
+    return "".join([*parts, text[kept:]])
 
 
 def _are_forms(sides: Sides) -> bool:
     return all(one is not None and one.media_type == FORM for one in sides)
+
+
+def redaction_key(secret: bytes) -> bytes:
+    """Derive the key of the placeholders from a secret: the store's key, which is never stored, or a shared secret."""
+    return hashlib.blake2b(b"redaction", key=secret, digest_size=_KEY_BYTES).digest()
+
+
+async def shared_key(store: Store) -> bytes:
+    """Return the key for a store without a key; it is the same in every process and after a restart.
+
+    The first process stores a random secret. A program that can read such a store can also read its observations, so
+    the secret reveals nothing more. Raises: redis.exceptions.RedisError.
+    """
+    secret = await store.once(_KEY_NAME, os.urandom(_KEY_BYTES))
+    with reading(_KEY_NAME):
+        if len(secret) != _KEY_BYTES:
+            raise ValueError(f"the redaction key has {len(secret)} bytes instead of {_KEY_BYTES}")
+    return redaction_key(secret)

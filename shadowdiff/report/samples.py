@@ -1,54 +1,55 @@
-"""Keep some pairs that differ, of every fault a few, redacted.
+"""Keep redacted samples of differing pairs, a few for each fingerprint.
 
-In: a pair and its comparison.  Out: a write under `samples:`, which `sample_reads` reads back.
-Holds: bounded in number, bytes and age per target, and in number per fingerprint, so that rare faults keep theirs; what
-is too much goes from the fault that has most. Which pairs of a fault are kept follows from their keys alone: of each
-stretch of time those whose keys come first, the latest stretch before those that went by. So a pair that cannot be
-kept is known before anything is made of it (`Draw`), and that is nearly every pair of a frequent fault.
+The number, size and age of samples per target are limited, and also their number per fingerprint, so that rare
+fingerprints keep their samples. If there are too many, the fingerprint with most samples loses one. Only the keys of
+pairs decide which samples are kept: the first keys of each period, latest period first. A stage can therefore reject a
+pair before it creates a sample, which happens for most pairs of a frequent fingerprint. A sample that takes little work
+is created immediately; any other sample is returned as later work for a process.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from bisect import insort
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from shadowdiff.model import Comparison, Difference, Failure, Keep, Observation, Pair, Result, Write
-from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS
-from shadowdiff.report.marks import SideText
-from shadowdiff.report.redaction import HeaderTexts, Redactor
-from shadowdiff.report.unpacking import Unpacked, header, media_type, of_latin, text_of, unpack
-from shadowdiff.store import Vault
+from shadowdiff.model import GROUP_CHARS, NAME_CHARS, Comparison, Difference, Failure, Keep, Later, Pair, Result
+from shadowdiff.report.body_text import decode_body, header, media_type
+from shadowdiff.report.fingerprint import FingerprintWrites, print_of, severity_of
+from shadowdiff.report.redact_diff import SideText
+from shadowdiff.report.redaction import SOME, HeaderTexts, Redactor
+from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SAMPLE_WORK, TooMuchWorkError
+from shadowdiff.store import ValueCodec
 
 if TYPE_CHECKING:
-    from shadowdiff.model import Headers
+    from shadowdiff.model import Headers, Observation, Write
 
 _LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
-_SEARCHED_BYTES: Final = 256 * 1024
-"""So much of a body is searched for the secrets that a difference of texts may show a part of."""
-_STRETCH_MS: Final = 600_000
-_STRETCHES_OF_AGE: Final = 24
+_UNITS_PER_FIELD: Final = 8
+"""The fixed cost of each header field and each difference."""
+NOT_STORED: Final = "(not stored: removing the secrets from this body takes too long)"
 _LATEST: Final = 16**9
-"""Stretches are counted down from here, so that the latest come first in the order of a shelf."""
+"""Periods are counted down from here, so that the latest come first."""
 _DRAWS: Final = 20_000
-"""Faults that a process draws for at once; past that it begins anew, and makes a few samples too many."""
+"""Fingerprints that a process selects for; beyond, it restarts and makes a few samples too many."""
 
 
 class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept, per target (and shard).
+    """The limits for each target and shard.
 
-    keep: mismatches; per_fingerprint: of each fault; incomparable: other pairs that could not be compared.
-    size_bytes: of all samples as stored.  body_bytes: of each body, after decompression.
-    redactor: takes the secrets out first.  close: turns a value that will lie under a name into its stored form.
+    keep: the number of samples of mismatches; per_fingerprint: samples of each fingerprint; incomparable: samples of
+    pairs that were not comparable. size_bytes: the stored size of all samples. body_bytes: the size of each body after
+    decompression. close: compresses and encrypts a value for a name.
     """
 
     redactor: Redactor
-    close: Callable[[bytes, bytes], bytes] = Vault().close
+    close: Callable[[bytes, bytes], bytes] = ValueCodec().encode
     keep: int = 1000
     per_fingerprint: int = 20
     incomparable: int = 50
@@ -57,13 +58,13 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: int = 24 * 3600
 
     @property
-    def stretch_ms(self) -> int:
-        """How long a stretch of time is, within which a fault's samples are drawn."""
-        return max(1000, min(_STRETCH_MS, self.ttl_s * 1000 // _STRETCHES_OF_AGE))
+    def period_ms(self) -> int:
+        """The length of a period in which samples are selected."""
+        return max(1000, min(600_000, self.ttl_s * 1000 // 24))
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """A body as people read it; `bytes_sent` is its full size on the wire."""
+    """A body as text; `bytes_sent` is its full size as sent."""
 
     text: str = ""
     base64: bool = False
@@ -82,10 +83,10 @@ class SideSample(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: float | None
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A sample as a line of a list; `differences` are the first of those that no rule covers, `kinds` of all of them.
+class SampleHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The common fields of a sample and its line in a list.
 
-    failure: why v2 gave no whole response.
+    differences: a line has only the first differences that no rule covers; `unlisted` counts the others.
     """
 
     id: str
@@ -97,52 +98,82 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     reason: str
     at_ms: int
-    failure: Failure | None
-    kinds: tuple[str, ...]
     differences: tuple[Difference, ...]
     unlisted: int
     fingerprint: str | None = None
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(SampleHead, frozen=True, kw_only=True):
+    """A sample as a line in a list. failure: why v2 sent no complete response. kinds: of all differences that count."""
+
+    failure: Failure | None
+    kinds: tuple[str, ...]
+
+
+class Sample(SampleHead, frozen=True, kw_only=True):
     """One pair that differed, redacted."""
 
-    id: str
-    request_id: str
-    target: str
-    route: str
-    method: str
-    path: str
-    result: Result
-    reason: str
-    at_ms: int
-    differences: tuple[Difference, ...]
-    unlisted: int
     primary: SideSample
     candidate: SideSample
     control: SideSample | None
     request_headers: HeaderTexts
     request_body: Body
+
+
+class SampleSource(NamedTuple):
+    """The input of a sample."""
+
+    pair: Pair
+    comparison: Comparison
+    redactor: Redactor
+    body_bytes: int
+    at_ms: int
     fingerprint: str | None = None
 
 
-class Draw:
-    """Says which pairs can be kept, by what this process offered before: the store keeps no more of each fault."""
+Encoder = Callable[[SampleSource], tuple[bytes, bytes]]
 
-    def __init__(self, settings: SampleSettings) -> None:
-        self._settings = settings
-        self._stretch = 0
+
+class ReportStage:
+    """Creates the writes of a compared pair: the count of its fingerprint, and possibly a sample."""
+
+    def __init__(
+        self,
+        samples: SampleSettings,
+        encoder: Callable[[Pair], Encoder] = lambda _pair: encode_sample,
+        *,
+        most_fingerprints: int = 1000,
+    ) -> None:
+        """Take the limits per target and shard. encoder: an encoder other than `encode_sample` runs in a process."""
+        self._fingerprints = FingerprintWrites(most_fingerprints)
+        self._samples = samples
+        self._encoder = encoder
+        self._period = 0
         self._offered: dict[tuple[str, str], list[str]] = {}
 
-    def admits(self, pair: Pair, group: str, result: Result, at_ms: int) -> bool:
-        """Return whether a sample of this pair can be kept, and note that it is offered."""
-        settings = self._settings
-        stretch = at_ms // settings.stretch_ms
-        if stretch != self._stretch or len(self._offered) > _DRAWS:
-            self._stretch = stretch
+    def __call__(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write | Later, ...]:
+        """Return the writes of one pair."""
+        if comparison.result is Result.MATCH or comparison.result is Result.IGNORED:
+            return ()
+        found = print_of(pair, comparison)
+        name = found.id if found else None
+        counted = self._fingerprints.writes(pair.target, found, severity_of(comparison), at_ms) if found else ()
+        if not self._admits(pair, group_of(pair, comparison, name), comparison.result, at_ms):
+            return counted
+        samples = self._samples
+        source = SampleSource(pair, comparison, samples.redactor, samples.body_bytes, at_ms, name)
+        encode, keep = self._encoder(pair), partial(keep_writes, samples, source)
+        encoded = encode_inline(source) if encode is encode_sample else None
+        return (*counted, *(keep(encoded) if encoded else (Later(encode, (source,), keep),)))
+
+    def _admits(self, pair: Pair, group: str, result: Result, at_ms: int) -> bool:
+        """Return whether a sample of this pair may be stored, and count the pair as a candidate for a sample."""
+        samples = self._samples
+        period = at_ms // samples.period_ms
+        if period != self._period or len(self._offered) > _DRAWS:
+            self._period = period
             self._offered.clear()
-        most = _number(settings, result)
-        most = min(most, settings.per_fingerprint) if result is Result.MISMATCH else most
+        most = min(samples.keep, samples.per_fingerprint) if result is Result.MISMATCH else samples.incomparable
         offered = self._offered.setdefault((pair.target, group), [])
         rank = _rank(pair.key)
         if len(offered) >= most:
@@ -153,26 +184,44 @@ class Draw:
         return True
 
 
-def sample_writes(
-    pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int, fingerprint: str | None = None
-) -> tuple[Write, ...]:
-    """Return the write that keeps a pair which differs, or could not be compared; none for others."""
-    result = comparison.result
-    number = _number(settings, result)
-    if result not in (Result.MISMATCH, Result.INCOMPARABLE) or not number:
-        return ()
-    kept = _sample(pair, comparison, settings, at_ms, fingerprint)
-    name = _name(pair.key)
+def encode_sample(source: SampleSource, work: int = SAMPLE_WORK) -> tuple[bytes, bytes]:
+    """Return a sample's list line and the whole sample; omit bodies if redacting them exceeds `work`.
+
+    Pure, but slow: large texts take tens of milliseconds. Raises: TooMuchWorkError if even the rest exceeds `work`.
+    """
+    try:
+        return _encoded(source, work)
+    except TooMuchWorkError:
+        return _encoded(source, work, has_bodies=False)
+
+
+def encode_inline(source: SampleSource) -> tuple[bytes, bytes] | None:
+    """Return the result of `encode_sample`, or None if it takes too long for the event loop."""
+    pair = source.pair
+    sides = (pair.primary, pair.candidate, *([pair.control] if pair.control else ()))
+    if any(header(side.headers, b"content-encoding") for side in sides):
+        return None
+    body_bytes = sum(min(len(side.body), source.body_bytes) for side in sides) + len(pair.candidate.request_body)
+    with suppress(TooMuchWorkError):
+        return _encoded(source, INLINE_WORK) if body_bytes <= INLINE_WORK * CHARS_PER_UNIT else None
+    return None
+
+
+def keep_writes(settings: SampleSettings, source: SampleSource, encoded: tuple[bytes, bytes]) -> tuple[Write, ...]:
+    """Return the write that keeps an encoded sample."""
+    pair, comparison, _, _, at_ms, fingerprint = source
+    name, is_mismatch = _name(pair.key), comparison.result is Result.MISMATCH
+    most = settings.keep if is_mismatch else settings.incomparable
     write = Keep(
-        key=shelf_of(pair.target, result),
+        key=sample_set_key(pair.target, comparison.result),
         group=group_of(pair, comparison, fingerprint),
-        order=f"{_LATEST - at_ms // settings.stretch_ms:09x}{_rank(pair.key)}",
+        order=f"{_LATEST - at_ms // settings.period_ms:09x}{_rank(pair.key)}",
         name=name,
-        line=settings.close(msgspec.msgpack.encode(_summary(kept)), b"line " + name.encode()),
-        value=settings.close(msgspec.msgpack.encode(kept), b"sample " + name.encode()),
+        line=settings.close(encoded[0], f"line {name}".encode()),
+        value=settings.close(encoded[1], f"sample {name}".encode()),
         at_ms=at_ms,
-        of_group=settings.per_fingerprint if result is Result.MISMATCH else number,
-        of_all=number,
+        of_group=settings.per_fingerprint if is_mismatch else most,
+        of_all=most,
         bytes_of_all=settings.size_bytes,
         ttl_s=settings.ttl_s,
     )
@@ -180,15 +229,16 @@ def sample_writes(
 
 
 def group_of(pair: Pair, comparison: Comparison, fingerprint: str | None) -> str:
-    """Return what a pair's samples are counted under: its fingerprint, or why it could not be compared."""
+    """Return the group of a pair's samples: its fingerprint, or a hash of the reason why the pair is incomparable."""
     if fingerprint is not None:
         return fingerprint
-    said = f"{comparison.result} {pair.route} {comparison.reason}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(said, digest_size=GROUP_CHARS // 2).hexdigest()
+    reason = f"{comparison.result} {pair.route} {comparison.reason}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(reason, digest_size=GROUP_CHARS // 2).hexdigest()
 
 
-def _number(settings: SampleSettings, result: Result) -> int:
-    return settings.keep if result is Result.MISMATCH else settings.incomparable
+def sample_set_key(target: str, result: Result) -> str:
+    """Return the key of a target's samples of one result."""
+    return f"samples:{result}:{target}"
 
 
 def _name(key: bytes) -> str:
@@ -196,112 +246,93 @@ def _name(key: bytes) -> str:
 
 
 def _rank(key: bytes) -> str:
-    """Return the order of a pair among those of its fault: other bytes of the key than name it and choose its shard."""
-    return key[_RANK].hex().ljust(12, "0")
+    """Return a pair's order in its group, from bytes of its key that are not used for its name or shard."""
+    return key[8:14].hex().ljust(12, "0")
 
 
-_RANK: Final = slice(8, 14)
+def _encoded(source: SampleSource, work: int, *, has_bodies: bool = True) -> tuple[bytes, bytes]:
+    kept = _sample(source._replace(redactor=source.redactor.limited(work)), has_bodies=has_bodies)
+    counted = tuple(found for found in kept.differences if found.rule is None)
+    head: dict[str, Any] = {name: getattr(kept, name) for name in SampleHead.__struct_fields__} | {
+        "differences": counted[:_LISTED_DIFFERENCES],
+        "unlisted": len(counted[_LISTED_DIFFERENCES:]) + kept.unlisted,
+    }
+    kinds = tuple(sorted({found.kind.value for found in counted}))
+    line = Summary(**head, failure=kept.candidate.failure, kinds=kinds)
+    return msgspec.msgpack.encode(line), msgspec.msgpack.encode(kept)
 
 
-def _sample(
-    pair: Pair, comparison: Comparison, settings: SampleSettings, at_ms: int, fingerprint: str | None
-) -> Sample:
-    redactor, asked = settings.redactor, pair.candidate
-    sides = _searched(pair.primary, settings), _searched(asked, settings)
+def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
+    pair, comparison, redactor, _, at_ms, fingerprint = source
+    candidate = pair.candidate
+
+    def side(observation: Observation) -> SideSample:
+        size = max(observation.body_bytes, len(observation.body))
+        return SideSample(
+            status=observation.status,
+            failure=observation.failure,
+            headers=_headers(observation.headers, redactor),
+            body=_body(observation.body, size, observation.headers, source, is_stored=has_bodies),
+            duration_ms=observation.duration_ms if observation.duration_ms >= 0 else None,
+        )
+
+    request_id = header(candidate.request_headers, b"x-request-id") or candidate.id
+    request_body, request_headers = candidate.request_body, candidate.request_headers
     return Sample(
         id=f"{pair.target}-{_name(pair.key)}",
-        request_id=(header(asked.request_headers, b"x-request-id") or asked.id)[:_TEXT_CHARS],
+        request_id=redactor.text(request_id[:_TEXT_CHARS]),
         target=pair.target,
         route=pair.route,
-        method=asked.method,
-        path=redactor.path(asked.path)[:_TEXT_CHARS],
+        method=candidate.method,
+        path=redactor.path(candidate.path)[:_TEXT_CHARS],
         result=comparison.result,
         reason=redactor.path(comparison.reason),
         at_ms=at_ms,
-        differences=tuple(_bounded(redactor.difference(found, sides)) for found in comparison.differences),
+        differences=tuple(_differences(source) if has_bodies else _hidden_differences(comparison)),
         unlisted=comparison.unlisted,
-        primary=_side(pair.primary, settings),
-        candidate=_side(asked, settings),
-        control=_side(pair.control, settings) if pair.control else None,
-        request_headers=_headers(asked.request_headers, redactor),
-        request_body=_body(asked.request_body, len(asked.request_body), asked.request_headers, settings),
+        primary=side(pair.primary),
+        candidate=side(candidate),
+        control=side(pair.control) if pair.control else None,
+        request_headers=_headers(request_headers, redactor),
+        request_body=_body(request_body, len(request_body), request_headers, source, is_stored=has_bodies),
         fingerprint=fingerprint,
     )
 
 
-def _summary(kept: Sample) -> Summary:
-    counted = tuple(found for found in kept.differences if found.rule is None)
-    return Summary(
-        id=kept.id,
-        request_id=kept.request_id,
-        target=kept.target,
-        route=kept.route,
-        method=kept.method,
-        path=kept.path,
-        result=kept.result,
-        reason=kept.reason,
-        at_ms=kept.at_ms,
-        failure=kept.candidate.failure,
-        kinds=tuple(sorted({found.kind.value for found in counted})),
-        differences=counted[:_LISTED_DIFFERENCES],
-        unlisted=len(counted[_LISTED_DIFFERENCES:]) + kept.unlisted,
-        fingerprint=kept.fingerprint,
-    )
+def _differences(source: SampleSource) -> Iterator[Difference]:
+    redactor = source.redactor
+    sides = SideText(source.pair.primary, redactor), SideText(source.pair.candidate, redactor)
+    for found in source.comparison.differences:
+        redactor.spend(_UNITS_PER_FIELD)
+        redacted = redactor.difference(found, sides)
+        texts = {name: getattr(redacted, name) for name in ("path", "pattern", "primary", "candidate")}
+        yield msgspec.structs.replace(redacted, **{name: text and text[:_TEXT_CHARS] for name, text in texts.items()})
 
 
-def _side(observation: Observation, settings: SampleSettings) -> SideSample:
-    size = max(observation.body_bytes, len(observation.body))
-    return SideSample(
-        status=observation.status,
-        failure=observation.failure,
-        headers=_headers(observation.headers, settings.redactor),
-        body=_body(observation.body, size, observation.headers, settings),
-        duration_ms=observation.duration_ms if observation.duration_ms >= 0 else None,
-    )
-
-
-def _searched(observation: Observation, settings: SampleSettings) -> SideText:
-    def read() -> tuple[str, bool]:
-        return text_of(observation.body, observation.headers, _SEARCHED_BYTES)
-
-    return SideText(read, media_type(observation.headers), settings.redactor)
+def _hidden_differences(comparison: Comparison) -> Iterator[Difference]:
+    """Yield the differences without their values, because values may be secrets."""
+    for found in comparison.differences:
+        primary, candidate = (None if value is None else SOME for value in (found.primary, found.candidate))
+        pattern = found.pattern[:_TEXT_CHARS]
+        yield msgspec.structs.replace(found, path=pattern, pattern=pattern, primary=primary, candidate=candidate)
 
 
 def _headers(headers: Headers, redactor: Redactor) -> HeaderTexts:
+    """Redact credentials and cookie values in header fields; keep names and attributes."""
+    redactor.spend(_UNITS_PER_FIELD * len(headers))
     fields = ((name.decode("latin-1"), value.decode("latin-1")[:_TEXT_CHARS]) for name, value in headers)
-    return redactor.headers(tuple(fields))
+    return tuple((name, redactor.header(name, value)) for name, value in fields)
 
 
-def _body(body: bytes, bytes_sent: int, headers: Headers, settings: SampleSettings) -> Body:
-    unpacked = unpack(body, headers, settings.body_bytes)
+def _body(body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, *, is_stored: bool) -> Body:
     kind = media_type(headers)
+    if body and not is_stored:
+        return Body(text=NOT_STORED, truncated=True, bytes_sent=bytes_sent, media_type=kind)
+    decoded = decode_body(body, headers, source.body_bytes)
     return Body(
-        text=_redacted(unpacked, kind, settings.redactor),
-        base64=unpacked.base64,
-        truncated=unpacked.truncated or bytes_sent > len(body),
+        text=decoded.encode(source.redactor.body(decoded.text, kind)),
+        base64=decoded.binary,
+        truncated=decoded.truncated or bytes_sent > len(body),
         bytes_sent=bytes_sent,
         media_type=kind,
     )
-
-
-def _redacted(unpacked: Unpacked, kind: str, redactor: Redactor) -> str:
-    """Return a body's text redacted; of binary data, the names and secrets in plain letters."""
-    if not unpacked.base64:
-        return redactor.body(unpacked.text, kind)
-    latin = base64.b64decode(unpacked.text).decode("latin-1")
-    return base64.b64encode(of_latin(redactor.body(latin, kind))).decode()
-
-
-def _bounded(found: Difference) -> Difference:
-    return msgspec.structs.replace(
-        found,
-        path=found.path[:_TEXT_CHARS],
-        pattern=found.pattern[:_TEXT_CHARS],
-        primary=None if found.primary is None else found.primary[:_TEXT_CHARS],
-        candidate=None if found.candidate is None else found.candidate[:_TEXT_CHARS],
-    )
-
-
-def shelf_of(target: str, result: Result) -> str:
-    """Return the shelf that holds a target's samples of one result."""
-    return f"samples:{result}:{target}"

@@ -1,30 +1,17 @@
-"""What a user declares not to matter, or to matter less; and the names of routes.
+"""Define rules, which state the differences that do not matter, and name routes.
 
-Pure: no I/O, clock or randomness. `parse_rules` checks declarations, `lint_rules` warns of odd ones,
-`compile_rules` makes them ready for an instant, `Router` names the route of a request.
+Pure: no I/O, clock or randomness. `parse_rules` checks declarations, `lint_rules` warns about likely mistakes, and
+`compile_rules` prepares the rules that apply at a given time. `Router` names the route of a request.
 """
 
 from shadowdiff.rules.compiled import CompiledRules, Effect, RouteRules, compile_rules
-from shadowdiff.rules.declare import declaration
+from shadowdiff.rules.kinds import KINDS, rule_schema
 from shadowdiff.rules.lint import RuleWarning, lint_rules
-from shadowdiff.rules.parse import parse_rules
-from shadowdiff.rules.routes import Router
-from shadowdiff.rules.rule import Rule, RuleError, RuleKind, Tolerance
-from shadowdiff.rules.segments import Place
+from shadowdiff.rules.parse import declaration, parse_rules
+from shadowdiff.rules.routes import PathParameter, Router
+from shadowdiff.rules.rule import Rule, RuleError
 
 __all__ = [
-    "CompiledRules",
-    "Effect",
-    "Place",
-    "RouteRules",
-    "Router",
-    "Rule",
-    "RuleError",
-    "RuleKind",
-    "RuleWarning",
-    "Tolerance",
-    "compile_rules",
-    "declaration",
-    "lint_rules",
-    "parse_rules",
-]
+    "KINDS", "CompiledRules", "Effect", "PathParameter", "RouteRules", "Router", "Rule", "RuleError", "RuleWarning",
+    "compile_rules", "declaration", "lint_rules", "parse_rules", "rule_schema",
+]  # fmt: skip

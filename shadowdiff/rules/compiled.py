@@ -1,147 +1,197 @@
-"""Rules made ready: one automaton per set of rules that holds for a route.
+"""Compile rules into one automaton per target, and select the rules that apply to each route.
 
-In: checked rules and an instant.  Out: `CompiledRules`; `for_route` gives what holds for one route and method.
-Holds: expired rules are gone; routes under the same rules share one automaton; the cache of routes is bounded.
-The instant is passed in; nothing here reads a clock.
+Rules that have expired at the caller's time are omitted. All routes use the same automaton; a route only determines the
+queries with which the automaton starts. The cache of routes is limited.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from functools import cache, cached_property, lru_cache
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from shadowdiff.rules.automaton import Automaton, State
-from shadowdiff.rules.jsonpath import Name, Query, Segment, parse_query
-from shadowdiff.rules.parse import HEADER, split_rename
-from shadowdiff.rules.pattern import Mask
-from shadowdiff.rules.rule import Rule, RuleKind, Tolerance
+from shadowdiff.rules.automaton import MAX_POSITIONS, Automaton, Meter, State
+from shadowdiff.rules.jsonpath import Query, is_singular, names_of, parse_query, split_common
+from shadowdiff.rules.kinds import KINDS
+from shadowdiff.rules.kinds.kind import ValueRule, ValueRuleKind
+from shadowdiff.rules.rule import HEADER, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
 MAX_ROUTES: Final = 4096
 MAX_PLACES: Final = 8
-
-
-class Leaf:
-    """A rule that may call two values equal enough: tolerance, mask or equivalent."""
-
-    __slots__ = ("absent", "case", "kind", "label", "mask", "number", "tolerance")
-
-    def __init__(self, rule: Rule) -> None:
-        self.kind: Final = rule.kind
-        self.label: Final = rule.label
-        self.tolerance: Final[Tolerance | None] = rule.tolerance
-        self.mask: Final = Mask(rule.pattern, rule.replacement) if rule.kind is RuleKind.MASK else None
-        self.absent: Final = frozenset(rule.equivalences) & {"null", "missing", "empty"}
-        self.case: Final = "case" in rule.equivalences
-        self.number: Final = "number" in rule.equivalences
+ABOVE_ANY_BUDGET: Final = 1 << 62
+"""The cost of rules with more than `MAX_POSITIONS` segments; every comparison with them ends as too complex."""
 
 
 class Key:
-    """How the elements of an array are identified: names, or ways of names, into each element."""
+    """The key that identifies an array's elements: the paths from an element to its identifying members."""
 
     __slots__ = ("by", "label")
 
     def __init__(self, rule: Rule) -> None:
         self.label: Final = rule.label
-        self.by: Final = tuple(_names(parse_query(name)) if name.startswith("$") else (name,) for name in rule.by)
+        self.by: Final = tuple(names_of(parse_query(one)) if one.startswith("$") else (one,) for one in rule.options)
 
 
 class Rename:
-    """From where in v1 to where in v2, both below the node that this is attached to."""
+    """A rename from `old` in v1 to `new` in v2; both paths are relative to the rule's object."""
 
     __slots__ = ("label", "new", "old")
 
     def __init__(self, rule: Rule) -> None:
-        _, old, new = split_rename(parse_query(rule.path), parse_query(rule.to))
+        _, old, new = split_common(parse_query(rule.path), parse_query(rule.to))
         self.label: Final = rule.label
-        self.old: Final = _names(old)
-        self.new: Final = _names(new)
+        self.old: Final = names_of(old)
+        self.new: Final = names_of(new)
+
+
+def _value_rule(rule: Rule) -> ValueRule | None:
+    kind = KINDS[rule.kind]
+    return kind.value_rule(rule) if isinstance(kind, ValueRuleKind) else None
 
 
 class Effect:
-    """What holds at one node, of each kind the first rule declared.
+    """The combined effect of the rules at a place: all value rules and renames, and the first rule of each other kind.
 
-    some: whether anything holds here at all.
+    some: whether at least one rule applies. vanishes: whether a rule can cover a value that is missing on one side.
+    shape: the `schema` rule that names exactly this place; `schema` also applies to all places below it.
     """
 
-    __slots__ = ("ignore", "key", "leaves", "renames", "schema", "some", "subset", "unordered")
+    __slots__ = (
+        "ignore", "key", "renames", "schema", "shape", "some", "subset", "unordered", "value_rules", "vanishes",
+    )  # fmt: skip
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
-        self.ignore: Final = _first(rules, RuleKind.IGNORE)
-        self.unordered: Final = _first(rules, RuleKind.UNORDERED)
-        self.schema: Final = _first(rules, RuleKind.SCHEMA)
-        self.subset: Final = _first(rules, RuleKind.SUBSET)
-        keys = [Key(rule) for rule in rules if rule.kind is RuleKind.KEY]
-        self.key: Final = keys[0] if keys else None
-        self.leaves: Final = tuple(Leaf(rule) for rule in rules if rule.kind in _LEAVES)
-        self.renames: Final = tuple(Rename(rule) for rule in rules if rule.kind is RuleKind.RENAME)
+    def __init__(
+        self,
+        rules: Sequence[Rule] = (),
+        value_rule: Callable[[Rule], ValueRule | None] = _value_rule,
+        shape: str | None = None,
+    ) -> None:
+        first = {rule.kind: rule for rule in reversed(rules)}
+        labels = {kind: rule.label for kind, rule in first.items()}
+        self.ignore: Final = labels.get("ignore")
+        self.unordered: Final = labels.get("unordered")
+        self.schema: Final = labels.get("schema")
+        self.subset: Final = labels.get("subset")
+        self.shape: Final = shape
+        self.key: Final = Key(first["key"]) if "key" in first else None
+        self.renames: Final = tuple(Rename(rule) for rule in rules if rule.kind == "rename")
+        self.value_rules: Final = tuple(found for rule in rules if (found := value_rule(rule)))
         self.some: Final = bool(rules)
-
-
-_LEAVES: Final = (RuleKind.TOLERANCE, RuleKind.MASK, RuleKind.EQUIVALENT)
-_OF_SCALARS: Final = (RuleKind.IGNORE, *_LEAVES)
-_INHERITED: Final = (RuleKind.SUBSET, RuleKind.SCHEMA)
+        self.vanishes: Final = self.ignore is not None or any(each.covers_missing for each in self.value_rules)
 
 
 class Requirement:
-    """A place in body or headers that must be equal before a pair may be compared."""
-
-    __slots__ = ("header", "label", "query")
+    """A place in the body or headers that must be equal on both sides before a pair is compared."""
 
     def __init__(self, rule: Rule) -> None:
         self.label: Final = rule.label
-        self.header: Final = rule.path[len(HEADER) :].encode() if rule.path.startswith(HEADER) else b""
+        self.header: Final = rule.header.encode()
         self.query: Final[Query] = () if self.header else parse_query(rule.path)
 
 
-class RouteRules:
-    """What holds for one route: for the body (by its automaton), the status, the text, and each header.
+class _BodyRules:
+    """The rules of a target that apply to bodies, with one automaton for all their queries.
 
-    places: ways of names to where rules expect two scalars to differ.
+    A kind with `needs_own_place` has a second query, which selects the rule's own place but nothing below it.
+    meter: charges the automaton's work.  is_too_large: whether the rules are too large for an automaton.
     """
 
-    __slots__ = ("headers", "places", "requirements", "root", "rules", "status", "text")
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        kinds = [KINDS[rule.kind] for rule in rules]
+        bodies = [at for at, rule in enumerate(rules) if rule.path.startswith("$") and not kinds[at].is_precondition]
+        self._rules: Final = rules
+        self._own_places: Final = len(bodies)
+        self._rule_of: Final = [*bodies, *(at for at in bodies if kinds[at].needs_own_place)]
+        self.anchor: Final = cache(_anchor)
+        queries = [self.anchor(rules[at]) for at in self._rule_of]
+        inherited = frozenset(number for number, at in enumerate(bodies) if kinds[at].is_inherited)
+        self.meter: Final = Meter()
+        self.value_rule: Final = cache(_value_rule)
+        self.is_too_large: Final = sum(map(len, queries)) > MAX_POSITIONS
+        self._automaton: Final[Automaton[Effect]] = Automaton(
+            [] if self.is_too_large else queries, self._effect, inherited, self.meter
+        )
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def start(self, chosen: Collection[int]) -> State[Effect]:
+        """Return the automaton's root state if only the rules with these indexes apply."""
+        if self.is_too_large:
+            return self._automaton.root
+        return self._automaton.start(number for number, at in enumerate(self._rule_of) if at in chosen)
+
+    def _effect(self, selected: frozenset[int]) -> Effect:
+        if not selected:
+            return NOTHING
+        rules = [self._rules[self._rule_of[number]] for number in sorted(selected) if number < self._own_places]
+        own = min((number for number in selected if number >= self._own_places), default=None)
+        return Effect(rules, self.value_rule, None if own is None else self._rules[self._rule_of[own]].label)
+
+
+class RouteRules:
+    """The rules that apply to one route: to the body (through the automaton), the status, the text and each header."""
+
+    def __init__(self, rules: tuple[Rule, ...], body_rules: _BodyRules, root: State[Effect]) -> None:
         self.rules: Final = rules
-        body = [rule for rule in rules if rule.path.startswith("$") and rule.kind is not RuleKind.REQUIRE]
-        self.root: Final[State[Effect]] = Automaton(
-            [_anchor(rule) for rule in body],
-            _effects(body),
-            frozenset(index for index, rule in enumerate(body) if rule.kind in _INHERITED),
-        ).root
-        self.places: Final = _places(body, self.root)
-        self.requirements: Final = tuple(Requirement(rule) for rule in rules if rule.kind is RuleKind.REQUIRE)
-        self.status: Final = _first([rule for rule in rules if rule.path == "status"], RuleKind.IGNORE)
-        self.text: Final = Effect([rule for rule in rules if rule.path == "text"])
-        self.headers: Final = {
-            name: Effect([rule for rule in rules if rule.path == HEADER + name.decode()])
-            for name in {rule.path[len(HEADER) :].encode() for rule in rules if rule.path.startswith(HEADER)}
+        self._body_rules: Final = body_rules
+        self.root: Final = root
+        self.requirements: Final = tuple(Requirement(rule) for rule in rules if KINDS[rule.kind].is_precondition)
+        by_place: dict[str, list[Rule]] = {"status": [], "text": []}
+        for rule in rules:
+            by_place.setdefault(rule.path, []).append(rule)
+        effects = {
+            path: Effect(those, body_rules.value_rule) for path, those in by_place.items() if not path.startswith("$")
         }
+        self.status: Final = effects.pop("status").ignore
+        self.text: Final = effects.pop("text")
+        self.headers: Final = {path.removeprefix(HEADER).encode(): effect for path, effect in effects.items()}
+
+    @cached_property
+    def places(self) -> tuple[tuple[str, ...], ...]:
+        """Paths to the places where a rule expects two scalars to differ, without duplicates.
+
+        Places inside an ignored object are omitted, because the object is reported as a whole.
+        """
+        expecting = [rule for rule in self.rules if KINDS[rule.kind].expects_scalars_to_differ]
+        queries = (self._body_rules.anchor(rule) for rule in expecting if rule.path.startswith("$"))
+        found = dict.fromkeys(names_of(query) for query in queries if query and is_singular(query))
+        return tuple(islice((place for place in found if not _is_ignored_above(place, self.root)), MAX_PLACES))
+
+    def charge(self, spend: Callable[[int], None]) -> None:
+        """Charge the work of these rules to `spend` until `free` is called; if they are too large, charge at once."""
+        self._body_rules.meter.charge(spend)
+        if self._body_rules.is_too_large:
+            spend(ABOVE_ANY_BUDGET)
+
+    def free(self) -> None:
+        """Stop charging."""
+        self._body_rules.meter.free()
 
 
 class CompiledRules:
-    """The rules of one target at one instant."""
-
-    __slots__ = ("_by_route", "_by_rules", "rules")
+    """The rules of a target that apply at a given time."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules: Final = rules
         self._by_route: dict[tuple[str, str], RouteRules] = {}
         self._by_rules: dict[tuple[int, ...], RouteRules] = {}
 
+    @cached_property
+    def _body_rules(self) -> _BodyRules:
+        return _BodyRules(self.rules)
+
     def for_route(self, route: str, method: str) -> RouteRules:
-        """Return what holds for a route and method."""
+        """Return the rules that apply to a route and method."""
         return self._by_route.get((route, method)) or self._select(route, method)
 
     def _select(self, route: str, method: str) -> RouteRules:
         chosen = tuple(index for index, rule in enumerate(self.rules) if rule.applies(route, method))
         rules = self._by_rules.get(chosen)
         if rules is None:
-            rules = RouteRules(tuple(self.rules[index] for index in chosen))
+            root = self._body_rules.start(frozenset(chosen))
+            rules = RouteRules(tuple(self.rules[index] for index in chosen), self._body_rules, root)
             self._by_rules[chosen] = rules
         if len(self._by_route) >= MAX_ROUTES:
             self._by_route.clear()
@@ -150,12 +200,12 @@ class CompiledRules:
         return rules
 
     def __reduce__(self) -> tuple[Callable[[tuple[Rule, ...]], CompiledRules], tuple[tuple[Rule, ...]]]:
-        """Ship the declarations alone; the other process compiles them once and keeps them."""
+        """Pickle only the declarations; the other process compiles them once and caches the result."""
         return _compiled, (self.rules,)
 
 
 def compile_rules(rules: Iterable[Rule], now: datetime) -> CompiledRules:
-    """Return the rules that hold at `now`, ready for use; `now` bears a time zone."""
+    """Return the rules that apply at `now`, which must have a time zone."""
     return CompiledRules(tuple(rule for rule in rules if not rule.expired(now)))
 
 
@@ -165,53 +215,15 @@ def _compiled(rules: tuple[Rule, ...]) -> CompiledRules:
 
 
 def _anchor(rule: Rule) -> Query:
-    """Return the query of the node that the rule is attached to."""
+    """Return the query of the place that the rule belongs to. If the rule has two paths: their common start."""
     query = parse_query(rule.path)
-    return split_rename(query, parse_query(rule.to))[0] if rule.kind is RuleKind.RENAME else query
+    return split_common(query, parse_query(rule.to))[0] if rule.to else query
 
 
-def _places(rules: Iterable[Rule], root: State[Effect]) -> tuple[tuple[str, ...], ...]:
-    """Return where these rules expect scalars to differ, each place once; not those of which there may be many.
-
-    What lies in an object that is ignored is none: there the whole object is told.
-    """
-    queries = (parse_query(rule.path) for rule in rules if rule.kind in _OF_SCALARS)
-    places = dict.fromkeys(_names(query) for query in queries if query and all(map(_is_name, query)))
-    return tuple(place for place in places if not _is_ignored_above(place, root))[:MAX_PLACES]
-
-
-def _is_ignored_above(place: tuple[str, ...], state: State[Effect]) -> bool:
-    for name in place:
-        if state.effect.ignore:
-            return True
-        state = state.member(name)
-    return False
-
-
-def _is_name(segment: Segment) -> bool:
-    return not segment.descendant and len(segment.selectors) == 1 and isinstance(segment.selectors[0], Name)
-
-
-def _effects(rules: Sequence[Rule]) -> Callable[[frozenset[int]], Effect]:
-    def effect(selected: frozenset[int]) -> Effect:
-        return Effect([rules[index] for index in sorted(selected)]) if selected else NOTHING
-
-    return effect
-
-
-def _first(rules: Sequence[Rule], kind: RuleKind) -> str | None:
-    return next((rule.label for rule in rules if rule.kind is kind), None)
-
-
-def _names(query: Query) -> tuple[str, ...]:
-    return tuple(_only_name(segment) for segment in query)
-
-
-def _only_name(segment: Segment) -> str:
-    selector = segment.selectors[0]
-    if not isinstance(selector, Name):
-        raise TypeError(f"{selector!r} is not a name, which parse_rules holds")
-    return selector.name
+def _is_ignored_above(place: tuple[str, ...], root: State[Effect]) -> bool:
+    return any(above.effect.ignore for above in accumulate(place[:-1], State[Effect].member, initial=root))
 
 
 NOTHING: Final = Effect()
+Node: TypeAlias = State[Effect]
+"""The rules at a place in a value; its children have the rules below that place."""

@@ -1,28 +1,25 @@
-"""RFC 9535 JSONPath: text to segments, and paths of nodes back to normalized text.
+"""Parse RFC 9535 JSONPath queries such as `$.items[*]['unit price']` or `$..id` into segments.
 
-In: a query such as `$.items[*]['unit price']` or `$..id`.  Out: its segments, each a tuple of selectors.
-Holds: what this module accepts is valid RFC 9535; a filter (`?…`) is refused by name, since a rule names places,
-not values. Matching is the automaton's work.
+The parser accepts only valid RFC 9535. It rejects filters (`?…`), because a rule names places, not values. The module
+`automaton` matches queries.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from itertools import takewhile
+from typing import Final, NoReturn, cast
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 class PathError(ValueError):
-    """A query is not RFC 9535, or uses what rules do not support."""
+    """A query is not valid RFC 9535, or uses a feature that rules do not support."""
 
 
 class Name(msgspec.Struct, frozen=True):
-    """Selects the member of that name."""
+    """Selects the member with this name."""
 
     name: str
 
@@ -32,24 +29,24 @@ class Wildcard(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """Selects one element; negative counts from the end."""
+    """Selects one element. A negative index counts from the end."""
 
     index: int
 
     def selects(self, index: int, length: int) -> bool:
-        """Whether the element at `index` of an array of `length` is the one."""
+        """Return whether this selects the element at `index` in an array of `length` elements."""
         return index == (self.index if self.index >= 0 else length + self.index)
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Selects elements as Python's slices do, except that a step of 0 selects nothing."""
+    """Selects elements like a Python slice, but a step of 0 selects nothing."""
 
     start: int | None
     stop: int | None
     step: int
 
     def selects(self, index: int, length: int) -> bool:
-        """Whether the element at `index` of an array of `length` is in the slice."""
+        """Return whether the slice selects the element at `index` in an array of `length` elements."""
         if self.step == 0:
             return False
         return index in range(*slice(self.start, self.stop, self.step).indices(length))
@@ -59,7 +56,7 @@ Selector = Name | Wildcard | Index | Slice
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """One step: its selectors apply to the children, or (descendant) to every node below as well."""
+    """One step. Selectors apply to a node's children; in a descendant segment, they also apply to all nodes below."""
 
     selectors: tuple[Selector, ...]
     descendant: bool = False
@@ -67,24 +64,25 @@ class Segment(msgspec.Struct, frozen=True):
 
 Query = tuple[Segment, ...]
 
-_BLANK: Final = re.compile(r"[ \t\n\r]*")
+_BLANK: Final = r"[ \t\n\r]*"
+_BLANKS: Final = re.compile(_BLANK)
 _SHORTHAND: Final = re.compile(r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][A-Za-z0-9_\u0080-\ud7ff\ue000-\U0010ffff]*")
-_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*")
-_HEX4: Final = re.compile(r"[0-9A-Fa-f]{4}")
+_INTEGER: Final = "(0|-?[1-9][0-9]*)"
+_INDEX_OR_SLICE: Final = re.compile(
+    f"{_INTEGER}?(?:{_BLANK}(:){_BLANK}{_INTEGER}?(?:{_BLANK}:(?:{_BLANK}{_INTEGER})?)?)?"
+)
+_HEX4: Final = re.compile(r"u([0-9A-Fa-f]{4})")
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
 _EXACT_INTEGER: Final = 2**53 - 1
 
 
 def parse_query(text: str) -> Query:
-    """Return the segments of an RFC 9535 query.
-
-    Raises: PathError, with the position and what was expected there.
-    """
+    """Return the segments of an RFC 9535 query. Raises: PathError with the position and the expected syntax."""
     return _Parser(text).query()
 
 
 class _Parser:
-    """Recursive descent over one query, as RFC 9535 section 2 spells it."""
+    """A recursive descent parser for one query, based on the grammar in RFC 9535 section 2."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -140,37 +138,19 @@ class _Parser:
         return self._index_or_slice()
 
     def _index_or_slice(self) -> Selector:
-        start = self._integer()
-        before = self._at
-        self._blank()
-        if not self._take(":"):
-            self._at = before
-            if start is None:
-                self._fail("a quoted name, '*', an index or a slice stands inside brackets")
-            return Index(start)
-        self._blank()
-        stop = self._integer()
-        before = self._at
-        self._blank()
-        if not self._take(":"):
-            self._at = before
-            return Slice(start, stop, 1)
-        before = self._at
-        self._blank()
-        step = self._integer()
-        if step is None:
-            self._at = before
-        return Slice(start, stop, 1 if step is None else step)
-
-    def _integer(self) -> int | None:
-        found = _INTEGER.match(self._text, self._at)
-        if found is None:
-            return None
-        value = int(found.group()) if len(found.group()) < 18 else _EXACT_INTEGER + 1  # noqa: PLR2004
-        if abs(value) > _EXACT_INTEGER:
-            self._fail("an index stays within 2^53 - 1")
+        found = cast("re.Match[str]", _INDEX_OR_SLICE.match(self._text, self._at))  # it also matches empty text
+        start, stop, step = (self._integer(found, group) for group in (1, 3, 4))
+        if start is None and not found[2]:
+            self._fail("a quoted name, '*', an index or a slice stands inside brackets")
         self._at = found.end()
-        return value
+        return Slice(start, stop, 1 if step is None else step) if found[2] else Index(start or 0)
+
+    def _integer(self, found: re.Match[str], group: int) -> int | None:
+        digits: str | None = found[group]
+        if digits is not None and (len(digits) > 17 or abs(int(digits)) > _EXACT_INTEGER):  # noqa: PLR2004
+            self._at = found.start(group)
+            self._fail("an index stays within 2^53 - 1")
+        return None if digits is None else int(digits)
 
     def _string(self, quote: str) -> str:
         self._at += 1
@@ -194,23 +174,20 @@ class _Parser:
 
     def _unicode(self) -> str:
         code = self._hex4()
-        if 0xDC00 <= code <= 0xDFFF:  # noqa: PLR2004
+        if "\udc00" <= code <= "\udfff":
             self._fail("a low surrogate stands alone")
-        if not 0xD800 <= code <= 0xDBFF:  # noqa: PLR2004
-            return chr(code)
-        if not self._take("\\"):
-            self._fail("a high surrogate stands alone")
-        low = self._hex4()
-        if not 0xDC00 <= low <= 0xDFFF:  # noqa: PLR2004
-            self._fail("a high surrogate stands alone")
-        return chr(0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00))
+        if "\ud800" <= code <= "\udbff":
+            if not self._take("\\") or not "\udc00" <= (low := self._hex4()) <= "\udfff":
+                self._fail("a high surrogate stands alone")
+            return (code + low).encode("utf-16", "surrogatepass").decode("utf-16")
+        return code
 
-    def _hex4(self) -> int:
-        found = _HEX4.match(self._text, self._at + 1) if self._peek() == "u" else None
+    def _hex4(self) -> str:
+        found = _HEX4.match(self._text, self._at)
         if found is None:
             self._fail("\\u takes four hex digits")
         self._at = found.end()
-        return int(found.group(), 16)
+        return chr(int(found[1], 16))
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -222,8 +199,7 @@ class _Parser:
         return True
 
     def _blank(self) -> None:
-        found = _BLANK.match(self._text, self._at)
-        self._at = found.end() if found else self._at
+        self._at = cast("re.Match[str]", _BLANKS.match(self._text, self._at)).end()
 
     def _fail(self, expected: str) -> NoReturn:
         raise PathError(f"{self._text!r} at position {self._at}: {expected}")
@@ -233,13 +209,27 @@ _PLAIN: Final = re.compile(r"[^\x00-\x1f'\\\ud800-\udfff]*")
 
 
 def name_step(name: str) -> str:
-    """Return `['name']` with the escapes of RFC 9535 section 2.7."""
+    """Return `['name']`, escaped as RFC 9535 section 2.7 requires."""
     if _PLAIN.fullmatch(name):
         return f"['{name}']"
     quoted = json.dumps(name, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
     return "['" + "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in quoted) + "']"
 
 
-def normalized(steps: Sequence[str | int]) -> str:
-    """Return the normalized path of a node: names quoted, indexes in brackets."""
-    return "$" + "".join(name_step(step) if isinstance(step, str) else f"[{step}]" for step in steps)
+def is_singular(query: Query) -> bool:
+    """Return whether the query has only names; such a query selects one place at most."""
+    return all(
+        len(segment.selectors) == 1 and isinstance(segment.selectors[0], Name) and not segment.descendant
+        for segment in query
+    )
+
+
+def names_of(query: Query) -> tuple[str, ...]:
+    """Return the names of a singular query."""
+    return tuple(selector.name for segment in query for selector in segment.selectors if isinstance(selector, Name))
+
+
+def split_common(one: Query, other: Query) -> tuple[Query, Query, Query]:
+    """Return the common start of two queries, and the rest of each query."""
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return one[:shared], one[shared:], other[shared:]

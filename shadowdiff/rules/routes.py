@@ -1,186 +1,194 @@
-"""Name the route of a request.
+"""Name the route of a request, such as `GET /products/{id}`.
 
-In: method and path as on the wire.  Out: a route such as `GET /products/{id}`, or `_other`.
-Holds: pure; a template decides where one matches (literal segments before parameters); else values in the path are
-named (`segments.py`). A path is taken as HTTP has it: case and a trailing slash tell paths apart, `%7E` and `~` are
-one, `%2F` is no slash. A name once given stays, but for words at a place that turns out to take values, which change
-once. At most `most` names are given; what comes later is `_other`, unless a rule speaks of it. What this process named
-and found is offered to the others, and theirs is taken.
+A matching template determines the name; literal segments take precedence over parameters. Without a template, values in
+the path are replaced by names (`{id}`, `{uuid}`, `{date}`, `{email}`, `{hex}`, `{token}`). A position with many rare
+words becomes `{name}` permanently; frequent words (`me`, `search`) stay words. Paths are compared as in HTTP: case and
+a trailing slash matter, `%7E` equals `~`, `%2F` is not a slash. A route's name changes only when one of its positions
+becomes `{name}`. Memory and the number of names are limited; later routes are `_other`, unless a rule names them.
+Processes exchange route names and parameters, so that all processes use the same names.
 """
 
 from __future__ import annotations
 
 import re
+import string
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.rules.segments import Place, Places
+import msgspec
+
+from shadowdiff.model import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-OTHER: Final = "_other"
 MAX_REMEMBERED: Final = 16_384
 MAX_REMEMBERED_PATH_CHARS: Final = 512
+MAX_SEGMENTS: Final = 12
+MAX_SEGMENT_CHARS: Final = 48
+MAX_EMAIL_CHARS: Final = 254
+"""Source: RFC 5321, section 4.5.3.1.3. The pattern needs quadratic time in a segment full of `%40`."""
+MIN_TOKEN_DIGITS: Final = 2
+WORDS_MAYBE_VALUES: Final = 32
+"""A position with more words than this has values if at least half of the words are rare."""
+WORDS_ALWAYS_VALUES: Final = 128
+"""A position with more words than this has values, even if all words are frequent."""
+OFTEN: Final = 3
+"""Number of times that a word must occur to stay a word."""
+KEPT_WORDS: Final = 32
+MAX_POSITIONS: Final = 1024
+"""Maximum number of positions that are tracked. Other positions are named only by shape."""
+NAME: Final = "{name}"
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:T[0-9:.%A-Za-z+-]*)?)?")
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
+_SHAPES: Final = ((_UUID, "{uuid}"), (_DATE, "{date}"), (_NUMBER, "{id}"))
+_HEX: Final = re.compile(r"(?:0x)?[0-9a-f]{8,}", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"[0-9A-Za-z_.~=-]{16,}")
+_EMAIL: Final = re.compile(r"[^@/]+(?:@|%40)[^@/]+\.[^@/]+")
+_KEY: Final = re.compile(r"(?:A[A-Z]{3}[0-9A-Z]{16}|(?:sk|rk|pk)_(?:live|test)_\w+|[0-9A-Za-z_]{40,})")
+"""API keys of well-known services. Longer keys are recognized as tokens because of their length."""
+_DIGIT: Final = re.compile(r"[0-9]")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _PARAMETER: Final = re.compile(r"\{[^{}]*\}")
-_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 class Router:
-    """Templates such as `/products/{id}`, optionally with a method before them, made ready to match.
+    """Names routes by templates such as `/products/{id}`, optionally with a method before them.
 
-    most: names given at most; 0: without a bound.  spoken_of: routes or templates that rules name, never `_other`.
+    max_names: maximum number of names; 0 means no limit. named_by_rules: routes or templates that are never `_other`.
+    hide: removes secrets from a path that does not match a template.
     """
 
-    def __init__(self, templates: Sequence[str] = (), *, most: int = 0, spoken_of: Iterable[str] = ()) -> None:
-        self._templates = [_Template(template) for template in templates]
-        self._templates.sort(key=lambda template: template.rank)
+    def __init__(
+        self,
+        templates: Sequence[str] = (),
+        *,
+        max_names: int = 0,
+        named_by_rules: Iterable[str] = (),
+        hide: Callable[[str], str] = str,
+    ) -> None:
+        self._templates = sorted(map(_Template, templates), key=lambda template: template.rank)
         self._remembered: dict[tuple[str, str], str] = {}
-        self._places = Places()
-        self._most = most
-        self._spoken_of = frozenset(spoken_of)
-        self._given: dict[str, None] = {}
-        self.fresh: dict[str, None] = {}
+        self._parameters = PathParameters(hide)
+        self._max_names = max_names
+        self._named_by_rules = frozenset(named_by_rules)
+        self._in_use: dict[str, None] = {}
+        self._new: dict[str, None] = {}
 
     def route(self, method: str, path: str) -> str:
-        """Return the route's name; the query is left out of account."""
-        path = path.partition("?")[0]
-        known = self._remembered.get((method, path))
-        return known if known is not None else self._learn(method, path)
-
-    def told(self, method: str, path: str) -> str:
-        """Return the name that a request would have, and give none: for what is counted and never compared."""
+        """Return the name of a request's route. The query string is ignored."""
         path = path.partition("?")[0]
         known = self._remembered.get((method, path))
         if known is not None:
             return known
-        found = len(self._places.found)
-        name, _ = self._name(method, normal(path))
-        if len(self._places.found) != found:
-            self._forget_moved()
-        has_room = not self._most or len(self._given) < self._most
-        return name if name in self._given or has_room or self._is_spoken_of(name) else OTHER
-
-    def take_found(self) -> list[Place]:
-        """Return the places found to take values since the last call."""
-        found, self._places.found = self._places.found, []
-        return found
-
-    def take_fresh(self) -> list[str]:
-        """Return the names given since the last call."""
-        fresh, self.fresh = self.fresh, {}
-        return list(fresh)
-
-    def given(self) -> list[str]:
-        """Return the names that stand apart."""
-        return list(self._given)
-
-    def adopt(self, names: Sequence[str], places: Iterable[Place]) -> None:
-        """Take what all processes know: the names given (the bound is theirs together), and the places of values."""
-        moved = self._places.take(places)
-        known = dict.fromkeys(name for name in names if self.named_now(name) == name)
-        known.update(self.fresh)
-        if moved or known.keys() != self._given.keys():
-            self._given = known
-            self._remembered.clear()
-
-    def named_now(self, route: str) -> str:
-        """Return what a name given earlier is called by now: the same, or with a place turned to `{name}`."""
-        method, space, path = route.partition(" ")
-        if not space or any(path == template.path for template in self._templates):
-            return route
-        return f"{method} {self._places.named_now(path)}"
-
-    def _learn(self, method: str, path: str) -> str:
-        found = len(self._places.found)
-        name, often = self._name(method, normal(path))
-        if len(self._places.found) != found:
-            self._forget_moved()
-        route = self._admit(name)
+        route, often = self._name(method, path)
+        if route != OTHER and route not in self._in_use:
+            self._in_use[route] = self._new[route] = None
         if often and len(path) <= MAX_REMEMBERED_PATH_CHARS:
             while len(self._remembered) >= MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[method, path] = route
         return route
 
+    def peek(self, method: str, path: str) -> str:
+        """Return the name that a request would get, without adding it. For requests that are never compared."""
+        path = path.partition("?")[0]
+        known = self._remembered.get((method, path))
+        return known if known is not None else self._name(method, path)[0]
+
+    def take_new_parameters(self) -> list[PathParameter]:
+        """Return the path parameters found since the last call."""
+        found, self._parameters.found = self._parameters.found, []
+        return found
+
+    def take_new_names(self) -> list[str]:
+        """Return the route names added since the last call."""
+        fresh, self._new = self._new, {}
+        return list(fresh)
+
+    def names_in_use(self) -> list[str]:
+        """Return all route names in use."""
+        return list(self._in_use)
+
+    def adopt(self, names: Sequence[str], places: Iterable[PathParameter]) -> None:
+        """Add the route names and parameters that all processes found. The limit of names still applies."""
+        moved = self._parameters.take(places)
+        known = dict.fromkeys(name for name in names if self.current_name(name) == name)
+        known.update(self._new)
+        if moved or known.keys() != self._in_use.keys():
+            self._in_use = known
+            self._remembered.clear()
+
+    def current_name(self, route: str) -> str:
+        """Return the current name for an earlier name: the same name, or one with `{name}` in place of a word."""
+        method, space, path = route.partition(" ")
+        if not space or any(path == template.path for template in self._templates):
+            return route
+        return f"{method} {self._parameters.current_name(path)}"
+
     def _name(self, method: str, path: str) -> tuple[str, bool]:
-        segments = path.split("/")
-        for template in self._templates:
-            if template.matches(method, segments):
-                return f"{method} {template.path}", True
-        named, often = self._places.name(segments)
-        return f"{method} {named}", often
-
-    def _forget_moved(self) -> None:
-        """Free the names that a place which turned to values had used up."""
-        self._remembered.clear()
-        self._given = {name: None for name in self._given if self.named_now(name) == name}
-        self.fresh = {name: None for name in self.fresh if self.named_now(name) == name}
-
-    def _admit(self, name: str) -> str:
-        if name in self._given:
-            return name
-        if self._most and len(self._given) >= self._most and not self._is_spoken_of(name):
-            return OTHER
-        self._given[name] = self.fresh[name] = None
-        return name
-
-    def _is_spoken_of(self, name: str) -> bool:
-        return name in self._spoken_of or name.partition(" ")[2] in self._spoken_of
+        """Return a route's name (`_other` beyond the limit), and whether to remember it."""
+        segments = normal(path).split("/")
+        template = next((one for one in self._templates if one.matches(method, segments)), None)
+        found = len(self._parameters.found)
+        named, often = (template.path, True) if template else self._parameters.name(segments)
+        if len(self._parameters.found) != found:
+            self._remembered.clear()
+            self._in_use = dict.fromkeys(name for name in self._in_use if self.current_name(name) == name)
+            self._new = dict.fromkeys(name for name in self._new if self.current_name(name) == name)
+        name = f"{method} {named}"
+        has_room = not self._max_names or len(self._in_use) < self._max_names
+        fits = has_room or name in self._in_use or not self._named_by_rules.isdisjoint((name, named))
+        return name if fits else OTHER, often
 
 
 class _Template:
-    """One template, split. A segment is a literal, a parameter, or both: `{name}.json`."""
+    """A template. A segment is a literal, a parameter, or both: `{name}.json` has two literals around a parameter."""
 
     def __init__(self, template: str) -> None:
         method, _, path = template.strip().rpartition(" ")
         self.method = method.strip().upper()
         self.path = path
-        self._segments = [_Segment(segment) for segment in normal(path).split("/")]
-        self.rank = tuple(segment.rank for segment in self._segments), not self.method
+        self._segments = [_PARAMETER.split(segment) for segment in normal(path).split("/")]
+        # Literals come first, then segments with both a literal and a parameter.
+        ranks = (0 if len(literals) == 1 else 1 if any(literals) else 2 for literals in self._segments)
+        self.rank = tuple(ranks), not self.method
 
     def matches(self, method: str, segments: Sequence[str]) -> bool:
         if len(segments) != len(self._segments) or (self.method and self.method != method):
             return False
-        return all(own.matches(other) for own, other in zip(self._segments, segments, strict=True))
+        return all(map(_matches, self._segments, segments))
 
 
-class _Segment:
-    """One segment of a template, as the literals around its parameters; rank 0 is literal, 1 partly, 2 a parameter."""
-
-    __slots__ = ("_literals", "rank")
-
-    def __init__(self, segment: str) -> None:
-        self._literals = _PARAMETER.split(segment)
-        self.rank = 0 if len(self._literals) == 1 else 1 if any(self._literals) else 2
-
-    def matches(self, segment: str) -> bool:
-        """Whether the literals come in this order, with something in each parameter's place."""
-        first, *between = self._literals
-        if not between:
-            return segment == first
-        at = len(first)
-        for literal in between[:-1]:
-            at = segment.find(literal, at + 1)
-            if at < 0:
-                return False
-            at += len(literal)
-        last = between[-1]
-        return segment.startswith(first) and segment.endswith(last) and len(segment) - len(last) > at
+def _matches(literals: list[str], segment: str) -> bool:
+    """Return whether the literals occur in this order, with a nonempty value for each parameter."""
+    if len(literals) == 1:
+        return segment == literals[0]
+    first, *between, last = literals
+    at = len(first)
+    for literal in between:
+        at = segment.find(literal, at + 1)
+        if at < 0:
+            return False
+        at += len(literal)
+    return segment.startswith(first) and segment.endswith(last) and len(segment) - len(last) > at
 
 
 def normal(path: str) -> str:
-    """Return the path of a request target in one spelling.
+    """Return the normalized path of a request target.
 
-    No query or fragment; of an absolute form its path; escapes of unreserved characters undone, the others in upper
-    case; what is no ASCII escaped.  Source: RFC 3986 section 6.2.2, RFC 9112 section 3.2.
+    Query, fragment, scheme and authority are removed. Unreserved characters are unescaped, other escapes become
+    upper case, and non-ASCII characters are escaped.
+    Source: RFC 3986 section 6.2.2, RFC 9112 section 3.2.
     """
     path = path.partition("?")[0].partition("#")[0]
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
     if not path.isascii():
-        path = "".join(c if c.isascii() else _escaped(c) for c in path)
+        raw = path.encode("utf-8", "surrogatepass")
+        path = "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004
     return _ESCAPE.sub(_undone, path) if "%" in path else path or "/"
 
 
@@ -189,10 +197,101 @@ def _undone(escape: re.Match[str]) -> str:
     return character if character in _UNRESERVED else escape.group().upper()
 
 
-def _escaped(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+class PathParameter(msgspec.Struct, frozen=True):
+    """A position that is a parameter, with the path before it and the words that stay words at this position."""
+
+    before: str
+    words: tuple[str, ...] = ()
 
 
-def infer(path: str) -> str:
-    """Return the path with values named by their shape alone."""
-    return Places().name(normal(path).split("/"))[0]
+def shape(segment: str) -> str:
+    """Return a name for the shape of a segment, such as `{id}`; the segment itself if it has no known shape."""
+    for pattern, name in _SHAPES:
+        if pattern.fullmatch(segment):
+            return name
+    if len(segment) <= MAX_EMAIL_CHARS and _EMAIL.fullmatch(segment):
+        return "{email}"
+    if _KEY.fullmatch(segment):
+        return "{token}"
+    digits = len(_DIGIT.findall(segment[:MAX_SEGMENT_CHARS]))
+    if digits and _HEX.fullmatch(segment):
+        return "{hex}"
+    if len(segment) > MAX_SEGMENT_CHARS or (digits >= MIN_TOKEN_DIGITS and _TOKEN.fullmatch(segment)):
+        return "{token}"
+    return segment
+
+
+class PathParameters:
+    """The words at each position of a path, and the positions that are parameters.
+
+    hide: removes secrets from a path after its other values are named and before its words are stored.
+    """
+
+    def __init__(self, hide: Callable[[str], str] = str) -> None:
+        self._hide = hide
+        self._words: dict[str, dict[str, int]] = {}
+        self._values: dict[str, frozenset[str]] = {}
+        self.found: list[PathParameter] = []
+
+    def name(self, segments: Sequence[str]) -> tuple[str, bool]:
+        """Return the path with named parameters, and whether all its words are frequent enough to be remembered."""
+        before, often = "", True
+        shaped = "/".join(["", *(shape(one) if one else "" for one in segments[1 : MAX_SEGMENTS + 1])])
+        for index, segment in enumerate(self._hide(shaped).split("/")[1:]):
+            if segment and segment[0] != "{":
+                often &= self._count(before, segment) >= OFTEN
+            before = f"{before}/{self._named(before, segment)}"
+            if index == MAX_SEGMENTS - 1 and len(segments) > MAX_SEGMENTS + 1:
+                before += "/{rest}"
+        return f"{segments[0]}{before}" or "/", often
+
+    def current_name(self, path: str) -> str:
+        """Return the current name for an earlier name, without counting its words."""
+        before = ""
+        head, *rest = self._hide(path).split("/")
+        for segment in rest:
+            before = f"{before}/{self._named(before, segment if segment[:1] == '{' else shape(segment))}"
+        return head + before
+
+    def take(self, places: Iterable[PathParameter]) -> bool:
+        """Add path parameters that other processes found. Return whether any route name changes."""
+        changed = False
+        for place in places:
+            words = frozenset(place.words)
+            has_room = place.before in self._values or len(self._values) < MAX_POSITIONS
+            if has_room and self._values.get(place.before) != words:
+                changed = True
+                self._settle(place.before, words)
+        return changed
+
+    def _named(self, before: str, segment: str) -> str:
+        words = self._values.get(before)
+        return segment if words is None or segment[:1] in ("", "{") or segment in words else NAME
+
+    def _count(self, before: str, word: str) -> int:
+        """Count a word at its position. Return how often the word has occurred, up to `OFTEN`."""
+        if before in self._values:
+            return OFTEN
+        words = self._words.get(before)
+        if words is None:
+            if max(len(self._words), len(self._values)) >= MAX_POSITIONS:
+                return OFTEN
+            words = self._words[before] = {}
+        times = words[word] = min(OFTEN, words.get(word, 0) + 1)
+        if len(words) > WORDS_MAYBE_VALUES and times == 1:
+            self._decide(before, words)
+        return times
+
+    def _decide(self, before: str, words: dict[str, int]) -> None:
+        kept = [word for word, times in words.items() if times >= OFTEN]
+        if 2 * len(kept) <= len(words) or len(words) > WORDS_ALWAYS_VALUES:
+            place = PathParameter(before, tuple(sorted(kept[:KEPT_WORDS])))
+            self.found.append(place)
+            self._settle(before, frozenset(place.words))
+
+    def _settle(self, before: str, words: frozenset[str]) -> None:
+        self._values[before] = words
+        self._words.pop(before, None)
+        for place in [p for p in self._words if p.startswith(f"{before}/")]:
+            if place[len(before) + 1 :].partition("/")[0] not in words:
+                del self._words[place]

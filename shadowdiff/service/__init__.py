@@ -1,4 +1,4 @@
-"""The composition root: build and wire everything, start, drain, stop."""
+"""The composition root: build and connect all components, then start, drain and stop them."""
 
 from shadowdiff.service.run import run, run_workers
 

@@ -1,7 +1,6 @@
-"""The service's HTTP ports: sockets bound first, so that port 0 is known, and uvicorn on each.
+"""Bind the HTTP ports and serve an application on each with uvicorn.
 
-On the intake's two ports uvicorn's server speaks the intake's own protocol, on the others its own, with bounds.
-Holds: nothing here handles signals; the service does, once for all ports.
+The two intake ports use the intake's own HTTP protocol class; the other ports use uvicorn's class with limits.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ import ipaddress
 import logging
 import socket
 import ssl
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
-from shadowdiff.intake.held import Held
+from shadowdiff.intake.exchange import PortMemoryBudget
 from shadowdiff.intake.protocol import IntakeProtocol
-from shadowdiff.service.bounded import BoundedProtocol
+from shadowdiff.service.limited_http_protocol import LimitedHttpProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -35,26 +33,24 @@ log = logging.getLogger(__name__)
 _INTAKES = frozenset({"mirror", "records"})
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-"""Longer than Envoy's default idle pool checks, so that a mirror's connection is seldom closed under it."""
+"""Longer than Envoy's default idle pool checks, so that a mirror's connection is rarely closed in use."""
 
-
-LOOK_EVERY_S = 3.0
-"""For certificates that were renewed."""
+CERTIFICATE_POLL_S = 3.0
 
 
 class PortTakenError(Exception):
-    """An address that cannot be bound, or a certificate that cannot be served there."""
+    """An address is unavailable, or a certificate cannot be loaded."""
 
 
 class _QuietServer(uvicorn.Server):
-    """A server that leaves the signals to the service, and tells connections that are being made that it closes."""
+    """A server that leaves signals to the service, and closes connections that are still being opened."""
 
-    def __init__(self, config: uvicorn.Config, held: Held) -> None:
+    def __init__(self, config: uvicorn.Config, budget: PortMemoryBudget) -> None:
         super().__init__(config)
-        self._held = held
+        self._budget = budget
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._held.is_closing = True
+        self._budget.is_closing = True
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -62,33 +58,28 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def bound(name: str, host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
-    """Return a socket at an address that nobody else has.
+def bind(name: str, host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a bound socket. Raises: PortTakenError, even if the other program shares the address.
 
-    shared: others of this user may bind there too, each with a queue of its own among which the kernel spreads
-    connections. Raises: PortTakenError, also where somebody listens there who shares.
+    shared: other sockets of this user may bind to the address; the kernel spreads connections among them.
     """
+    if shared and port:
+        bind(name, host, port).close()
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        if shared and port:
-            bound(name, host, port, setting).close()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((host, port))
     except OSError as error:
         made.close()
-        raise PortTakenError(
-            f"{setting}: cannot listen on {host}:{port} for {name}: {error.strerror}; set another port, or 0 for any"
-        ) from error
-    except BaseException:
-        made.close()
-        raise
+        where = f"listen.{name}: cannot listen on {host}:{port} for {name}"
+        raise PortTakenError(f"{where}: {error.strerror}; set another port, or 0 for any") from error
     return made
 
 
-def beside(other: socket.socket) -> socket.socket:
-    """Return one more socket at a shared address."""
+def bind_again(other: socket.socket) -> socket.socket:
+    """Return another socket that is bound to a shared address."""
     made = socket.socket(other.family)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -97,7 +88,7 @@ def beside(other: socket.socket) -> socket.socket:
 
 
 class Port:
-    """One listening address and the application behind it."""
+    """One listening address and the application that serves it."""
 
     def __init__(self, name: str, listening: socket.socket, tls: TlsConfig | None = None) -> None:
         self.name = name
@@ -106,14 +97,10 @@ class Port:
         self.host, self.port = cast("tuple[str, int]", listening.getsockname()[:2])
         self._server: _QuietServer | None = None
 
-    def __repr__(self) -> str:
-        """State the address."""
-        return f"<Port {self.name} {self.host}:{self.port}>"
-
     @property
-    def scheme(self) -> str:
-        """What its URLs begin with."""
-        return "https" if self._tls else "http"
+    def url(self) -> str:
+        """The URL of its address."""
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -122,10 +109,10 @@ class Port:
 
     async def serve(self, app: ASGIApplication) -> None:
         """Serve until `stop`."""
-        held = Held()
+        tls, budget = self._tls, PortMemoryBudget()
         config = uvicorn.Config(
             app,
-            http=cast("Any", partial(IntakeProtocol, held=held) if self.name in _INTAKES else BoundedProtocol),
+            http=cast("Any", partial(IntakeProtocol, budget=budget) if self.name in _INTAKES else LimitedHttpProtocol),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -136,79 +123,77 @@ class Port:
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
-            ssl_certfile=self._tls.cert if self._tls else None,
-            ssl_keyfile=self._tls.key if self._tls else None,
-            ssl_ca_certs=self._tls.client_ca if self._tls else None,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if self._tls and self._tls.client_ca else ssl.CERT_NONE,
+            ssl_certfile=tls and tls.cert,
+            ssl_keyfile=tls and tls.key,
+            ssl_ca_certs=tls and tls.client_ca,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
         )
-        self._server = _QuietServer(config, held)
+        self._server = _QuietServer(config, budget)
         await self._server.serve(sockets=[self._socket])
 
     @property
     def started(self) -> bool:
-        """Whether connections are taken."""
+        """Whether connections are accepted."""
         return self._server is not None and self._server.started
 
     async def watch(self) -> None:
-        """Read the certificate anew whenever its files change, until cancelled."""
-        if self._tls is None:
+        """Reload the certificate when its files change, until cancelled."""
+        if (tls := self._tls) is None:
             return
-        seen = _written(self._tls)
+        modified = _modified(tls)
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            now = _written(self._tls)
-            if now != seen:
-                seen = now
-                self._renew(self._tls)
+            await asyncio.sleep(CERTIFICATE_POLL_S)
+            if (now := _modified(tls)) != modified:
+                modified = now
+                self._renew(tls)
 
     def _renew(self, tls: TlsConfig) -> None:
-        """Serve what the files hold now to connections from now on; where that cannot be, the old one stays."""
+        """Use the new certificate for new connections; if it cannot be loaded, keep the old one."""
         context = self._server.config.ssl if self._server is not None else None
         if context is None:
             return
         try:
             _check_certificate(self.name, tls)
-            context.load_cert_chain(tls.cert, tls.key)
-            if tls.client_ca:
-                context.load_verify_locations(tls.client_ca)
+            _load(context, tls)
         except (PortTakenError, OSError) as error:
-            log.error("a certificate cannot be read anew, the old one stays", extra={"error": str(error)})  # noqa: TRY400 - what is wrong is the file
+            log.error("certificate reload failed; keeping previous", extra={"error": str(error)})  # noqa: TRY400 - the file is wrong
         else:
-            log.info("a certificate was read anew", extra={"port": self.name})
+            log.info("certificate reloaded", extra={"port": self.name})
 
     def stop(self) -> None:
-        """Take no more connections, and finish the requests at hand."""
+        """Stop accepting connections, and finish current requests."""
         if self._server is not None:
             self._server.should_exit = True
 
     def close(self) -> None:
-        """Free the address of a port that was never served."""
+        """Release the address of a port that was never used."""
         self._socket.close()
 
 
-def _written(tls: TlsConfig) -> list[int]:
-    """Return when each file was written; 0 for one that is not there now, as while it is replaced."""
+def _modified(tls: TlsConfig) -> list[int]:
+    """Return when each file was modified; 0 if it is missing, for example during its replacement."""
     named = [Path(name) for name in (tls.cert, tls.key, tls.client_ca) if name]
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in named]
 
 
-def _check_certificate(name: str, tls: TlsConfig | None) -> None:
-    if tls is None:
-        return
+def _load(context: ssl.SSLContext, tls: TlsConfig) -> None:
+    context.load_cert_chain(tls.cert, tls.key)
+    if tls.client_ca:
+        context.load_verify_locations(tls.client_ca)
+
+
+def _check_certificate(name: str, tls: TlsConfig) -> None:
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.cert, tls.key)
-        if tls.client_ca:
-            context.load_verify_locations(tls.client_ca)
-    except (ssl.SSLError, OSError) as error:
+        _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
+    except OSError as error:
         raise PortTakenError(
-            f"tls.{name}: {tls.cert} and {tls.key}{f' and {tls.client_ca}' if tls.client_ca else ''} cannot be served:"
-            f" {error}; name PEM files of a certificate, its own key, and CAs"
+            f"tls.{name}: {tls.cert} and {tls.key}{f' and {tls.client_ca}' if tls.client_ca else ''} cannot be loaded:"
+            f" {error}; name PEM files of a certificate, its key, and CAs"
         ) from error
 
 
 def addresses(config: Config) -> dict[str, tuple[str, int]]:
-    """Return where each port listens, by its name, in the order of the data."""
+    """Return each port's address by name, in the order in which data passes the ports."""
     listen = config.listen
     return {
         "mirror": (listen.host, listen.mirror),
@@ -221,16 +206,17 @@ def addresses(config: Config) -> dict[str, tuple[str, int]]:
 def _certificates(config: Config) -> dict[str, TlsConfig | None]:
     found = {name: config.tls.of(name) for name in addresses(config)}
     for name, tls in found.items():
-        _check_certificate(name, tls)
+        if tls is not None:
+            _check_certificate(name, tls)
     return found
 
 
 def bind_all(config: Config, names: Sequence[str], *, shared: bool = False) -> dict[str, socket.socket]:
-    """Bind the named ports, or none; raises PortTakenError."""
+    """Bind all named ports; if one fails, release the others and raise PortTakenError."""
     made: dict[str, socket.socket] = {}
     try:
         for name in names:
-            made[name] = bound(name, *addresses(config)[name], f"listen.{name}", shared=shared)
+            made[name] = bind(name, *addresses(config)[name], shared=shared)
     except BaseException:
         for each in made.values():
             each.close()
@@ -239,37 +225,22 @@ def bind_all(config: Config, names: Sequence[str], *, shared: bool = False) -> d
 
 
 def metrics_port(config: Config) -> Port:
-    """Return the port of metrics alone; raises PortTakenError."""
+    """Return the metrics port. Raises: PortTakenError."""
     tls = _certificates(config)["metrics"]
-    return Port("metrics", bind_all(config, ["metrics"])["metrics"], tls)
+    return Port("metrics", bind("metrics", *addresses(config)["metrics"]), tls)
 
 
-@dataclass(frozen=True, slots=True)
 class Ports:
-    """The listening addresses. metrics: None in one process of several, whose supervisor answers there."""
+    """The listening ports; in a worker process without `metrics`, which the supervisor serves."""
 
-    mirror: Port
-    records: Port
-    web: Port
-    metrics: Port | None
-
-    @classmethod
-    def bind(cls, config: Config) -> Ports:
-        """Bind all four, or none; raises PortTakenError."""
-        _certificates(config)
-        return cls.of(config, bind_all(config, list(addresses(config))))
-
-    @classmethod
-    def of(cls, config: Config, sockets: Mapping[str, socket.socket]) -> Ports:
-        """Return the ports on these sockets; raises PortTakenError where a certificate cannot be served."""
+    def __init__(self, config: Config, sockets: Mapping[str, socket.socket] | None = None) -> None:
+        """Take bound sockets by name; if None, bind all four ports. Raises: PortTakenError."""
         tls = _certificates(config)
-        made = {name: Port(name, each, tls.get(name)) for name, each in sockets.items()}
-        return cls(made["mirror"], made["records"], made["web"], made.get("metrics"))
-
-    async def watch(self) -> None:
-        """Read every certificate anew whenever its files change, until cancelled."""
-        await asyncio.gather(*(port.watch() for port in self.all()))
+        if sockets is None:
+            sockets = bind_all(config, list(addresses(config)))
+        self._all = {name: Port(name, each, tls[name]) for name, each in sockets.items()}
+        self.mirror, self.records, self.web = (self._all[name] for name in ("mirror", "records", "web"))
 
     def all(self) -> list[Port]:
-        """Return them in the order of the data."""
-        return [self.mirror, self.records, self.web, *([self.metrics] if self.metrics is not None else [])]
+        """Return the ports in the order in which data passes them."""
+        return list(self._all.values())

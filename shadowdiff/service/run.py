@@ -1,4 +1,4 @@
-"""`run`: from configuration to exit code, with the signals: one process, or several under a supervisor."""
+"""Run the service as one process, or as several under a supervisor; handle signals and return the exit code."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
 import uvloop
 
 from shadowdiff.config import Config, ConfigError
-from shadowdiff.service.backing import backing, backing_of
+from shadowdiff.service.background_tasks import single_errors
+from shadowdiff.service.open_store import open_configured_store
 from shadowdiff.service.ports import Ports, PortTakenError
-from shadowdiff.store import StoreMisfitError
-from shadowdiff.store.embedded_folder import EmbeddedStoreError
+from shadowdiff.store import StoreMismatchError
+from shadowdiff.store.embedded_redis import EmbeddedStoreError
 from shadowdiff.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from shadowdiff.service.backing import Backing
+    from shadowdiff.service.open_store import StoreHandle
     from shadowdiff.service.service import Service
     from shadowdiff.service.worker_process import Supervised
 
@@ -32,45 +32,44 @@ log = logging.getLogger(__name__)
 EXIT_USAGE = 2
 
 
-def run(config: Config, *, load: Callable[[], Config], control: int | None = None) -> None:
-    """Serve `config` until SIGTERM or SIGINT; SIGHUP calls `load`, and keeps the old one where that raises.
+def run(
+    config: Config,
+    *,
+    load: Callable[[], Config],
+    control: int | None = None,
+    open_store: Callable[[Config], AbstractAsyncContextManager[StoreHandle]] = open_configured_store,
+) -> None:
+    """Serve `config` until SIGTERM or SIGINT; SIGHUP calls `load`, and if that fails, the old configuration stays.
 
-    control: in one process of several, the link to their supervisor.
-    Exits with 2 where the configuration cannot work here: a port taken, a data folder in use, another store.
+    control: in a worker process, the file descriptor of the supervisor's link.  open_store: opens the store.
+    Exits with 2 if the configuration cannot work here: a port or data folder is in use, or store settings differ.
     """
     configure_logs(config.log.format, config.log.level)
     if control is None:
         _warn(config)
     with _usage_errors(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, load) if control is None else _serve_under(control, config, load))
+        runner.run(_serve(config, load, open_store) if control is None else _serve_under(control, config, load))
 
 
 def run_workers(config: Config, *, load: Callable[[], Config], workers: int, command: Sequence[str]) -> None:
-    """Serve `config` in several processes, each started by `command`, until SIGTERM or SIGINT.
-
-    Exits as `run` does.
-    """
+    """Serve `config` in processes that `command` starts, until SIGTERM or SIGINT. The exit codes are those of `run`."""
     from shadowdiff.service.supervisor import Supervisor
 
     configure_logs(config.log.format, config.log.level)
     _warn(config)
-
-    async def supervise() -> int:
-        return await Supervisor(config, load, workers, command).run()
-
     with _usage_errors(), asyncio.Runner() as runner:
-        code = runner.run(supervise())
+        code = runner.run(Supervisor(config, load, workers, command).run())
     sys.exit(code)
 
 
 @contextlib.contextmanager
 def _usage_errors() -> Generator[None]:
-    """End with one line for each thing that cannot work here."""
-    errors: list[BaseException] = []
+    """For errors that a different configuration can avoid, exit and print one line for each error."""
+    errors: list[Exception] = []
     try:
         yield
-    except* (PortTakenError, EmbeddedStoreError, StoreMisfitError) as group:
-        errors = _leaves(group)
+    except* (PortTakenError, EmbeddedStoreError, StoreMismatchError) as group:
+        errors = list(single_errors(group))
     for error in errors:
         sys.stderr.write(f"shadowdiff: {error}\n")
     if errors:
@@ -79,21 +78,15 @@ def _usage_errors() -> Generator[None]:
 
 def _warn(config: Config) -> None:
     for warning in config.warnings:
-        log.warning("a setting may not do what it seems to", extra={"warning": warning})
+        log.warning("check this setting", extra={"warning": warning})
 
 
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
-
-
-async def _serve(config: Config, load: Callable[[], Config]) -> None:
-    ports = Ports.bind(config)
+async def _serve(
+    config: Config, load: Callable[[], Config], open_store: Callable[[Config], AbstractAsyncContextManager[StoreHandle]]
+) -> None:
+    ports = Ports(config)
     try:
-        await _run(config, load, ports, backing(config))
+        await _run(config, load, ports, open_store(config))
     finally:
         for port in ports.all():
             port.close()
@@ -101,33 +94,27 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
 
 
 async def _serve_under(control: int, config: Config, load: Callable[[], Config]) -> None:
-    """Serve on the sockets, and with the store, that a supervisor hands down."""
+    """Serve on the supervisor's sockets, with the supervisor's store."""
     from shadowdiff.service.worker_process import Supervised
 
     supervised = await Supervised.under(control)
     hello = supervised.hello
-
-    def load_held() -> Config:
-        return msgspec.structs.replace(load(), store=hello.store)
-
-    config = msgspec.structs.replace(config, store=hello.store)
-    ports = Ports.of(config, supervised.sockets())
-    if hello.embedded is None:
-        store = backing(config, hello.processes)
-    else:
-        store = backing_of(hello.store, hello.embedded, hello.processes)
-    await _run(config, load_held, ports, store, supervised)
+    shared = {"store": hello.store}
+    config = config.model_copy(update=shared)
+    ports = Ports(config, supervised.sockets)
+    store = open_configured_store(config, hello.processes, hello.embedded)
+    await _run(config, lambda: load().model_copy(update=shared), ports, store, supervised)
 
 
 async def _run(
     config: Config,
     load: Callable[[], Config],
     ports: Ports,
-    opening: AbstractAsyncContextManager[Backing],
+    opening: AbstractAsyncContextManager[StoreHandle],
     supervised: Supervised | None = None,
 ) -> None:
-    from shadowdiff.service.service import Service  # a supervisor has no need of it
-    from shadowdiff.worker import SERVING_EVERY, collect_seldom
+    from shadowdiff.service.service import Service  # the supervisor does not need it
+    from shadowdiff.worker import SERVING_EVERY, collect_garbage_every, return_large_blocks
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -135,23 +122,33 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     async with opening as store:
         service = Service(config, store, ports)
-        collect_seldom(SERVING_EVERY)
-        loop.add_signal_handler(signal.SIGHUP, _reload, service, load)
-        if supervised is None:
-            await service.run(stop)
-            return
+        collect_garbage_every(SERVING_EVERY)
+        return_large_blocks()
+        reload = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
         async with asyncio.TaskGroup() as group:
-            answering = group.create_task(supervised.answer(service, stop), name="supervisor")
+            tasks = [group.create_task(_reload_on(reload, service, load), name="reload")]
+            if supervised is not None:
+                tasks.append(group.create_task(supervised.report(service, stop), name="supervisor"))
             await service.run(stop)
-            answering.cancel()
-        await supervised.leave(service)
+            for task in tasks:
+                task.cancel()
+        if supervised is not None:
+            await supervised.leave(service)
 
 
-def _reload(service: Service, load: Callable[[], Config]) -> None:
-    try:
-        config = load()
-        _warn(config)
-        service.reload(config)
-    except ConfigError as error:
-        service.reload_failed()
-        log.error("the new configuration is wrong, the old one stays: %s", error)  # noqa: TRY400
+async def _reload_on(requested: asyncio.Event, service: Service, load: Callable[[], Config]) -> None:
+    """Reload the configuration on each signal, in a thread, because thousands of rules take long."""
+    while True:
+        await requested.wait()
+        requested.clear()
+        try:
+            config = await asyncio.to_thread(load)
+            _warn(config)
+            service.reload(config)
+        except ConfigError as error:
+            service.reload_failed()
+            log.error("config reload failed; keeping previous: %s", error)  # noqa: TRY400
+        except Exception:  # outermost handler: a failed reload must not stop the service
+            service.reload_failed()
+            log.exception("config reload failed; keeping previous")

@@ -1,7 +1,7 @@
-"""One worker process as its supervisor sees it, and as it is within.
+"""One worker process: the supervisor's side, the worker's side, and the messages between them.
 
-In: listening sockets, the store of all.  Out: whether it is ready, what it counted, that it ended.
-Holds: a worker whose supervisor has died stops by itself, after a drain.
+Messages go over a socket pair; each begins with its length. The peer is always the parent or a child process.
+A closed connection means that the other process has ended. A worker whose supervisor has died drains and stops.
 """
 
 from __future__ import annotations
@@ -12,44 +12,98 @@ import logging
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from shadowdiff.service.control import ASK, HELLO, TOLD, Ask, Counted, Hello, Link, Ready
-from shadowdiff.telemetry.together import Figures, figures_of
+import msgspec
+
+from shadowdiff.config import Secret, StoreConfig
+from shadowdiff.service.open_store import EmbeddedAddress
+from shadowdiff.telemetry.multiprocess import ProcessMetrics, process_metrics
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping, Sequence
 
-    from shadowdiff.config.values import StoreConfig
-    from shadowdiff.service.control import Embedded
     from shadowdiff.service.service import Service
 
 log = logging.getLogger(__name__)
 
-LAST_WORD_S = 2.0
+LAST_REPORT_S = 2.0
+_LENGTH_BYTES = 4
+
+Message = TypeVar("Message")
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The first message to a worker: its sockets by port, and the store that all `processes` share."""
+
+    sockets: dict[str, int]
+    store: StoreConfig
+    embedded: EmbeddedAddress | None
+    processes: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A worker's counters. The first report means that the worker accepts requests.
+
+    number: the number of the request, which is the whole request message; 0 for the first and the last report.
+    """
+
+    number: int
+    figures: ProcessMetrics
+
+
+def _encode(value: object) -> object:
+    """Convert the store's settings, secrets and paths to values that msgspec can encode."""
+    if isinstance(value, StoreConfig):
+        return dict(value)
+    return value.reveal() if isinstance(value, Secret) else str(value)
+
+
+def _decode(_kind: type[object], settings: dict[str, Any]) -> StoreConfig:
+    secrets = {name: Secret(each) for name, each in settings.items() if isinstance(each, bytes)}
+    return StoreConfig.model_validate(settings | secrets, by_name=True)
+
+
+class _Link:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> _Link:
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    def send(self, message: msgspec.Struct | int) -> None:
+        """Send a message unless the connection is closed."""
+        if not self.writer.is_closing():
+            encoded = msgspec.msgpack.encode(message, enc_hook=_encode)
+            self.writer.write(len(encoded).to_bytes(_LENGTH_BYTES) + encoded)
+
+    async def receive(self, kind: type[Message]) -> Message | None:
+        """Return the next message; None if the peer has closed the connection."""
+        try:
+            length = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES))
+            encoded = await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+        return msgspec.msgpack.decode(encoded, type=kind, dec_hook=_decode)
 
 
 class WorkerProcess:
-    """A child: its process, and the link to it."""
+    """The supervisor's side of a worker: a child process and the link to this process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, link: _Link) -> None:
         self._process = process
         self._link = link
         self._numbers = itertools.count(1)
-        self._answered = 0
-        self._news = asyncio.Event()
-        self._begun_s = self._heard_s = time.monotonic()
+        self._reported = 0
+        self._changed = asyncio.Event()
+        self.started_s = self.reported_s = time.monotonic()
         self.pid = process.pid
         self.is_ready = False
         self.ended = asyncio.Event()
-        self.figures = Figures()
-
-    def __repr__(self) -> str:
-        """State what it does."""
-        return (
-            f"<WorkerProcess {self.pid} {'ended' if self.ended.is_set() else 'ready' if self.is_ready else 'starts'}>"
-        )
+        self.figures = ProcessMetrics()
 
     @classmethod
     async def start(
@@ -57,10 +111,10 @@ class WorkerProcess:
         command: Sequence[str],
         sockets: Mapping[str, socket.socket],
         store: StoreConfig,
-        embedded: Embedded | None,
+        embedded: EmbeddedAddress | None,
         processes: int,
     ) -> WorkerProcess:
-        """Start a process that inherits `sockets`, in a session of its own: a terminal's keys are the supervisor's."""
+        """Start a process with `sockets` in its own session, so that terminal signals reach only the supervisor."""
         ours, theirs = socket.socketpair()
         fds = {name: each.fileno() for name, each in sockets.items()}
         try:
@@ -73,60 +127,49 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
-        link = await Link.over(ours)
-        link.say(Hello(fds, store, embedded, processes))
+        link = await _Link.over(ours)
+        link.send(Hello(fds, store, embedded, processes))
         return cls(process, link)
 
-    @property
-    def lived_s(self) -> float:
-        """For how long it has run."""
-        return time.monotonic() - self._begun_s
-
-    @property
-    def silent_s(self) -> float:
-        """For how long nothing was heard of it."""
-        return time.monotonic() - self._heard_s
-
-    async def attend(self) -> int:
-        """Hear it until it ends; return its exit code, negative for a signal."""
-        while (message := await self._link.hear(TOLD)) is not None:
-            self._heard_s = time.monotonic()
-            if isinstance(message, Ready):
-                self.is_ready = True
-            else:
-                self.figures = message.figures
-                self._answered = message.number
-            self._news.set()
+    async def read_reports(self) -> int:
+        """Read the worker's reports until it exits; return its exit code, negative for a signal."""
+        while (report := await self._link.receive(Report)) is not None:
+            self.reported_s = time.monotonic()
+            self.is_ready = True
+            self.figures = report.figures
+            self._reported = report.number
+            self._changed.set()
         code = await self._process.wait()
-        self._link.close()
+        self._link.writer.close()
         self.ended.set()
-        self._news.set()
+        self._changed.set()
         return code
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal to the worker unless it has exited."""
         if self._process.returncode is None:
             self._process.send_signal(number)
 
-    def ask(self) -> int:
-        """Ask what it has counted; return the question's number."""
+    def request_report(self) -> int:
+        """Request the worker's counters; return the number of the request."""
         number = next(self._numbers)
-        self._link.say(Ask(number))
+        self._link.send(number)
         return number
 
-    async def answers_within(self, seconds: float) -> None:
-        """Ask what it has counted and wait for the answer; where none comes, the last one stands."""
-        number = self.ask()
+    async def report_within(self, seconds: float) -> None:
+        """Request the worker's counters and wait for the reply; after a timeout, keep the previous counters."""
+        number = self.request_report()
         try:
             async with asyncio.timeout(seconds):
-                while self._answered < number and not self.ended.is_set():
-                    self._news.clear()
-                    await self._news.wait()
+                while self._reported < number and not self.ended.is_set():
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
-            log.warning("a worker does not say what it counts", extra={"pid": self.pid, "silent_s": self.silent_s})
+            extra = {"pid": self.pid, "silent_s": time.monotonic() - self.reported_s}
+            log.warning("worker did not report; using its last counters", extra=extra)
 
     async def ready_within(self, seconds: float, stop: asyncio.Event) -> bool:
-        """Wait until it takes requests; False where it ends, or the time does, or everything stops."""
+        """Wait until the worker is ready; return False if it exits, the time is over, or the service stops."""
         deadline_s = time.monotonic() + seconds
         while not self.is_ready:
             if self.ended.is_set() or stop.is_set() or time.monotonic() > deadline_s:
@@ -134,54 +177,44 @@ class WorkerProcess:
             await asyncio.sleep(0.02)
         return not self.ended.is_set()
 
-    async def ends_within(self, seconds: float) -> bool:
-        """Wait until it has ended."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.ended.wait()
-        except TimeoutError:
-            return False
-
 
 class Supervised:
-    """The worker's own side: what it was given, and what it is asked."""
+    """The worker's own side of the link."""
 
-    def __init__(self, link: Link, hello: Hello) -> None:
+    def __init__(self, link: _Link, hello: Hello) -> None:
         self._link = link
         self.hello = hello
+        self.sockets = {name: socket.socket(fileno=fd) for name, fd in hello.sockets.items()}
+        for each in self.sockets.values():
+            each.set_inheritable(False)  # child processes do not need it
 
     @classmethod
     async def under(cls, control: int) -> Supervised:
-        """Hear what to serve; `control` is the inherited end of the link."""
+        """Receive the first message; `control` is the inherited end of the link."""
         os.set_inheritable(control, False)  # noqa: FBT003 - the system's own signature
-        link = await Link.over(socket.socket(fileno=control))
-        hello = await link.hear(HELLO)
+        link = await _Link.over(socket.socket(fileno=control))
+        hello = await link.receive(Hello)
         if hello is None:
             raise SystemExit(1)
         return cls(link, hello)
 
-    def sockets(self) -> dict[str, socket.socket]:
-        """Return the listening sockets, which its own children do not inherit."""
-        found = {name: socket.socket(fileno=fd) for name, fd in self.hello.sockets.items()}
-        for each in found.values():
-            each.set_inheritable(False)
-        return found
-
-    async def answer(self, service: Service, stop: asyncio.Event) -> None:
-        """Say when the service is ready, and answer what is asked; stop it when the supervisor is gone."""
+    async def report(self, service: Service, stop: asyncio.Event) -> None:
+        """Report that the service is ready, then its counters on request; stop the service if the supervisor exits."""
         await service.is_ready.wait()
-        self._link.say(Ready())
-        while (asked := await self._link.hear(ASK)) is not None:
-            self._link.say(Counted(asked.number, figures_of(service.figures())))
+        number: int | None = 0
+        while number is not None:
+            self._link.send(Report(number, process_metrics(service.figures())))
+            number = await self._link.receive(int)
         if not stop.is_set():
-            log.error("the supervisor is gone, and this worker stops")
+            log.error("supervisor exited; stopping")
             stop.set()
 
     async def leave(self, service: Service) -> None:
-        """Say the last word."""
-        self._link.say(Counted(0, figures_of(service.figures())))
+        """Send the last report, and close the link."""
+        self._link.send(Report(0, process_metrics(service.figures())))
+        self._link.writer.close()
         try:
-            async with asyncio.timeout(LAST_WORD_S):
-                await self._link.closed()
+            async with asyncio.timeout(LAST_REPORT_S):
+                await self._link.writer.wait_closed()
         except (OSError, TimeoutError):
-            log.debug("nobody hears the last figures")
+            log.debug("supervisor exited; last report not delivered")

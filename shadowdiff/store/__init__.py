@@ -1,32 +1,32 @@
-"""Redis: connection, key names, script runner, embedded server. Holds no policy."""
+"""Access Redis: connections, key names, scripts, stored values and the embedded server."""
 
+from shadowdiff.store.connections import connect, open_client
 from shadowdiff.store.dictionary import Dictionary, learn
+from shadowdiff.store.errors import STORE_ERRORS, UnreadableError, describe_error, number, reading, size
 from shadowdiff.store.keys import Keys
-from shadowdiff.store.scripts import Script
-from shadowdiff.store.shelf import SHELF_LUA, SWEEP_SHELF
-from shadowdiff.store.store import Credentials, Store, StoreMisfitError, connect, open_client, said
-from shadowdiff.store.unreadable import UnreadableError, number, reading, size
-from shadowdiff.store.vault import MAX_OPENED_BYTES, UnopenableError, Vault, dictionary_of
+from shadowdiff.store.redis_store import Store, StoreMismatchError
+from shadowdiff.store.scripts import SAMPLE_SET_LUA, SWEEP_SAMPLE_SET, Script
+from shadowdiff.store.value_codec import MAX_VALUE_BYTES, ValueCodec, ValueCodecError, dictionary_id_of
 
 __all__ = [
-    "MAX_OPENED_BYTES",
-    "SHELF_LUA",
-    "SWEEP_SHELF",
-    "Credentials",
+    "MAX_VALUE_BYTES",
+    "SAMPLE_SET_LUA",
+    "STORE_ERRORS",
+    "SWEEP_SAMPLE_SET",
     "Dictionary",
     "Keys",
     "Script",
     "Store",
-    "StoreMisfitError",
-    "UnopenableError",
+    "StoreMismatchError",
     "UnreadableError",
-    "Vault",
+    "ValueCodec",
+    "ValueCodecError",
     "connect",
-    "dictionary_of",
+    "describe_error",
+    "dictionary_id_of",
     "learn",
     "number",
     "open_client",
     "reading",
-    "said",
     "size",
 ]

@@ -1,9 +1,8 @@
-"""What many payloads share, so that each is stored without it: a zstd dictionary learned from examples.
+"""A zstd compression dictionary of words that occur in many payloads, learned from examples.
 
-In: example payloads.  Out: a dictionary's content; from content, a `Dictionary` that compresses and expands.
-Holds: of what an example says only words that many of the others say too are learned from; everything else is replaced
-by letters and digits drawn at random, since a dictionary outlives what it was learned from. Pure but for that draw.
-Source: RFC 8878, section 5 (dictionaries); zstandard's `train_dictionary` (COVER).
+Only words that many examples contain are learned. Random letters and digits replace all other words, because a
+dictionary is kept longer than its examples. Except for the random words, this module is pure.
+Source: RFC 8878, section 5 (dictionaries), and `train_dictionary` of zstandard (COVER algorithm).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 
 ID_BYTES: Final = 4
 CONTENT_BYTES: Final = 16 << 10
-"""Four times as much leaves the same."""
+"""A dictionary of four times this size compresses no better."""
 LEVEL: Final = 1
-"""With a dictionary it takes 3 us for 2 KB, less than level -1 without one, and leaves half of what that leaves."""
+"""With a dictionary: 3 us for 2 KB, less than level -1 without one, and half the result."""
 COMMON_SHARE: Final = 0.1
-"""The share of examples that must say a word for it to be learned from."""
+"""The share of examples that must contain a word."""
 LONGEST_WORD: Final = 24
-"""Keys and tokens are longer, and secret however many bear the same one; names are not."""
+"""Keys and tokens are longer, and secret however many examples contain them; names are shorter."""
 _WORD: Final = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _ALPHABETS: Final = tuple(
     (frozenset(signs), signs) for signs in (b"0123456789", b"0123456789abcdef", b"0123456789abcdefghijklmnopqrstuvwxyz")
@@ -35,46 +34,38 @@ _ALPHABETS: Final = tuple(
 
 
 class Dictionary:
-    """A dictionary in use; `id` is the beginning of its content's digest."""
+    """A compression dictionary that is ready for use; `id` is the beginning of the content's digest."""
 
-    __slots__ = ("_compress", "_expand", "content", "id")
+    __slots__ = ("_decompress", "compress", "content", "id")
 
     def __init__(self, content: bytes) -> None:
-        """Make ready to use. Raises: zstandard.ZstdError where the content is no dictionary."""
+        """Prepare the dictionary. Raises: zstandard.ZstdError if the content is not a compression dictionary."""
         self.content = content
         self.id = hashlib.sha256(content).digest()[:ID_BYTES]
         trained = zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_FULLDICT)
         cast("Any", trained).precompute_compress(LEVEL)
-        self._compress = zstandard.ZstdCompressor(dict_data=trained, level=LEVEL, write_dict_id=False).compress
-        self._expand = zstandard.ZstdDecompressor(dict_data=trained).decompress
+        self.compress = zstandard.ZstdCompressor(dict_data=trained, level=LEVEL, write_dict_id=False).compress
+        self._decompress = zstandard.ZstdDecompressor(dict_data=trained).decompress
 
-    def compress(self, payload: bytes) -> bytes:
-        """Return the payload without what it shares with others."""
-        return self._compress(payload)
-
-    def expand(self, compressed: bytes, most_bytes: int) -> bytes:
-        """Return the payload. Raises: zstandard.ZstdError where it is damaged, or longer."""
-        return bounded(self._expand, compressed, most_bytes)
+    def decompress(self, compressed: bytes, most_bytes: int) -> bytes:
+        """Return the payload. Raises: zstandard.ZstdError if the frame is damaged or too long."""
+        return decompress(self._decompress, compressed, most_bytes)
 
 
-def bounded(expand: Callable[..., bytes], compressed: bytes, most_bytes: int) -> bytes:
-    """Return what a zstd frame holds. Raises: zstandard.ZstdError where it is damaged, or longer.
+def decompress(function: Callable[..., bytes], compressed: bytes, most_bytes: int) -> bytes:
+    """Return the content of a zstd frame. Raises: zstandard.ZstdError if the frame is damaged or too long.
 
-    A frame that states its size is believed by zstandard, which then makes room for so much, whatever the bound.
+    zstandard allocates the size that a frame states, even beyond the limit, so the size is checked first.
     """
     if zstandard.frame_content_size(compressed) > most_bytes:
-        raise zstandard.ZstdError(f"it says that it is longer than {most_bytes} bytes")
-    return expand(compressed, max_output_size=most_bytes)
+        raise zstandard.ZstdError(f"the header states more than {most_bytes} bytes of content")
+    return function(compressed, max_output_size=most_bytes)
 
 
-def _at_once() -> None:
-    pass
+def learn(examples: Sequence[bytes], between: Callable[[], object] = lambda: None) -> bytes | None:
+    """Return a compression dictionary for payloads like the examples, or None if these are too different.
 
-
-def learn(examples: Sequence[bytes], between: Callable[[], object] = _at_once) -> bytes | None:
-    """Return the content of a dictionary for payloads like these; None where they share too little to tell.
-
-    between: called between two examples, so that who learns beside other work can let that go on.
+    between: called after each example, so that learning can yield to other work.
     """
     try:
         return zstandard.train_dictionary(CONTENT_BYTES, cast("Any", masked(examples, between))).as_bytes()
@@ -82,25 +73,25 @@ def learn(examples: Sequence[bytes], between: Callable[[], object] = _at_once) -
         return None
 
 
-def masked(examples: Sequence[bytes], between: Callable[[], object] = _at_once) -> list[bytes]:
-    """Return the examples with every word that few of them say replaced by one of its length that says nothing."""
-    said: Counter[bytes] = Counter()
+def masked(examples: Sequence[bytes], between: Callable[[], object] = lambda: None) -> list[bytes]:
+    """Return the examples, with each rare word replaced with a random word of the same length."""
+    counts: Counter[bytes] = Counter()
     for example in examples:
-        said.update(set(_WORD.findall(example)))
+        counts.update(set(_WORD.findall(example)))
         between()
     least = max(2, COMMON_SHARE * len(examples))
-    common = {word for word, times in said.items() if times >= least and len(word) <= LONGEST_WORD}
-    draw = random.Random(len(examples))  # noqa: S311 - no secret: it stands in the place of one
+    common = {word for word, count in counts.items() if count >= least and len(word) <= LONGEST_WORD}
+    random_source = random.Random(len(examples))  # noqa: S311 - not a secret: it replaces one
 
     def mask(found: re.Match[bytes]) -> bytes:
         word = found[0]
         if word in common:
             return word
         signs = next((signs for known, signs in _ALPHABETS if known.issuperset(word)), _ALPHABETS[-1][1])
-        return bytes(draw.choices(signs, k=len(word)))
+        return bytes(random_source.choices(signs, k=len(word)))
 
-    hidden: list[bytes] = []
+    result: list[bytes] = []
     for example in examples:
-        hidden.append(_WORD.sub(mask, example))
+        result.append(_WORD.sub(mask, example))
         between()
-    return hidden
+    return result

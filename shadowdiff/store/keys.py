@@ -1,8 +1,7 @@
-"""Names in Redis: one prefix, and one hash tag per shard.
+"""Key names in Redis: a prefix, and one hash tag per shard, such as `sd:{3}:ledger:orders`.
 
-In: relative names (`ledger:orders`). Out: `sd:{3}:ledger:orders`. All keys of one pair carry the tag of
-its shard, so that they share a cluster slot and one script can touch them all. Tags are chosen so that the shards cut
-the slots into equal parts: masters with equal ranges of slots hold equally many shards, but for one or two.
+All keys of one pair have the tag of its shard. So they are in the same cluster slot, and one script can use them all.
+The tags divide the slots evenly: if all masters have equal slot ranges, their shard counts differ by at most two.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ def slot_of(tag: int) -> int:
 
 
 def tags(shards: int) -> list[int]:
-    """Return each shard's hash tag; the first shard's is 0, however many there are."""
-    of_part: dict[int, int] = {}
+    """Return the hash tag of each shard. The tag of the first shard is always 0."""
+    tag_of_part: dict[int, int] = {}
     tag = 0
-    while len(of_part) < shards:
-        of_part.setdefault(slot_of(tag) * shards // SLOTS, tag)
+    while len(tag_of_part) < shards:
+        tag_of_part.setdefault(slot_of(tag) * shards // SLOTS, tag)
         tag += 1
     first = slot_of(0) * shards // SLOTS
-    return [of_part[(first + shard) % shards] for shard in range(shards)]
+    return [tag_of_part[(first + shard) % shards] for shard in range(shards)]
 
 
 class Keys:
-    """The key space of one store; its shard count is fixed for the store's life."""
+    """The key names of one store. A store never changes its number of shards."""
 
     __slots__ = ("_heads", "prefix", "shards")
 
@@ -40,9 +39,9 @@ class Keys:
         self._heads = [f"{prefix}:{{{tag}}}:".encode() for tag in tags(shards)]
 
     def name(self, shard: int, relative: str | bytes) -> bytes:
-        """Return the full name of `relative` in `shard`."""
+        """Return the full name of the key `relative` in `shard`."""
         return self._heads[shard] + (relative if isinstance(relative, bytes) else relative.encode())
 
     def shard_of(self, digest: bytes) -> int:
-        """Return the shard of a 16-byte key; evenly spread, since the key is a hash."""
+        """Return the shard of a 16-byte key. The key is a hash, so keys spread evenly."""
         return 0 if self.shards == 1 else int.from_bytes(digest[:4]) % self.shards

@@ -1,7 +1,7 @@
-"""Lua scripts, called by digest and sent whole only when the server does not know them.
+"""Lua scripts, which are called by digest, and sent as source only if the server does not have them.
 
-Works on one Redis and on a cluster alike (`execute_command` routes by the first key; a pipeline of
-scripts is refused there), and heals itself after a restart or a SCRIPT FLUSH.
+This works on one server and on a cluster. In a cluster, `execute_command` routes by the first key, and redis-py rejects
+pipelines of scripts. The call also works after a restart of Redis or a SCRIPT FLUSH.
 """
 
 from __future__ import annotations
@@ -9,33 +9,45 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
+from shadowdiff.model import GROUP_CHARS, NAME_CHARS
+
 Execute = Callable[..., Awaitable[Any]]
-"""Sends one command of plain words to Redis, and answers with what it answered."""
+"""Sends one command to Redis and returns the reply."""
 
 
 class Script:
-    """One Lua source and its SHA-1, as EVALSHA names it."""
+    """One Lua source, and its SHA-1 for EVALSHA."""
 
-    __slots__ = ("name", "sha", "source")
+    __slots__ = ("sha", "source")
 
-    def __init__(self, name: str, source: bytes) -> None:
-        self.name = name
+    def __init__(self, source: bytes) -> None:
         self.source = source
         self.sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
 
     @classmethod
     def from_package(cls, package: str, *names: str, before: bytes = b"") -> Script:
-        """Return one script of the given files of `package`, joined in order (shared parts first), after `before`."""
+        """Return one script that consists of `before` and the given files of `package`, shared parts first."""
         folder = files(package)
-        return cls(names[-1], b"\n".join([before, *(folder.joinpath(name).read_bytes() for name in names)]))
+        return cls(b"\n".join([before, *(folder.joinpath(name).read_bytes() for name in names)]))
 
     async def run(self, execute: Execute, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
-        """Run on the server that holds `keys`; raises redis.exceptions.RedisError."""
+        """Run the script on the server that has `keys`. Raises: redis.exceptions.RedisError."""
         try:
             return await execute("EVALSHA", self.sha, len(keys), *keys, *args)
         except NoScriptError:
             return await execute("EVAL", self.source, len(keys), *keys, *args)
+
+
+_LUA: Final = "shadowdiff.store.lua"
+READS: Final = Script.from_package(_LUA, "reads.lua")
+ONCE: Final = Script.from_package(_LUA, "once.lua")
+HASHES: Final = Script.from_package(_LUA, "hashes.lua")
+SAMPLE_SET_LUA: Final = Script.from_package(
+    _LUA, "sample_set.lua", before=b"local GROUP, NAME = %d, %d" % (GROUP_CHARS, NAME_CHARS)
+).source
+"""The shared part of the scripts that change sample sets."""
+SWEEP_SAMPLE_SET: Final = Script.from_package(_LUA, "sweep_sample_set.lua", before=SAMPLE_SET_LUA)

@@ -1,1 +1,1 @@
-"""What operators see: metrics that read the stages' plain counters, the health port, and logs."""
+"""Telemetry: metrics, the metrics port, traces and logs."""

@@ -1,8 +1,7 @@
-"""Logs: one line for one event, whatever the event holds.
+"""Write logs to standard error: one line per event, as JSON or readable text.
 
-In: what any library logs through the standard module.  Out: JSON or readable lines on stderr.
-Holds: no input makes a second line, a terminal sequence or invalid JSON; a password in a URL is masked; a
-message that repeats is said once in ten seconds, with the number left out; no request has a line of its own.
+No input can create a second line, a terminal sequence or invalid JSON. Passwords in URLs are masked, and the
+`redact_logs` functions redact paths and error texts. A repeated message is written once in ten seconds, with a count.
 """
 
 from __future__ import annotations
@@ -12,102 +11,109 @@ import logging
 import os
 import re
 import sys
+import threading
+import time
 import traceback
+from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
-
-from shadowdiff.telemetry.repeats import RepeatLimit
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-Format = Literal["json", "text", "auto"]
+AUDIT: Final = "shadowdiff.audit"
+"""The logger whose every line is written: a change that was left out could be the one that matters."""
+_HANDLER: Final = "shadowdiff.lines"
+_EVERY_S: Final = 10.0
+_ARGUMENTS_PER_FORMAT: Final = 20
+"""How many messages of one format, with different arguments, are written in one period."""
+_REMEMBERED: Final = 1024
 
-_TEXT_MOST: Final = 16_384
-_DEPTH_MOST: Final = 4
-_ITEMS_MOST: Final = 100
+_MAX_TEXT: Final = 16_384
+_MAX_DEPTH: Final = 4
+_MAX_ITEMS: Final = 100
 _FRAMES_IN_TEXT: Final = 6
-_COLOURS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_COLORS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
-_OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
-_OF_EVERY_LINE: Final = frozenset({"time", "level", "logger", "message", "exception", "stack"})
+_RECORD_FIELDS: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+_LINE_FIELDS: Final = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 
-_UNSEEN: Final = re.compile(
+_INVISIBLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-"""What moves, hides or reorders text, or cannot be written: controls, bidi and format characters, surrogates."""
+"""Characters that move, hide or reorder text or cannot be encoded: controls, bidi and format characters, surrogates."""
 _PASSWORD: Final = re.compile(r"(\w://[^\s/:@]{0,256}):[^\s\"']{1,512}@|(?<=[?&])(password=)[^\s&\"']{1,512}")
-"""To the last @, since a password may hold one, or a slash."""
+"""Up to the last @, because a password may contain one, or a slash."""
 _NAMED: Final = {chr(code): f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_FRAMES: Final = re.compile(r"((?m:^  File \".*\n(?:    .*(?:\n|\Z))*)+)")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
+_redactions: dict[str, Callable[[str], str]] = {"path": str, "error": str}
+"""How two fields are redacted, because they quote input; an exception's texts are redacted as `error` is."""
 
-def configure_logs(format: Format, level: str) -> None:  # noqa: A002  (the setting's own name)
-    """Send what every library logs to stderr, one line an event. `auto` is text on a terminal, else JSON.
+
+def configure_logs(format: Literal["json", "text", "auto"], level: str) -> None:  # noqa: A002  (the setting's own name)
+    """Write the logs of all libraries to stderr, one line per event. `auto` means text on a terminal, else JSON.
 
     Raises: ValueError for a level that does not exist.
     """
     stream = sys.stderr
+    colors = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     readable = format == "text" or (format == "auto" and stream.isatty())
-    formatter = TextFormatter(colours=_wants_colours(stream, os.environ)) if readable else JsonFormatter()
-    handler = _LineHandler(stream)
+    formatter = TextFormatter(colors=colors) if readable else JsonFormatter()
+    handler = logging.StreamHandler(stream)
+    handler.set_name(_HANDLER)
     handler.setFormatter(formatter)
     handler.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.setLevel(level.upper())
-    for earlier in [h for h in root.handlers if isinstance(h, _LineHandler)]:
+    for earlier in [h for h in root.handlers if h.name == _HANDLER]:
         root.removeHandler(earlier)
     root.addHandler(handler)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "aiohttp.access", "aiohttp.server"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
-        logger.propagate = not name.endswith(".access")
-    for name in ("uvicorn.access", "aiohttp.access"):
-        logging.getLogger(name).disabled = True
+        logger.disabled = name.endswith(".access")
+        logger.propagate = not logger.disabled
     logging.captureWarnings(capture=True)
 
 
-def _wants_colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-
-
-class _LineHandler(logging.StreamHandler[TextIO]):
-    """The one handler that `configure_logs` sets and replaces."""
+def redact_logs(*, path: Callable[[str], str], text: Callable[[str], str]) -> None:
+    """From now on, redact the field `path` and error texts in the logs of all libraries."""
+    _redactions.update(path=path, error=text)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII: time, level, logger, message, further fields, exception."""
+    """One JSON object per line, in ASCII: time, level, logger, message, other fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "time": _rfc3339(record),
-            "level": record.levelname,
-            "logger": record.name,
+            "level": _bounded(record.levelname),
+            "logger": _bounded(record.name),
             "message": _message(record),
         }
         for name, value in _fields(record).items():
-            line[name if name not in _OF_EVERY_LINE else name + "_"] = _plain(value)
+            line[name if name not in _LINE_FIELDS else name + "_"] = _plain(value)
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = _bounded("".join(traceback.format_exception(record.exc_info[1])).rstrip())
+            trace = _bounded("".join(traceback.format_exception(record.exc_info[1])).rstrip())
+            redact = _redactions["error"]  # redacts the error texts, but not the stack frames
+            line["exception"] = "".join(p if _FRAMES.fullmatch(p) else redact(p) for p in _FRAMES.split(trace))
         if record.stack_info:
             line["stack"] = _bounded(record.stack_info)
-        return json.dumps(_without_surrogates(line), allow_nan=False).replace("\x7f", "\\u007f")
+        return json.dumps(line, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 class TextFormatter(logging.Formatter):
-    """A readable line: time, level, logger, message, further fields as `name=value`, exception."""
+    """A readable line: time, level, logger, message, other fields as `name=value`, exception."""
 
-    def __init__(self, *, colours: bool) -> None:
+    def __init__(self, *, colors: bool) -> None:
         super().__init__()
-        self._colours = colours
+        self._colors = colors
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
@@ -118,14 +124,14 @@ class TextFormatter(logging.Formatter):
         if record.stack_info:
             parts.append(f"| {escaped(_bounded(record.stack_info))}")
         level = escaped(record.levelname)
-        if self._colours:
-            level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level:<8}\x1b[0m"
+        if self._colors:
+            level = f"\x1b[{_COLORS.get(record.levelname, '0')}m{level:<8}\x1b[0m"
         return f"{_rfc3339(record)} {level:<8} {escaped(record.name)}: {' '.join(parts)}"
 
 
 def escaped(text: str) -> str:
-    """Write what moves, hides or reorders text as an escape, so that what is seen is what is there."""
-    return _UNSEEN.sub(_escape, text)
+    """Escape the characters that move, hide or reorder text."""
+    return _INVISIBLE.sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -137,7 +143,7 @@ def _rfc3339(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message; one whose arguments do not fit it, or do not print, is still said."""
+    """Return the message; omit its arguments if they cannot be formatted."""
     try:
         return _bounded(record.getMessage())
     except Exception as error:  # noqa: BLE001  (any library's arguments: the event matters more than its form)
@@ -145,37 +151,36 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {str(name): value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+    fields = {_bounded(str(name)): value for name, value in vars(record).items() if name not in _RECORD_FIELDS}
+    for name, redact in _redactions.items():
+        if isinstance(fields.get(name), str):
+            fields[name] = redact(fields[name][:_MAX_TEXT])
+    return fields
 
 
 def _plain(value: object, depth: int = 0) -> Any:
-    """Return a value as JSON can hold it, bounded in depth and length."""
-    if value is None or isinstance(value, bool) or _exact_number(value):
-        return value
+    """Return a value that JSON can encode, with limited depth and length."""
     match value:
-        case str():
-            return _bounded(str(value))
+        case None | bool():
+            return value
+        case int() | float() if abs(value) < 2**53:  # every JSON parser reads such a number exactly; NaN compares false
+            return value
         case bytes():
             return _bounded(value.decode("utf-8", "backslashreplace"))
-        case dict() if depth < _DEPTH_MOST:
-            items = list(cast("dict[object, object]", value).items())[:_ITEMS_MOST]
+        case dict() if depth < _MAX_DEPTH:
+            items = list(cast("dict[object, object]", value).items())[:_MAX_ITEMS]
             return {_bounded(_printed(name)): _plain(part, depth + 1) for name, part in items}
-        case list() | tuple() if depth < _DEPTH_MOST:
-            return [_plain(part, depth + 1) for part in cast("list[object]", value)[:_ITEMS_MOST]]
+        case list() | tuple() if depth < _MAX_DEPTH:
+            return [_plain(part, depth + 1) for part in cast("list[object]", value)[:_MAX_ITEMS]]
         case _:
             return _bounded(_printed(value))
-
-
-def _exact_number(value: object) -> bool:
-    """Whether every JSON parser reads this number back as it is; any other is written as text."""
-    return isinstance(value, int | float) and abs(value) < 2**53  # NaN is not below anything
 
 
 def _printed(value: object) -> str:
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001  (any object's __str__: the event matters more than its form)
-        return f"<{type(value).__name__} that does not print: {type(error).__name__}>"
+        return f"<{type(value).__name__} that cannot be printed: {type(error).__name__}>"
 
 
 def _text_value(value: object) -> str:
@@ -186,33 +191,77 @@ def _text_value(value: object) -> str:
 
 
 def _exception_line(error: BaseException) -> str:
-    """Return what was raised, where, and from what, in one line."""
+    """Return the exception, its frames and its causes as one line."""
     trace = traceback.TracebackException.from_exception(error, limit=-_FRAMES_IN_TEXT)
     links: list[str] = []
     link: traceback.TracebackException | None = trace
-    while link is not None and len(links) < _DEPTH_MOST:
+    while link is not None and len(links) < _MAX_DEPTH:
         where = ", ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(link.stack))  # noqa: PTH119  (text, not a file)
-        said = "".join(link.format_exception_only()).strip()
-        links.append(f"{said} (at {where})" if where else said)
+        text = _redactions["error"]("".join(link.format_exception_only()).strip()[:_MAX_TEXT])
+        links.append(f"{text} (at {where})" if where else text)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return _bounded("; from ".join(links))
 
 
 def _bounded(text: str) -> str:
-    """Cut what is too long, and mask a URL's password."""
+    """Mask URL passwords, shorten the text, and remove lone surrogates, which many JSON parsers reject."""
     if "://" in text:
         text = _PASSWORD.sub(lambda found: f"{found[2]}***" if found[2] else f"{found[1]}:***@", text)
-    return text if len(text) <= _TEXT_MOST else f"{text[:_TEXT_MOST]}… ({len(text) - _TEXT_MOST} characters more)"
+    more = f"… ({len(text) - _MAX_TEXT} more characters)" if len(text) > _MAX_TEXT else ""
+    return _SURROGATE.sub(_escape, text[:_MAX_TEXT]) + more
 
 
-def _without_surrogates(value: Any) -> Any:
-    """Write lone surrogates as text: an escape of one is JSON's grammar, and half of all parsers refuse it."""
-    match value:
-        case str():
-            return _SURROGATE.sub(_escape, value)
-        case dict():
-            return {_without_surrogates(k): _without_surrogates(v) for k, v in cast("dict[str, Any]", value).items()}
-        case list():
-            return [_without_surrogates(part) for part in cast("list[Any]", value)]
-        case _:
-            return value
+@dataclass(slots=True)
+class _Period:
+    """One period of one message: its start, and the numbers of omitted and written records."""
+
+    began_s: float
+    left_out: int
+    written: int = 0
+
+
+class RepeatLimit(logging.Filter):
+    """Writes a repeated message once in `every_s`, with the number of omitted messages in `left_out`.
+
+    Messages that differ only in their arguments have one larger limit. The number of stored messages is limited.
+    """
+
+    def __init__(self, every_s: float = _EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._clock = clock
+        self._periods: OrderedDict[tuple[str, ...], _Period] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of stored messages."""
+        return len(self._periods)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write the record."""
+        if record.name == AUDIT:
+            return True
+        form = (record.name, record.levelname, _printed(record.msg))
+        with self._lock:
+            now_s = self._clock()
+            same = self._period((*form, _printed(record.args)), now_s)
+            alike = self._period(form, now_s)
+            full = same if same.written else alike if alike.written >= _ARGUMENTS_PER_FORMAT else None
+            if full is not None:
+                full.left_out += 1
+                return False
+            same.written += 1
+            alike.written += 1
+            if same.left_out or alike.left_out:
+                record.left_out = same.left_out + alike.left_out
+                same.left_out = alike.left_out = 0
+        return True
+
+    def _period(self, key: tuple[str, ...], now_s: float) -> _Period:
+        period = self._periods.get(key)
+        if period is None or now_s - period.began_s >= self._every_s:
+            period = self._periods[key] = _Period(now_s, 0 if period is None else period.left_out)
+        self._periods.move_to_end(key)
+        if len(self._periods) > _REMEMBERED:
+            self._periods.popitem(last=False)
+        return period

@@ -1,45 +1,35 @@
-"""The stages' counters as Prometheus metrics.
+"""Declare all metrics: the name, labels and help text, how to read the value, and how to combine a pod's processes.
 
-In: plain mappings that the stages keep, and callables that read them.  Out: the text of one scrape.
-Holds: stages never import this; no read changes a number; a scrape takes all figures at one moment on the
-event loop and writes its text in a thread, so that a thousand series do not hold up a request.
+`METRICS` is the registry; `scripts/draw_metrics.py` writes `docs/metrics.md` from it. Stages keep plain counters and
+never import this module; a read never changes a count.
 """
 
 from __future__ import annotations
 
-import asyncio
 import platform
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final, Literal, Protocol
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    Exemplar,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+import msgspec
 
 from shadowdiff import __version__
-from shadowdiff.model import Result
-from shadowdiff.telemetry.catalogue import METRICS, VERDICTS, Spec
-from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
+from shadowdiff.telemetry.histogram import Histogram
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+VERDICTS: Final = ("pass", "fail", "insufficient")
+_NOT_FINAL: Final = frozenset({"received", "in_flight"})
+"""A sum and a level, which the intake counts next to the dispositions."""
+_EVERY_POD: Final = " Read from the store: every pod reports the same value, so aggregate with max."
 
-_NO_END: Final = frozenset({"received", "in_flight"})
-_TRACE_MOST: Final = 100
-"""OpenMetrics allows 128 characters for an exemplar's labels, names included."""
+Labels = tuple[str, ...]
+Reading = tuple[Labels, float | Histogram]
+"""The label values and the value of one series."""
+Kind = Literal["counter", "gauge", "histogram", "info"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """What the store is, and whether it answers."""
+class StoreState(msgspec.Struct, frozen=True):
+    """The store's kind and version, and whether it responds."""
 
     up: bool
     backend: str
@@ -47,14 +37,12 @@ class StoreState:
     durable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerFigures:
-    """What the store's ledger says of one target, cached by whoever reads it.
+class TargetGauges(msgspec.Struct, frozen=True):
+    """The gauges of one target, from its ledger and verdict in the last read of the store.
 
-    orphans: by the side that was missing. buffered: by the side that waits.
-    coverage_ratio: None where nothing was eligible yet. mismatch_ratio: by bound (`point`, `lower`, `upper`),
-    empty where nothing was compared yet: a ratio of nothing is no sample, and never 0.
-    verdict: of now; None where it was not read yet. top: (route, path, kind) → n.
+    orphans: by the missing side. buffered: by the waiting side. coverage_ratio: None before there are eligible
+    responses. mismatch_ratio: by bound (`point`, `lower`, `upper`), empty before the first compared pair, because there
+    is no ratio yet. verdict: None before it was read. top: (route, path, kind) → count.
     """
 
     orphans: Mapping[str, int]
@@ -62,244 +50,242 @@ class LedgerFigures:
     coverage_ratio: float | None
     mismatch_ratio: Mapping[str, float]
     verdict: str | None = None
-    top: Mapping[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+    top: Mapping[tuple[str, str, str], int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadState:
-    """How the last attempt to load the configuration went, and when (Unix time)."""
+class ReloadState(msgspec.Struct, frozen=True):
+    """Whether the last attempt to load the configuration succeeded, and its Unix time."""
 
     successful: bool
     at_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class WorkersState:
-    """How many processes of this pod take requests, and how many crashed. One process is its own only worker."""
+class WorkersState(msgspec.Struct, frozen=True):
+    """How many processes of this pod accept requests, and how many crashed. A single process counts as one worker."""
 
     ready: int = 1
     crashes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the figures come from. Mappings are read as they are at a scrape; callables are called on the loop.
+class PairCounts(Protocol):
+    """The worker's plain counters, which scrapes read directly. Add a new counter to the worker, and its type here."""
 
-    mirrored: target → disposition → n. recorded: (target, side) → disposition → n. comparisons: (target, route,
-    result) → n. differences: (target, route, kind) → n. candidate_failures: (target, reason) → n. shed: (target,
-    reason) → n. response_seconds: (target, route, side). pairing_delay_seconds: target. ledgers: target.
-    thresholds: (target, threshold). spans: outcome → n, empty where none are made.
-    A ledger's `received` and `in_flight` may stand in a row of dispositions: they are left out, being a sum and a
-    gauge.
+    comparisons: dict[tuple[str, str, str], int]  # by target, route and result
+    differences: dict[tuple[str, str, str], int]  # by target, route and kind
+    candidate_failures: dict[tuple[str, str], int]  # by target and reason
+    response_seconds: dict[tuple[str, str, str], Histogram]  # by target, route and side
+    pairing_delay_seconds: dict[str, Histogram]  # by target
+
+
+class PodSources(msgspec.Struct, frozen=True, kw_only=True):
+    """The values that one process (the supervisor, if there is one) reports for the whole pod."""
+
+    config_reload: Callable[[], ReloadState]
+    workers: Callable[[], WorkersState] = WorkersState
+
+
+class Sources(PodSources, frozen=True, kw_only=True):
+    """The sources of the values; a scrape reads them on the event loop.
+
+    mirrored: target → disposition → n. recorded: (target, side) → disposition → n. shed: (target, reason) → n.
+    gauges: by target. thresholds: by (target, threshold). spans: outcome → n, empty if spans are off.
     """
 
     mirrored: Callable[[], Mapping[str, Mapping[str, int]]]
     recorded: Callable[[], Mapping[tuple[str, str], Mapping[str, int]]]
-    comparisons: Mapping[tuple[str, str, str], int]
-    differences: Mapping[tuple[str, str, str], int]
-    candidate_failures: Mapping[tuple[str, str], int]
+    pairs: PairCounts
     shed: Callable[[], Mapping[tuple[str, str], int]]
-    response_seconds: Mapping[tuple[str, str, str], Histogram]
-    pairing_delay_seconds: Mapping[str, Histogram]
     store: Callable[[], StoreState]
-    ledgers: Callable[[], Mapping[str, LedgerFigures]]
+    gauges: Callable[[], Mapping[str, TargetGauges]]
     thresholds: Callable[[], Mapping[tuple[str, str], float]]
-    config_reload: Callable[[], ReloadState]
     spans: Callable[[], Mapping[str, int]] = dict
 
 
-Series = tuple[tuple[str, ...], float]
+class Metric(msgspec.Struct, frozen=True):
+    """One metric. `series` is `name{label,…}`. `read` yields each series; for a histogram it yields a copy.
+
+    combine: how to combine the values of a pod's processes. `any`: all processes have the same value. `store`: the
+    same, and every pod reads it from the store; `max` if it only increases. `supervisor`: one process per pod reports
+    it, only from `PodSources`.
+    """
+
+    kind: Kind
+    series: str
+    text: str
+    read: Callable[[Sources], Iterable[Reading]]
+    combine: Literal["sum", "min", "any", "supervisor", "store", "store max"] = "sum"
+
+    @property
+    def name(self) -> str:
+        """The name without the labels."""
+        return self.series.partition("{")[0]
+
+    @property
+    def labels(self) -> Labels:
+        """The names of the labels."""
+        return tuple(re.findall(r"\w+", self.series)[1:])
+
+    @property
+    def in_store(self) -> bool:
+        """Whether every pod reads the same value from the store."""
+        return self.combine.startswith("store")
+
+    @property
+    def help(self) -> str:
+        """Return the help text that a scrape contains."""
+        return self.text + _EVERY_POD * self.in_store
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """All figures at one moment, by metric."""
-
-    series: dict[str, list[Series]]
-    histograms: dict[str, list[tuple[tuple[str, ...], Histogram]]]
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield each metric with its series."""
-        for spec in METRICS.values():
-            if spec.kind == "histogram":
-                yield _histogram(spec, self.histograms[spec.name])
-            else:
-                yield _plain(spec, self.series[spec.name])
+def _dispositions(counts: Mapping[Labels, Mapping[str, int]]) -> Iterator[Reading]:
+    for labels, row in counts.items():
+        yield from (((*labels, name), count) for name, count in row.items() if name not in _NOT_FINAL)
 
 
-def own_series(reload: ReloadState, workers: WorkersState) -> dict[str, list[Series]]:
-    """Return what is said of the pod as a whole."""
-    return {
-        "shadowdiff_config_last_reload_successful": [((), float(reload.successful))],
-        "shadowdiff_config_last_reload_timestamp_seconds": [((), reload.at_s)],
-        "shadowdiff_workers": [((), workers.ready)],
-        "shadowdiff_worker_crashes_total": [((), workers.crashes)],
-        "shadowdiff_build_info": [((__version__, platform.python_version()), 1)],
-    }
-
-
-class StageCollector(Collector):
-    """Reads the stages' counters each time it is asked."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric with the figures of now."""
-        return self.take().collect()
-
-    def take(self) -> Taken:
-        """Copy all figures of this moment."""
-        s = self._sources
-        store, reload, ledgers = s.store(), s.config_reload(), s.ledgers()
-        return Taken(
-            {
-                "shadowdiff_mirrored_requests_total": _by_disposition({(t,): n for t, n in s.mirrored().items()}),
-                "shadowdiff_records_total": _by_disposition(s.recorded()),
-                "shadowdiff_comparisons_total": _with_every_result(s.comparisons),
-                "shadowdiff_differences_total": list(s.differences.items()),
-                "shadowdiff_orphans_total": [
-                    ((t, side), n) for t, f in ledgers.items() for side, n in f.orphans.items()
-                ],
-                "shadowdiff_shed_total": list(s.shed().items()),
-                "shadowdiff_mismatch_ratio": [
-                    ((t, bound), ratio) for t, f in ledgers.items() for bound, ratio in f.mismatch_ratio.items()
-                ],
-                "shadowdiff_coverage_ratio": [
-                    ((t,), f.coverage_ratio) for t, f in ledgers.items() if f.coverage_ratio is not None
-                ],
-                "shadowdiff_verdict": [
-                    ((t, verdict), float(verdict == f.verdict))
-                    for t, f in ledgers.items()
-                    if f.verdict is not None
-                    for verdict in VERDICTS
-                ],
-                "shadowdiff_top_differences": [
-                    ((t, *place), n) for t, f in ledgers.items() for place, n in f.top.items()
-                ],
-                "shadowdiff_gate_threshold": list(s.thresholds().items()),
-                "shadowdiff_candidate_failures_total": list(s.candidate_failures.items()),
-                "shadowdiff_buffer_observations": [
-                    ((t, side), n) for t, f in ledgers.items() for side, n in f.buffered.items()
-                ],
-                "shadowdiff_store_up": [((), float(store.up))],
-                "shadowdiff_store_info": [((store.backend, store.version, str(store.durable).lower()), 1)],
-                "shadowdiff_otlp_spans_total": [((outcome,), n) for outcome, n in s.spans().items()],
-                **own_series(reload, WorkersState()),
-            },
-            {
-                "shadowdiff_response_seconds": [(labels, h.copy()) for labels, h in s.response_seconds.items()],
-                "shadowdiff_pairing_delay_seconds": [((t,), h.copy()) for t, h in s.pairing_delay_seconds.items()],
-            },
-        )
-
-
-class Rendering(Protocol):
-    """What answers a scrape."""
-
-    async def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the text of one scrape and its content type."""
-        ...
-
-
-class Exposition:
-    """What a scrape is answered from: the stages' metrics and `process_*`, in a registry of their own."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._stages = StageCollector(sources)
-        self._process = ProcessCollector(registry=None)
-        self.registry = CollectorRegistry()
-        self.registry.register(self._stages)
-        self.registry.register(self._process)
-
-    def take(self) -> Collector:
-        """Copy all figures of this moment; call it on the event loop, and read it anywhere."""
-        return _Together((self._stages.take(), self._process))
-
-    async def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the text of one scrape and its content type: OpenMetrics where `accept` asks for it."""
-        taken = self.take()
-        return await written(taken, accept)
-
-    def stages(self) -> Taken:
-        """Copy the stages' figures of this moment."""
-        return self._stages.take()
-
-
-async def written(taken: Collector, accept: str) -> tuple[bytes, str]:
-    """Return figures as text, written in a thread, and its content type."""
-    encode, content_type = _encoder(accept)
-    return await asyncio.to_thread(encode, taken), content_type
-
-
-class _Together(Collector):
-    """Several collectors as one."""
-
-    def __init__(self, parts: Iterable[Taken | Collector]) -> None:
-        self._parts = parts
-
-    def collect(self) -> Iterator[Metric]:
-        for part in self._parts:
-            yield from part.collect()
-
-
-def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    try:
-        return choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is no number
-        return choose_encoder("")
-
-
-def _by_disposition(counts: Mapping[tuple[str, ...], Mapping[str, int]]) -> list[Series]:
-    """Name what became of each; a row's own sum would count all twice, and what is in flight falls again."""
-    return [((*labels, what), n) for labels, row in counts.items() for what, n in row.items() if what not in _NO_END]
-
-
-def _with_every_result(counts: Mapping[tuple[str, str, str], int]) -> list[Series]:
-    """Give each route seen all its results, from 0, so that PromQL finds the series."""
-    routes = dict.fromkeys((target, route) for target, route, _ in counts)
-    full = {(*route, str(result)): 0 for route in routes for result in Result}
-    return list((full | dict(counts)).items())
-
-
-def _plain(spec: Spec, series: Sequence[Series]) -> Metric:
-    family: CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
-    match spec.kind:
-        case "counter":
-            family = CounterMetricFamily(spec.name.removesuffix("_total"), spec.help, labels=spec.labels)
-        case "info":
-            info = InfoMetricFamily(spec.name.removesuffix("_info"), spec.help)
-            for labels, _ in series:
-                info.add_metric((), dict(zip(spec.labels, map(_written, labels), strict=True)))
-            return info
-        case _:
-            family = GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
-    for labels, value in series:
-        family.add_metric([_written(label) for label in labels], value)
-    return family
-
-
-def _histogram(spec: Spec, series: Iterable[tuple[tuple[str, ...], Histogram]]) -> Metric:
-    family = HistogramMetricFamily(spec.name, spec.help, labels=spec.labels)
-    for labels, histogram in series:
-        family.add_metric([_written(label) for label in labels], _buckets(histogram), histogram.sum_s)
-    return family
-
-
-def _buckets(histogram: Histogram) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
-    """Return the counts up to each bound, with the bucket's exemplar where it has one."""
-    rows: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
-    below = 0
-    for bucket, (bound, count) in enumerate(zip((*map(str, BOUNDS_S), "+Inf"), histogram.counts, strict=True)):
-        below += count
-        trace_id, seconds = histogram.traces.get(bucket, ("", 0.0))
-        if 0 < len(trace_id) <= _TRACE_MOST:
-            rows.append((bound, below, Exemplar({"trace_id": _written(trace_id)}, seconds)))
-        else:
-            rows.append((bound, below))
-    return rows
-
-
-def _written(label: str) -> str:
-    """Return a label that UTF-8 can hold: one lone surrogate in a path must not end every scrape."""
-    return label.encode("utf-8", "backslashreplace").decode()
+_counter, _gauge = partial(Metric, "counter"), partial(Metric, "gauge")
+_histogram, _info = partial(Metric, "histogram"), partial(Metric, "info")
+DECLARED: Final = (
+    _counter(
+        "shadowdiff_mirrored_requests_total{target,disposition}",
+        "Mirrored requests by disposition: forwarded, blocked (the target does not list the method), sampled_out, "
+        "unidentified, looped (shadowdiff's own request), aborted, too_large, shed, store_lost (v2 responded, and the "
+        "store did not accept the observation).",
+        lambda s: _dispositions({(target,): row for target, row in s.mirrored().items()}),
+    ),
+    _counter(
+        "shadowdiff_records_total{target,side,disposition}",
+        "Recorded responses by disposition: accepted, ineligible, sampled_out, refused, shed, store_lost.",
+        lambda s: _dispositions(s.recorded()),
+    ),
+    _counter(
+        "shadowdiff_comparisons_total{target,route,result}",
+        "Pairs that this pod compared and committed, by result: match, ignored, mismatch, incomparable. After the "
+        "first pair of a route, all four series exist, starting at 0.",
+        lambda s: s.pairs.comparisons.items(),
+    ),
+    _counter(
+        "shadowdiff_differences_total{target,route,kind}",
+        "Differences that no rule covers, by kind: status, header, type, value, added, removed, order, text, bytes.",
+        lambda s: s.pairs.differences.items(),
+    ),
+    _counter(
+        "shadowdiff_orphans_total{target,missing}",
+        "Observations whose partner did not arrive within the pairing window, by missing side.",
+        lambda s: (((t, side), n) for t, gauges in s.gauges().items() for side, n in gauges.orphans.items()),
+        "store max",
+    ),
+    _counter(
+        "shadowdiff_shed_total{target,reason}",
+        "Requests and records that were shed, by the limit that was reached; the runbook of ShadowdiffShedding "
+        "explains each limit.",
+        lambda s: s.shed().items(),
+    ),
+    _histogram(
+        "shadowdiff_response_seconds{target,route,side}",
+        "Response time of each side, as its recorder measured it. Exemplars contain the trace id.",
+        lambda s: ((labels, histogram.copy()) for labels, histogram in s.pairs.response_seconds.items()),
+    ),
+    _histogram(
+        "shadowdiff_pairing_delay_seconds{target}",
+        "Time from the last observation of a pair to the commit of its comparison.",
+        lambda s: (((t,), histogram.copy()) for t, histogram in s.pairs.pairing_delay_seconds.items()),
+    ),
+    _gauge(
+        "shadowdiff_mismatch_ratio{target,bound}",
+        "Share of the compared pairs of the current run that are mismatches: point is the share, lower and upper are "
+        "the bounds of its interval. No sample before a pair was compared.",
+        lambda s: (((t, bound), n) for t, gauges in s.gauges().items() for bound, n in gauges.mismatch_ratio.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_coverage_ratio{target}",
+        "Share of v1's eligible responses in the current run that were compared. No sample before the first one.",
+        lambda s: (((t,), g.coverage_ratio) for t, g in s.gauges().items() if g.coverage_ratio is not None),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_verdict{target,verdict}",
+        "1 for the current verdict (pass, fail or insufficient), as the API returns it; 0 for the other two.",
+        lambda s: (
+            ((target, verdict), float(verdict == gauges.verdict))
+            for target, gauges in s.gauges().items()
+            if gauges.verdict is not None
+            for verdict in VERDICTS
+        ),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_top_differences{target,route,path,kind}",
+        "Pairs that differ at a path in the current run, for the 10 most frequent paths per target; indexes are [*].",
+        lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.top.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_gate_threshold{target,threshold}",
+        "The configured gate: max_mismatch_ratio and min_coverage.",
+        lambda s: s.thresholds().items(),
+        "any",
+    ),
+    _counter(
+        "shadowdiff_candidate_failures_total{target,reason}",
+        "Committed pairs without a complete response of v2, or with a 5xx, by reason: refused, unresolved, timeout, "
+        "reset, tls_untrusted, tls_expired, tls_name_mismatch, tls_client_certificate_required, tls_failed, malformed, "
+        "saturated, breaker_open, status_5xx. After a target's first pair, all series exist, starting at 0.",
+        lambda s: s.pairs.candidate_failures.items(),
+    ),
+    _gauge(
+        "shadowdiff_buffer_observations{target,side}",
+        "Observations in the store that wait for their partner.",
+        lambda s: (((t, side), n) for t, gauges in s.gauges().items() for side, n in gauges.buffered.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_store_up",
+        "1 if the store responded to this pod's last call, else 0.",
+        lambda s: [((), float(s.store().up))],
+        "min",
+    ),
+    _info(
+        "shadowdiff_store_info{backend,version,durable}",
+        "Always 1. durable=false: the data is lost when the process exits.",
+        lambda s: (((one.backend, one.version, str(one.durable).lower()), 1.0) for one in (s.store(),)),
+        "any",
+    ),
+    _counter(
+        "shadowdiff_otlp_spans_total{outcome}",
+        "Spans of comparisons by outcome: exported, failed (the collector did not accept them in time), dropped (the "
+        "queue of telemetry.queue spans was full). No series if spans are not pushed.",
+        lambda s: (((outcome,), n) for outcome, n in s.spans().items()),
+    ),
+    _gauge(
+        "shadowdiff_config_last_reload_successful",
+        "1 if the last attempt to load the configuration succeeded; else 0, and the previous one stays active.",
+        lambda s: [((), float(s.config_reload().successful))],
+        "supervisor",
+    ),
+    _gauge(
+        "shadowdiff_config_last_reload_timestamp_seconds",
+        "Unix time of the last attempt to load the configuration.",
+        lambda s: [((), s.config_reload().at_s)],
+        "supervisor",
+    ),
+    _gauge(
+        "shadowdiff_workers",
+        "Processes of this pod that take requests; 1 without `serve --workers`.",
+        lambda s: [((), s.workers().ready)],
+        "supervisor",
+    ),
+    _counter(
+        "shadowdiff_worker_crashes_total",
+        "Processes of this pod that exited or hung, and were restarted.",
+        lambda s: [((), s.workers().crashes)],
+        "supervisor",
+    ),
+    _info(
+        "shadowdiff_build_info{version,python}",
+        "Always 1.",
+        lambda _: [((__version__, platform.python_version()), 1.0)],
+        "supervisor",
+    ),
+)
+METRICS: Final = {metric.name: metric for metric in DECLARED}
+"""By name, in the order of a scrape; `process_*` metrics follow them."""

@@ -1,8 +1,7 @@
-"""The metrics of a scrape, pushed by OTLP over HTTP.
+"""Push the metrics of `/metrics` with OTLP over HTTP, one export at a time, in a thread.
 
-In: the families that `/metrics` is written from.  Out: one export at a time, in a thread, on a period.
-Holds: imported only where an endpoint is configured; names, labels and figures are those of `/metrics`, so that a
-dashboard serves either way; a collector that is away costs the exports that it misses, since sums are cumulative.
+This module is imported only if an endpoint is configured. Names and labels are the same as in `/metrics`, so a
+dashboard works with both. Sums are cumulative, so an outage of the collector only reduces the time resolution.
 """
 
 from __future__ import annotations
@@ -11,23 +10,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Gauge,
-    Histogram,
-    HistogramDataPoint,
-    Metric,
-    MetricExportResult,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    Sum,
-)
+from opentelemetry.sdk.metrics import export
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from shadowdiff import __version__
@@ -36,30 +24,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.sdk.resources import Resource
-    from prometheus_client.core import Metric as Family
+    from prometheus_client.core import Metric
     from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 5.0
 LAST_S: Final = 2.0
-"""What the push at the end gets."""
-_CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
+"""The timeout of the last push, when the service stops."""
+_CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
+_SUFFIXES: Final = {"counter": "_total", "info": "_info"}
 
 
 class MetricPush:
-    """Pushes all metrics every `every_s`."""
+    """Pushes all metrics every `every_s` seconds."""
 
     def __init__(self, *, endpoint: str, resource: Resource, every_s: float, take: Callable[[], Collector]) -> None:
         self._resource = resource
         self._every_s = every_s
         self._take = take
         self._began_ns = time.time_ns()
-        # Any: the SDK leaves the types of its own keyword arguments open
+        # Any: the SDK does not type its keyword arguments
         self._exporter: Any = OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=TIMEOUT_S)
 
     async def run(self) -> None:
-        """Push until cancelled, and once more then."""
+        """Push until cancelled, then push one last time."""
         try:
             while True:
                 await asyncio.sleep(self._every_s)
@@ -70,67 +59,54 @@ class MetricPush:
             self._exporter.shutdown()
 
     async def push(self) -> None:
-        """Take all figures of now on the loop, and send them in a thread."""
+        """Read all metrics on the event loop, and send them in a thread."""
         taken = self._take()
         if not await asyncio.to_thread(self._send, taken, time.time_ns()):
-            log.warning("the collector did not take the metrics; the next push says all again")
+            log.warning("metrics export failed; will retry")
 
     def _send(self, taken: Collector, now_ns: int) -> bool:
         metrics = [self._metric(family, now_ns) for family in taken.collect()]
-        scope = ScopeMetrics(InstrumentationScope("shadowdiff", __version__), metrics, "")
-        answer = self._exporter.export(MetricsData([ResourceMetrics(self._resource, [scope], "")]))
-        return answer is MetricExportResult.SUCCESS
+        scope = export.ScopeMetrics(InstrumentationScope("shadowdiff", __version__), metrics, "")
+        result = self._exporter.export(export.MetricsData([export.ResourceMetrics(self._resource, [scope], "")]))
+        return result is export.MetricExportResult.SUCCESS
 
-    def _metric(self, family: Family, now_ns: int) -> Metric:
-        """Return a family as OTLP has it; an info is a gauge of 1, as in Prometheus."""
-        match family.type:
-            case "counter":
-                points = self._points(family, "_total", now_ns)
-                return _named(family, "_total", Sum(points, _CUMULATIVE, is_monotonic=True))
-            case "histogram":
-                return _named(family, "", Histogram(self._distributions(family, now_ns), _CUMULATIVE))
-            case "info":
-                return _named(family, "_info", Gauge(self._points(family, "_info", now_ns)))
-            case _:
-                return _named(family, "", Gauge(self._points(family, "", now_ns)))
-
-    def _points(self, family: Family, suffix: str, now_ns: int) -> list[NumberDataPoint]:
-        return [
-            NumberDataPoint(dict(sample.labels), self._began_ns, now_ns, sample.value)
+    def _metric(self, family: Metric, now_ns: int) -> export.Metric:
+        """Return a metric family in OTLP form; an info metric is a gauge with the value 1, as in Prometheus."""
+        name = family.name + _SUFFIXES.get(family.type, "")
+        points = [
+            export.NumberDataPoint(dict(sample.labels), self._began_ns, now_ns, sample.value)
             for sample in family.samples
-            if sample.name == family.name + suffix
+            if sample.name == name
         ]
+        data = export.Gauge(points)
+        if family.type == "histogram":
+            data = export.Histogram(self._distributions(family, now_ns), _CUMULATIVE)
+        elif family.type == "counter":
+            data = export.Sum(points, _CUMULATIVE, is_monotonic=True)
+        return export.Metric(name, family.documentation, "s" if family.name.endswith("_seconds") else "", data)
 
-    def _distributions(self, family: Family, now_ns: int) -> list[HistogramDataPoint]:
-        rows: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+    def _distributions(self, family: Metric, now_ns: int) -> list[export.HistogramDataPoint]:
+        """Return the count of each bucket; counts are cumulative in Prometheus, but not in OTLP."""
+        up_to: defaultdict[tuple[tuple[str, str], ...], dict[float, int]] = defaultdict(dict)
+        sums: dict[tuple[tuple[str, str], ...], float] = {}
         for sample in family.samples:
             labels = tuple((name, value) for name, value in sample.labels.items() if name != "le")
-            row = rows.setdefault(labels, {"buckets": [], "sum": 0.0})
             if sample.name.endswith("_bucket"):
-                row["buckets"].append((float(sample.labels["le"]), int(sample.value)))
+                up_to[labels][float(sample.labels["le"])] = int(sample.value)
             elif sample.name.endswith("_sum"):
-                row["sum"] = sample.value
-        return [self._distribution(dict(labels), row["buckets"], row["sum"], now_ns) for labels, row in rows.items()]
-
-    def _distribution(
-        self, labels: dict[str, str], buckets: list[tuple[float, int]], total: float, now_ns: int
-    ) -> HistogramDataPoint:
-        """Return the counts of each bucket: Prometheus has them cumulative, OTLP apart."""
-        up_to = [0, *(count for _, count in buckets)]
-        nobody_knows = cast("float", None)  # the least and the most: optional in OTLP, not in the SDK's type
-        return HistogramDataPoint(
-            attributes=labels,
-            start_time_unix_nano=self._began_ns,
-            time_unix_nano=now_ns,
-            count=up_to[-1],
-            sum=total,
-            bucket_counts=[after - before for before, after in pairwise(up_to)],
-            explicit_bounds=[bound for bound, _ in buckets[:-1]],
-            min=nobody_knows,
-            max=nobody_knows,
-        )
-
-
-def _named(family: Family, suffix: str, figures: Sum | Gauge | Histogram) -> Metric:
-    unit = "s" if family.name.endswith("_seconds") else ""
-    return Metric(family.name + suffix, family.documentation, unit, figures)
+                sums[labels] = sample.value
+        unknown = cast("float", None)  # min and max are optional in OTLP, but not in the SDK's types
+        return [
+            export.HistogramDataPoint(
+                attributes=dict(labels),
+                start_time_unix_nano=self._began_ns,
+                time_unix_nano=now_ns,
+                count=max(counts.values()),
+                sum=sums[labels],
+                bucket_counts=[after - before for before, after in pairwise((0, *counts.values()))],
+                explicit_bounds=list(counts)[:-1],
+                min=unknown,
+                max=unknown,
+            )
+            for labels, counts in up_to.items()
+        ]

@@ -1,15 +1,14 @@
-"""One span per comparison, linked to the spans of v1's and v2's requests, exported by OTLP over HTTP.
+"""Export one span per comparison with OTLP over HTTP, linked to the spans of v1's and v2's requests.
 
-In: committed pairs with their comparisons.  Out: spans, in batches, from a thread of the SDK's.
-Holds: imported only where an endpoint is configured; nothing waits for the collector; at most `queue` spans are
-held, and what a slow or dead collector leaves no room for is dropped before it is made, and counted.
-A comparison comes after the fact and belongs to two requests at once, so its span begins a trace of its own.
+A comparison happens after both requests and belongs to both, so its span is the root of a new trace. Imported only if
+an endpoint is set. Nothing waits for the collector: `queue` limits the waiting spans; others are dropped.
 Source: OpenTelemetry semantic conventions for HTTP spans.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.context import Context
@@ -21,34 +20,34 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 
 from shadowdiff import __version__
 from shadowdiff.model import Result
-from shadowdiff.telemetry.context import TraceContext, trace_context
+from shadowdiff.telemetry.trace_context import TraceContext, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
     from shadowdiff.model import Comparison, Observation, Pair
 
-    Fingerprint = Callable[[Pair, Comparison], str]
-
 BATCH: Final = 512
 EVERY_MS: Final = 1000
 TIMEOUT_S: Final = 5.0
-"""Of one export with its repetitions."""
-_TEXT_MOST: Final = 256
-_SPAN_OF_64_BITS: Final = 1 << 64
-
-Sample = float | Literal["parent"]
-"""The share of comparisons that have a span, or `parent`: those whose request was sampled where it came from."""
+"""For one export with its retries."""
+_MAX_TEXT: Final = 256
 
 
 class Traces:
-    """Makes the spans and has them sent. `outcomes` says what became of them."""
+    """Creates and exports spans. sample: a share of comparisons, or `parent` if the request's own sampling decides."""
 
     def __init__(
-        self, *, endpoint: str, resource: Resource, sample: Sample, queue: int, fingerprint: Fingerprint
+        self,
+        *,
+        endpoint: str,
+        resource: Resource,
+        sample: float | Literal["parent"],
+        queue: int,
+        fingerprint: Callable[[Pair, Comparison], str],
     ) -> None:
         self._sample = sample
         self._queue = queue
@@ -61,21 +60,20 @@ class Traces:
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("shadowdiff", __version__)
 
-    def __repr__(self) -> str:
-        """State what became of the spans."""
-        return f"<Traces {self.outcomes()}>"
-
     def outcomes(self) -> dict[str, int]:
-        """Return how many spans the collector took, how many it did not, and how many had no room."""
-        return {"exported": self._exporter.exported, "failed": self._exporter.failed, "dropped": self._dropped}
+        """Return the numbers of exported, failed and dropped spans."""
+        counts = self._exporter.counts
+        exported, failed = counts[SpanExportResult.SUCCESS], counts[SpanExportResult.FAILURE]
+        return {"exported": exported, "failed": failed, "dropped": self._dropped}
 
     def note(self, pair: Pair, comparison: Comparison, now_ns: int) -> None:
-        """Make the span of one committed pair, where it is sampled and there is room for it."""
+        """Create the span of a committed pair if it is sampled and the queue is not full."""
         sides = (pair.primary, pair.candidate)
         contexts = [trace_context(side.request_headers) for side in sides]
-        if not self._wanted(pair.key, contexts):
+        by_parent = any(context is not None and context.sampled for context in contexts)
+        if not (by_parent if isinstance(self._sample, str) else drawn(pair.key, self._sample)):
             return
-        if self._begun - self._exporter.exported - self._exporter.failed >= self._queue:
+        if self._begun - self._exporter.counts.total() >= self._queue:
             self._dropped += 1
             return
         self._begun += 1
@@ -85,7 +83,7 @@ class Traces:
             kind=SpanKind.INTERNAL,
             attributes=self._attributes(pair, comparison),
             links=[
-                Link(_span_context(context), _of_side(side))
+                Link(_span_context(context), _side_attributes(side))
                 for side, context in zip(sides, contexts, strict=True)
                 if context is not None
             ],
@@ -94,43 +92,35 @@ class Traces:
         span.end(now_ns)
 
     def stop(self, within_s: float) -> None:
-        """Send what is held for at most `within_s`, then send nothing more. Blocks: call it in a thread."""
+        """Export the queued spans for at most `within_s`, then stop. This method blocks, so call it in a thread."""
         ending = threading.Thread(target=self._provider.shutdown, daemon=True, name="spans-end")
         ending.start()
         ending.join(within_s)
         self._exporter.shutdown()
 
-    def _wanted(self, key: bytes, contexts: Iterable[TraceContext | None]) -> bool:
-        if isinstance(self._sample, str):
-            return any(context is not None and context.sampled for context in contexts)
-        return drawn(key, self._sample)
-
     def _attributes(self, pair: Pair, comparison: Comparison) -> dict[str, Any]:
-        """Return what the span says: route and method by HTTP's conventions, the rest under the product's own name.
-
-        No path, query, header or body: a span's attributes come to rest where nobody redacts them.
-        """
+        """Return the span's attributes, without path, query, headers and body: the collector does not redact them."""
         counted = [one for one in comparison.differences if one.rule is None]
         found: dict[str, Any] = {
             "http.request.method": pair.primary.method,
             "http.route": pair.route.partition(" ")[2] or pair.route,
             "http.response.status_code": pair.primary.status,
-            "server.address": pair.primary.host[:_TEXT_MOST],
+            "server.address": pair.primary.host[:_MAX_TEXT],
             "shadowdiff.target": pair.target,
             "shadowdiff.result": str(comparison.result),
             "shadowdiff.differences": len(counted) + comparison.unlisted,
             "shadowdiff.kinds": sorted({str(one.kind) for one in counted}),
         }
         if comparison.reason:
-            found["shadowdiff.reason"] = comparison.reason[:_TEXT_MOST]
+            found["shadowdiff.reason"] = comparison.reason[:_MAX_TEXT]
         if comparison.result is Result.MISMATCH and (fingerprint := self._fingerprint(pair, comparison)):
             found["shadowdiff.fingerprint"] = fingerprint
         return found
 
 
 def drawn(key: bytes, share: float) -> bool:
-    """Return whether a pair is in the share that has spans: keys are digests, so their first bytes are a fair draw."""
-    return int.from_bytes(key[:8], "big") < share * _SPAN_OF_64_BITS
+    """Return whether a pair is in the share that gets spans. Keys are digests, so their first bytes are random."""
+    return int.from_bytes(key[:8], "big") < share * 2**64
 
 
 def _span_context(context: TraceContext) -> SpanContext:
@@ -138,32 +128,26 @@ def _span_context(context: TraceContext) -> SpanContext:
     return SpanContext(int(context.trace_id, 16), int(context.span_id, 16), is_remote=True, trace_flags=flags)
 
 
-def _of_side(side: Observation) -> dict[str, str | int]:
-    found: dict[str, str | int] = {"shadowdiff.side": str(side.side), "http.response.status_code": side.status}
+def _side_attributes(side: Observation) -> dict[str, str | int]:
     if side.failure is not None:
-        del found["http.response.status_code"]
-        found["error.type"] = str(side.failure)
-    return found
+        return {"shadowdiff.side": str(side.side), "error.type": str(side.failure)}
+    return {"shadowdiff.side": str(side.side), "http.response.status_code": side.status}
 
 
 class _Counting(SpanExporter):
-    """The exporter, with counts of what came of it. The SDK calls it in one thread at a time."""
+    """The exporter, with counts of its results. The SDK calls it in only one thread at a time."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._stopped = False
-        self.exported = 0
-        self.failed = 0
+        self.counts = Counter[SpanExportResult]()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
         finally:
-            if result is SpanExportResult.SUCCESS:
-                self.exported += len(spans)
-            else:
-                self.failed += len(spans)
+            self.counts[result] += len(spans)
         return result
 
     def shutdown(self) -> None:

@@ -1,56 +1,54 @@
-"""Count what was compared, as writes; read the counts back.
+"""Counts of compared pairs since the store was created: written per pair, and read per route.
 
-In: a pair and its comparison.  Out: `Incr` writes under `counts:`; from a reader, `TargetCounts`.
-Holds: bounded in routes, paths and buckets per target (past a cap the store adds to `_other`);
-a difference counts once per pair and place, however often it occurs within the pair.
-A match costs two buckets and one look-up: its writes are made once and kept, in a dictionary with a bound.
+A pair counts at most once per place. The numbers of routes, places and buckets per target are limited; beyond a limit,
+the store adds to `_other`. The writes of recent pairs are cached, so a match costs two lookups.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Comparison, Difference, Incr, Observation, Pair, Result, Side, Write
+from shadowdiff.model import OTHER, Comparison, Incr, Pair, Result, Side, Write
 from shadowdiff.store import reading
-from shadowdiff.verdict.histogram import bucket_of, quantile_ms
+from shadowdiff.verdict.latency_buckets import bucket_of, quantile_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from shadowdiff.model.store_reader import StoreReader
 
-    from shadowdiff.model.reader import StoreReader
-
-OTHER: Final = "_other"
-_ROOM: Final = 3
-"""Names that a hash takes, over those that stand apart: what was named before a place turned to values stays in it."""
+PATTERN_CHARS: Final = 300
 _BUCKETS: Final = 2 * 24
 """Buckets of one route's durations, of both sides."""
 _REASONS_CAP: Final = 200
 _KEPT: Final = 20_000
-_SIDES: Final = frozenset(side.value for side in Side)
-_PATTERN_CHARS: Final = 300
 
 
 class CountCaps(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is kept apart per target; what comes later counts under `_other`.
+    """The maximum number of separate counts per target; `_other` counts the rest.
 
-    routes: names of routes.  paths: places (route, pattern, kind), for those that count and for those that rules cover.
+    routes: route names. paths: places (route, pattern, kind), including those that a rule covers.
+    differences: how many differences a comparison lists.
     """
 
     routes: int = 200
     paths: int = 1000
+    differences: int = 100
 
     @property
     def names(self) -> int:
-        """The names of routes that a hash takes."""
-        return self.routes * _ROOM
+        """The maximum number of route names in a hash, including names from before a segment became a parameter."""
+        return 3 * self.routes
+
+
+CAPS: Final = CountCaps()
 
 
 class PathCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pairs of a route differ in one place; `rule` names what covers it, None where it counts."""
+    """The number of a route's pairs that differ in one place. `rule`: the rule that covers it, or None."""
 
     path: str
     kind: str
@@ -59,7 +57,7 @@ class PathCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """One side's durations on one route, as upper ends of their buckets."""
+    """One side's latency quantiles on one route, as the upper limits of their buckets."""
 
     count: int
     p50_ms: float | None
@@ -67,194 +65,179 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float | None
 
 
-class RouteCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """One route: its pairs by result, where they differ (most first), how long each side took."""
+class WithResults:
+    """Values that are computed from the number of pairs with each result."""
+
+    __slots__ = ()
+    results: dict[str, int]
+
+    @property
+    def compared(self) -> int:
+        """The number of pairs that could be compared."""
+        return sum(self.results.values()) - self.results[Result.INCOMPARABLE]
+
+    @property
+    def mismatches(self) -> int:
+        """Pairs that differ."""
+        return self.results[Result.MISMATCH]
+
+    @property
+    def mismatch_ratio(self) -> float | None:
+        """The share of compared pairs that differ; None before the first compared pair."""
+        return self.mismatches / self.compared if self.compared else None
+
+
+class RouteResults(WithResults, msgspec.Struct, frozen=True, kw_only=True):
+    """One route: its pairs by result, and the places that differ, most frequent first."""
 
     route: str
     results: dict[str, int]
     paths: tuple[PathCount, ...] = ()
+
+
+class RouteCounts(RouteResults, frozen=True, kw_only=True):
+    """All counts of one route, including covered differences, reasons for incomparable pairs, and the latency."""
+
     covered: tuple[PathCount, ...] = ()
     reasons: dict[str, int] = {}
     latency: dict[str, Latency] = {}
 
-    @property
-    def compared(self) -> int:
-        """Pairs of which something can be said."""
-        return sum(self.results.values()) - self.results[Result.INCOMPARABLE]
 
-    @property
-    def mismatch_ratio(self) -> float | None:
-        """The share of compared pairs that differ; None before the first."""
-        return self.results[Result.MISMATCH] / self.compared if self.compared else None
-
-
-class TargetCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything counted for one target, the routes that differ most first."""
+class TargetCounts(WithResults, msgspec.Struct, frozen=True, kw_only=True):
+    """All counts of one target; the routes with most mismatches come first."""
 
     target: str
     results: dict[str, int]
     routes: tuple[RouteCounts, ...] = ()
 
-    @property
-    def compared(self) -> int:
-        """Pairs of which something can be said."""
-        return sum(self.results.values()) - self.results[Result.INCOMPARABLE]
 
-    @property
-    def mismatch_ratio(self) -> float | None:
-        """The share of compared pairs that differ; None before the first."""
-        return self.results[Result.MISMATCH] / self.compared if self.compared else None
+Fold = Callable[[str], str]
+"""Returns the current name of a route; counts under an older name belong to it."""
+Durations = dict[str, dict[str, dict[int, int]]]
+"""How many durations each route has, by side and bucket."""
+_GROUPS: Final = (*(result.value for result in Result), "differences", "covered", "reasons", "latency")
 
 
-_kept: dict[tuple[str | int, ...], Incr] = {}
-_outcomes: dict[tuple[str, str, Result, int, int, int], tuple[Incr, ...]] = {}
-_NO_BUCKET: Final = -1
-_CAPS: Final = CountCaps()
-
-
-def count_writes(pair: Pair, comparison: Comparison, caps: CountCaps = _CAPS) -> tuple[Write, ...]:
-    """Return the increments of one pair."""
-    outcome = _outcome(pair, comparison.result, caps.names)
+def count_writes(pair: Pair, comparison: Comparison, caps: CountCaps = CAPS) -> tuple[Write, ...]:
+    """Return the hash increments that count one pair."""
+    primary, candidate = _bucket(pair.primary.duration_ms), _bucket(pair.candidate.duration_ms)
+    outcome = _outcome(pair.target, pair.route, comparison.result, caps.names, primary, candidate)
     if comparison.result is Result.INCOMPARABLE:
-        reason = comparison.reason[:_PATTERN_CHARS]
-        return (*outcome, _keep("reasons", _REASONS_CAP, pair.target, pair.route, reason))
+        reason = comparison.reason[:PATTERN_CHARS]
+        return (*outcome, _incr("reasons", _REASONS_CAP, pair.target, pair.route, reason))
     if comparison.differences:
-        return (*outcome, *_differences(pair.target, pair.route, comparison.differences, caps.paths))
+        return (*outcome, *_differences(pair, comparison, caps.paths))
     return outcome
 
 
-def _outcome(pair: Pair, result: Result, cap: int) -> tuple[Incr, ...]:
-    """Return the increments that every pair has: its result, and a bucket of each side's duration."""
-    primary, candidate = _bucket(pair.primary), _bucket(pair.candidate)
-    name = (pair.target, pair.route, result, primary, candidate, cap)
-    known = _outcomes.get(name)
-    if known is not None:
-        return known
-    made = (
-        _keep(result, cap, pair.target, pair.route),
-        *_latency(pair, Side.PRIMARY, primary, cap * _BUCKETS),
-        *_latency(pair, Side.CANDIDATE, candidate, cap * _BUCKETS),
+def _bucket(duration_ms: float) -> int | None:
+    return bucket_of(duration_ms) if duration_ms >= 0 else None
+
+
+@lru_cache(maxsize=_KEPT)
+def _outcome(target: str, route: str, result: Result, cap: int, *buckets: int | None) -> tuple[Incr, ...]:
+    """Return the increments that count a pair's result, and the bucket of each known duration."""
+    durations = zip((Side.PRIMARY, Side.CANDIDATE), buckets, strict=True)
+    known = [(side, str(bucket)) for side, bucket in durations if bucket is not None]
+    return (
+        _incr(result, cap, target, route),
+        *(_incr("latency", cap * _BUCKETS, target, route, side, bucket) for side, bucket in known),
     )
-    if len(_outcomes) < _KEPT:
-        _outcomes[name] = made
-    return made
 
 
-def _bucket(observation: Observation) -> int:
-    return bucket_of(observation.duration_ms) if observation.duration_ms >= 0 else _NO_BUCKET
-
-
-def _latency(pair: Pair, side: Side, bucket: int, cap: int) -> tuple[Incr, ...]:
-    return () if bucket == _NO_BUCKET else (_keep("latency", cap, pair.target, pair.route, side, str(bucket)),)
-
-
-def _differences(target: str, route: str, differences: tuple[Difference, ...], cap: int) -> Iterable[Incr]:
-    places = {(d.pattern[:_PATTERN_CHARS], d.kind.value, d.rule) for d in differences}
-    for pattern, kind, rule in places:
+def _differences(pair: Pair, comparison: Comparison, cap: int) -> Iterator[Incr]:
+    for pattern, kind, rule in {(d.pattern[:PATTERN_CHARS], d.kind.value, d.rule) for d in comparison.differences}:
         if rule is None:
-            yield _keep("differences", cap, target, route, pattern, kind)
+            yield _incr("differences", cap, pair.target, pair.route, pattern, kind)
         else:
-            yield _keep("covered", cap, target, route, pattern, kind, rule)
+            yield _incr("covered", cap, pair.target, pair.route, pattern, kind, rule)
 
 
-def _keep(group: str, cap: int, target: str, *parts: str) -> Incr:
-    """Return the increment of one field, made once while there is room to keep it."""
-    name = (group, cap, target, *parts)
-    known = _kept.get(name)
-    if known is not None:
-        return known
-    made = Incr(_key(group, target), msgspec.json.encode(parts).decode(), 1, cap)
-    if len(_kept) < _KEPT:
-        _kept[name] = made
-    return made
+@lru_cache(maxsize=_KEPT)
+def _incr(group: str, cap: int, target: str, *parts: str) -> Incr:
+    return Incr(_key(group, target), field_of(*parts), 1, cap)
+
+
+def field_of(*parts: str) -> str:
+    """Return the hash field that counts these parts."""
+    return msgspec.json.encode(parts).decode()
 
 
 def _key(group: str, target: str) -> str:
     return f"counts:{group}:{target}"
 
 
-Fold = Callable[[str], str]
-"""What a route that was named earlier is called by now; counts under both names are one route's."""
-
-
-def as_named(route: str) -> str:
-    """Return the name as it was given: nothing is folded."""
-    return route
-
-
-_GROUPS: Final = {
-    **{result.value: 1 for result in Result}, "differences": 3, "covered": 4, "reasons": 2, "latency": 3
-}  # fmt: skip
-"""Every group of counts, and of how many parts its fields are."""
-
-
-async def read_counts(reader: StoreReader, target: str, fold: Fold = as_named) -> TargetCounts:
-    """Return everything counted for one target, in one call a shard."""
+async def read_counts(reader: StoreReader, target: str, fold: Fold = str) -> TargetCounts:
+    """Return all counts of one target, with one Redis call per shard."""
     hashes = await reader.counts_of([_key(group, target) for group in _GROUPS])
     with reading(f"the counts of {target}"):
-        return _counted(target, hashes, fold)
+        return _target_counts(target, dict(zip(_GROUPS, hashes, strict=True)), fold)
 
 
-def _counted(target: str, hashes: Sequence[Mapping[str, int]], fold: Fold) -> TargetCounts:
-    read = {
-        group: _by_parts(counts, size, fold)
-        for (group, size), counts in zip(_GROUPS.items(), hashes, strict=True)
-    }  # fmt: skip
-    results = {result.value: read[result] for result in Result}
-    differences, covered = _paths(read["differences"]), _paths(read["covered"])
-    reasons: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for (route, reason), count in read["reasons"].items():
-        reasons[route][reason] = count
-    latency = _histograms(read["latency"])
+def _target_counts(target: str, group: Mapping[str, Mapping[str, int]], fold: Fold) -> TargetCounts:
+    results = {result.value: _by_parts(group[result], 1, fold) for result in Result}
+    differences, covered = paths_by_route(group["differences"], fold), paths_by_route(group["covered"], fold, parts=4)
+    reasons, durations = reasons_by_route(group["reasons"], fold), durations_by_route(group["latency"], fold)
     routes = [
         RouteCounts(
             route=route,
-            results={result: counted.get((route,), 0) for result, counted in results.items()},
+            results={result: counts.get((route,), 0) for result, counts in results.items()},
             paths=differences.get(route, ()),
             covered=covered.get(route, ()),
             reasons=reasons.get(route, {}),
-            latency=latency.get(route, {}),
+            latency={side: _latency_of(spread) for side, spread in durations.get(route, {}).items()},
         )
-        for route in sorted({route for counted in results.values() for (route,) in counted})
+        for route in {route for counts in results.values() for (route,) in counts}
     ]
-    routes.sort(key=lambda r: (-r.results[Result.MISMATCH], -sum(r.results.values()), r.route))
+    routes.sort(key=most_mismatches)
     totals = {result.value: sum(r.results[result] for r in routes) for result in Result}
     return TargetCounts(target=target, results=totals, routes=tuple(routes))
 
 
+def most_mismatches(one: RouteResults) -> tuple[int, int, str]:
+    """Return a sort key that puts the routes with most mismatches first."""
+    return -one.mismatches, -sum(one.results.values()), one.route
+
+
+def _latency_of(spread: Mapping[int, int]) -> Latency:
+    p50_ms, p90_ms, p99_ms = (quantile_ms(spread, share) for share in (0.5, 0.9, 0.99))
+    return Latency(count=sum(spread.values()), p50_ms=p50_ms, p90_ms=p90_ms, p99_ms=p99_ms)
+
+
 async def compared_pairs(reader: StoreReader, target: str) -> int:
-    """Return how many pairs of a target were compared."""
-    compared = [result for result in Result if result is not Result.INCOMPARABLE]
-    counted = await reader.counts_of([_key(result, target) for result in compared])
-    return sum(sum(routes.values()) for routes in counted)
+    """Return the number of compared pairs of a target."""
+    return sum(sum(routes.values()) for routes in await _read_compared(reader, target))
 
 
-async def read_durations(
-    reader: StoreReader, target: str, fold: Fold = as_named
-) -> dict[str, dict[str, dict[int, int]]]:
-    """Return every route's durations, by side and bucket."""
-    found: dict[str, dict[str, dict[int, int]]] = {}
-    counts = await reader.counts(_key("latency", target))
-    with reading(f"the durations of {target}"):
-        for (route, side, bucket), count in _by_parts(counts, _GROUPS["latency"], fold).items():
-            if side in _SIDES:
-                found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
-    return found
-
-
-async def known_routes(reader: StoreReader, target: str, fold: Fold = as_named) -> set[str]:
-    """Return every route of which something could be said at any time, but for the overflow."""
-    compared = [result.value for result in Result if result is not Result.INCOMPARABLE]
-    hashes = await reader.counts_of([_key(result, target) for result in compared])
+async def known_routes(reader: StoreReader, target: str, fold: Fold = str) -> set[str]:
+    """Return every route that ever had a compared pair, except `_other`."""
+    hashes = await _read_compared(reader, target)
     with reading(f"the routes of {target}"):
         return {route for counts in hashes for (route,) in _by_parts(counts, 1, fold)} - {OTHER}
 
 
-_Fields = dict[tuple[str, ...], int]
+async def _read_compared(reader: StoreReader, target: str) -> Sequence[Mapping[str, int]]:
+    return await reader.counts_of([_key(result, target) for result in Result if result is not Result.INCOMPARABLE])
 
 
-def _by_parts(counts: Mapping[str, int], size: int, fold: Fold) -> _Fields:
-    """Return a hash's counts by the parts of each field; what overflowed stands under `_other` in every part."""
+async def read_durations(reader: StoreReader, target: str, fold: Fold = str) -> Durations:
+    """Return every route's durations."""
+    counts = await reader.counts(_key("latency", target))
+    with reading(f"the durations of {target}"):
+        return durations_by_route(counts, fold)
+
+
+def folded(parts: Iterable[Mapping[str, int]], fold: Fold = str) -> dict[str, int]:
+    """Return the counts by current route name, including the counts under earlier names."""
+    total: Counter[str] = Counter()
+    for counts in parts:
+        for field, count in counts.items():
+            total[fold(field)] += count
+    return dict(total)
+
+
+def _by_parts(counts: Mapping[str, int], size: int, fold: Fold) -> Counter[tuple[str, ...]]:
+    """Return a hash's counts by the parts of each field name; beyond the limit, every part is `_other`."""
     counted: Counter[tuple[str, ...]] = Counter()
     for field, count in counts.items():
         if field == OTHER:
@@ -262,32 +245,30 @@ def _by_parts(counts: Mapping[str, int], size: int, fold: Fold) -> _Fields:
             continue
         route, *rest = msgspec.json.decode(field, type=tuple[str, ...])
         counted[fold(route), *rest] += count
-    return dict(counted)
+    return counted
 
 
-def _paths(counted: _Fields) -> dict[str, tuple[PathCount, ...]]:
-    """Return each route's places, most first."""
+def paths_by_route(counts: Mapping[str, int], fold: Fold, *, parts: int = 3) -> dict[str, tuple[PathCount, ...]]:
+    """Return each route's places, most frequent first."""
     found: defaultdict[str, list[PathCount]] = defaultdict(list)
-    for (route, path, kind, *rule), count in counted.items():
+    for (route, path, kind, *rule), count in _by_parts(counts, parts, fold).items():
         found[route].append(PathCount(path=path, kind=kind, count=count, rule=rule[0] if rule else None))
     return {route: tuple(sorted(paths, key=lambda p: (-p.count, p.path, p.kind))) for route, paths in found.items()}
 
 
-def _histograms(counted: _Fields) -> dict[str, dict[str, Latency]]:
-    spreads: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    for (route, side, bucket), count in counted.items():
-        if side in _SIDES:
-            spreads[route, side][int(bucket)] = count
-    found: defaultdict[str, dict[str, Latency]] = defaultdict(dict)
-    for (route, side), spread in spreads.items():
-        found[route][side] = _latency_of(spread)
+def reasons_by_route(counts: Mapping[str, int], fold: Fold) -> dict[str, dict[str, int]]:
+    """Return the reasons why pairs of each route could not be compared."""
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (route, reason), count in _by_parts(counts, 2, fold).items():
+        found[route][reason] = count
+    return dict(found)
+
+
+def durations_by_route(counts: Mapping[str, int], fold: Fold) -> Durations:
+    """Return each route's durations; durations under `_other` have no side."""
+    found: Durations = {}
+    sides = frozenset(Side)
+    for (route, side, bucket), count in _by_parts(counts, 3, fold).items():
+        if side in sides:
+            found.setdefault(route, {}).setdefault(side, {})[int(bucket)] = count
     return found
-
-
-def _latency_of(spread: dict[int, int]) -> Latency:
-    return Latency(
-        count=sum(spread.values()),
-        p50_ms=quantile_ms(spread, 0.5),
-        p90_ms=quantile_ms(spread, 0.9),
-        p99_ms=quantile_ms(spread, 0.99),
-    )

@@ -1,10 +1,8 @@
-"""Decide: what an epoch's evidence supports, as `pass`, `fail` or `insufficient` with its reason in one sentence.
+"""Decide whether a run's evidence supports `pass`, `fail` or `insufficient`, and describe the reason.
 
-In: evidence, coverage, thresholds.  Out: a `Finding`.
-Holds: pure. Over all the looks that anybody takes in one epoch, a sound release fails with a chance of at most
-1 - LEVEL: half of that is spent on the target's own ratio, half on its routes, in the order in which they
-appeared (1/2, 1/6, 1/12 … of the half, which add up to it however many follow). An unsound release passes with
-a chance of at most 1 - LEVEL.
+Pure. In one run, a good release fails with a probability of at most 1 - LEVEL, even if the verdict is read many times.
+A bad release passes with at most the same probability. The target's ratio gets half of this error probability. The
+routes get 1/2, 1/6, 1/12, … of the other half, in order of appearance.
 """
 
 from __future__ import annotations
@@ -14,15 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.verdict.sequence import (
-    chance_of_so_many,
-    exceeds,
-    lower_end,
-    pairs_until_exceeds,
-    pairs_until_within,
-    stays_within,
-    upper_end,
-)
+from shadowdiff.verdict import sequence
 
 if TYPE_CHECKING:
     from shadowdiff.verdict.evidence import Evidence, RouteEvidence
@@ -32,21 +22,21 @@ ALPHA: Final = 1 - LEVEL
 ALPHA_TARGET: Final = ALPHA / 2
 ALPHA_ROUTES: Final = ALPHA / 2
 LEAST_MISMATCHES: Final = 3
-"""A route fails on no fewer pairs than these: one odd answer is a matter for a look at the sample."""
+"""Fewer mismatches than this never fail a target or a route, unless the limit is 0."""
 SUSPECT: Final = 0.01
-"""A route whose mismatches had a smaller chance than this within the limit stands against a pass."""
+"""A route is suspect if its mismatches have a smaller probability than this within the limit."""
 
 
 class Decision(StrEnum):
-    """The three answers."""
+    """The verdict in one word."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
     INSUFFICIENT = "insufficient"
 
 
-class Lack(StrEnum):
-    """What an insufficient verdict lacks."""
+class InsufficientReason(StrEnum):
+    """The reason why a verdict is insufficient."""
 
     PAIRS = "pairs"
     COVERAGE = "coverage"
@@ -61,7 +51,7 @@ class Lack(StrEnum):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the true ratio lies, at a level of confidence that holds however often it is looked at."""
+    """Confidence bounds of the true ratio, valid even if they are read many times."""
 
     level: float
     lower: float
@@ -69,10 +59,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One route: what was counted, where its true ratio lies, and what that says.
+    """The finding for one route, from the pairs of this route only.
 
-    state: `fails`; `suspect` (more differs than the limit explains, too few pairs to say so); `within` the limit;
-    `untested` (too few pairs to say).
+    state: `fails`; `suspect` (more mismatches than the limit explains, but too few pairs to be sure); `within` (the
+    ratio is within the limit); `untested` (too few pairs).
     """
 
     route: str
@@ -84,35 +74,51 @@ class RouteFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What the evidence supports; `pairs_needed` is None where no number of pairs would do."""
+    """The finding that the evidence supports; `pairs_needed` is None if more pairs cannot decide."""
 
     decision: Decision
     reason: str
     interval: Interval
     routes: tuple[RouteFinding, ...] = ()
     pairs_needed: int | None = None
-    lack: Lack | None = None
+    insufficient_reason: InsufficientReason | None = None
+
+    def failing(self, reason: str) -> Finding:
+        """Return the finding, changed to a failure with this reason."""
+        return msgspec.structs.replace(
+            self, decision=Decision.FAIL, reason=reason, insufficient_reason=None, pairs_needed=0
+        )
+
+    def insufficient(self, reason: str, because: InsufficientReason, pairs_needed: int | None = None) -> Finding:
+        """Return the finding, changed to insufficient with this reason."""
+        return msgspec.structs.replace(
+            self, decision=Decision.INSUFFICIENT, reason=reason, insufficient_reason=because, pairs_needed=pairs_needed
+        )
 
 
 def alpha_of_route(place: int) -> float:
-    """Return the share of the level that the route with this place, from 1 on, may spend."""
+    """Return the share of the error probability for the route at this position; the first is 1."""
     return ALPHA_ROUTES / (place * (place + 1))
 
 
-def interval_of(n: int, k: int, allowed: float) -> Interval:
-    """Return the interval of a target's ratio."""
-    return Interval(level=LEVEL, lower=lower_end(n, k, allowed, ALPHA_TARGET), upper=upper_end(n, k, allowed, ALPHA))
+def least_mismatches(allowed: float) -> int:
+    """Return the minimum number of mismatches for a failure."""
+    return LEAST_MISMATCHES if allowed > 0 else 1
+
+
+def target_fails(n: int, k: int, allowed: float) -> bool:
+    """Return whether k mismatches in n pairs prove that the ratio exceeds the limit."""
+    return k >= least_mismatches(allowed) and sequence.exceeds(n, k, allowed, ALPHA_TARGET)
 
 
 def find_route(route: RouteEvidence, place: int, allowed: float) -> RouteFinding:
-    """Return what one route's pairs say by themselves."""
+    """Return the finding for one route, from the pairs of this route only."""
     n, k, alpha = route.compared, route.mismatches, alpha_of_route(place)
-    least = LEAST_MISMATCHES if allowed > 0 else 1
-    if k >= least and exceeds(n, k, allowed, alpha, broad=True):
+    if k >= least_mismatches(allowed) and sequence.exceeds(n, k, allowed, alpha, broad=True):
         state = "fails"
-    elif k and n and k / n > allowed and chance_of_so_many(n, k, allowed) < SUSPECT:
+    elif k and n and k / n > allowed and sequence.chance_of_so_many(n, k, allowed) < SUSPECT:
         state = "suspect"
-    elif stays_within(n, k, allowed, ALPHA):
+    elif sequence.stays_within(n, k, allowed, ALPHA):
         state = "within"
     else:
         state = "untested"
@@ -120,87 +126,78 @@ def find_route(route: RouteEvidence, place: int, allowed: float) -> RouteFinding
         route=route.route,
         compared=n,
         mismatches=k,
-        lower=lower_end(n, k, allowed, alpha, broad=True),
-        upper=upper_end(n, k, allowed, ALPHA),
+        lower=sequence.lower_end(n, k, allowed, alpha, broad=True),
+        upper=sequence.upper_end(n, k, allowed, ALPHA),
         state=state,
     )
 
 
-def find(evidence: Evidence, allowed: float, coverage_lack: str | None) -> Finding:
-    """Return what the evidence supports.
-
-    coverage_lack: why the coverage is too low for a pass, None where it is enough.
-    """
+def find(evidence: Evidence, allowed: float, low_coverage: str | None) -> Finding:
+    """Return the finding that the evidence supports. low_coverage: why coverage is too low, or None."""
     n, k = evidence.compared, evidence.mismatches
     routes = tuple(find_route(route, place, allowed) for place, route in enumerate(evidence.routes, start=1))
-    decision, reason, lack = _decide(n, k, allowed, routes, coverage_lack)
-    return Finding(
-        decision=decision,
-        reason=reason,
-        interval=interval_of(n, k, allowed),
+    lower, upper = sequence.lower_end(n, k, allowed, ALPHA_TARGET), sequence.upper_end(n, k, allowed, ALPHA)
+    passed = Finding(
+        decision=Decision.PASS,
+        reason=f"{differ(n, k)}: at most {percent(upper)}, limit {percent(allowed)}.",
+        interval=Interval(level=LEVEL, lower=lower, upper=upper),
         routes=routes,
-        pairs_needed=0 if decision is not Decision.INSUFFICIENT else _needed(n, k, allowed),
-        lack=lack,
+        pairs_needed=0,
     )
+    if reason := _failure(n, k, allowed, lower, routes):
+        return passed.failing(reason)
+    doubt = _too_few_pairs(n, k, allowed, upper) or _suspect_route(routes, allowed)
+    if low_coverage and (doubt is None or n == 0):
+        doubt = low_coverage, InsufficientReason.COVERAGE
+    if doubt is None:
+        return passed
+    if n and k / n > allowed:
+        return passed.insufficient(*doubt, sequence.pairs_until_exceeds(n, k, allowed, ALPHA_TARGET))
+    return passed.insufficient(*doubt, sequence.pairs_until_within(n, k, allowed, ALPHA))
 
 
-def _decide(
-    n: int, k: int, allowed: float, routes: tuple[RouteFinding, ...], coverage_lack: str | None
-) -> tuple[Decision, str, Lack | None]:
-    least = LEAST_MISMATCHES if allowed > 0 else 1
-    if k >= least and exceeds(n, k, allowed, ALPHA_TARGET):
-        return Decision.FAIL, f"{differ(n, k)}, {percent(allowed)} is allowed", None
+def _failure(n: int, k: int, allowed: float, lower: float, routes: tuple[RouteFinding, ...]) -> str | None:
+    if target_fails(n, k, allowed):
+        return at_least(differ(n, k), lower, allowed)
     failing = [route for route in routes if route.state == "fails"]
-    if failing:
-        worst = max(failing, key=lambda route: (route.lower, route.mismatches))
-        more = f" (and {len(failing) - 1} more routes)" if len(failing) > 1 else ""
-        told = f"of {worst.route} {differ(worst.compared, worst.mismatches)}, {percent(allowed)} is allowed{more}"
-        return Decision.FAIL, told, None
-    return _not_failing(n, k, allowed, routes, coverage_lack)
+    if not failing:
+        return None
+    worst = max(failing, key=lambda route: (route.lower, route.mismatches))
+    more = f" ({len(failing) - 1} more routes fail.)" if len(failing) > 1 else ""
+    return f"{at_least(differ(worst.compared, worst.mismatches, worst.route), worst.lower, allowed)}{more}"
 
 
-def _not_failing(
-    n: int, k: int, allowed: float, routes: tuple[RouteFinding, ...], coverage_lack: str | None
-) -> tuple[Decision, str, Lack | None]:
-    suspect = next((route for route in routes if route.state == "suspect"), None)
+def _too_few_pairs(n: int, k: int, allowed: float, upper: float) -> tuple[str, InsufficientReason] | None:
     if n == 0:
-        return Decision.INSUFFICIENT, coverage_lack or "no pair was compared yet", _of(coverage_lack, Lack.PAIRS)
-    if not stays_within(n, k, allowed, ALPHA):
-        if allowed <= 0:
-            never = "a limit of 0 is never proven: set gate.max_mismatch_ratio to the least ratio that matters"
-            return Decision.INSUFFICIENT, f"{differ(n, k)}; {never}", Lack.NEVER
-        high = upper_end(n, k, allowed, ALPHA)
-        told = f"{differ(n, k)}; the true ratio may be up to {percent(high)}, {percent(allowed)} is allowed"
-        return Decision.INSUFFICIENT, told, Lack.PAIRS
-    if suspect is not None:
-        told = (
-            f"of {suspect.route} {differ(suspect.compared, suspect.mismatches)}: more than {percent(allowed)} explains"
-        )
-        return Decision.INSUFFICIENT, f"{told}, too few pairs to say so", Lack.ROUTE
-    if coverage_lack:
-        return Decision.INSUFFICIENT, coverage_lack, Lack.COVERAGE
-    return Decision.PASS, f"{differ(n, k)}, {percent(allowed)} is allowed", None
+        return "No pairs compared yet.", InsufficientReason.PAIRS
+    if sequence.stays_within(n, k, allowed, ALPHA):
+        return None
+    if allowed <= 0:
+        never = "A limit of 0 cannot be proven: set gate.max_mismatch_ratio to the smallest ratio that matters."
+        return f"{differ(n, k)}. {never}", InsufficientReason.NEVER
+    bound = f"up to {percent(upper)} may differ, limit {percent(allowed)}"
+    return f"{differ(n, k)}. Too few pairs for a verdict: {bound}.", InsufficientReason.PAIRS
 
 
-def _of(coverage_lack: str | None, otherwise: Lack) -> Lack:
-    return Lack.COVERAGE if coverage_lack else otherwise
+def _suspect_route(routes: tuple[RouteFinding, ...], allowed: float) -> tuple[str, InsufficientReason] | None:
+    for route in routes:
+        if route.state == "suspect":
+            found = differ(route.compared, route.mismatches, route.route)
+            return f"{found}. Too few pairs to rule out a fault, limit {percent(allowed)}.", InsufficientReason.ROUTE
+    return None
 
 
-def _needed(n: int, k: int, allowed: float) -> int | None:
-    """Return how many more pairs decide, if they differ as those seen did."""
-    if n == 0:
-        return pairs_until_within(0, 0, allowed, ALPHA)
-    if k / n > allowed:
-        return pairs_until_exceeds(n, k, allowed, ALPHA_TARGET)
-    return pairs_until_within(n, k, allowed, ALPHA)
+def differ(n: int, k: int, route: str = "") -> str:
+    """Return a text such as "1 of 20 pairs differs", with the route if one is given."""
+    where = f"{route}: " if route else ""
+    return f"{where}{k:,} of {n:,} pairs {'differs' if k == 1 else 'differ'}"
 
 
-def differ(n: int, k: int) -> str:
-    """Say how many of how many pairs differ."""
-    said = f"{k:,} of {n:,} {'pair' if n == 1 else 'pairs'} {'differs' if 1 in {k, n} else 'differ'}"
-    return f"{said} ({percent(k / n if n else 0.0)})"
+def at_least(found: str, lower: float, allowed: float) -> str:
+    """Return the reason of a failure, with the bound that exceeds the limit."""
+    return f"{found}: at least {percent(lower)}, limit {percent(allowed)}."
 
 
 def percent(ratio: float) -> str:
-    """Return a ratio as a person reads it."""
-    return f"{100 * ratio:.3g}%"
+    """Return a ratio as a readable percentage."""
+    return f"{100 * ratio:.3g} %"

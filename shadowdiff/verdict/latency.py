@@ -1,44 +1,48 @@
-"""How long v1 and v2 take, side by side, with an interval for the difference of each quantile.
+"""Compute latency quantiles of v1 and v2, intervals of the differences, and the gate on the p99.
 
-In: durations counted in buckets, of both sides.  Out: `LatencyComparison`.
-Holds: pure. The interval of a quantile follows from how many durations may lie above it: that count is binomial, so
-that the same sequence bounds it as bounds the verdict's ratio, at all looks together. A bucket's width is part of the
-interval, which is therefore a little too wide and never too narrow. The two sides' intervals are at half the level
-each, so that the difference is at the whole one whatever the dependence between them.
-v1's duration is what its recorder measured; v2's is what asking it from here took, connection included and the wait for
-a turn left out: some of it is the path's and not v2's.
+Pure. The number of durations above a quantile is binomial, so the confidence sequence of the verdict's ratio also gives
+bounds of a quantile. These bounds stay valid if they are read many times. Each side's interval uses half of the error
+probability, so the interval of the difference uses all of it, even if the sides depend on each other. Intervals end at
+bucket limits, so they are slightly too wide but never too narrow.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.verdict.histogram import quantile_ms, upper_ms
-from shadowdiff.verdict.sequence import evidence
+from shadowdiff.model import Side
+from shadowdiff.verdict import sequence
+from shadowdiff.verdict.decide import ALPHA_TARGET, Decision, Finding, InsufficientReason, alpha_of_route
+from shadowdiff.verdict.latency_buckets import bucket_at, quantile_ms, upper_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-QUANTILES: Final = (0.5, 0.9, 0.99)
+    from shadowdiff.verdict.evidence import Evidence
+
 ALPHA: Final = 0.05
+P99: Final = 0.99
+QUANTILES: Final = (0.5, 0.9, P99)
 MEASURED: Final = (
-    "v1: as its recorder measured it, beside v1; v2: from asking it until its last byte, seen from shadowdiff, so "
-    "that the network between the two is in it"
+    "v1: measured by its recorder, next to v1; v2: from the request until the last byte, measured in shadowdiff, so "
+    "the network between them is included"
 )
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a value lies; None where nothing bounds it yet."""
+    """Bounds of a value; a bound is None while it is unknown."""
 
     lower_ms: float | None
     upper_ms: float | None
 
 
 class QuantileComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One quantile of both sides; `difference` is v2 less v1."""
+    """A quantile of both sides; `difference` is v2 minus v1."""
 
     quantile: float
     primary_ms: float
@@ -47,7 +51,7 @@ class QuantileComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencyComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Both sides of one route."""
+    """Both sides of one route: the number of their durations, and their quantiles."""
 
     route: str
     primary: int
@@ -58,85 +62,81 @@ class LatencyComparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare_latency(
     route: str, primary: Mapping[int, int], candidate: Mapping[int, int], alpha: float = ALPHA
 ) -> LatencyComparison | None:
-    """Return both sides' quantiles and their differences; None where a side has no durations."""
-    rows = [_quantile(primary, candidate, quantile, alpha) for quantile in QUANTILES]
-    quantiles = tuple(row for row in rows if row is not None)
-    if not quantiles:
-        return None
-    return LatencyComparison(
-        route=route, primary=sum(primary.values()), candidate=sum(candidate.values()), quantiles=quantiles
-    )
+    """Return the quantiles of both sides and their differences; None if a side has no durations."""
+    known = tuple(filter(None, (_quantile(primary, candidate, quantile, alpha) for quantile in QUANTILES)))
+    sizes = sum(primary.values()), sum(candidate.values())
+    return LatencyComparison(route=route, primary=sizes[0], candidate=sizes[1], quantiles=known) if known else None
 
 
 def _quantile(
     primary: Mapping[int, int], candidate: Mapping[int, int], quantile: float, alpha: float
 ) -> QuantileComparison | None:
-    ours, theirs = quantile_ms(primary, quantile), quantile_ms(candidate, quantile)
-    if ours is None or theirs is None:
+    primary_ms, candidate_ms = quantile_ms(primary, quantile), quantile_ms(candidate, quantile)
+    if primary_ms is None or candidate_ms is None:
         return None
-    before, after = span_of(primary, quantile, alpha / 2), span_of(candidate, quantile, alpha / 2)
+    (v1_least, v1_most), (v2_least, v2_most) = (span_of(each, quantile, alpha / 2) for each in (primary, candidate))
     return QuantileComparison(
         quantile=quantile,
-        primary_ms=ours,
-        candidate_ms=theirs,
+        primary_ms=primary_ms,
+        candidate_ms=candidate_ms,
         difference=Span(
-            lower_ms=_less(after.lower_ms, before.upper_ms), upper_ms=_less(after.upper_ms, before.lower_ms)
+            lower_ms=None if v1_most is None else v2_least - v1_most,
+            upper_ms=None if v2_most is None else v2_most - v1_least,
         ),
     )
 
 
-def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
-
-
-def span_of(counts: Mapping[int, int], quantile: float, alpha: float) -> Span:
-    """Return where the true quantile lies, at all looks together."""
-    n = sum(counts.values())
-    if n == 0:
-        return Span(lower_ms=None, upper_ms=None)
-    fewest, most = _above(n, 1 - quantile, alpha)
-    return Span(lower_ms=_lower_ms(counts, n - most), upper_ms=_upper_ms(counts, n - fewest + 1))
-
-
-def _above(n: int, share: float, alpha: float) -> tuple[int, int]:
-    """Return the fewest and the most durations that may lie above a quantile that this share exceeds."""
-    bar = -math.log(alpha)
+def span_of(counts: Mapping[int, int], quantile: float, alpha: float) -> tuple[float, float | None]:
+    """Return the bounds of the true quantile in ms, valid even if they are read often; None means no bound yet."""
+    n, share, bar = sum(counts.values()), 1 - quantile, -math.log(alpha)
     middle = round(n * share)
 
-    def possible(k: int) -> bool:
-        return evidence(n, k, share) < bar
+    def possible(above: int) -> bool:
+        return sequence.evidence(n, above, share) < bar
 
-    return _edge(possible, middle, 0), _edge(possible, middle, n)
-
-
-def _edge(possible: Callable[[int], bool], inside: int, outside: int) -> int:
-    """Return the count nearest to `outside` that is possible; possible ones lie together around `inside`."""
-    if possible(outside):
-        return outside
-    while abs(outside - inside) > 1:
-        middle = (inside + outside) // 2
-        inside, outside = (middle, outside) if possible(middle) else (inside, middle)
-    return inside
+    # The possible counts of durations above the quantile are contiguous around the middle.
+    fewest = bisect_left(range(middle), x=True, key=possible)
+    most = middle + bisect_left(range(middle + 1, n + 1), x=True, key=lambda above: not possible(above))
+    lower, upper = bucket_at(counts, n - most), bucket_at(counts, n - fewest + 1)
+    return upper_ms(lower - 1) if lower else 0.0, None if upper is None else upper_ms(upper)
 
 
-def _lower_ms(counts: Mapping[int, int], rank: int) -> float:
-    """Return the lower end of the bucket that holds the duration of this rank; 0 below the first."""
-    bucket = _bucket_at(counts, rank)
-    return 0.0 if bucket is None or bucket == 0 else upper_ms(bucket - 1)
+def with_latency(finding: Finding, evidence: Evidence, allowed_ms: float) -> Finding:
+    """Apply the gate on the p99 to the finding; a failure because of mismatches stays unchanged.
+
+    The gate has a separate error probability, split between the target and its routes as for mismatches. v2 fails if
+    its p99 certainly exceeds v1's by more than the limit. v2 passes only if the target's p99 certainly does not.
+    """
+    if finding.decision is Decision.FAIL:
+        return finding
+    both: dict[str, Counter[int]] = {side: Counter() for side in Side}
+    for sides in evidence.durations.values():
+        for side, counts in sides.items():
+            both[side].update(counts)
+    whole = _p99(both, ALPHA_TARGET)
+    slower = _slower("the target", whole, allowed_ms)
+    for place, route in enumerate(evidence.routes, start=1):
+        found = _p99(evidence.durations.get(route.route, {}), alpha_of_route(place))
+        slower = slower or _slower(route.route, found, allowed_ms)
+    if slower:
+        return finding.failing(slower)
+    upper = whole.difference.upper_ms if whole else None
+    if finding.decision is not Decision.PASS or (upper is not None and upper <= allowed_ms):
+        return finding
+    if whole is None:
+        doubt = "No durations of both sides yet"
+    else:
+        doubt = f"v2's p99 may be {'any time' if upper is None else f'up to {upper:.3g} ms'} longer"
+    return finding.insufficient(f"{finding.reason} {doubt}, limit {allowed_ms:g} ms.", InsufficientReason.LATENCY)
 
 
-def _upper_ms(counts: Mapping[int, int], rank: int) -> float | None:
-    """Return the upper end of the bucket that holds the duration of this rank; None past the last."""
-    bucket = _bucket_at(counts, rank)
-    return None if bucket is None else upper_ms(bucket)
+def _p99(sides: Mapping[str, Mapping[int, int]], alpha: float) -> QuantileComparison | None:
+    return _quantile(sides.get(Side.PRIMARY, {}), sides.get(Side.CANDIDATE, {}), P99, alpha)
 
 
-def _bucket_at(counts: Mapping[int, int], rank: int) -> int | None:
-    if rank < 1:
+def _slower(where: str, found: QuantileComparison | None, allowed_ms: float) -> str | None:
+    lower = found.difference.lower_ms if found else None
+    if found is None or lower is None or lower <= allowed_ms:
         return None
-    seen = 0
-    for bucket in sorted(counts):
-        seen += counts[bucket]
-        if seen >= rank:
-            return bucket
-    return None
+    both = f"{found.candidate_ms:.3g} ms in v2, {found.primary_ms:.3g} ms in v1"
+    return f"p99 of {where}: {both}. At least {lower:.3g} ms longer, limit {allowed_ms:g} ms."

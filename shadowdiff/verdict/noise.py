@@ -1,38 +1,45 @@
-"""What v1 differs in from itself: the noise set, how it is chosen, and what it may have missed.
+"""The noise set (the places where v1 differs from itself): choose the places, and store the state in Redis.
 
-In: of the triples of a time of learning, where v2 and where the control differed from the primary.  Out: `NoiseSet`.
-Holds: pure. A place is a route, a pattern, a kind and the class of the value that stands there, so that a value of
-another class under a path that always differs is another place. v1 differing there from itself once proves that it
-can; but a place where v2 differs beyond that is no noise. What was chosen is held against triples that it was not
-chosen from, so that it is known how much noise it misses.
+A place is a route, a pattern, a kind and the class of the value. So a new class of value at a noisy path is a separate
+place. A place where v1 differs from itself at least once is in the set, unless v2 differs there more often than noise
+explains. The set is not measured with the triples from which it was chosen. A frozen set never changes; the next
+version replaces it. If several processes change the state at the same time, only one change succeeds.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from shadowdiff.verdict.excess import is_excess
-from shadowdiff.verdict.sequence import upper_end
+from shadowdiff.model import OTHER
+from shadowdiff.store import Script, number, reading
+from shadowdiff.verdict.sequence import is_excess
+
+if TYPE_CHECKING:
+    from shadowdiff.store import Store
+
+_CHANGE: Final = Script.from_package("shadowdiff.verdict.lua", "change_noise.lua")
 
 ALPHA_BLAME: Final = 0.01
-"""The level, shared over all places, at which learning leaves a place out since v2 differs there beyond noise."""
+"""The error, shared by all places, with which learning leaves out a place because v2 differs there beyond noise."""
 _MOST_BAD: Final = 0.5
-"""A control that answers another status oftener than this is broken, and no measure."""
+"""A control that returns another status more often than this is broken, so its status is no noise."""
 
 
 class Source(StrEnum):
-    """Who showed the noise: a control, or a candidate that was v1 for a while."""
+    """The source of noise data: a control, or a candidate that ran v1 during calibration."""
 
     CONTROL = "control"
     CALIBRATION = "calibration"
 
 
 class Place(NamedTuple):
-    """Where and how an answer differs from v1's; `change` is the class of what stands there instead."""
+    """Where and how a response differs from v1's response; `change` is the class of the new value."""
 
     route: str
     path: str
@@ -41,7 +48,7 @@ class Place(NamedTuple):
 
 
 class Cells(msgspec.Struct, frozen=True, gc=False):
-    """Of some triples, in how many v2 alone differs in a place (raw), the control alone (noise), both."""
+    """The number of triples in which only v2 differs (raw), only the control differs (noise), or both differ."""
 
     raw: int = 0
     noise: int = 0
@@ -52,12 +59,12 @@ class Cells(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def of_v1(self) -> int:
-        """Triples in which v1 differs from itself."""
+        """The number of triples in which v1 differs from itself."""
         return self.noise + self.both
 
     @property
     def of_v2(self) -> int:
-        """Triples in which v2 differs from v1."""
+        """The number of triples in which v2 differs from v1."""
         return self.raw + self.both
 
 
@@ -65,7 +72,7 @@ NONE: Final = Cells()
 
 
 class NoisePlace(msgspec.Struct, frozen=True, kw_only=True):
-    """A place of the noise set with what it was learned from."""
+    """A place in the noise set, and the counts that it was learned from."""
 
     route: str
     path: str
@@ -81,10 +88,10 @@ class NoisePlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoiseSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The frozen set.
+    """A frozen noise set.
 
-    triples: how many it was learned from.  checked, missed: of those that it was not chosen from, in how many v1
-    differed from itself outside of what had been chosen.  candidate: the address that was v2 meanwhile.
+    triples: the number of triples that the set was learned from. checked: the triples that measure the set. missed: the
+    checked triples in which v1 differs from itself outside the set. candidate: v2's address during learning.
     """
 
     version: int
@@ -96,13 +103,9 @@ class NoiseSet(msgspec.Struct, frozen=True, kw_only=True):
     places: tuple[NoisePlace, ...] = ()
     candidate: str = ""
 
-    def missed_at_most(self, allowed: float, alpha: float) -> float:
-        """Return the largest share of answers in which v1 may differ from itself outside of the set."""
-        return upper_end(self.checked, min(self.missed, self.checked), allowed, alpha)
-
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
-    """What was counted in one half of the triples: by route, and by place; `overflow` found no room."""
+    """The counts of one half of the triples, by route and by place; `overflow`: counts beyond the limit."""
 
     triples: Mapping[str, int] = {}
     cells: Mapping[Place, Cells] = {}
@@ -115,22 +118,16 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose(halves: tuple[Learned, Learned], *, version: int, source: Source, now_ms: int, candidate: str) -> NoiseSet:
-    """Return the noise set that both halves of the triples support; the second one also measures the first."""
+    """Return the noise set that both halves support; the second half also measures the first half's choice."""
     first, second = halves
-    routes = {route: first.triples.get(route, 0) + second.triples.get(route, 0) for route in _names(halves)}
-    whole = {
-        place: first.cells.get(place, NONE) + second.cells.get(place, NONE) for place in {*first.cells, *second.cells}
-    }
-    chosen = {
-        place
-        for place, cells in whole.items()
-        if cells.of_v1 and _is_noise(place, cells, routes.get(place.route, 0), len(whole))
-    }
+    routes, whole = Counter(first.triples) + Counter(second.triples), dict(first.cells)
+    for place, cells in second.cells.items():
+        whole[place] = whole.get(place, NONE) + cells
+    chosen = {place for place, cells in whole.items() if _is_noise(place, cells, routes[place.route], len(whole))}
     before = {place for place in chosen if place in first.cells and first.cells[place].of_v1}
     missed = sum(cells.of_v1 for place, cells in second.cells.items() if place not in before) + second.overflow
     places = [
-        NoisePlace(**place._asdict(), triples=routes.get(place.route, 0), learned=whole[place])
-        for place in sorted(chosen)
+        NoisePlace(**place._asdict(), triples=routes[place.route], learned=whole[place]) for place in sorted(chosen)
     ]
     return NoiseSet(
         version=version,
@@ -144,11 +141,112 @@ def choose(halves: tuple[Learned, Learned], *, version: int, source: Source, now
     )
 
 
-def _names(halves: tuple[Learned, Learned]) -> set[str]:
-    return {*halves[0].triples, *halves[1].triples}
-
-
 def _is_noise(place: Place, cells: Cells, triples: int, places: int) -> bool:
-    if place.kind == "status" and cells.of_v1 > _MOST_BAD * triples:
+    if not cells.of_v1 or (place.kind == "status" and cells.of_v1 > _MOST_BAD * triples):
         return False
     return not is_excess(triples, cells.raw, cells.noise, 0.0, ALPHA_BLAME / places)
+
+
+def learning_key(target: str, generation: int, group: str) -> str:
+    """Return the key of the counts from one learning period."""
+    return f"noise:{target}:{generation}:{group}"
+
+
+def read_halves(triples: Mapping[str, int], cells: Mapping[str, int]) -> tuple[Learned, Learned]:
+    """Return the learned counts by half; the half that measures also gets the overflow."""
+    routes: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for field, count in triples.items():
+        route, half = (OTHER, "1") if field == OTHER else msgspec.json.decode(field, type=tuple[str, str])
+        routes[int(half)][route] += count
+    found: tuple[dict[Place, Cells], dict[Place, Cells]] = ({}, {})
+    for field, count in cells.items():
+        if field != OTHER:
+            *place, half, cell = msgspec.json.decode(field, type=list[str])
+            of_half, name = found[int(half)], Place(*place)
+            of_half[name] = of_half.get(name, NONE) + Cells(**{cell: count})
+    last = Learned(triples=routes[1], cells=found[1], overflow=cells.get(OTHER, 0))
+    return Learned(triples=routes[0], cells=found[0]), last
+
+
+class NoiseState(msgspec.Struct, frozen=True, kw_only=True):
+    """One target's noise state.
+
+    rev: increases with every change.  known: the current set.  learning: the generation that is now learned from
+    `source` since `since_ms`, if any.  by: the author and the reason of this.
+    """
+
+    rev: int = 0
+    known: NoiseSet | None = None
+    learning: int | None = None
+    source: Source = Source.CONTROL
+    since_ms: int = 0
+    generation: int = 0
+    by: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """The version of the current set."""
+        return str(self.known.version) if self.known else None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether v2's address currently runs v1."""
+        return self.learning is not None and self.source is Source.CALIBRATION
+
+
+class NoiseStore:
+    """The noise states of all targets. Its methods raise redis.exceptions.RedisError."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, target: str) -> NoiseState:
+        """Return a target's noise state."""
+        found: Any = await self._store.command("HGETALL", self._store.keys.name(0, f"noise:{target}"))
+        with reading(f"the noise of {target}"):
+            return _state({name.decode(): value.decode() for name, value in found.items()}) if found else NoiseState()
+
+    async def learn(self, target: str, state: NoiseState, source: Source, now_ms: int, by: str = "") -> bool:
+        """Start learning; return whether this call started it."""
+        generation = state.generation + 1
+        return await self._change(
+            target, state, learning=generation, generation=generation, source=source, since_ms=now_ms, by=by
+        )
+
+    async def learned(self, target: str, state: NoiseState) -> int:
+        """Return the number of triples learned from so far."""
+        if state.learning is None:
+            return 0
+        return sum((await self._store.counts(learning_key(target, state.learning, "triples"))).values())
+
+    async def freeze(self, target: str, state: NoiseState, now_ms: int, candidate: str) -> NoiseSet | None:
+        """Freeze the learned set as the next version; return None if another process did so first."""
+        if state.learning is None:
+            return None
+        groups = [learning_key(target, state.learning, group) for group in ("triples", "cells")]
+        triples, cells = await self._store.counts_of(groups)
+        with reading(f"what was learned of the noise of {target}"):
+            halves = read_halves(triples, cells)
+        made = choose(halves, version=state.learning, source=state.source, now_ms=now_ms, candidate=candidate)
+        done = await self._change(target, state, learning="", set=msgspec.json.encode(made))
+        return made if done else None
+
+    async def forget(self, target: str, state: NoiseState) -> bool:
+        """Delete the noise set."""
+        return await self._change(target, state, learning="", set="")
+
+    async def _change(self, target: str, state: NoiseState, **fields: bytes | str | int) -> bool:
+        args = [str(state.rev) if state.rev else "", *chain.from_iterable(fields.items())]
+        return bool(await self._store.run(_CHANGE, 0, [f"noise:{target}"], args))
+
+
+def _state(fields: Mapping[str, str]) -> NoiseState:
+    return NoiseState(
+        rev=number(fields["rev"]),
+        known=msgspec.json.decode(fields["set"], type=NoiseSet) if fields.get("set") else None,
+        learning=number(fields["learning"]) if fields.get("learning") else None,
+        source=Source(fields.get("source", "control")),
+        since_ms=number(fields.get("since_ms", "0")),
+        generation=number(fields.get("generation", "0")),
+        by=fields.get("by", ""),
+    )

@@ -1,42 +1,49 @@
-"""Where a true ratio lies, said so that it holds however often somebody looks.
+"""Confidence sequences: bounds of a ratio, and bets on a difference. Both stay valid if they are read many times.
 
-In: n pairs, k of them differing, the ratio that is allowed.  Out: evidence, decisions, an interval.
-Holds: over all of time together, an end of the interval is wrong in at most a share `alpha` of all runs.
-The method is the beta-binomial mixture: under the ratio p, M(n) = B(a+k, b+n-k) / B(a, b) / (p^k (1-p)^(n-k))
-is a martingale of mean 1, so that it ever reaches 1/alpha with a chance of at most alpha (Ville's inequality).
-Sources: Robbins, "Statistical methods related to the law of the iterated logarithm" (1970); Howard, Ramdas,
-McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021).
-Reads no clock and no store; what is asked again is answered from a bounded memory.
+Pure functions with a limited cache. Given the true ratio p, the beta-binomial mixture M(n) = B(a+k, b+n-k) / B(a, b) /
+(p^k (1-p)^(n-k)) is a martingale of mean 1, and so is a weighted mean of several. By Ville's inequality, it ever
+reaches 1/alpha with probability at most alpha, so each bound is wrong in at most a share `alpha` of all runs.
+
+Sources: Robbins, "Statistical methods related to the law of the iterated logarithm" (1970); Howard, Ramdas, McAuliffe
+and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021); McNemar, "Note on the sampling
+error of the difference between correlated proportions", Psychometrika 12 (1947); Waudby-Smith and Ramdas, "Estimating
+means of bounded random variables by betting", JRSS B 86 (2024).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FLAT: Final = 0.01
+"""The flat prior's share: narrow intervals far from the limit, for few further pairs until a pass. docs/verdict.md has
+the measurements."""
+FLAT_OF_ROUTES: Final = 0.5
 _STEPS: Final = 60
 _KEPT: Final = 16_384
+_HALVINGS: Final = 8
+_ALL_IN: Final = 0.6
 MOST_PAIRS: Final = 1 << 40
-"""Beyond this no number of pairs is foretold."""
+"""No larger number of pairs is predicted."""
 
 
 def log_mixture(n: float, k: float, allowed: float, *, broad: bool = False) -> float:
-    """Return the logarithm of the mixture's chance of k of n, in the order in which they came.
+    """Return the log probability of k mismatches in n pairs, in order of arrival, under the mixture.
 
-    The prior is Beta(1, 1/allowed), whose weight lies where the decision is taken: a clean gate of 0.1 % passes
-    after 4,800 pairs, where a uniform prior takes 12,500. `broad` gives half of the weight to the uniform prior,
-    so that a few pairs that all differ are enough; that is for routes with little traffic.
+    Most of the prior is Beta(1, 1/allowed), which has its weight near the limit. The share `FLAT` is uniform, so that
+    the interval is also narrow far from the limit. With `broad`, the uniform share is 1/2, so that a few pairs that all
+    differ are enough on a route with little traffic.
     """
-    near = _log_beta_ratio(n, k, 1 / allowed if allowed > 0 else 1.0)
-    if not broad:
-        return near
-    wide = _log_beta_ratio(n, k, 1.0)
+    flat = FLAT_OF_ROUTES if broad else FLAT
+    near = math.log1p(-flat) + _log_beta_ratio(n, k, 1 / allowed if allowed > 0 else 1.0)
+    wide = math.log(flat) + _log_beta_ratio(n, k, 1.0)
     high = max(near, wide)
-    return high + math.log((math.exp(near - high) + math.exp(wide - high)) / 2)
+    return high + math.log(math.exp(near - high) + math.exp(wide - high))
 
 
 def _log_beta_ratio(n: float, k: float, b: float) -> float:
@@ -53,14 +60,14 @@ def log_chance(n: float, k: float, p: float) -> float:
 
 
 def evidence(n: float, k: float, allowed: float, *, broad: bool = False) -> float:
-    """Return log M(n) at the allowed ratio: how much better than it any other ratio explains what was seen."""
+    """Return log M(n) at the allowed ratio; it measures how much better other ratios explain the counts."""
     if allowed <= 0:
         return math.inf if k else 0.0
     return log_mixture(n, k, allowed, broad=broad) - log_chance(n, k, allowed)
 
 
 def exceeds(n: float, k: float, allowed: float, alpha: float, *, broad: bool = False) -> bool:
-    """Return whether the lower end of the interval has passed the allowed ratio."""
+    """Return whether the lower end of the interval is above the allowed ratio."""
     return n > 0 and k / n > allowed and evidence(n, k, allowed, broad=broad) >= -math.log(alpha)
 
 
@@ -73,7 +80,7 @@ def stays_within(n: float, k: float, allowed: float, alpha: float) -> bool:
 
 @lru_cache(maxsize=_KEPT)
 def lower_end(n: int, k: int, allowed: float, alpha: float, *, broad: bool = False) -> float:
-    """Return the smallest ratio that still explains k of n."""
+    """Return the lower end of the interval for k mismatches in n pairs."""
     if n == 0 or k == 0:
         return 0.0
     bar = log_mixture(n, k, allowed, broad=broad) + math.log(alpha)
@@ -82,7 +89,7 @@ def lower_end(n: int, k: int, allowed: float, alpha: float, *, broad: bool = Fal
 
 @lru_cache(maxsize=_KEPT)
 def upper_end(n: int, k: int, allowed: float, alpha: float) -> float:
-    """Return the largest ratio that still explains k of n."""
+    """Return the upper end of the interval for k mismatches in n pairs."""
     if n in {0, k}:
         return 1.0
     bar = log_mixture(n, k, allowed) + math.log(alpha)
@@ -90,7 +97,7 @@ def upper_end(n: int, k: int, allowed: float, alpha: float) -> float:
 
 
 def _crossing(n: int, k: int, bar: float, *, inside: float, outside: float) -> float:
-    """Return where the chance falls to `bar` on the way from the observed ratio outward, to the outer side."""
+    """Return the ratio where the probability falls to `bar`, searching outward from the observed ratio."""
     for _ in range(_STEPS):
         middle = (inside + outside) / 2
         if middle > 0 and log_chance(n, k, middle) > bar:
@@ -101,9 +108,9 @@ def _crossing(n: int, k: int, bar: float, *, inside: float, outside: float) -> f
 
 
 def pairs_until_within(n: int, k: int, allowed: float, alpha: float) -> int | None:
-    """Return how many more pairs take the upper end to the allowed ratio if they differ as those seen did.
+    """Return how many more pairs lower the upper end to the allowed ratio, if the mismatch ratio stays the same.
 
-    None where that never comes: what was seen lies at or above the allowed ratio, or nothing is allowed.
+    None if no number of pairs does so: the current ratio is not below the allowed ratio, or the allowed ratio is 0.
     """
     if allowed >= 1:
         return 0 if n else 1
@@ -113,39 +120,59 @@ def pairs_until_within(n: int, k: int, allowed: float, alpha: float) -> int | No
 
 
 def pairs_until_exceeds(n: int, k: int, allowed: float, alpha: float) -> int | None:
-    """Return how many more pairs take the lower end past the allowed ratio if they differ as those seen did."""
+    """Return how many more pairs raise the lower end above the allowed ratio, if the mismatch ratio stays the same."""
     if n == 0 or k / n <= allowed:
         return None
     return _least(n, lambda total: exceeds(total, k * total / n, allowed, alpha))
 
 
 def _least(n: int, holds: Callable[[int], bool]) -> int | None:
-    """Return the least number of further pairs at which `holds`, which once true stays true."""
-    if holds(n):
-        return 0
-    step = 1
-    while not holds(n + step):
-        step *= 2
-        if step > MOST_PAIRS:
-            return None
-    low, high = step // 2, step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(n + middle) else (middle, high)
-    return high
+    """Return the smallest number of further pairs for which `holds` is true, and stays true for larger numbers."""
+    more = bisect_left(range(MOST_PAIRS + 1), x=True, key=lambda more: holds(n + more))
+    return more if more <= MOST_PAIRS else None
 
 
 def chance_of_so_many(n: int, k: int, p: float) -> float:
-    """Return the chance of k or more of n at the ratio p, by the binomial."""
-    if k == 0:
+    """Return the binomial probability of k or more of n at the ratio p."""
+    if k == 0 or p >= 1:
         return 1.0
     if p <= 0:
         return 0.0
-    if p >= 1:
-        return 1.0
     below = 0.0
     term = n * math.log1p(-p)
     for j in range(k):
         below += math.exp(term)
         term += math.log((n - j) / (j + 1)) + math.log(p) - math.log1p(-p) if j < n else 0.0
     return max(0.0, 1.0 - below)
+
+
+@lru_cache(maxsize=_KEPT)
+def log_excess(n: int, b: int, c: int, allowed: float) -> float:
+    """Return log M(n) of a bet that v2 differs more often than v1 differs from itself.
+
+    In n triples, only v2 differs in b triples, and only the control in c. Each triple gives X = 1 (only v2), -1 (only
+    the control) or 0, whose mean is at most `allowed` under the null hypothesis. Then betting a share s of the stake on
+    X - allowed gains nothing on average: M(n) = (1+s(1-a))^b (1-s(1+a))^c (1-sa)^(n-b-c) is a supermartingale for each
+    s, and so is a weighted mean over several s. At a = 0, M(n) is the sequential form of McNemar's test of b against c.
+    The largest share loses its stake once only the control differs. It has the most weight because it finds places
+    without noise fastest.
+    """
+    if b <= c:  # in this case no bet gains
+        return 0.0
+    most = 1 / (1 + allowed)
+    terms: list[float] = []
+    for halving in range(_HALVINGS):
+        if halving == 0 and c:
+            continue
+        share = most / 2**halving
+        weight = _ALL_IN if halving == 0 else (1 - _ALL_IN) / (_HALVINGS - 1)
+        won = b * math.log1p(share * (1 - allowed))
+        lost = c * math.log1p(-share * (1 + allowed)) if c else 0.0
+        terms.append(math.log(weight) + won + lost + (n - b - c) * math.log1p(-share * allowed))
+    high = max(terms)
+    return high + math.log(sum(math.exp(term - high) for term in terms))
+
+
+def is_excess(n: int, b: int, c: int, allowed: float, alpha: float) -> bool:
+    """Return whether v2 differs more often than v1 differs from itself, by more than `allowed`."""
+    return b > c and log_excess(n, b, c, allowed) >= -math.log(alpha)

@@ -1,52 +1,39 @@
-"""Count where v2 and where the control differ from the primary: while learning, and in an epoch.
+"""Count the places where v2 and the control differ from the primary, during learning and in a run.
 
-In: a pair with its comparison, and the control's comparison with the same primary.  Out: writes.
-Holds: a request that comes again within a second counts once, whatever came of it, so that a burst of one request is
-one fact; of values only their class and whether one side says the same twice goes out. What is remembered between
-triples (when a request was last counted, a hash of a side's last value) stays in this process, and has bounds.
-Two triples make a block: each side's two values are compared with each other, and then forgotten, so that blocks are
-independent of one another.
+Repeats of a request within a second count once. Only the class of a value is stored, and whether a side repeats the
+value. Two triples form a block: each side's two values are compared and then deleted, so blocks are independent of each
+other. The state between triples is limited in size and stays in this process.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Comparison, Expire, Incr, Pair, Write
-from shadowdiff.verdict.change import change_of
-from shadowdiff.verdict.noise import Cells, Learned, Place
+from shadowdiff.model import OTHER, Comparison, Difference, Expire, Incr, Pair, Write
+from shadowdiff.verdict.counts import PATTERN_CHARS, CountCaps, Fold, field_of
+from shadowdiff.verdict.noise import NONE, Cells, Place, learning_key
+from shadowdiff.verdict.run_store import LIFE_S
+from shadowdiff.verdict.value_class import change_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from shadowdiff.model import Difference
+    from collections.abc import Iterable, Iterator, Mapping
 
 AGAIN_MS: Final = 1000
-LIFE_S: Final = 35 * 86_400
 _RECENT: Final = 8192
-_PATTERN_CHARS: Final = 300
 _CELLS: Final = ("raw", "noise", "both")
-OTHER: Final = "_other"
-
-
-class TripleBounds(NamedTuple):
-    """How much is kept apart: routes and places of a target, and how many differences a comparison lists."""
-
-    routes: int = 200
-    paths: int = 1000
-    differences: int = 100
 
 
 class Recent:
-    """Which requests were counted within the last second."""
+    """The requests that were counted within the last second."""
 
     def __init__(self) -> None:
         self._at: dict[int, int] = {}
 
     def is_new(self, pair: Pair) -> bool:
-        """Return whether this request counts, and remember that it does."""
+        """Return whether this request counts; if so, remember it."""
         asked = pair.candidate
         name, at_ms = hash((pair.target, asked.method, asked.path, asked.request_body)), asked.at_ms
         last = self._at.pop(name, None)
@@ -60,105 +47,77 @@ class Recent:
 
 
 def places_of(pair: Pair, comparison: Comparison, at_ms: int) -> dict[Place, Difference]:
-    """Return the places where a pair differs and no rule covers it, each with its first difference."""
+    """Return the places with differences that no rule covers, each with its first difference."""
     found: dict[Place, Difference] = {}
     for one in comparison.differences:
         if one.rule is None:
             change = change_of(one.kind, one.primary, one.candidate, at_ms)
-            found.setdefault(Place(pair.route, one.pattern[:_PATTERN_CHARS], one.kind.value, change), one)
+            found.setdefault(Place(pair.route, one.pattern[:PATTERN_CHARS], one.kind.value, change), one)
     return found
 
 
-def is_whole(comparison: Comparison, bounds: TripleBounds) -> bool:
+def is_whole(comparison: Comparison, caps: CountCaps) -> bool:
     """Return whether every difference that counts is listed."""
-    return not comparison.unlisted or sum(d.rule is None for d in comparison.differences) < bounds.differences
-
-
-def learning_key(target: str, generation: int, group: str) -> str:
-    """Return the key of what is counted while learning."""
-    return f"noise:{target}:{generation}:{group}"
+    return not comparison.unlisted or sum(d.rule is None for d in comparison.differences) < caps.differences
 
 
 class Tally:
-    """Makes the writes of one target's triples."""
+    """Creates the writes for one target's triples."""
 
-    def __init__(self, bounds: TripleBounds) -> None:
-        self._bounds = bounds
+    def __init__(self, caps: CountCaps) -> None:
+        self._caps = caps
         self._recent = Recent()
-        self._recent_mismatches = Recent()
         self._before: dict[Place, tuple[int, int]] = {}
-
-    def is_distinct(self, pair: Pair) -> bool:
-        """Return whether a mismatch is the first of its request within a second."""
-        return self._recent_mismatches.is_new(pair)
 
     def learned(
         self, target: str, generation: int, pair: Pair, raw: Comparison, noise: Comparison | None
     ) -> tuple[Write, ...]:
-        """Return the writes of one triple while learning; without a control the candidate is v1 (calibration)."""
+        """Return the writes of one triple for learning; if there is no control, the candidate is v1 (calibration)."""
         if not self._recent.is_new(pair):
             return ()
         half = str(pair.key[0] & 1)
         seen = places_of(pair, raw, pair.candidate.at_ms)
-        if noise is None:
-            cells: dict[Place, str] = dict.fromkeys(seen, "noise")
-        else:
-            cells = _cells(seen, _of_control(pair, noise))
-        key, counted = learning_key(target, generation, "cells"), learning_key(target, generation, "triples")
-        writes: list[Write] = [Incr(counted, _field(pair.route, half), 1, self._bounds.routes * 2)]
-        writes += [
-            Incr(key, _field(*place, half, cell), 1, self._bounds.paths * len(_CELLS) * 2)
-            for place, cell in cells.items()
-        ]
-        return (*writes, Expire(counted, LIFE_S), Expire(key, LIFE_S))
+        cells = dict.fromkeys(seen, "noise") if noise is None else _cells(seen, _of_control(pair, noise))
+        fields = (field_of(*place, half, cell) for place, cell in cells.items())
+        cap = self._caps.paths * len(_CELLS) * 2
+        return (
+            *_count(learning_key(target, generation, "triples"), self._caps.routes * 2, [field_of(pair.route, half)]),
+            *_count(learning_key(target, generation, "cells"), cap, fields),
+        )
 
     def counted(
         self, prefix: str, known: frozenset[Place], pair: Pair, raw: Comparison, noise: Comparison
     ) -> tuple[Write, ...]:
-        """Return the writes of one triple in an epoch whose noise set is `known`.
+        """Return the writes of one triple in a run with the noise set `known`.
 
-        prefix: the key of the epoch's counts, to which the group's name is added.
+        prefix: the key of the run's counts, without the group's name.
         """
         if not self._recent.is_new(pair):
             return ()
         seen, control = places_of(pair, raw, pair.candidate.at_ms), _of_control(pair, noise)
-        ours = not is_whole(raw, self._bounds) or any(place not in known for place in seen)
-        theirs = not is_whole(noise, self._bounds) or any(place not in known for place in control)
-        group, cap = f"{prefix}triples", self._bounds.routes * 4
-        writes: list[Write] = [Incr(group, _field(pair.route, "all"), 1, cap)]
-        if ours or theirs:
-            writes.append(Incr(group, _field(pair.route, _cell(ours=ours, theirs=theirs)), 1, cap))
-        writes.append(Expire(group, LIFE_S))
+        ours = not is_whole(raw, self._caps) or any(place not in known for place in seen)
+        theirs = not is_whole(noise, self._caps) or any(place not in known for place in control)
+        which = ["all", _cell(ours=ours, theirs=theirs)] if ours or theirs else ["all"]
         cells = _cells(seen, control)
-        if cells:
-            key, cap = f"{prefix}cells", self._bounds.paths * len(_CELLS)
-            writes += [Incr(key, _field(*place, cell), 1, cap) for place, cell in cells.items()]
-            writes.append(Expire(key, LIFE_S))
-            writes += self._repeats(
-                f"{prefix}repeats",
-                {
-                    place: (seen[place], control[place])
-                    for place, cell in cells.items()
-                    if cell == "both" and place in known
-                },
-            )
-        return tuple(writes)
+        both = [(place, seen[place], control[place]) for place in seen if place in control and place in known]
+        return (
+            *_count(f"{prefix}triples", self._caps.routes * 4, (field_of(pair.route, each) for each in which)),
+            *_count(f"{prefix}cells", self._caps.paths * 3, (field_of(*place, cell) for place, cell in cells.items())),
+            *_count(f"{prefix}repeats", self._caps.paths * 4, self._repeats(both)),
+        )
 
-    def _repeats(self, key: str, both: Mapping[Place, tuple[Difference, Difference]]) -> Iterable[Write]:
-        """Yield the writes on whether each side says the same in both triples of a block."""
-        for place, (ours, theirs) in both.items():
+    def _repeats(self, both: Iterable[tuple[Place, Difference, Difference]]) -> Iterator[str]:
+        """Yield the field of each side that repeats its value within a block."""
+        for place, ours, theirs in both:
             now = hash(ours.candidate), hash(theirs.candidate)
             before = self._before.pop(place, None)
             if before is None:
-                if len(self._before) < self._bounds.paths:
+                if len(self._before) < self._caps.paths:
                     self._before[place] = now
                 continue
-            again = now[0] == before[0], now[1] == before[1]
-            cap = self._bounds.paths * (len(_CELLS) + 1)
-            yield Incr(key, _field(*place, "all"), 1, cap)
-            if again[0] or again[1]:
-                yield Incr(key, _field(*place, _cell(ours=again[0], theirs=again[1])), 1, cap)
-            yield Expire(key, LIFE_S)
+            yield field_of(*place, "all")
+            if now[0] == before[0] or now[1] == before[1]:
+                yield field_of(*place, _cell(ours=now[0] == before[0], theirs=now[1] == before[1]))
 
 
 def _of_control(pair: Pair, noise: Comparison) -> dict[Place, Difference]:
@@ -169,72 +128,41 @@ def _cell(*, ours: bool, theirs: bool) -> str:
     return "both" if ours and theirs else "raw" if ours else "noise"
 
 
-def _cells(seen: Iterable[Place], control: Iterable[Place]) -> dict[Place, str]:
-    ours, theirs = set(seen), set(control)
-    return {place: _cell(ours=place in ours, theirs=place in theirs) for place in ours | theirs}
+def _cells(seen: Mapping[Place, Difference], control: Mapping[Place, Difference]) -> dict[Place, str]:
+    return {place: _cell(ours=place in seen, theirs=place in control) for place in seen.keys() | control.keys()}
 
 
-def _field(*parts: str) -> str:
-    return msgspec.json.encode(parts).decode()
+def _count(key: str, cap: int, fields: Iterable[str]) -> list[Write]:
+    """Return the writes that increment these fields of a hash."""
+    writes: list[Write] = [Incr(key, field, 1, cap) for field in fields]
+    return [*writes, Expire(key, LIFE_S)] if writes else []
 
 
 class TripleCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Triples of a route (or a block's of a place): how many, and in which the sides differ outside the noise set."""
+    """Counts of a route's triples or of a place's blocks: all, and those in which a side differs or repeats."""
 
     all: int = 0
-    cells: Cells = Cells()
+    cells: Cells = NONE
 
 
-def read_halves(triples: Mapping[str, int], cells: Mapping[str, int]) -> tuple[Learned, Learned]:
-    """Return what was counted while learning, by halves; what overflowed counts in the half that measures."""
-    routes: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    for field, count in triples.items():
-        route, half = (OTHER, "1") if field == OTHER else msgspec.json.decode(field, type=tuple[str, str])
-        routes[int(half)][route] = routes[int(half)].get(route, 0) + count
-    found: tuple[dict[Place, Cells], dict[Place, Cells]] = ({}, {})
-    for field, count in cells.items():
-        if field != OTHER:
-            *place, half, cell = msgspec.json.decode(field, type=list[str])
-            _add(found[int(half)], Place(*place), cell, count)
-    overflow = cells.get(OTHER, 0)
-    return (
-        Learned(triples=routes[0], cells=found[0]),
-        Learned(triples=routes[1], cells=found[1], overflow=overflow),
-    )
-
-
-def read_cells(fields: Mapping[str, int]) -> tuple[dict[Place, TripleCounts], int]:
-    """Return counts by place, and how many found no room."""
-    found: dict[Place, Cells] = {}
-    total: dict[Place, int] = {}
+def read_cells(fields: Mapping[str, int], fold: Fold = str) -> tuple[dict[Place, TripleCounts], int]:
+    """Return the counts by place, and the overflow count."""
+    counted: defaultdict[Place, Counter[str]] = defaultdict(Counter)
     for field, count in fields.items():
         if field != OTHER:
-            *parts, cell = msgspec.json.decode(field, type=list[str])
-            place = Place(*parts)
-            total.setdefault(place, 0)
-            if cell == "all":
-                total[place] = count
-            else:
-                _add(found, place, cell, count)
-    return {p: TripleCounts(all=n, cells=found.get(p, Cells())) for p, n in total.items()}, fields.get(OTHER, 0)
+            route, *place, cell = msgspec.json.decode(field, type=list[str])
+            counted[Place(fold(route), *place)][cell] += count
+    return {place: _triple_counts(cells) for place, cells in counted.items()}, fields.get(OTHER, 0)
 
 
-def read_triples(fields: Mapping[str, int]) -> dict[str, TripleCounts]:
-    """Return counts by route; what overflowed stands under `_other`, as differing nowhere."""
-    total: dict[str, int] = {}
-    cells: dict[str, Cells] = {}
+def read_triples(fields: Mapping[str, int], fold: Fold = str) -> dict[str, TripleCounts]:
+    """Return counts by route; the overflow is under `_other`, without differences."""
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for field, count in fields.items():
         route, cell = (OTHER, "all") if field == OTHER else msgspec.json.decode(field, type=tuple[str, str])
-        if cell == "all":
-            total[route] = total.get(route, 0) + count
-        else:
-            _add(cells, route, cell, count)
-    return {route: TripleCounts(all=n, cells=cells.get(route, Cells())) for route, n in total.items()}
+        counted[route if field == OTHER else fold(route)][cell] += count
+    return {route: _triple_counts(cells) for route, cells in counted.items() if "all" in cells}
 
 
-Name = TypeVar("Name", Place, str)
-
-
-def _add(into: dict[Name, Cells], name: Name, cell: str, count: int) -> None:
-    """Add to one of the three cells."""
-    into[name] = into.get(name, Cells()) + Cells(**{cell: count})
+def _triple_counts(cells: Counter[str]) -> TripleCounts:
+    return TripleCounts(all=cells["all"], cells=Cells(*(cells[name] for name in _CELLS)))

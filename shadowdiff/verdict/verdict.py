@@ -1,8 +1,7 @@
-"""Say whether v2 answers as v1 does: `pass`, `fail` or `insufficient`.
+"""The verdict on v2 for rollout controllers: `pass`, `fail` or `insufficient`.
 
-In: an epoch's evidence, the coverage, the thresholds.  Out: a `Verdict` whose reason is one sentence.
-Holds: pure. Too little traffic is never a pass, and a pass needs enough coverage; differences seen are a
-failure whatever the coverage. The names of its fields are fixed: rollout controllers read them.
+Pure. v2 passes only with enough traffic and enough coverage, and fails with enough mismatches at any coverage. The
+field names are fixed, because rollout controllers read them.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.verdict.coverage import Coverage, lack_of_coverage
-from shadowdiff.verdict.decide import Decision, Finding, Interval, Lack, RouteFinding, find
-from shadowdiff.verdict.epoch import Epoch, is_superseded
-from shadowdiff.verdict.latency_gate import with_latency
-from shadowdiff.verdict.noise_gate import Noise, NoiseTold, with_noise
+from shadowdiff.verdict.decide import Decision, Finding, InsufficientReason, Interval, RouteFinding, find
+from shadowdiff.verdict.latency import with_latency
+from shadowdiff.verdict.ledger_growth import Coverage, low_coverage
+from shadowdiff.verdict.noise_gate import Noise, NoiseInfo, with_noise
+from shadowdiff.verdict.run import STARTED_BY, Exclusion, Run, is_superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,17 +25,15 @@ if TYPE_CHECKING:
 
 TOP: Final = 10
 LISTED_ROUTES: Final = 50
-_MINUTE_S: Final = 60
-_HOUR_S: Final = 3600
-_DAY_S: Final = 86_400
-_ASIDE: Final = {
-    "revision": "v2 answered as another revision",
-    "rules": "a process compared by other rules",
+_UNITS: Final = ((86_400, "days"), (3600, "hours"), (60, "min"))
+_EXCLUDED: Final = {
+    Exclusion.REVISION: "v2 responded as another revision",
+    Exclusion.RULES: "a process compared by other rules",
 }
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the gate allows; the increase of the p99 only where one is configured."""
+    """The limits of the gate; the increase of the p99 is limited only if a limit is configured."""
 
     max_mismatch_ratio: float
     min_coverage: float
@@ -46,7 +43,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def of(
         cls, gate: Gate, *, max_mismatch_ratio: float | None = None, min_coverage: float | None = None
     ) -> Thresholds:
-        """Return the gate's thresholds, made stricter where a caller asks, never looser."""
+        """Return the gate's thresholds; a caller can make them stricter, but never looser."""
         ratio = gate.max_mismatch_ratio if max_mismatch_ratio is None else max_mismatch_ratio
         coverage = gate.min_coverage if min_coverage is None else min_coverage
         return cls(
@@ -57,25 +54,25 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """The stretch of time that the numbers cover; None where nothing marks the end."""
+    """The time that the numbers cover; None if there is no run."""
 
     start: str | None = None
     end: str | None = None
 
 
-class EpochTold(msgspec.Struct, frozen=True, kw_only=True):
-    """When the evidence began and why, and under which revision and rules."""
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in the form that the API returns."""
 
     started: str
     revision: str | None
     rules: str | None
     id: int
     by: str
-    session: str | None = None
+    rollout: str | None = None
 
 
 class TopPath(msgspec.Struct, frozen=True, kw_only=True):
-    """A place that differs, and in how many pairs."""
+    """A place that differs, and the number of pairs that differ there."""
 
     route: str
     path: str
@@ -84,13 +81,13 @@ class TopPath(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict as rollout controllers read it; the names are fixed.
+    """The verdict for rollout controllers; its field names never change.
 
-    pairs_needed: how many more pairs decide, if they differ as those seen did; None where none would do.
-    expected_at: when they will have come, at the epoch's pace so far.
-    routes_untested: routes with too few pairs to say that they are within the limit.
-    routes: those with most to say, at most fifty.
-    noise: what is known of v1's own noise, and how many pairs were left out for it; None where nothing shows it.
+    pairs_needed: how many more pairs decide, at the same mismatch ratio; None if no number of pairs decides.
+    expected_at: when these pairs will have arrived, at the run's current rate.
+    routes_untested: routes with too few pairs to show that they are within the limit.
+    routes: at most fifty, the most important ones.
+    noise: the noise set, and the pairs that it excludes.
     """
 
     verdict: Decision
@@ -101,16 +98,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     mismatch_ratio: float | None = None
     interval: Interval | None = None
     coverage: Coverage | None = None
-    epoch: EpochTold | None = None
+    run: RunInfo | None = None
     pairs_needed: int | None = None
     routes_untested: list[str] | None = None
     thresholds: Thresholds | None = None
     top: list[TopPath] = []
     report_url: str | None = None
     expected_at: str | None = None
-    lack: Lack | None = None
+    insufficient_reason: InsufficientReason | None = None
     routes: list[RouteFinding] = []
-    noise: NoiseTold | None = None
+    noise: NoiseInfo | None = None
 
 
 def judge(
@@ -118,140 +115,130 @@ def judge(
     coverage: Coverage,
     thresholds: Thresholds,
     *,
-    epoch: Epoch | None = None,
+    run: Run | None = None,
     now_ms: int = 0,
     known_routes: Iterable[str] = (),
     report_url: str | None = None,
     noise: Noise | None = None,
 ) -> Verdict:
-    """Return the verdict that an epoch's evidence supports.
+    """Return the verdict that a run's evidence supports.
 
-    known_routes: routes declared or seen before, so that one without any pair is named as untested.
+    known_routes: routes that were declared or seen earlier; if one has no pair in this run, it is listed as untested.
     """
     allowed = thresholds.max_mismatch_ratio
-    finding = find(evidence, allowed, lack_of_coverage(coverage, thresholds.min_coverage))
+    finding = find(evidence, allowed, low_coverage(coverage, thresholds.min_coverage))
     if noise is not None:
-        finding = with_noise(finding, evidence, allowed, noise, epoch.noise if epoch else None)
-    if thresholds.max_p99_increase_ms is not None and finding.decision is not Decision.FAIL:
+        finding = with_noise(finding, evidence, allowed, noise, run.noise if run else None)
+    if thresholds.max_p99_increase_ms is not None:
         finding = with_latency(finding, evidence, thresholds.max_p99_increase_ms)
-    per_s = _pace(evidence.compared, epoch, now_ms)
-    wait_s = finding.pairs_needed / per_s if finding.pairs_needed and per_s else None
-    compared = evidence.compared
+    wait_s = _wait_s(finding.pairs_needed, evidence.compared, run, now_ms)
     return Verdict(
         verdict=finding.decision,
         reason=_reason(finding, evidence, wait_s),
         target=evidence.target,
-        window=Window(start=iso(epoch.started_ms), end=iso(now_ms)) if epoch else Window(),
-        pairs={"compared": compared, **evidence.results},
-        mismatch_ratio=evidence.mismatches / compared if compared else None,
+        window=Window(start=iso(run.started_ms), end=iso(now_ms)) if run else Window(),
+        pairs={"compared": evidence.compared, **evidence.results},
+        mismatch_ratio=evidence.mismatches / evidence.compared if evidence.compared else None,
         interval=finding.interval,
         coverage=coverage,
-        epoch=told(epoch) if epoch else None,
+        run=run_info(run) if run else None,
         pairs_needed=finding.pairs_needed,
         routes_untested=_untested(finding, known_routes),
         thresholds=thresholds,
         top=_top(evidence),
         report_url=report_url,
-        expected_at=iso(now_ms + round(1000 * wait_s)) if wait_s is not None else None,
-        lack=finding.lack,
-        routes=_worst(finding.routes),
-        noise=_noise_told(noise, evidence) if noise is not None and noise.matters else None,
-    )
-
-
-def _noise_told(noise: Noise, evidence: Evidence) -> NoiseTold:
-    known = noise.state.known
-    return NoiseTold(
-        version=known.version if known else None,
-        source=known.source if known else None,
-        learned_from=known.triples if known else 0,
-        places=len(known.places) if known else 0,
-        left_out=evidence.left_out,
-        triples=sum(route.triples.all for route in evidence.routes),
-        overflow=evidence.overflow,
+        expected_at=None if wait_s is None else iso(now_ms + round(1000 * wait_s)),
+        insufficient_reason=finding.insufficient_reason,
+        routes=_most_important(finding.routes),
+        noise=noise.info(evidence) if noise else None,
     )
 
 
 def unknown_target(name: str, known: list[str]) -> Verdict:
-    """Return the verdict on a target that is not configured: a controller reads an HTTP error as its own failure."""
-    listed = ", ".join(known) or "none"
-    reason = f"unknown target {name!r}; configured: {listed}"
-    return Verdict(verdict=Decision.INSUFFICIENT, reason=reason, target=name, lack=Lack.TARGET)
+    """Return the verdict on an unknown target; rollout controllers would treat an HTTP error as a failed call."""
+    why, target = f"Unknown target {name!r}; configured: {', '.join(known) or 'none'}.", InsufficientReason.TARGET
+    return Verdict(verdict=Decision.INSUFFICIENT, reason=why, target=name, insufficient_reason=target)
 
 
-def unheard(name: str, why: str) -> Verdict:
-    """Return the verdict where the evidence cannot be read: never a failure of v2."""
-    return Verdict(verdict=Decision.INSUFFICIENT, reason=why, target=name, lack=Lack.STORE)
+def store_unavailable(name: str, why: str) -> Verdict:
+    """Return the verdict if the evidence cannot be read; this verdict never fails v2."""
+    store = InsufficientReason.STORE
+    return Verdict(verdict=Decision.INSUFFICIENT, reason=why, target=name, insufficient_reason=store)
 
 
-def of_rollout(verdict: Verdict, epoch: Epoch, asked: str) -> Verdict:
-    """Return the verdict as a rollout may read it: none where another rollout took its place."""
-    if not is_superseded(epoch, asked):
+def of_rollout(verdict: Verdict, run: Run, rollout: str) -> Verdict:
+    """Return the verdict for one rollout: insufficient if another rollout replaced it."""
+    if not is_superseded(run, rollout):
         return verdict
-    present = epoch.session or epoch.revision
-    reason = f"{asked} is not what v2 runs now: the evidence since {iso(epoch.started_ms)} is about {present}"
-    return msgspec.structs.replace(verdict, verdict=Decision.INSUFFICIENT, reason=reason, lack=Lack.ROLLOUT)
-
-
-def told(epoch: Epoch) -> EpochTold:
-    """Return an epoch as the API shows it."""
-    return EpochTold(
-        started=iso(epoch.started_ms),
-        revision=epoch.revision or epoch.session,
-        rules=epoch.rules or None,
-        id=epoch.id,
-        by=epoch.by,
-        session=epoch.session,
+    reason = f"Superseded: the run since {iso(run.started_ms)} is about {run.rollout or run.revision}, not {rollout}."
+    return msgspec.structs.replace(
+        verdict, verdict=Decision.INSUFFICIENT, reason=reason, insufficient_reason=InsufficientReason.ROLLOUT
     )
 
 
+def run_info(run: Run) -> RunInfo:
+    """Return a run in the API's form."""
+    return RunInfo(
+        started=iso(run.started_ms),
+        revision=run.revision or run.rollout,
+        rules=run.rules or None,
+        id=run.id,
+        by=run.by,
+        rollout=run.rollout,
+    )
+
+
+def describe_run(run: RunInfo) -> str:
+    """Return a run as text for the terminal."""
+    named = f", v2 {run.revision}" if run.revision else ""
+    return f"run {run.id}, since {run.started}{named}, started by {STARTED_BY.get(run.by, run.by)}"
+
+
 def iso(at_ms: int) -> str:
-    """Return a time as RFC 3339 has it, in UTC."""
+    """Return a UTC time in RFC 3339 format."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def duration(seconds: float) -> str:
-    """Return a stretch of time in its largest unit, as a person says it."""
-    for unit_s, name in ((_DAY_S, "days"), (_HOUR_S, "hours"), (_MINUTE_S, "min")):
+    """Return a duration in its largest unit."""
+    for unit_s, name in _UNITS:
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {name}"
     return f"{seconds:.0f} s"
 
 
-def _pace(compared: int, epoch: Epoch | None, now_ms: int) -> float | None:
-    """Return pairs per second since the epoch opened; None before the first."""
-    if epoch is None or not compared or now_ms <= epoch.started_ms:
+def _wait_s(pairs: int | None, compared: int, run: Run | None, now_ms: int) -> float | None:
+    if not pairs or not compared or run is None or now_ms <= run.started_ms:
         return None
-    return compared / ((now_ms - epoch.started_ms) / 1000)
+    return pairs / compared * (now_ms - run.started_ms) / 1000
 
 
 def _reason(finding: Finding, evidence: Evidence, wait_s: float | None) -> str:
-    """Return the reason, and what an insufficient verdict waits for."""
-    if finding.lack is not Lack.PAIRS:
+    """Return the reason; if there are too few pairs, also name how many are missing."""
+    if finding.insufficient_reason is not InsufficientReason.PAIRS:
         return finding.reason
     parts = [finding.reason]
-    if finding.pairs_needed:
+    if finding.pairs_needed and evidence.compared:
         when = f", in about {duration(wait_s)}" if wait_s is not None else ""
-        more = f"{finding.pairs_needed:,} more pairs decide if they go on like this{when}"
-        parts.append(more if evidence.compared else f"a clean run passes after {finding.pairs_needed:,}")
+        parts.append(f"About {finding.pairs_needed:,} more pairs decide{when}.")
+    elif finding.pairs_needed:
+        parts.append(f"Without differences v2 passes after {finding.pairs_needed:,}.")
     parts += [
-        f"{evidence.aside[name]:,} pairs are set aside, since {why}"
-        for name, why in _ASIDE.items()
-        if evidence.aside.get(name)
+        f"{evidence.excluded[name]:,} pairs do not count: {why}."
+        for name, why in _EXCLUDED.items()
+        if evidence.excluded.get(name)
     ]
-    return "; ".join(parts)
+    return " ".join(parts)
 
 
 def _untested(finding: Finding, known_routes: Iterable[str]) -> list[str]:
-    """Return the routes that nobody can vouch for, those with most pairs first, then those with none."""
-    tested = {route.route for route in finding.routes}
-    few = sorted(
-        (r for r in finding.routes if r.state in {"untested", "suspect"}), key=lambda r: (-r.compared, r.route)
-    )
-    return [route.route for route in few] + sorted(set(known_routes) - tested)
+    """Return the routes with too few pairs, most pairs first, then known routes without pairs."""
+    few = [route for route in finding.routes if route.state in {"untested", "suspect"}]
+    few.sort(key=lambda route: (-route.compared, route.route))
+    return [route.route for route in few] + sorted(set(known_routes) - {route.route for route in finding.routes})
 
 
-def _worst(routes: tuple[RouteFinding, ...]) -> list[RouteFinding]:
+def _most_important(routes: tuple[RouteFinding, ...]) -> list[RouteFinding]:
     order = {"fails": 0, "suspect": 1, "untested": 2, "within": 3}
     ranked = sorted(routes, key=lambda route: (order[route.state], -route.mismatches, -route.compared, route.route))
     return ranked[:LISTED_ROUTES]

@@ -1,10 +1,6 @@
-"""The web port: the API and the pages.
-
-In: readers and callables, wired by the service.  Out: a Starlette application.
-Holds: no read changes a number; whatever a field holds, a page shows it as text.
-"""
+"""The web port: API and pages. Reads do not change any count. Pages show the content of every field as plain text."""
 
 from shadowdiff.web.app import create_web
-from shadowdiff.web.state import TargetView, WebState
+from shadowdiff.web.layout import WebParts
 
-__all__ = ["TargetView", "WebState", "create_web"]
+__all__ = ["WebParts", "create_web"]

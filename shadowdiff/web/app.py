@@ -1,88 +1,126 @@
-"""The Starlette application of the web port.
+"""The Starlette application of the web port: the API under `/api/v1`, and the pages.
 
-In: `WebState`.  Out: an ASGI application: the API under `/api/v1`, the pages beside it.
-Holds: an error is one line, as JSON under `/api/` and as a page elsewhere; nothing is served past the `Entry`.
+Each error has a one-line text. Errors are JSON under `/api/`, and pages elsewhere.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
-from shadowdiff.web.api import OPERATIONS
-from shadowdiff.web.entry import Entry
-from shadowdiff.web.fingerprint_page import FingerprintPage
-from shadowdiff.web.layout import Layout
-from shadowdiff.web.ledger_page import LedgerPage
-from shadowdiff.web.live import Live
-from shadowdiff.web.login import LoginPage
-from shadowdiff.web.openapi import document
-from shadowdiff.web.operation import PREFIX, Refusal, answer
-from shadowdiff.web.overview_page import OverviewPage
-from shadowdiff.web.pages import Pages
-from shadowdiff.web.rules_page import RulePages
-from shadowdiff.web.sample_page import SamplePage
-from shadowdiff.web.security import SecurityHeaders
-from shadowdiff.web.target_page import TargetPage
+from shadowdiff.queries.errors import RequestError
+from shadowdiff.store import STORE_ERRORS
+from shadowdiff.web.api import OPERATIONS, openapi_document
+from shadowdiff.web.auth_middleware import AuthMiddleware
+from shadowdiff.web.layout import Layout, WebParts, show_file
+from shadowdiff.web.live import LiveStreams
+from shadowdiff.web.login_page import log_in, log_out, show_login
+from shadowdiff.web.operation import PREFIX, ErrorMessage, json_response
+from shadowdiff.web.rules_page import change_rules, show_rules
+from shadowdiff.web.sample_pages import change_fingerprint, show_fingerprint, show_sample
+from shadowdiff.web.status_pages import show_audit, show_doctor, show_ledger
+from shadowdiff.web.target_pages import show_overview, show_target
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from shadowdiff.web.state import WebState
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",  # with `no-referrer`, browsers post forms with the origin `null`
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+PAGES: Final = {
+    ("GET", "/"): show_overview,
+    ("GET", "/audit"): show_audit,
+    ("GET", "/doctor"): show_doctor,
+    ("GET", "/fingerprints/{id}"): show_fingerprint,
+    ("POST", "/fingerprints/{id}"): change_fingerprint,
+    ("GET", "/ledger"): show_ledger,
+    ("GET", "/login"): show_login,
+    ("POST", "/login"): log_in,
+    ("POST", "/logout"): log_out,
+    ("GET", "/rules"): show_rules,
+    ("POST", "/rules"): change_rules,
+    ("GET", "/samples/{id}"): show_sample,
+    ("GET", "/static/{name}"): show_file,
+    ("GET", "/targets/{target}"): show_target,
+}
 
-NOT_FOUND: Final = 404
 
-
-def create_web(state: WebState) -> Starlette:
+def create_web(web: WebParts) -> Starlette:
     """Return the application of the web port."""
-    layout = Layout(state)
+    layout = Layout(web)
 
     async def openapi(_request: Request) -> Response:
-        return answer(document(OPERATIONS, state.version, asks=state.access().asks))
+        return json_response(openapi_document(web.version, with_credentials=web.access().is_required))
 
     async def failed(request: Request, error: Exception) -> Response:
-        status, line = _told(request, error)
+        status, line = _error_line(request, error)
         is_api = request.url.path.startswith(PREFIX)
-        response = answer(Refusal(line), status) if is_api else await layout.error(status, line)
-        if isinstance(error, HTTPException) and error.headers:  # such as Allow, which a 405 must have
+        response = json_response(ErrorMessage(line), status) if is_api else await layout.error(status, line)
+        if isinstance(error, HTTPException) and error.headers:  # for example, a 405 response needs its Allow header
             response.headers.update(error.headers)
         return response
 
     return Starlette(
         routes=[
-            *Pages(state, layout).routes(),
-            *OverviewPage(state, layout).routes(),
-            *TargetPage(state, layout).routes(),
-            *FingerprintPage(state, layout).routes(),
-            *LedgerPage(state, layout).routes(),
-            *Live(state).routes(),
-            *SamplePage(state, layout).routes(),
-            *RulePages(state, layout.html).routes(),
-            *LoginPage(state, layout.html).routes(),
-            *(operation.route(state) for operation in OPERATIONS),
-            Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"], name="openapi"),
+            *(Route(path, partial(page, layout), methods=[method]) for (method, path), page in PAGES.items()),
+            Route("/live", LiveStreams(web.queries, web.closing).stream),
+            *(operation.route(web) for operation in OPERATIONS),
+            Route(f"{PREFIX}/openapi.json", openapi),
         ],
         middleware=[
             Middleware(SecurityHeaders),
-            Middleware(TrustedHostMiddleware, allowed_hosts=state.hosts or ("*",)),
-            Middleware(Entry, state=state, operations=OPERATIONS, page=layout.error),
+            Middleware(TrustedHostMiddleware, allowed_hosts=web.hosts or ("*",)),
+            Middleware(AuthMiddleware, layout=layout, operations=OPERATIONS),
         ],
-        exception_handlers={HTTPException: failed, RedisError: failed, OSError: failed},
+        exception_handlers=dict.fromkeys((HTTPException, RequestError, *STORE_ERRORS), failed),
     )
 
 
-def _told(request: Request, error: Exception) -> tuple[int, str]:
-    """Return the status and the line that an error answers."""
+def _error_line(request: Request, error: Exception) -> tuple[int, str]:
+    """Return an error's status and its one-line text."""
+    if isinstance(error, RequestError):
+        return error.status, error.message
     if not isinstance(error, HTTPException):
-        return 503, f"The store does not answer ({type(error).__name__}): numbers and samples are back when it is."
-    if error.status_code != NOT_FOUND or error.detail != HTTPStatus.NOT_FOUND.phrase:
+        return 503, f"The store is unavailable ({type(error).__name__}). Numbers and samples return when it does."
+    if error.status_code != HTTPStatus.NOT_FOUND:
         return error.status_code, error.detail
-    return NOT_FOUND, f"Nothing is served at {request.url.path}; the API is described at {PREFIX}/openapi.json."
+    return 404, f"There is no page {request.url.path}; the API is described at {PREFIX}/openapi.json."
+
+
+class SecurityHeaders:
+    """ASGI middleware that adds security headers; a response's own headers take precedence."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to its response."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

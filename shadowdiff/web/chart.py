@@ -1,43 +1,46 @@
-"""Charts as numbers that a template writes as SVG: a ratio over time with its band, bars, a line beside a name.
+"""Compute charts for SVG templates: a ratio over time with its band, bars, and sparklines.
 
-In: steps of time.  Out: coordinates, ticks, marks, and what a chart says in words.
-Holds: pure; bounded by the number of steps. X is a share of the width in per mille, so that a chart is as wide as its
-place while its text keeps its size.
+Pure. A maximum number of steps keeps a chart small. The x values are in per mille of the width, so that the chart
+scales to its container but its text does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.web.words import percent
+from shadowdiff.display.wording import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from shadowdiff.verdict import Opened
-    from shadowdiff.web.trend import Step
+    from shadowdiff.queries.trend import Step
+    from shadowdiff.verdict import Funnel, RunStarted
+    from shadowdiff.verdict.funnel import Step as FunnelStep
 
 WIDTH: Final = 1000
 HEIGHT: Final = 100
 _TICKS: Final = 5
-_ROOM: Final = 150
-"""Per mille of the width that a mark's name needs."""
+_LABEL_WIDTH: Final = 150
+"""Width that a marker's label needs, in per mille of the chart's width."""
 _DAY_MS: Final = 86_400_000
-_REASONS: Final = {
+_LEAST_FUNNEL_WIDTH: Final = 4
+"""Width of the narrowest bar that is still visible."""
+_STARTED_BY: Final = {
     "start": "counting began",
     "revision": "v2 became",
     "rules": "the rules changed",
     "noise": "the noise set changed",
     "rollout": "a rollout began",
-    "hand": "opened by hand",
+    "manual": "started manually",
 }
 
 
 class Tick(NamedTuple):
-    """A place on an axis and what stands there; `at_ms` where that is a time."""
+    """A label on an axis.  at_ms: set on the time axis only."""
 
     at: float
     text: str
@@ -45,7 +48,7 @@ class Tick(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """A moment worth a line: `text` where there is room for it, `title` in whole; `end` where it stands left of it."""
+    """A vertical line.  text: the label, if it fits.  title: the full text.  end: whether the label is on the left."""
 
     at: float
     text: str
@@ -53,17 +56,12 @@ class Marker(NamedTuple):
     end: bool
 
 
-class Hit(NamedTuple):
-    """A stretch that says its numbers when it is pointed at."""
-
-    at: float
-    width: float
-    step: Step
-
-
 @dataclass(frozen=True, slots=True)
 class RatioChart:
-    """The share of pairs that differ, over time. Bands and lines are lists of points, one a stretch without a gap."""
+    """The share of pairs that differ, over time. Each band or line is a list of points; a gap starts a new one.
+
+    areas: the start, the width and the step of each area that shows a tooltip.
+    """
 
     bands: list[str]
     lines: list[str]
@@ -71,71 +69,64 @@ class RatioChart:
     y_ticks: list[Tick]
     x_ticks: list[Tick]
     x_form: str
-    allowed: float | None
+    allowed: float
     markers: list[Marker]
-    hits: list[Hit]
-    said: str
+    areas: list[tuple[float, float, Step]]
+    summary: str
 
 
-def ratio_chart(steps: Sequence[Step], opened: Iterable[Opened], allowed: float) -> RatioChart | None:
-    """Return the chart; None where nothing was compared."""
+def ratio_chart(steps: Sequence[Step], started: Iterable[RunStarted], allowed: float) -> RatioChart | None:
+    """Return the chart; None if nothing was compared."""
     known = [step for step in steps if step.compared]
     if not known:
         return None
     start, end = steps[0].at_ms, steps[-1].end_ms
-    ticks = _y_ticks(max([allowed, *(_tamed(step) for step in known)]))
-    top = ticks[-1]
+    compared, mismatches = sum(step.compared for step in known), sum(step.mismatches for step in known)
+    # do not scale to the whole band, because a step with few pairs has a wide band and would flatten the others
+    ticks = _y_ticks(max([allowed, *(min(step.upper, 2.5 * (step.ratio or 0.0) + 0.002) for step in known)]))
+    is_short = end - start <= 2 * _DAY_MS
+    clock_form = "%H:%M" if is_short else "%m-%d"
 
     def x(at_ms: float) -> float:
         return round(WIDTH * (at_ms - start) / (end - start), 1)
 
     def y(ratio: float) -> float:
-        return round(HEIGHT * (1 - min(1.0, ratio / top)), 2)
+        return round(HEIGHT * (1 - min(1.0, ratio / ticks[-1])), 2)
 
-    bands: list[str] = []
-    lines: list[str] = []
-    dots: list[tuple[float, float]] = []
-    for run in _runs(steps):
-        places = [(x((step.at_ms + step.end_ms) / 2), step) for step in run]
-        upper = [f"{at},{y(step.upper)}" for at, step in places]
-        lower = [f"{at},{y(step.lower)}" for at, step in reversed(places)]
-        if len(run) == 1:
-            dots.append((places[0][0], y(run[0].ratio or 0.0)))
-            continue
-        bands.append(" ".join([*upper, *lower]))
-        lines.append(" ".join(f"{at},{y(step.ratio or 0.0)}" for at, step in places))
+    def point(step: Step, ratio: float | None) -> tuple[float, float]:
+        return x((step.at_ms + step.end_ms) / 2), y(ratio or 0.0)
+
+    stretches = [list(stretch) for is_known, stretch in groupby(steps, lambda step: step.compared > 0) if is_known]
+    long = [stretch for stretch in stretches if len(stretch) > 1]
     return RatioChart(
-        bands=bands,
-        lines=lines,
-        dots=dots,
+        bands=[
+            _points([*(point(step, step.upper) for step in one), *(point(step, step.lower) for step in reversed(one))])
+            for one in long
+        ],
+        lines=[_points(point(step, step.ratio) for step in stretch) for stretch in long],
+        dots=[point(stretch[0], stretch[0].ratio) for stretch in stretches if len(stretch) == 1],
         y_ticks=[Tick(y(tick), percent(tick)) for tick in ticks],
-        x_ticks=[Tick(x(at_ms), _clock(at_ms, end - start), at_ms) for at_ms in _x_ticks(start, end)],
-        x_form="minute" if end - start <= 2 * _DAY_MS else "day",
+        x_ticks=[
+            Tick(x(at_ms), datetime.fromtimestamp(at_ms / 1000, UTC).strftime(clock_form), at_ms)
+            for at_ms in _x_ticks(start, end)
+        ],
+        x_form="minute" if is_short else "day",
         allowed=y(allowed),
-        markers=_markers(opened, start, end, x),
-        hits=[Hit(x(step.at_ms), round(x(step.end_ms) - x(step.at_ms), 1), step) for step in known],
-        said=_said(known),
+        markers=_markers(started, start, end, x),
+        areas=[(x(step.at_ms), round(x(step.end_ms) - x(step.at_ms), 1), step) for step in known],
+        summary=(
+            f"{mismatches:,} of {compared:,} pairs differ ({percent(mismatches / compared)}); "
+            f"highest bar {percent(max(step.ratio or 0.0 for step in known))}, last {percent(known[-1].ratio)}"
+        ),
     )
 
 
-def _tamed(step: Step) -> float:
-    """Return how high a step reaches; of few pairs the band reaches so high that it would flatten all others."""
-    return min(step.upper, 2.5 * (step.ratio or 0.0) + 0.002)
-
-
-def _runs(steps: Sequence[Step]) -> list[list[Step]]:
-    """Return the stretches without a gap."""
-    runs: list[list[Step]] = [[]]
-    for step in steps:
-        if step.compared:
-            runs[-1].append(step)
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
+def _points(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)
 
 
 def _y_ticks(most: float) -> list[float]:
-    """Return two to five round numbers from nothing to above the most."""
+    """Return two to five round numbers, from zero to a number above the maximum."""
     rough = max(most, 1e-6) / 3
     size = 10 ** floor(log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
@@ -143,7 +134,7 @@ def _y_ticks(most: float) -> list[float]:
 
 
 def _x_ticks(start: int, end: int) -> list[int]:
-    """Return a few round times between the ends."""
+    """Return a few round times between start and end."""
     minute, hour = 60_000, 3_600_000
     sizes = [minute * n for n in (1, 2, 5, 10, 15, 30)] + [hour * n for n in (1, 2, 3, 6, 12, 24, 48, 120)]
     size = next((size for size in sizes if (end - start) / size <= _TICKS), sizes[-1])
@@ -152,50 +143,36 @@ def _x_ticks(start: int, end: int) -> list[int]:
     return [at for at in range(first, end, size) if start + edge <= at <= end - edge]
 
 
-def _clock(at_ms: int, span_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%H:%M" if span_ms <= 2 * _DAY_MS else "%m-%d")
-
-
-def _markers(opened: Iterable[Opened], start: int, end: int, x: _Place) -> list[Marker]:
-    """Return the epochs that opened within the chart; a name is left out where the one before needs the room."""
-    made: list[Marker] = []
+def _markers(started: Iterable[RunStarted], start: int, end: int, x: Callable[[float], float]) -> list[Marker]:
+    """Return a marker for each run that started within the chart. Omit a label that would overlap the previous one."""
+    markers: list[Marker] = []
     last = -WIDTH
-    for one in opened:
+    for one in started:
         if not start <= one.at_ms <= end:
             continue
         at = x(one.at_ms)
         text = one.revision or "" if one.by in ("revision", "rollout") else str(one.by)
-        has_room = at - last >= _ROOM
+        has_room = at - last >= _LABEL_WIDTH
         last = at if has_room else last
-        why = _REASONS[one.by] + (f" {one.revision}" if one.revision and one.by == "revision" else "")
-        title = f"epoch {one.id}: {why}" + (f" (v2 is {one.revision})" if one.revision and one.by != "revision" else "")
-        made.append(Marker(at, text[:18] if has_room else "", title, at > WIDTH - _ROOM))
-    return made
+        why = _STARTED_BY[one.by] + (f" {one.revision}" if one.revision and one.by == "revision" else "")
+        title = f"run {one.id}: {why}" + (f" (v2 is {one.revision})" if one.revision and one.by != "revision" else "")
+        markers.append(Marker(at, text[:18] if has_room else "", title, at > WIDTH - _LABEL_WIDTH))
+    return markers
 
 
-def _said(known: Sequence[Step]) -> str:
-    compared, mismatches = sum(step.compared for step in known), sum(step.mismatches for step in known)
-    highest = max(known, key=lambda step: step.ratio or 0.0)
-    return (
-        f"{mismatches:,} of {compared:,} pairs differ ({percent(mismatches / compared)}); "
-        f"at most {percent(highest.ratio)} in one stretch, last {percent(known[-1].ratio)}"
-    )
-
-
-def spark(steps: Sequence[Step], allowed: float) -> str:
-    """Return the points of a line beside a name: 100 wide, 24 high; empty where there is nothing to draw."""
+def sparkline(steps: Sequence[Step], allowed: float) -> str:
+    """Return the points of a line, 100 units wide and 24 high; empty if there is nothing to draw."""
     known = [(at, step) for at, step in enumerate(steps) if step.compared]
     if len(known) < 2:  # noqa: PLR2004
         return ""
     most = max([allowed, *(step.ratio or 0.0 for _, step in known)]) or 1.0
-    return " ".join(
-        f"{round(100 * at / (len(steps) - 1), 1)},{round(23 - 22 * (step.ratio or 0.0) / most, 1)}"
-        for at, step in known
+    return _points(
+        (round(100 * at / (len(steps) - 1), 1), round(23 - 22 * (step.ratio or 0.0) / most, 1)) for at, step in known
     )
 
 
 class Bar(NamedTuple):
-    """A bar: 100 high at most."""
+    """A bar, at most 100 units high."""
 
     at: float
     width: float
@@ -205,7 +182,7 @@ class Bar(NamedTuple):
 
 
 def bars(counts: Sequence[int], start_ms: int, step_ms: int) -> list[Bar]:
-    """Return a bar a step, over 1,000 in width; a step without any has none."""
+    """Return one bar for each step with a count; the chart is 1,000 units wide."""
     most, width = max(counts, default=0), WIDTH / max(1, len(counts))
     return [
         Bar(
@@ -220,7 +197,12 @@ def bars(counts: Sequence[int], start_ms: int, step_ms: int) -> list[Bar]:
     ]
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+def funnel_bars(shown: Funnel) -> list[tuple[FunnelStep, float, float]]:
+    """Return each step with the widths of the kept and lost requests; the largest step is `WIDTH` wide."""
+    most = max((step.count for step in shown.steps), default=0)
 
-    _Place = Callable[[float], float]
+    def width(count: int) -> float:
+        return max(_LEAST_FUNNEL_WIDTH, round(WIDTH * min(count, most) / most, 1)) if count > 0 and most > 0 else 0.0
+
+    losses = [sum(loss.count for loss in step.losses if loss.count > 0) for step in shown.steps]
+    return [(step, width(step.count - lost), width(lost)) for step, lost in zip(shown.steps, losses, strict=True)]

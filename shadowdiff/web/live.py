@@ -1,8 +1,7 @@
-"""Say when something was counted, as server-sent events, so that a page that is open asks again.
+"""Server-sent events that report when counts change, so that an open page reloads.
 
-In: a target's name, or none for all.  Out: a stream of events without any data.
-Holds: the number of streams is bounded; each looks every two seconds, at what one look for all of them found; a stream
-ends when the port closes. An event says nothing: what is shown comes by the page, under the page's own checks.
+The number of streams is limited. The ledger is read once every two seconds for all streams. Streams end when the port
+closes. An event carries no data: the browser loads the page again, with the usual access checks.
 """
 
 from __future__ import annotations
@@ -11,47 +10,45 @@ import asyncio
 import contextlib
 import json
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError
-from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+
+from shadowdiff.queries.errors import RequestError
+from shadowdiff.store import STORE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
 
-    from shadowdiff.web.state import WebState
+    from shadowdiff.queries.targets import Queries
 
-MOST: Final = 64
-EVERY_S: Final = 2.0
-_ALIVE_EVERY: Final = 8
-"""So many looks without a change, and the stream says that it is still there."""
+MAX_STREAMS: Final = 64
+READ_EVERY_S: Final = 2.0
+_KEEPALIVE_READS: Final = 8
+"""Number of reads without a change after which a comment is sent to keep the connection open."""
 
 
-class Live:
-    """The streams of one state."""
+@dataclass(eq=False, slots=True)
+class LiveStreams:
+    """The open streams."""
 
-    def __init__(self, state: WebState, every_s: float = EVERY_S) -> None:
-        self._state = state
-        self._every_s = every_s
-        self._looked: dict[str, tuple[float, str]] = {}
-        self.open = 0
-
-    def routes(self) -> list[Route]:
-        """Return the route of the streams."""
-        return [Route("/live", self.stream, methods=["GET"], name="live")]
+    queries: Queries
+    closing: asyncio.Event
+    every_s: float = READ_EVERY_S
+    open: int = field(default=0, init=False)
+    _read: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]], init=False)
 
     async def stream(self, request: Request) -> Response:
-        """Answer a stream; `target` says of which target."""
+        """Return a stream of events for one target or for all targets."""
         target = request.query_params.get("target")
-        if target and self._state.target(target) is None:
-            raise HTTPException(404, f"No target is called {target!r}.")
-        if self.open >= MOST:
-            raise HTTPException(503, f"{MOST} pages are followed live already: ask again later.")
-        names = [target] if target else self._state.names
+        if target and self.queries.find(target) is None:
+            raise RequestError(404, f"Unknown target {target!r}.")
+        if self.open >= MAX_STREAMS:
+            raise RequestError(503, f"{MAX_STREAMS} pages already receive live updates. Try again later.")
+        names = [target] if target else self.queries.names
         return StreamingResponse(
             self._events(names), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
         )
@@ -60,34 +57,33 @@ class Live:
         self.open += 1
         try:
             yield "retry: 5000\n\n"
-            seen, quiet = await self._counted(names), 0
+            last, unchanged = await self._counts(names), 0
             while not await self._is_closing():
-                now = await self._counted(names)
-                quiet = 0 if now != seen else quiet + 1
-                if now != seen:
-                    seen = now
+                now = await self._counts(names)
+                if now != last:
+                    last, unchanged = now, 0
                     yield "event: counted\ndata:\n\n"
-                elif quiet % _ALIVE_EVERY == 0:
+                elif (unchanged := unchanged + 1) % _KEEPALIVE_READS == 0:
                     yield ":\n\n"
         finally:
             self.open -= 1
 
     async def _is_closing(self) -> bool:
-        """Wait for the next look, or for the port to close."""
+        """Wait for the next read of the ledger, or for the port to close."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._state.closing.wait(), self._every_s)
-        return self._state.closing.is_set()
+            await asyncio.wait_for(self.closing.wait(), self.every_s)
+        return self.closing.is_set()
 
-    async def _counted(self, names: list[str]) -> list[str]:
-        return [await self._look(name) for name in names]
+    async def _counts(self, names: list[str]) -> list[str]:
+        return [await self._counts_of(name) for name in names]
 
-    async def _look(self, name: str) -> str:
-        """Return what stands for a target's counts, as of a moment ago."""
-        at, found = self._looked.get(name, (0.0, ""))
-        if time.monotonic() - at < self._every_s / 2:
+    async def _counts_of(self, name: str) -> str:
+        """Return a text that changes whenever a target's counts change."""
+        at, found = self._read.get(name, (0.0, ""))
+        if time.monotonic() - at < self.every_s / 2:
             return found
-        with contextlib.suppress(RedisError, OSError):
-            ledger: dict[str, Any] = await self._state.ledger(name)
+        with contextlib.suppress(*STORE_ERRORS):
+            ledger: dict[str, Any] = await self.queries.ledger(name)
             found = json.dumps([ledger.get("pairs"), ledger.get("coverage")])
-        self._looked[name] = (time.monotonic(), found)
+        self._read[name] = (time.monotonic(), found)
         return found

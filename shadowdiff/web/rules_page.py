@@ -1,196 +1,142 @@
-"""The page of rules: those in force and what each covered, a place to try and to make one, a way to take one back.
-
-In: plain forms, since nothing runs on these pages.  Out: HTML, or a way back to the page after a change.
-Holds: every form passed the `Entry` before it comes here.
-"""
+"""The rules page: rules in force with their pair counts, a form to preview and add a rule, and suggestions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
-from urllib.parse import parse_qs, urlencode
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-import yaml
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
+from shadowdiff.display.wording import rule_yaml
+from shadowdiff.queries.errors import RequestError
 from shadowdiff.report import sample
-from shadowdiff.rules import RuleError, parse_rules
+from shadowdiff.rule_changes.changes import NewRule, PreviewRequest
+from shadowdiff.rule_changes.proposals import Proposal, proposals
+from shadowdiff.rule_changes.suggestions import suggest_rules
+from shadowdiff.rules import parse_rules
 from shadowdiff.verdict import read_counts
-from shadowdiff.web import words
-from shadowdiff.web.asked import payload
-from shadowdiff.web.operation import ApiError
-from shadowdiff.web.proposals import Proposal, proposals
-from shadowdiff.web.rules import NewRule, RuleInForce, RulesToTry, in_force, make, remove, tried
-from shadowdiff.web.suggestions import suggestions_for
-from shadowdiff.web.visit import visit
-from shadowdiff.web.writes import FORM, content_kind
+from shadowdiff.web.layout import SEE_OTHER
+from shadowdiff.web.request_context import current_request, read_form
+from shadowdiff.web.rules_api import add_rule, remove_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
 
-    from shadowdiff.web.preview import Preview
-    from shadowdiff.web.state import WebState
-
-_SEE_OTHER: Final = 303
-
-
-class Render(Protocol):
-    """Lays out a template."""
-
-    async def __call__(self, template: str, status: int = 200, **values: Any) -> Response:
-        """Return the page."""
-        ...
+    from shadowdiff.queries.targets import Queries
+    from shadowdiff.rule_changes.changes import RuleChanges
+    from shadowdiff.rule_changes.preview import Preview
+    from shadowdiff.rule_changes.suggestions import Suggestions
+    from shadowdiff.web.layout import Layout
 
 
-class Line(NamedTuple):
-    """A rule as the page lists it: as it is written, and in how many pairs and places it covered a difference."""
-
-    rule: RuleInForce
-    written: str
-    covered: int
-
-
-class RulePages:
-    """The page of rules of one state."""
-
-    def __init__(self, state: WebState, render: Render) -> None:
-        self._state = state
-        self._render = render
-
-    def routes(self) -> list[Route]:
-        """Return the routes of the page."""
-        return [
-            Route("/rules", self.show, methods=["GET"], name="rules-page"),
-            Route("/rules", self.change, methods=["POST"], name="rules-form"),
-        ]
-
-    async def show(self, request: Request) -> Response:
-        """Answer the rules in force, and a form; filled with what covers a difference where one is named."""
-        if self._state.rule_book and not self._state.rule_book.looked.is_set():
-            await self._state.rule_book.look()
-        asked = request.query_params
-        target = asked.get("target", "")
-        given = {"target": target} if self._state.target(target) else {}
-        given |= {name: asked[name] for name in ("made", "suggest") if name in asked}
-        proposed = await self._proposed(asked.get("sample", ""), asked.get("path", "")) if given else []
-        if not proposed:
-            return await self._page(given)
-        number = asked.get("choice", "")
-        at = int(number) if number.isascii() and number.isdigit() and int(number) < len(proposed) else 0
-        given |= {"rule": words.rule(proposed[at].rule), "sample": asked["sample"], "path": asked.get("path", "")}
-        return await self._page(given, tried=await self._try(given), proposed=proposed, choice=at)
-
-    async def _proposed(self, sample_id: str, path: str) -> list[Proposal]:
-        """Return rules that would cover the difference of a sample at a path."""
-        found = await sample(self._state.reader, sample_id, since_ms=self._state.since_ms) if sample_id else None
-        counted = [one for one in found.differences if one.rule is None] if found else []
-        here = next((one for one in counted if path in (one.pattern, one.path)), None)
-        return proposals(here, found.route) if found and here else []
-
-    async def change(self, request: Request) -> Response:
-        """Try a rule, make it, or take one back, as the form says."""
-        given: dict[str, str] = {}
-        try:
-            given = await form_fields(request)
-            if given.get("do") == "try-without":
-                visit().changed_nothing = True
-                asked = RulesToTry(target=given.get("target", ""), beside=True, without=[given.get("id", "")])
-                return await self._page(given, tried=await tried(self._state, asked))
-            if given.get("do") == "try":
-                visit().changed_nothing = True
-                return await self._page(given, tried=await self._try(given))
-            await self._write(given)
-        except ApiError as refusal:
-            return await self._page(given, refusal.status, refusal=refusal.message)
-        query = {name: given[name] for name in ("target", "made") if given.get(name)}
-        return RedirectResponse(f"/rules?{urlencode(query)}", _SEE_OTHER)
-
-    async def _try(self, given: dict[str, str]) -> Preview:
-        rules = _declared(given.get("rule", ""))
-        return await tried(self._state, RulesToTry(target=given.get("target", ""), rules=rules, beside=True))
-
-    async def _write(self, given: dict[str, str]) -> None:
-        match given.get("do"):
-            case "make":
-                target, author, reason = (given.get(name, "") for name in ("target", "author", "reason"))
-                for rule in _declared(given.get("rule", "")):
-                    made = await make(self._state, NewRule(target=target, rule=rule, author=author, reason=reason))
-                    given["made"] = made.id or ""
-            case "remove":
-                await remove(self._state, given.get("id", ""), given.get("author", ""), given.get("reason", ""))
-            case other:
-                raise ApiError(400, f"do is {other!r}: give try, make or remove")
-
-    async def _page(
-        self,
-        given: dict[str, str],
-        status: int = 200,
-        *,
-        tried: Preview | None = None,
-        refusal: str = "",
-        proposed: Sequence[Proposal] = (),
-        choice: int = 0,
-    ) -> Response:
-        state = self._state
-        views = state.targets()
-        chosen = state.target(given.get("target", "")) or (views[0] if len(views) == 1 else None)
-        rules = [rule for view in ([chosen] if chosen else views) for rule in in_force(state, view)]
-        suggested = await suggestions_for(state, chosen.target.name) if chosen and given.get("suggest") else None
-        return await self._render(
-            "rules.html",
-            status,
-            names=[view.target.name for view in views],
-            chosen=chosen.target.name if chosen else "",
-            rules=[Line(rule, words.rule(rule.rule), await self._covered(rule)) for rule in rules],
-            given=dict.fromkeys(("target", "rule", "author", "reason", "sample", "path"), "") | given,
-            made=next((rule for rule in rules if rule.id and rule.id == given.get("made")), None),
-            tried=tried,
-            refusal=refusal,
-            proposed=proposed,
-            choice=choice,
-            suggested=[(one, words.rule(one.rule)) for one in suggested.suggestions] if suggested else None,
-            writable=state.rule_book is not None,
-        )
-
-    async def _covered(self, rule: RuleInForce) -> int:
-        """Return in how many pairs and places a rule covered a difference."""
-        label = parse_rules([rule.rule])[0].label
-        counts = await read_counts(self._state.reader, rule.target)
-        return sum(path.count for route in counts.routes for path in route.covered if path.rule == label)
-
-
-async def form_fields(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Raises: ApiError where it is none."""
-    kind = content_kind(request)
-    if kind != FORM:
-        raise ApiError(415, f"content-type is {kind or 'missing'!r}: send a form, or JSON to the API")
+async def show_rules(layout: Layout, request: Request) -> Response:
+    """Return the rules in force and a form. If the query names a difference, the form contains a rule for it."""
+    await layout.web.rules.ensure_read()
+    query = request.query_params
+    names = ("target", "added", "suggest") if layout.queries.find(query.get("target", "")) else ("added", "suggest")
+    given = {name: query[name] for name in names if name in query}
+    proposed = await _proposed(layout.queries, query.get("sample", ""), query.get("path", "")) if given else []
+    if not proposed:
+        return await _page(layout, given)
+    choice = next((at for at in range(len(proposed)) if str(at) == query.get("choice")), 0)
+    given |= {"rule": rule_yaml(proposed[choice].rule), "sample": query["sample"], "path": query.get("path", "")}
     try:
-        fields = parse_qs((await payload(request)).decode(), max_num_fields=20)
-    except ValueError as error:
-        raise ApiError(400, f"the form cannot be read: {error}") from error
-    return {name: values[0] for name, values in fields.items()}
+        preview = await _preview(layout.web.rules, given)
+    except RequestError as error:
+        return await _page(layout, given, error.status, error=error.message, proposed=proposed, choice=choice)
+    return await _page(layout, given, preview=preview, proposed=proposed, choice=choice)
 
 
-class _Plain(yaml.SafeLoader):
-    """YAML without aliases: a few lines of them stand for gigabytes once they are written out, as an error does."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Return a node that is written where it stands. Raises: YAMLError."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name) is not taken here: write out what it stands for")
-        return super().compose_node(parent, index)
-
-
-def _declared(text: str) -> list[dict[str, Any]]:
-    """Return the rules that somebody wrote: one mapping, or a list of them. Raises: ApiError, saying what is wrong."""
+async def change_rules(layout: Layout, request: Request) -> Response:
+    """Preview, add or remove a rule, depending on the form."""
+    given: dict[str, str] = {}
+    rules = layout.web.rules
     try:
-        found: Any = _Plain(text).get_single_data()
-        rules = cast("list[dict[str, Any]]", found if isinstance(found, list) else [found])
-        parse_rules(rules)
-    except RecursionError:
-        raise ApiError(400, "the rules are nested too deeply") from None
-    except (yaml.YAMLError, RuleError, ValueError) as error:
-        raise ApiError(400, " ".join(str(error).split())) from error
-    return rules
+        given = await read_form(request)
+        if given.get("do") in {"preview", "preview-removal"}:
+            current_request().changed_nothing = True
+            return await _page(layout, given, preview=await _preview(rules, given))
+        await _write(rules, given)
+    except RequestError as error:
+        return await _page(layout, given, error.status, error=error.message)
+    query = {name: given[name] for name in ("target", "added") if given.get(name)}
+    return RedirectResponse(f"/rules?{urlencode(query)}", SEE_OTHER)
+
+
+async def _write(rules: RuleChanges, given: dict[str, str]) -> None:
+    target, author, reason = (given.get(name, "") for name in ("target", "author", "reason"))
+    match given.get("do"):
+        case "add":
+            for rule in await rules.parse(given.get("rule", "")):
+                new = NewRule(target=target, rule=rule, author=author, reason=reason)
+                given["added"] = (await add_rule(rules, new)).id or ""
+        case "remove":
+            await remove_rule(rules, given.get("id", ""), author, reason)
+        case other:
+            raise RequestError(400, f"the field `do` is {other!r}: use preview, add or remove")
+
+
+async def _proposed(queries: Queries, sample_id: str, path: str) -> list[Proposal]:
+    """Return rules that would cover a sample's difference at a path."""
+    found = await sample(queries.reader, sample_id, since_ms=queries.since_ms) if sample_id else None
+    counted = [one for one in found.differences if one.rule is None] if found else []
+    here = next((one for one in counted if path in (one.pattern, one.path)), None)
+    return proposals(here, found.route) if found and here else []
+
+
+async def _preview(rules: RuleChanges, given: dict[str, str]) -> Preview:
+    target = given.get("target", "")
+    if given.get("do") == "preview-removal":
+        removal = PreviewRequest(target=target, keep_existing=True, without=[given.get("id", "")])
+        return await rules.preview(removal)
+    new = await rules.parse(given.get("rule", ""))
+    return await rules.preview(PreviewRequest(target=target, rules=new, keep_existing=True))
+
+
+async def _page(
+    layout: Layout,
+    given: dict[str, str],
+    status: int = 200,
+    *,
+    preview: Preview | None = None,
+    error: str = "",
+    proposed: Sequence[Proposal] = (),
+    choice: int = 0,
+) -> Response:
+    queries, changes = layout.queries, layout.web.rules
+    views = queries.targets()
+    chosen = queries.find(given.get("target", "")) or (views[0] if len(views) == 1 else None)
+    rules = [rule for view in ([chosen] if chosen else views) for rule in changes.in_force(view)]
+    suggested: Suggestions | None = None
+    if chosen and given.get("suggest"):
+        with suppress(RequestError):  # the search for suggestions can take too long
+            suggested = await suggest_rules(changes, chosen.target.name)
+    covered: Counter[tuple[str, str | None]] = Counter()
+    for target in {rule.target for rule in rules}:
+        for route in (await read_counts(queries.reader, target)).routes:
+            for path in route.covered:
+                covered[target, path.rule] += path.count
+
+    def make() -> dict[str, Any]:
+        listed = [(one, rule_yaml(one.rule), covered[one.target, parse_rules([one.rule])[0].label]) for one in rules]
+        suggestions = [(one, rule_yaml(one.rule)) for one in suggested.suggestions] if suggested else None
+        return {"rules": listed, "suggestions": suggestions}
+
+    return await layout.html(
+        "rules.html",
+        status,
+        make=make,
+        names=[view.target.name for view in views],
+        chosen=chosen.target.name if chosen else "",
+        given=dict.fromkeys(("target", "rule", "author", "reason", "sample", "path"), "") | given,
+        added=next((rule for rule in rules if rule.id and rule.id == given.get("added")), None),
+        preview=preview,
+        error=error,
+        proposed=proposed,
+        choice=choice,
+        writable=changes.book is not None,
+    )

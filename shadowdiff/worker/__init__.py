@@ -1,19 +1,20 @@
-"""Compare what is ready: claim, judge, commit. Joins pairing, compare, verdict and report."""
+"""Claim, compare and commit ready pairs. This package connects pairing, compare, verdict and report."""
 
-from shadowdiff.worker.collecting import SERVING_EVERY, collect_seldom
-from shadowdiff.worker.judge import Judge, Lens, Stage, TripleStage
-from shadowdiff.worker.loop import Worker
-from shadowdiff.worker.pool import ComparisonPool
-from shadowdiff.worker.tally import Tally
+from shadowdiff.worker.comparison_pool import ComparisonPool
+from shadowdiff.worker.judge import Judge, Stage, TargetRules, TripleStage
+from shadowdiff.worker.pair_counters import PairCounters
+from shadowdiff.worker.process_memory import SERVING_EVERY, collect_garbage_every, return_large_blocks
+from shadowdiff.worker.shard_worker import ShardWorker
 
 __all__ = [
     "SERVING_EVERY",
     "ComparisonPool",
     "Judge",
-    "Lens",
+    "PairCounters",
+    "ShardWorker",
     "Stage",
-    "Tally",
+    "TargetRules",
     "TripleStage",
-    "Worker",
-    "collect_seldom",
+    "collect_garbage_every",
+    "return_large_blocks",
 ]

@@ -1,69 +1,82 @@
-"""Judge one claimed pair: read both sides, name the route, compare, and gather every stage's writes.
+"""Compare one claimed pair: decode both sides, name the route, compare, and collect the writes of all stages.
 
-In: a claim as it lay in the stream. Out: the pair, its comparison, and the writes to commit with it.
-Holds: whatever lies in the stream gives a result; what cannot be read or compared says why.
+Every claim gets a result; if a claim cannot be decoded or compared, its result contains the reason. A comparison on the
+event loop takes at most a few milliseconds; a pair that needs more time goes to a comparison process.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from shadowdiff.compare import Limits, Messages, compare
-from shadowdiff.model import Comparison, Observation, Pair, Result, Side, Write
-from shadowdiff.pairing import Claim, Codec, Judged, UndecodableError, ledger_write
+from shadowdiff.compare import Limits, compare
+from shadowdiff.compare.work import TOO_COMPLEX, UNITS_PER_MS
+from shadowdiff.model import MOST_WORKERS, Comparison, Later, Observation, Pair, Result, Side, Write
+from shadowdiff.pairing.claim import Claim, Judged, ledger_write
+from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
-from shadowdiff.telemetry.context import log_fields
+from shadowdiff.telemetry.trace_context import log_fields
+
+if TYPE_CHECKING:
+    from shadowdiff.compare.protobuf import Descriptors
 
 log = logging.getLogger(__name__)
 
-POISONED_AT = 3
-"""A third delivery means that two workers died over this entry."""
-
+INLINE_MS = 5
+INLINE_WORK = INLINE_MS * UNITS_PER_MS
+"""The work budget of a comparison on the event loop, which it blocks."""
 RECOMPILE_S = 60.0
 UNREAD = "_unread"
-"""The route of what could not be read."""
+"""The route of a pair that could not be decoded."""
 
-Stage = Callable[[Pair, Comparison, int], tuple[Write, ...]]
-"""What a stage wants stored with a pair; the last argument is the wall clock in Unix ms."""
+Stage = Callable[[Pair, Comparison, int], tuple[Write | Later, ...]]
+"""Returns what a stage stores with a pair; the last argument is the wall clock in Unix ms."""
 TripleStage = Callable[[Pair, Comparison, Comparison], tuple[Write, ...]]
-"""What a stage wants stored with a pair that the control saw too; the last argument is the control's comparison."""
+"""Returns what a stage stores with a pair that has a control; the last argument is the control's comparison."""
 
 
-class Lens:
-    """How one target's pairs are looked at: its routes (`most_routes` apart, 0: all), its rules, its messages."""
+class TargetRules:
+    """How one target's pairs are compared: by its routes (at most `most_routes`; 0: no limit), rules and messages."""
 
-    __slots__ = ("_compiled", "_compiled_at_s", "messages", "router", "rules")
+    __slots__ = ("_compiled", "_compiled_at_s", "limits", "messages", "router", "rules")
 
     def __init__(
         self,
         routes: tuple[str, ...],
         rules: tuple[Rule, ...],
         most_routes: int = 0,
-        messages: Messages | None = None,
+        messages: Descriptors | None = None,
+        limits: Limits | None = None,
+        *,
+        hide: Callable[[str], str] = str,
     ) -> None:
-        spoken_of = (route for rule in rules for route in rule.routes)
-        self.router = Router(routes, most=most_routes, spoken_of=spoken_of)
+        """`limits` replace the judge's.  `hide` removes the secrets from a path before it names a route."""
+        named_by_rules = (route for rule in rules for route in rule.routes)
+        self.router = Router(routes, max_names=most_routes, named_by_rules=named_by_rules, hide=hide)
         self.rules = rules
         self.messages = messages
+        self.limits = limits
         self._compiled_at_s = -RECOMPILE_S
-        self._compiled: CompiledRules
+        self._compiled = CompiledRules(())
 
     def compiled(self, now_s: float) -> CompiledRules:
-        """Return the rules in force; they may expire, so they are compiled anew every minute."""
+        """Return the current rules; every minute, check them and recompile them if a rule has expired."""
         if now_s - self._compiled_at_s >= RECOMPILE_S:
-            self._compiled = compile_rules(self.rules, datetime.fromtimestamp(now_s, UTC))
+            compiled = compile_rules(self.rules, datetime.fromtimestamp(now_s, UTC))
+            if compiled.rules != self._compiled.rules:
+                self._compiled = compiled
             self._compiled_at_s = now_s
         return self._compiled
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A pair with its comparison, and with that of the control where it joined."""
+    """A pair with its comparison, and the comparison with the control if there is one."""
 
     claim: Claim
     pair: Pair
@@ -72,18 +85,23 @@ class Judgement:
 
 
 def incomparable(reason: str) -> Comparison:
-    """Return a result that says nothing but why nothing can be said."""
+    """Return a result that contains only the reason why the pair cannot be compared."""
     return Comparison(result=Result.INCOMPARABLE, reason=reason)
 
 
-def said_of(pair: Pair) -> dict[str, str]:
-    """Return what a log line about one pair says of it: where it belongs, and the trace that it is found by."""
+def inline_limits(limits: Limits, comparisons: int) -> Limits:
+    """Return the limits of one comparison if `comparisons` comparisons run on the event loop without a break."""
+    return msgspec.structs.replace(limits, work=min(limits.work, INLINE_WORK // comparisons))
+
+
+def pair_log_fields(pair: Pair) -> dict[str, str]:
+    """Return the fields of a log line about one pair: target, route and trace."""
     found = log_fields(pair.candidate.request_headers, pair.primary.request_headers)
     return {"target": pair.target, "route": pair.route, **found}
 
 
-def with_control(pair: Pair) -> Pair | None:
-    """Return the pair of the primary and the control; None where the control gave no answer, and shows nothing."""
+def control_pair(pair: Pair) -> Pair | None:
+    """Return the pair of the primary and the control; None if there is no response of the control."""
     control = pair.control
     if control is None or control.failure is not None:
         return None
@@ -91,7 +109,7 @@ def with_control(pair: Pair) -> Pair | None:
 
 
 def _unread(claim: Claim) -> Pair:
-    """Return the pair of a claim whose sides cannot be read."""
+    """Return the pair of a claim that cannot be decoded."""
 
     def side(which: Side) -> Observation:
         return Observation(side=which, target=claim.target, id="", id_source="", method="", path="", host="", status=0)
@@ -106,7 +124,7 @@ def _unread(claim: Claim) -> Pair:
 
 
 class Judge:
-    """Judges claims under the lenses of the targets."""
+    """Compares claims with the rules of their targets."""
 
     def __init__(
         self,
@@ -116,62 +134,92 @@ class Judge:
         triple_stages: tuple[TripleStage, ...] = (),
         place: Callable[[str], str] = str,
     ) -> None:
-        """`place` takes the secrets out of a path pattern, which every stage writes down."""
+        """`place` removes secrets from a path pattern; every stage stores this pattern."""
         self._codec = codec
         self._limits = limits
         self._stages = stages
         self._triple_stages = triple_stages
         self._place = place
-        self.lenses: dict[str, Lens] = {}
+        self.rules_by_target: dict[str, TargetRules] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
-        """Return the pair of a claim, or its judgement where it cannot be read or killed two workers."""
-        if claim.deliveries >= POISONED_AT:
+        """Return a claim's pair; if it cannot be decoded or several workers failed on it, return its judgement."""
+        if claim.deliveries > MOST_WORKERS:
             return Judgement(claim, _unread(claim), incomparable("poison"))
         try:
             decode, key = self._codec.decode, claim.key
             primary, candidate = decode(key, claim.primary), decode(key, claim.candidate)
             control = decode(key, claim.control) if claim.control is not None else None
         except UndecodableError as error:
-            log.warning("a stored pair cannot be read", extra={"target": claim.target, "error": str(error)})
+            log.warning("stored pair cannot be decoded", extra={"target": claim.target, "error": str(error)})
             return Judgement(claim, _unread(claim), incomparable("undecodable_observation"))
-        lens = self.lenses.get(claim.target)
-        route = lens.router.route(candidate.method, candidate.path) if lens else UNREAD
+        target_rules = self.rules_by_target.get(claim.target)
+        route = target_rules.router.route(candidate.method, candidate.path) if target_rules else UNREAD
         return Pair(
             key=claim.key, target=claim.target, route=route, primary=primary, candidate=candidate, control=control
         )
 
-    def compare(self, claim: Claim, pair: Pair, now_s: float) -> Judgement:
-        """Return the judgement of a pair that was read."""
-        lens = self.lenses.get(pair.target)
-        if lens is None:
-            return Judgement(claim, pair, incomparable("unknown_target"))
+    def compare(self, claim: Claim, pair: Pair, now_s: float) -> Judgement | None:
+        """Return the judgement of a pair; None if it needs more work than the event loop has time for."""
+        target_rules = self.rules_by_target.get(pair.target)
+        if target_rules is None:
+            return self.of_unknown_target(claim, pair)
+        against = control_pair(pair) if pair.control is not None else None
+        limits = inline_limits(target_rules.limits or self._limits, 1 if against is None else 2)
         control: Comparison | None = None
         try:
-            compiled, messages = lens.compiled(now_s), lens.messages
-            comparison = compare(pair, compiled, self._limits, messages)
-            if pair.control is not None and (against := with_control(pair)):
-                control = compare(against, compiled, self._limits, messages)
-        except Exception:  # the worker's outer edge: one pair must not stop the others
-            log.exception("comparing a pair failed", extra=said_of(pair))
+            compiled, messages = target_rules.compiled(now_s), target_rules.messages
+            comparison = compare(pair, compiled, limits, messages)
+            if against is not None and comparison.reason != TOO_COMPLEX:
+                control = compare(against, compiled, limits, messages)
+        except Exception:  # outermost handler: a failed pair must not stop other pairs
+            log.exception("comparison failed", extra=pair_log_fields(pair))
             comparison = incomparable("comparison_failed")
+        if comparison.reason == TOO_COMPLEX or (control is not None and control.reason == TOO_COMPLEX):
+            return None
         return Judgement(claim, pair, comparison, control)
 
-    def judged(self, judgement: Judgement, now_ms: int) -> Judged:
-        """Return the judgement with everything that is to be stored with it."""
+    def of_unknown_target(self, claim: Claim, pair: Pair) -> Judgement:
+        """Return the judgement of a pair whose target is not configured."""
+        return Judgement(claim, pair, incomparable("unknown_target"))
+
+    def refused(self, claim: Claim) -> Judgement:
+        """Return the judgement of a pair that is not compared because too many pairs are waiting."""
+        read = self.read(claim)
+        return read if isinstance(read, Judgement) else Judgement(claim, read, incomparable("too_many_waiting"))
+
+    def patterns(self, judgement: Judgement) -> Iterator[str]:
+        """Yield the path patterns that `judged` stores; removing secrets from each may take milliseconds."""
+        for comparison in (judgement.comparison, judgement.control):
+            for found in comparison.differences if comparison else ():
+                yield found.pattern
+
+    def remember(self, pattern: str) -> None:
+        """Remove the secrets from a pattern now, so that `judged` finds the result in the cache."""
+        self._place(pattern)
+
+    def judged(self, judgement: Judgement, now_ms: int) -> tuple[Judged, list[Later]]:
+        """Return the judgement with its writes, and separately the writes that take long to create."""
         pair, comparison = judgement.pair, self._without_secrets(judgement.comparison)
         writes: list[Write] = [ledger_write(pair.target, comparison.result)]
+        later: list[Later] = []
         for stage in self._stages:
-            writes += stage(pair, comparison, now_ms)
+            for write in stage(pair, comparison, now_ms):
+                if isinstance(write, Later):
+                    later.append(write)
+                else:
+                    writes.append(write)
         if judgement.control is not None:
             control = self._without_secrets(judgement.control)
             for triple_stage in self._triple_stages:
                 writes += triple_stage(pair, comparison, control)
-        return Judged(judgement.claim, tuple(writes))
+        return Judged(judgement.claim, tuple(writes)), later
 
     def _without_secrets(self, comparison: Comparison) -> Comparison:
-        """Return a comparison whose path patterns hold no secret; nearly always it is the same."""
+        """Return the comparison without secrets in its path patterns and reason; usually this is the same object."""
         place, found = self._place, comparison.differences
+        if comparison.reason and (reason := place(comparison.reason)) != comparison.reason:
+            comparison = msgspec.structs.replace(comparison, reason=reason)
         if all(place(one.pattern) == one.pattern for one in found):
             return comparison
         plain = tuple(msgspec.structs.replace(one, pattern=place(one.pattern)) for one in found)

@@ -1,4 +1,4 @@
-"""The dashboard asks only for what the service really exports, in queries that Prometheus understands."""
+"""Check that the dashboard queries only exported metrics, in valid PromQL."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import promql_parser
 import pytest
 from promql_parser import Expr, VectorSelector
 
-from shadowdiff.telemetry.catalogue import METRICS
+from shadowdiff.telemetry.exposition import Exposition
 from shadowdiff.telemetry.histogram import Histogram
-from shadowdiff.telemetry.metrics import Exposition
+from shadowdiff.telemetry.metrics import METRICS
 from tests.unit.telemetry.stages import ROUTE, Stages
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ OF_THE_SCRAPE = {"job", "instance"}
 
 
 def parsed(query: str) -> Expr:
-    """Return a query's tree, with Grafana's own variables filled in."""
+    """Return the syntax tree of a query in which values replace Grafana's variables."""
     filled = query.replace("$__rate_interval", "5m").replace("$__range", "1h").replace("$target", "shop")
     assert "$" not in filled
     return promql_parser.parse(filled)
 
 
 def selectors(query: str) -> Iterator[VectorSelector]:
-    """Return what a query selects."""
+    """Return the selectors in a PromQL query."""
     found: list[VectorSelector] = []
 
     def note(node: Expr) -> None:
@@ -48,7 +48,7 @@ def selectors(query: str) -> Iterator[VectorSelector]:
 
 @pytest.fixture(name="exported", scope="module")
 def _exported() -> dict[str, set[str]]:
-    """Return the labels of every sample that a service at work shows, by its name."""
+    """Return the labels of every sample of a busy service, by metric name."""
     stages = Stages()
     stages.response_seconds["shop", ROUTE, "primary"] = Histogram()
     exposition = Exposition(stages.sources())
@@ -61,7 +61,7 @@ def _exported() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)
 def test_a_query_selects_what_is_exported(panel: str, query: str, exported: dict[str, set[str]]) -> None:
-    """A misspelt metric or label is an empty panel for ever."""
+    """Each query selects existing metrics and labels, because a misspelled name makes an empty panel."""
     selected = list(selectors(query))
     assert selected, panel
     for one in selected:
@@ -71,16 +71,16 @@ def test_a_query_selects_what_is_exported(panel: str, query: str, exported: dict
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)
 def test_a_query_groups_by_labels_that_its_metrics_have(panel: str, query: str, exported: dict[str, set[str]]) -> None:
-    """A label that a metric lacks groups everything into one."""
+    """Each grouping label exists, because an unknown label groups everything into one."""
     labels = set[str]().union(*(exported[one.name or ""] for one in selectors(query)))
     named = {label for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", query) for label in re.findall(r"\w+", group)}
     assert named <= labels | OF_THE_SCRAPE, panel
 
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)
-def test_what_all_pods_say_alike_is_never_added_up(panel: str, query: str) -> None:
-    """A figure of the store, summed, counts once per pod."""
-    of_the_store = [one.name for one in selectors(query) if "the same from every pod" in _help(one.name or "")]
+def test_metrics_of_the_store_are_never_added_up(panel: str, query: str) -> None:
+    """Every pod exports the same store metrics, so a sum over pods would be too large."""
+    of_the_store = [one.name for one in selectors(query) if "every pod reports the same value" in _help(one.name or "")]
     assert not (of_the_store and re.search(r"\b(?:sum|avg|count)\b", query)), panel
 
 
@@ -89,22 +89,22 @@ def _help(name: str) -> str:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_legend_names_labels_that_its_query_leaves(panel: dict[str, Any]) -> None:
-    """`{{reason}}` of a query that sums reasons away shows as itself."""
+def test_a_legend_names_labels_of_its_query(panel: dict[str, Any]) -> None:
+    """Grafana would show an unknown label literally, as `{{reason}}`."""
     for target in panel["targets"]:
         left = {word for group in re.findall(r"\bby \(([^)]*)\)", target["expr"]) for word in group.split(", ")}
         used = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
         assert used <= left | OF_THE_SCRAPE, panel["title"]
 
 
-def test_every_metric_has_a_place() -> None:
-    """What is worth counting is worth showing."""
+def test_every_metric_has_a_panel() -> None:
+    """Every metric is in a handwritten panel or in a generated panel."""
     shown = {re.sub(r"_bucket$", "", one.name or "") for _, query in QUERIES for one in selectors(query)}
     assert [name for name in METRICS if name not in shown] == []
 
 
-def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
-    """Grafana drops the second panel of an id, and moves those that overlap."""
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
+    """Panels have unique ids and do not overlap, because Grafana drops or moves such panels."""
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
@@ -115,8 +115,8 @@ def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
         taken |= cells
 
 
-def test_the_data_source_is_the_viewers_choice() -> None:
-    """No id of anybody's own Grafana is in it."""
+def test_the_viewer_chooses_the_data_source() -> None:
+    """The dashboard contains no data source id that only one Grafana server has."""
     sources = [each["datasource"] for panel in PANELS for each in (panel, *panel["targets"])]
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
     assert ["datasource", "target"] == [variable["name"] for variable in DASHBOARD["templating"]["list"]]

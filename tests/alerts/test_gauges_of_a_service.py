@@ -1,4 +1,4 @@
-"""A running service exports what the alerts ask for, also before anything was compared."""
+"""A running service exports the metrics of the alerts, even before the first comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WITHIN_S = 15.0
 
 
 def of_shop(found: Metrics, name: str, label: str) -> dict[str, float]:
-    """Return one metric's samples of the target by another label."""
+    """Return a metric's samples for the target, keyed by the value of another label."""
     return {
         dict(labels)[label]: value
         for (metric, labels), value in found.items()
@@ -26,10 +26,8 @@ def of_shop(found: Metrics, name: str, label: str) -> dict[str, float]:
     }
 
 
-async def test_the_verdict_and_the_thresholds_are_there_from_the_start(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
-    """One verdict is 1 and the others 0; the thresholds are the configuration's."""
+async def test_verdict_and_thresholds_are_exported_from_the_start(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The gauge of the current verdict is 1, other verdicts' gauges are 0, and thresholds equal the configuration."""
     gate = {"max_mismatch_ratio": 0.02, "min_coverage": 0.5}
     config = settings(redis_server.url, target(gate=gate), store={"prefix": f"gauges{time.monotonic_ns()}"})
     async with serving(tmp_path, config) as world, asyncio.timeout(WITHIN_S):

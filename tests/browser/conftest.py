@@ -1,6 +1,7 @@
-"""A real browser, and the pages of a shop with planted faults served to it.
+"""Open the pages of a shop with planted differences in a real browser.
 
-Debian's chromium, or the one that CHROMIUM names. Where there is none the tests are skipped, and fail with CI=true.
+The browser is Debian's chromium, or the program in the variable CHROMIUM. Without a browser, the tests are skipped. If
+CI=true, they fail.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 from shadowdiff.web import create_web
 from tests.conftest import needs_tool
 from tests.fakes.serving import served
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, web_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Start a browser for all of these tests: while it lasts, its loop stands in the way of tests with their own."""
+    """Start one browser for all tests in this folder. While a browser runs, tests cannot start their own event loop."""
     program = os.environ.get("CHROMIUM") or needs_tool("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
@@ -42,6 +43,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def shop() -> Iterator[str]:
-    """Serve the pages of the shop."""
-    with served(create_web(web_state(open_shop()))) as url:
+    """Serve the shop's pages."""
+    with served(create_web(web_parts(open_shop()))) as url:
         yield url

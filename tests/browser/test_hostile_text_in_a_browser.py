@@ -1,4 +1,4 @@
-"""Text that would like to be markup or script, in every field that reaches a page: nothing runs."""
+"""Even if every shown field contains hostile markup or script, no script runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from shadowdiff.model import Comparison, Describe, Difference, Kind, Push, Result, Severity, Side
-from shadowdiff.report import FingerprintSettings, Redactor, ReportStage, SampleSettings
-from shadowdiff.report.fingerprint import print_of
-from shadowdiff.report.remarks import Note, State, Stated, notes_key, states_key
-from shadowdiff.verdict import bucket_writes, count_writes
-from shadowdiff.web import TargetView, create_web
+from shadowdiff.queries.targets import TargetView
+from shadowdiff.report import Redactor, ReportStage, SampleSettings
+from shadowdiff.report.fingerprint import key_of, print_of
+from shadowdiff.report.triage import Note, State, StateChange
+from shadowdiff.verdict import count_writes, history_writes
+from shadowdiff.web import create_web
 from tests.fakes.serving import served
-from tests.fakes.shop import NOW_MS, shop_target, web_state
+from tests.fakes.shop import NOW_MS, shop_target, web_parts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import observation, pair
 
@@ -104,7 +105,7 @@ HOSTILE = [*_TAGS, *_ATTRIBUTES, *_OTHERS]
 
 
 def _kept(text: str, number: int, store: MemoryStore, report: ReportStage) -> tuple[str, str]:
-    """Keep a mismatch whose every field holds the text; return the ids of its group and its sample."""
+    """Store a mismatch with this text in every field, and return the ids of its cause and its sample."""
     wire = text.encode("utf-8", "surrogatepass")
     line = wire.replace(b"\r", b" ").replace(b"\n", b" ")
     answers = [
@@ -126,16 +127,16 @@ def _kept(text: str, number: int, store: MemoryStore, report: ReportStage) -> tu
     )
     covered = msgspec.structs.replace(found, path=f"header.{text}", pattern=f"header.{text}", rule=text)
     said = Comparison(result=Result.MISMATCH, differences=(found, covered))
-    for writes in (count_writes(made, said), report(made, said, NOW_MS - number), bucket_writes(made, said, NOW_MS)):
+    for writes in (count_writes(made, said), report(made, said, NOW_MS - number), history_writes(made, said, NOW_MS)):
         store.commit(writes)
     group = print_of(made, said)
     assert group is not None
     note = Note(text=text, author=text, at_ms=NOW_MS)
-    stated = Stated(state=State.ACKNOWLEDGED, author=text, at_ms=NOW_MS)
+    stated = StateChange(state=State.ACKNOWLEDGED, author=text, at_ms=NOW_MS)
     store.commit(
         [
-            Describe(notes_key("shop"), group.id, msgspec.json.encode(note), 0),
-            Describe(states_key("shop"), group.id, msgspec.json.encode(stated), 0),
+            Describe(key_of("notes", "shop"), group.id, msgspec.json.encode(note), 0),
+            Describe(key_of("states", "shop"), group.id, msgspec.json.encode(stated), 0),
         ]
     )
     return group.id, f"shop-{made.key.hex()[:16]}"
@@ -143,21 +144,21 @@ def _kept(text: str, number: int, store: MemoryStore, report: ReportStage) -> tu
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Serve a shop that was fed nothing else; yield its address, and each group's and sample's id."""
+    """Serve a shop with only this data, and yield the address and the id of each cause and sample."""
     store = MemoryStore(lambda: NOW_MS / 1000)
-    report = ReportStage(FingerprintSettings(), SampleSettings(redactor=Redactor(b"a key")))
+    report = ReportStage(SampleSettings(redactor=Redactor(b"a key")))
     ids = [_kept(text, number, store, report) for number, text in enumerate(HOSTILE)]
     for number, text in enumerate(HOSTILE[:90]):
         opened = f"{NOW_MS - 1000 - number} {number} revision {text}"
-        store.commit([Push("epochs:shop", opened.encode("utf-8", "surrogatepass"), 99)])
-    state = web_state(store, targets=(TargetView(shop_target().target, tuple(HOSTILE)),))
+        store.commit([Push("runs:shop", opened.encode("utf-8", "surrogatepass"), 99)])
+    state = web_parts(store, targets=(TargetView(shop_target().target, tuple(HOSTILE)),))
     with served(create_web(state)) as url:
         yield url, ids
 
 
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    """Open one tab, and keep whatever the browser complains of, and every address asked of another host."""
+    """Open one browser tab, and collect the browser's errors and requests to other hosts."""
     context = browser.new_context()
     tab = context.new_page()
     said: list[str] = []
@@ -185,15 +186,15 @@ def _is_clean(page: tuple[Page, list[str]], address: str) -> Any:
     return tab
 
 
-def test_there_are_enough_of_them() -> None:
-    """Sixty, each another."""
+def test_there_are_sixty_different_texts() -> None:
+    """The list has sixty different hostile texts."""
     assert len(set(HOSTILE)) == len(HOSTILE) >= 60
 
 
 def test_lists_of_hostile_text_stay_text(
     page: tuple[Page, list[str]], hostile: tuple[str, list[tuple[str, str]]]
 ) -> None:
-    """On the first page, a target's, in its filters, the rules', the books'."""
+    """The home page, the target's page with filters, the rules page and the ledger page show hostile text as text."""
     url, ids = hostile
     for path in ("/", "/targets/shop", "/targets/shop?offset=25", "/targets/shop?offset=50", "/rules", "/ledger"):
         _is_clean(page, url + path)
@@ -208,7 +209,7 @@ def test_lists_of_hostile_text_stay_text(
 def test_pages_of_hostile_text_stay_text(
     page: tuple[Page, list[str]], hostile: tuple[str, list[tuple[str, str]]]
 ) -> None:
-    """Each group, which shows its newest sample, and samples in all views in turn."""
+    """The page of each cause and all views of its samples show hostile text as text."""
     url, ids = hostile
     views = ("split", "unified", "patch")
     for at, (group, sample) in enumerate(ids):
@@ -220,7 +221,7 @@ def test_pages_of_hostile_text_stay_text(
 def test_files_of_hostile_text_stay_text(
     page: tuple[Page, list[str]], hostile: tuple[str, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
-    """What is shared is opened where no server adds a policy, so that the file bears its own."""
+    """An exported file contains its own content security policy, because no server sends one with the file."""
     url, ids = hostile
     for at, (group, sample) in enumerate(ids[::3]):
         address = f"{url}/fingerprints/{group}" if at % 2 else f"{url}/samples/{sample}"

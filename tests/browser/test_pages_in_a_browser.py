@@ -1,4 +1,4 @@
-"""The pages in a real browser: dark, light, narrow, without JavaScript, and quiet on the network."""
+"""In a real browser, pages work dark, light, narrow and without JavaScript, and send no requests to other hosts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ PAGES = [
     "/audit",
     "/samples/nothing-00",
 ]
-READABLE = 4.5
-"""The least contrast of text that WCAG 2.2 (1.4.3, level AA) allows."""
-COLOUR = "e => getComputedStyle(e).color"
+MIN_CONTRAST = 4.5
+"""The minimum contrast of text at level AA of WCAG 2.2 (1.4.3)."""
+COLOR = "e => getComputedStyle(e).color"
 CONTRAST = """
 ([selector]) => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -56,7 +56,7 @@ CONTRAST = """
 
 @pytest.fixture
 def opened(browser: Browser, shop: str) -> Iterator[Opened]:
-    """Open a page of the shop in a context of its own."""
+    """Open a page of the shop in its own browser context."""
     contexts: list[Any] = []
 
     def open_page(path: str = "/", scheme: Scheme = "light", **options: Any) -> Page:
@@ -72,7 +72,7 @@ def opened(browser: Browser, shop: str) -> Iterator[Opened]:
 
 @lru_cache
 def _wrong_price(shop: str) -> dict[str, str]:
-    """Return the ids of the group of wrong prices, and of a sample of it."""
+    """Return the id of the cause for wrong prices, and the id of one of its samples."""
     with urlopen(f"{shop}/api/v1/samples?target=shop&kind=value&limit=1", timeout=10) as answer:
         (line,) = json.load(answer)["samples"]
     return {"group": line["fingerprint"], "sample": line["id"]}
@@ -82,19 +82,19 @@ def _sample(opened: Opened, scheme: Scheme = "light") -> Page:
     return opened("/samples/{sample}", scheme)
 
 
-def test_a_reader_finds_the_cause_of_a_fault_in_two_clicks(opened: Opened) -> None:
-    """Verdict, what differs most, and from there a sample that shows it."""
+def test_a_cause_is_two_clicks_away(opened: Opened) -> None:
+    """Two clicks lead from the verdict to the most frequent difference and to one of its samples."""
     page = opened()
-    expect(page.locator(".badge")).to_have_text("fail")
-    page.get_by_role("link", name="v2 leaves out stock").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("v2 leaves out stock")
+    expect(page.locator(".badge")).to_have_text("Fail")
+    page.get_by_role("link", name="stock is missing in v2", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("stock is missing in v2")
     page.locator(".samples a").first.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("v2 left out stock, which v1 answered as")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("stock is missing in v2; v1 has")
     expect(page.locator(".diff .row.changed").first).to_be_visible()
 
 
-def test_a_reader_finds_it_by_the_keyboard_alone(opened: Opened) -> None:
-    """Down to the fault, into it, to a sample, through its differences and views, to the next one, and up again."""
+def test_a_cause_is_reachable_by_keyboard(opened: Opened) -> None:
+    """Keyboard users can open a cause, its samples, the differences and views of samples, and the next cause."""
     page = opened()
     for key in ("j", "j", "Enter"):
         page.keyboard.press(key)
@@ -121,22 +121,22 @@ def test_a_reader_finds_it_by_the_keyboard_alone(opened: Opened) -> None:
     page.wait_for_url("**path=seller*")
     expect(page.locator(".what")).to_have_count(1)
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("next, previous sample")
+    expect(page.get_by_role("dialog")).to_contain_text("next or previous sample")
 
 
-def test_a_sample_marks_what_differs_and_dims_what_is_ignored(opened: Opened) -> None:
-    """The two prices are marked; the clock is dimmed; the rest is folded."""
+def test_a_sample_marks_differences_and_dims_ignored_paths(opened: Opened) -> None:
+    """A sample's page marks the two prices, dims the ignored time, and folds the equal lines."""
     page = _sample(opened)
     changed = page.locator(".row.changed")
     assert 1 == changed.count()
     assert ["1670.99", "1668.99"] == changed.locator("mark").all_text_contents()
-    colours = [page.locator(f".row.{state} .line").first.evaluate(COLOUR) for state in ("ignored", "equal", "changed")]
-    assert 3 == len(set(colours))
+    colors = [page.locator(f".row.{state} .line").first.evaluate(COLOR) for state in ("ignored", "equal", "changed")]
+    assert 3 == len(set(colors))
     assert page.locator("details.fold").first.is_visible()
 
 
-def test_a_list_is_chosen_and_ordered_by_links_and_a_form(opened: Opened) -> None:
-    """With a script a choice sends itself; without one there is a button."""
+def test_a_list_is_filtered_and_sorted_by_links_and_a_form(opened: Opened) -> None:
+    """With JavaScript, the filter form submits itself. Without JavaScript, the filter form has a button."""
     page = opened("/targets/shop")
     page.get_by_label("severity").select_option("value")
     page.wait_for_url("**severity=value*")
@@ -145,13 +145,13 @@ def test_a_list_is_chosen_and_ordered_by_links_and_a_form(opened: Opened) -> Non
     plain.get_by_label("kind").select_option("removed")
     plain.get_by_role("button", name="filter").click()
     expect(plain.locator(".what")).to_have_count(1)
-    plain.get_by_role("link", name="show all differences").first.click()
+    plain.get_by_role("link", name="Clear filters").first.click()
     plain.get_by_role("link", name="severity").click()
     expect(plain.locator("th[aria-sort]")).to_contain_text("severity")
 
 
-def test_times_are_the_readers_own_and_utc_where_it_is_asked_for(opened: Opened) -> None:
-    """On hover with a script, in plain sight without one."""
+def test_times_are_local_with_utc_on_hover(opened: Opened) -> None:
+    """Without JavaScript, the page shows times in UTC."""
     here = opened("/samples/{sample}", timezone_id="Asia/Tokyo").locator("dd time").first
     expect(here).to_have_text(re.compile("2026-02-25 15:23:"))
     expect(here).to_have_attribute("title", re.compile("2026-02-25 06:23:.* UTC"))
@@ -160,39 +160,39 @@ def test_times_are_the_readers_own_and_utc_where_it_is_asked_for(opened: Opened)
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_no_page_has_a_serious_fault_of_accessibility(opened: Opened, shop: str, scheme: Scheme) -> None:
-    """By axe-core, in both schemes; what is dimmed on purpose and every fold opened included."""
+def test_no_page_has_a_serious_accessibility_violation(opened: Opened, shop: str, scheme: Scheme) -> None:
+    """axe-core finds no violation in either color scheme, including dimmed text and opened folds."""
     found: dict[str, list[str]] = {}
     page, shown = opened("/", scheme), _wrong_price(shop)
     for path in PAGES:
         page.goto(shop + path.format(**shown))
         page.evaluate("document.querySelectorAll('main details').forEach(fold => fold.open = true)")
-        told: Any = cast("Any", Axe()).run(page, options={"resultTypes": ["violations"]}).response
-        for one in told["violations"]:
+        report: Any = cast("Any", Axe()).run(page, options={"resultTypes": ["violations"]}).response
+        for one in report["violations"]:
             if one["impact"] in ("serious", "critical"):
                 found[f"{path}: {one['id']}"] = [node["html"][:120] for node in one["nodes"][:3]]
     assert {} == found
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_dark_and_light_follow_the_readers_setting(opened: Opened, scheme: Scheme) -> None:
-    """Without a switch and without a script."""
+def test_dark_and_light_follow_the_system_setting(opened: Opened, scheme: Scheme) -> None:
+    """The page uses the browser's color scheme, without a switch or JavaScript."""
     page = opened("/", scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (sum(ground) < 120) == (scheme == "dark")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_text_can_be_read(opened: Opened, scheme: Scheme) -> None:
-    """Every kind of text has the contrast that WCAG asks for, in both schemes."""
+def test_text_has_sufficient_contrast(opened: Opened, scheme: Scheme) -> None:
+    """Every kind of text meets WCAG's contrast requirement in both color schemes."""
     plain = "p, h1, h3, dt, dd, th, td, summary, a, li > span, .row .line, .badge"
     sample, target = _sample(opened, scheme), opened("/targets/shop", scheme)
     for page in (sample, target):
-        assert min(page.evaluate(CONTRAST, [f"{plain}, .row.changed mark"])) >= READABLE
+        assert min(page.evaluate(CONTRAST, [f"{plain}, .row.changed mark"])) >= MIN_CONTRAST
 
 
 def test_everything_works_without_javascript(opened: Opened) -> None:
-    """Folds open, links lead on."""
+    """Without JavaScript, users can open folds and links."""
     page = opened("/", java_script_enabled=False)
     fold = page.locator("details.fold").first
     inside = fold.locator(".row").first
@@ -203,8 +203,8 @@ def test_everything_works_without_javascript(opened: Opened) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("shop")
 
 
-def test_nothing_is_asked_of_another_host_and_nothing_is_complained_of(browser: Browser, shop: str) -> None:
-    """No font, no script, no picture from elsewhere; no word in the browser's console."""
+def test_no_request_to_another_host_and_no_console_message(browser: Browser, shop: str) -> None:
+    """Pages load fonts, scripts and images only from the service, and the browser's console stays empty."""
     context = browser.new_context()
     asked: list[str] = []
     said: list[str] = []
@@ -221,15 +221,15 @@ def test_nothing_is_asked_of_another_host_and_nothing_is_complained_of(browser: 
 
 @pytest.mark.parametrize("width", [380, 800, 1600])
 def test_no_page_scrolls_sideways(opened: Opened, shop: str, width: int) -> None:
-    """On a telephone as on a wide screen; wide tables scroll within themselves."""
+    """Pages fit the width of a phone and of a wide screen. Wide tables scroll horizontally inside the page."""
     page, shown = opened(viewport={"width": width, "height": 800}), _wrong_price(shop)
     for path in PAGES:
         page.goto(shop + path.format(**shown), wait_until="domcontentloaded")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
-def test_the_policy_stops_what_should_ever_slip_through(opened: Opened) -> None:
-    """Even a script that were written into the page would not run."""
+def test_the_policy_blocks_an_injected_script(opened: Opened) -> None:
+    """The browser would block a script that an attacker injects into the page."""
     page = opened()
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">')")
     page.evaluate(
@@ -239,20 +239,20 @@ def test_the_policy_stops_what_should_ever_slip_through(opened: Opened) -> None:
 
 
 def test_the_keyboard_reaches_links_and_folds(opened: Opened) -> None:
-    """With an outline that shows where it is."""
+    """A visible outline shows the element with the keyboard focus."""
     page = opened()
     reached: set[str] = set()
     for _ in range(30):
         page.keyboard.press("Tab")
         tag, outline = page.evaluate("(e => [e.tagName, getComputedStyle(e).outlineStyle])(document.activeElement)")
-        assert outline == "solid" or tag == "BODY"  # where the round begins again
+        assert outline == "solid" or tag == "BODY"  # the tab order restarts at this element
         reached.add(tag)
     assert {"A", "SUMMARY"} <= reached
 
 
 @pytest.mark.parametrize("path", ["/samples/{sample}?download=1", "/fingerprints/{group}?download=1"])
-def test_a_file_to_share_opens_anywhere(browser: Browser, shop: str, path: str, tmp_path: Path) -> None:
-    """From a disk, with its colours and folds; it asks for nothing and complains of nothing."""
+def test_an_exported_file_opens_without_a_server(browser: Browser, shop: str, path: str, tmp_path: Path) -> None:
+    """An exported file has colors and folds, sends no request, and logs nothing to the console."""
     kept = tmp_path / "kept.html"
     with urlopen(shop + path.format(**_wrong_price(shop)), timeout=10) as answer:
         kept.write_bytes(answer.read())

@@ -1,4 +1,4 @@
-"""The pages over the demo's real traffic: a reader names each planted fault, dark, light, and without JavaScript."""
+"""On the pages with the demo's traffic, a user finds each planted difference, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 REQUESTS = "2000"
 STOP_WITHIN_S = 30.0
 FAULTS = {
-    "stock.count": r"v2 answered stock\.count as a string \"\d+\" where v1 answered a number \d+",
-    "price.amount": r"v2 answered price\.amount [\d.]+ where v1 answered [\d.]+",
-    "shipping": r"v2 left out shipping, which v1 answered as \{",
-    "status": r"v2 answered with status 500 where v1 answered 200",
+    "stock.count": r"stock\.count is a string in v2, a number in v1: \d+ → \"\d+\"",
+    "price.amount": r"price\.amount differs: [\d.]+ → [\d.]+",
+    "shipping": r"shipping is missing in v2; v1 has \{",
+    "status": r"v2 returns 500 instead of 200",
 }
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[str]:
-    """Run the demo until all of its traffic is judged, and keep it up for the module."""
+    """Run the demo until the service has compared all traffic, and stop it after the module's tests."""
     command = [
         sys.executable,
         "-m",
@@ -59,10 +59,10 @@ def demo() -> Iterator[str]:
 
 @pytest.mark.parametrize("place", FAULTS)
 @pytest.mark.parametrize(("scheme", "script"), [("dark", True), ("light", False)], ids=["dark", "light, no script"])
-def test_a_reader_names_each_planted_fault(
+def test_each_planted_fault_is_found_on_the_pages(
     browser: Browser, demo: str, place: str, scheme: Literal["dark", "light"], *, script: bool
 ) -> None:
-    """From the target's page by its place, to a sample whose headline says it."""
+    """For each planted difference, the path on the target's page leads to a sample with a matching headline."""
     context = browser.new_context(color_scheme=scheme, java_script_enabled=script)
     page = context.new_page()
     page.goto(f"{demo}/targets/recommendation")
@@ -73,31 +73,31 @@ def test_a_reader_names_each_planted_fault(
     context.close()
 
 
-def test_the_demos_verdict_and_books_are_on_the_first_page(browser: Browser, demo: str) -> None:
-    """It fails, and says so; nothing warns of the books."""
+def test_the_demos_verdict_and_ledger_are_on_the_first_page(browser: Browser, demo: str) -> None:
+    """The home page shows the fail verdict and no warning about the ledger."""
     page = browser.new_page()
     page.goto(demo)
-    expect(page.locator(".badge").first).to_have_text("fail")
-    expect(page.get_by_text("The books do not balance")).to_have_count(0)
+    expect(page.locator(".badge").first).to_have_text("Fail")
+    expect(page.get_by_text("Not all requests are accounted for")).to_have_count(0)
     page.close()
 
 
-def test_a_rule_is_proposed_previewed_made_and_undone(browser: Browser, demo: str) -> None:
-    """From the difference itself: what it would hide stands there before anything is made."""
+def test_a_rule_is_suggested_previewed_added_and_undone(browser: Browser, demo: str) -> None:
+    """A difference links to a suggested rule, and the rule's preview shows what the rule would hide."""
     page = browser.new_page()
     page.goto(f"{demo}/targets/recommendation?path=price.amount")
     page.locator(".what").first.click()
     page.locator(".samples a").first.click()
-    page.get_by_role("link", name="make a rule").first.click()
-    expect(page.locator("#tried")).to_contain_text("price.amount")
-    page.get_by_role("link", name="it does not matter at all").click()
+    page.get_by_role("link", name="Ignore or relax…").first.click()
+    expect(page.locator("#preview")).to_contain_text("price.amount")
+    page.get_by_role("link", name="ignore it").click()
     expect(page.locator("#rule")).to_have_value(re.compile(r"ignore: .*amount"))
-    page.get_by_role("button", name="try", exact=True).click()
-    expect(page.locator("#tried tr.covered").first).to_contain_text("vanishes")
+    page.get_by_role("button", name="Preview", exact=True).click()
+    expect(page.locator("#preview tr.covered").first).to_contain_text("disappears")
     page.get_by_label("your name").last.fill("ada")
     page.get_by_label("reason").fill("prices follow")
-    page.get_by_role("button", name="make").click()
-    expect(page.get_by_role("status")).to_contain_text("Made:")
+    page.get_by_role("button", name="Create rule").click()
+    expect(page.get_by_role("status")).to_contain_text("Rule created:")
     expect(page.locator(".under")).to_have_text("prices follow")
     page.get_by_role("button", name="undo").click()
     expect(page.locator(".under")).to_have_count(0)
@@ -105,18 +105,18 @@ def test_a_rule_is_proposed_previewed_made_and_undone(browser: Browser, demo: st
 
 
 def test_a_state_and_a_note_are_set_and_shown(browser: Browser, demo: str) -> None:
-    """Without a script; whoever comes next sees who said it."""
+    """Without JavaScript, users can set a cause's state and note. The page shows the author of the note."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{demo}/targets/recommendation?path=stock.count")
     page.locator(".what").first.click()
     page.get_by_label("expected").check()
     page.get_by_label("your name").first.fill("ada")
-    page.get_by_role("button", name="set").click()
-    expect(page.locator(".facts")).to_contain_text("said ada")
+    page.get_by_role("button", name="Save status").click()
+    expect(page.locator(".facts")).to_contain_text("by ada")
     page.get_by_label("note").fill("the new schema <b>says so</b>")
     page.get_by_label("your name").last.fill("bob")
-    page.get_by_role("button", name="write").click()
+    page.get_by_role("button", name="Save note").click()
     expect(page.locator("blockquote")).to_contain_text("the new schema <b>says so</b>")
     page.goto(f"{demo}/targets/recommendation?state=expected")
     expect(page.locator(".what")).to_have_count(1)
@@ -124,8 +124,8 @@ def test_a_state_and_a_note_are_set_and_shown(browser: Browser, demo: str) -> No
     context.close()
 
 
-def test_an_open_page_follows_what_is_counted_and_can_be_paused(browser: Browser, demo: str) -> None:
-    """By a button and by a key; a reload keeps the choice."""
+def test_an_open_page_follows_new_counts_and_can_be_paused(browser: Browser, demo: str) -> None:
+    """A button and a key pause the page's updates. After a reload, the page is still paused."""
     page = browser.new_page()
     page.goto(demo)
     button = page.get_by_role("button", name="live")

@@ -1,1 +1,1 @@
-"""The chart, rendered by helm."""
+"""Tests of the chart, rendered by helm."""

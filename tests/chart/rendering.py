@@ -1,7 +1,7 @@
-"""The chart as helm renders it.
+"""Render the chart with helm, from a values file and values that override the file.
 
-In: a values file, and values laid over it.  Out: objects, as a cluster would get them.
-Holds: each rendering is made once a session (60 ms each); a warning of helm's about the chart's own links is no error.
+A rendering takes 60 ms, so it runs once per session and is cached. Tests ignore Helm's warning about the symbolic links
+in the chart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Object = dict[str, Any]
 
 
 class Said(NamedTuple):
-    """What a run of helm came to."""
+    """The exit code and output of a helm command."""
 
     code: int
     out: str
@@ -36,7 +36,7 @@ class Said(NamedTuple):
 
 
 def values_file(case: str) -> Path:
-    """Return one of the values files under ci/."""
+    """Return a values file under ci/."""
     return CHART / "ci" / f"{case}-values.yaml"
 
 
@@ -50,13 +50,16 @@ def helm(*arguments: str | Path) -> Said:
 
 @functools.cache
 def template(case: str = "default", over: str = "{}", chart: Path = CHART) -> Said:
-    """Render a values file with values (as JSON) laid over it."""
+    """Render a values file with JSON values that override the file."""
     laid = [word for name, value in json.loads(over).items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     return helm("template", RELEASE, chart, "--namespace", NAMESPACE, "--values", values_file(case), *laid)
 
 
 def rendered(case: str = "default", **over: Any) -> list[Object]:
-    """Return the objects of a values file; `over` has values by their dotted names, with __ for a dot."""
+    """Return the objects that the chart renders from a values file.
+
+    Each keyword in `over` is a value's dotted name, with `__` for each dot.
+    """
     return _objects(case, json.dumps({name.replace("__", "."): value for name, value in over.items()}))
 
 
@@ -68,12 +71,12 @@ def _objects(case: str, over: str) -> list[Object]:
 
 
 def of_kind(objects: list[Object], kind: str) -> list[Object]:
-    """Return the objects of one kind."""
+    """Return the rendered objects of one kind."""
     return [each for each in objects if each["kind"] == kind]
 
 
 def one(objects: list[Object], kind: str, name: str = "shadowdiff") -> Object:
-    """Return the one object of a kind and name."""
+    """Return the object with this kind and name."""
     (found,) = [each for each in of_kind(objects, kind) if each["metadata"]["name"] == name]
     return found
 
@@ -84,5 +87,5 @@ def kinds(objects: list[Object]) -> set[str]:
 
 
 def configuration(objects: list[Object]) -> Object:
-    """Return the configuration file within."""
+    """Return the configuration file in the ConfigMap."""
     return dict(yaml.safe_load(one(objects, "ConfigMap")["data"]["shadowdiff.yaml"]))

@@ -1,7 +1,8 @@
-"""docs/install.md and docs/openshift.md, command by command.
+"""Check each command of docs/install.md and docs/openshift.md.
 
-No cluster is at hand: what helm would install is rendered with the same values, what kubectl and oc name is looked for
-in what was rendered, and what docker would build is held by tests/image. Everything else is run as it stands.
+There is no cluster. For a helm command, the test renders the chart with the same values. For a kubectl or oc command,
+the named objects must be among the rendered ones. tests/image covers docker builds. The tests run all other commands
+unchanged.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ IMAGE = {"docker", "curl"}
 
 
 def commands(page: str) -> list[str]:
-    """Return the commands of a page."""
+    """Return the commands of a docs page."""
     blocks = re.findall(r"```sh\n(.*?)```", TEXT[page], re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def values() -> str:
-    """Return the values file of the page."""
+    """Return the values file that the page shows."""
     (block,) = re.findall(r"`my-values\.yaml`.*?```yaml\n(.*?)```", TEXT["install.md"], re.DOTALL)
     return block
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder that looks like the clone, with the values file in it."""
+    """Return a folder that looks like a clone and contains the values file."""
     (tmp_path / "my-values.yaml").write_text(values())
     (tmp_path / "charts").symlink_to(ROOT / "charts")
     monkeypatch.chdir(tmp_path)
@@ -49,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _rendering(words: list[str]) -> list[str] | None:
-    """Return the rendering that stands for a command of helm's, None where it installs nothing."""
+    """Return the rendering for a helm command, or None if the command installs nothing."""
     words = [word for word in words if word not in {"--install", "--create-namespace"}]
     match words[1]:
         case "install" | "upgrade":
@@ -62,8 +63,8 @@ def _rendering(words: list[str]) -> list[str] | None:
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page) if line.startswith("helm ")])
-def test_what_helm_is_told_renders(line: str, folder: Path) -> None:
-    """With the page's own values, strictly, and under the page's namespace."""
+def test_every_helm_command_renders(line: str, folder: Path) -> None:
+    """The chart renders with the values and the namespace of every helm command. An undefined value is an error."""
     words = shlex.split(line)
     assert folder
     rendering = _rendering(words)
@@ -90,8 +91,8 @@ def _rendered_for(page: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_kubectl_names_is_there(page: str, folder: Path) -> None:
-    """Deployments, routes and ConfigMaps by the names that they get; Secrets with the keys that the values name."""
+def test_objects_of_kubectl_commands_exist(page: str, folder: Path) -> None:
+    """Commands name existing Deployments, routes and ConfigMaps, and Secrets with the keys that the values name."""
     assert folder
     objects = _rendered_for(page)
     there = {name.lower() for name in kinds(objects)}
@@ -122,7 +123,7 @@ def test_what_kubectl_names_is_there(page: str, folder: Path) -> None:
 
 
 def test_the_shadowdiff_commands_run(folder: Path) -> None:
-    """The snippets from the configuration that the page fetches; the others take the options that they are given."""
+    """The snippets command accepts the configuration that the page fetches. The other commands accept their options."""
     config = next(each for each in _rendered_for("install.md") if each["kind"] == "ConfigMap")
     (folder / "shadowdiff.yaml").write_text(config["data"]["shadowdiff.yaml"])
     seen = 0
@@ -134,19 +135,19 @@ def test_the_shadowdiff_commands_run(folder: Path) -> None:
         result = CliRunner().invoke(main, words[1:])
         if words[1] == "istio":
             assert (0, True) == (result.exit_code, "mirrors:" in result.output), result.output
-        else:  # nobody listens here: a usage error would be another line
+        else:  # no server listens on this port; a usage error would print another line
             assert (2, True) == (result.exit_code, "127.0.0.1:8082" in result.output), result.output
     assert 3 == seen
 
 
-def test_every_command_is_held_by_some_test() -> None:
-    """No line that nobody tries."""
+def test_every_command_is_tested() -> None:
+    """The tests run every command of the page."""
     programs = {shlex.split(line)[0] for page in PAGES for line in commands(page)}
     assert {"helm", "shadowdiff"} | NEEDS_A_CLUSTER | IMAGE == programs
 
 
-def test_every_values_file_that_the_page_names_is_there() -> None:
-    """As is every page that it points to."""
+def test_every_linked_file_exists() -> None:
+    """Every values file and page that the docs link to exists."""
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", TEXT[page]):
             assert (ROOT / "docs" / target).resolve().exists(), target

@@ -1,4 +1,4 @@
-"""What is rendered for a target's mesh: the filter with its settings, the mirror, the bounds."""
+"""Check the chart's mesh objects of a target: the filter with its settings, the mirror and the limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = ("CLUSTER", "SIDE", "SAMPLE", "MAX", "TIMEOUT_MS", "ID_HEADERS", "HOS
 
 
 def filter_of(objects: list[Object], name: str) -> str:
-    """Return the Lua of an EnvoyFilter."""
+    """Return the Lua code of an EnvoyFilter."""
     patch = one(objects, "EnvoyFilter", name)["spec"]["configPatches"][-1]["patch"]
     return str(patch["value"]["typed_config"]["default_source_code"]["inline_string"])
 
@@ -31,7 +31,7 @@ def _plain(value: Any) -> Any:
 
 
 def _settings(script: str) -> dict[str, Any]:
-    """Return the filter's settings as its own Lua reads them."""
+    """Return the filter's settings as the Lua code reads them."""
     names = ", ".join(SETTINGS)
     values = lua.LuaRuntime().execute(f"{script}\nreturn {names}")
     return dict(zip(SETTINGS, map(_plain, values), strict=True))
@@ -41,18 +41,18 @@ AS_IT_STANDS = _settings(SOURCE)
 
 
 def _code(script: str) -> str:
-    """Return what follows the settings."""
+    """Return the Lua code that follows the settings."""
     return script.partition("local MAX_ID")[2].strip()
 
 
-def test_the_filter_is_the_repositorys_but_for_its_settings() -> None:
-    """In every proxy the same code as in the demo."""
+def test_the_filter_differs_from_the_repositorys_only_in_settings() -> None:
+    """Every proxy runs the same Lua code as the demo."""
     for case, name in (("istio", "shadowdiff-recommendation"), ("istio-gateway", "shadowdiff-shop")):
         assert _code(SOURCE) == _code(filter_of(rendered(case), name))
 
 
 def test_every_setting_of_the_filter_comes_from_the_values() -> None:
-    """A sidecar's, with the defaults of `recorder` and what the case says."""
+    """A sidecar's filter has the settings of the test case, and otherwise the defaults of `recorder`."""
     expected = AS_IT_STANDS | {
         "CLUSTER": f"outbound|8081||{HOST}",
         "SKIP_PATHS": {"/healthz": True, "/status/live": True},
@@ -60,8 +60,8 @@ def test_every_setting_of_the_filter_comes_from_the_values() -> None:
     assert expected == _settings(filter_of(rendered("istio"), "shadowdiff-recommendation"))
 
 
-def test_a_target_can_say_otherwise() -> None:
-    """At a gateway: its own exclusions, its share, its size, and its hosts alone."""
+def test_a_target_can_override_the_recorder() -> None:
+    """A gateway's filter has the exclusions, sample rate, size limit and hosts of the target."""
     expected = AS_IT_STANDS | {
         "CLUSTER": f"outbound|8081||{HOST}",
         "SAMPLE": 0.25,
@@ -73,21 +73,21 @@ def test_a_target_can_say_otherwise() -> None:
     assert expected == _settings(filter_of(rendered("istio-gateway"), "shadowdiff-shop"))
 
 
-def test_the_ids_are_looked_for_where_the_service_looks() -> None:
-    """`config.pairing.id_headers` is the filter's too."""
+def test_the_filter_reads_the_same_id_headers() -> None:
+    """The filter reads the headers in `config.pairing.id_headers`."""
     objects = rendered("istio", config__pairing__id_headers=["x-own-id", "x-diff-id"])
     assert ["x-own-id", "x-diff-id"] == _settings(filter_of(objects, "shadowdiff-recommendation"))["ID_HEADERS"]
 
 
-def test_no_exclusions_are_none() -> None:
-    """Empty lists leave nothing out, and text with every awkward character stays what it is."""
+def test_empty_exclusions_exclude_nothing() -> None:
+    """Empty exclusions exclude nothing, and texts with special characters stay unchanged."""
     objects = rendered("istio", recorder__skipPaths=[], recorder__skipAgents=['<&> "quoted" \\ %s'])
     settings = _settings(filter_of(objects, "shadowdiff-recommendation"))
     assert ([], ['<&> "quoted" \\ %s']) == (settings["SKIP_PATHS"], settings["SKIP_AGENTS"])
 
 
-def test_both_sides_are_recorded_each_as_what_it_is() -> None:
-    """v1's proxies say primary, v2's say candidate, and each filter stands in its own pods alone."""
+def test_each_side_has_its_own_filter() -> None:
+    """v1's proxies record the primary side, and v2's proxies record the candidate side."""
     objects = rendered("both-sides")
     sides = {
         each["spec"]["workloadSelector"]["labels"]["app"]: _settings(filter_of(objects, each["metadata"]["name"]))
@@ -98,7 +98,10 @@ def test_both_sides_are_recorded_each_as_what_it_is() -> None:
 
 
 def test_at_a_gateway_the_id_is_set_before_the_recorder() -> None:
-    """By a header_mutation filter that overwrites a forged one; the route then sets none, which would be another."""
+    """A header_mutation filter overwrites a forged id header.
+
+    The route sets no id header, because a second id would differ.
+    """
     objects = rendered("istio-gateway")
     patches = one(objects, "EnvoyFilter", "shadowdiff-shop")["spec"]["configPatches"]
     assert ["envoy.filters.http.header_mutation", "shadowdiff"] == [each["patch"]["value"]["name"] for each in patches]
@@ -112,8 +115,8 @@ def test_at_a_gateway_the_id_is_set_before_the_recorder() -> None:
     assert "headers" not in route
 
 
-def test_the_sidecars_filter_stands_before_the_router_on_v1s_port() -> None:
-    """Last before the router, inbound, so that it sees what v1 answered."""
+def test_the_sidecar_filter_precedes_the_router_on_v1s_port() -> None:
+    """The filter is the last inbound filter, so it receives v1's responses first."""
     (patch,) = one(rendered("istio"), "EnvoyFilter", "shadowdiff-recommendation")["spec"]["configPatches"]
     assert ("SIDECAR_INBOUND", 8080) == (patch["match"]["context"], patch["match"]["listener"]["portNumber"])
     assert "INSERT_BEFORE" == patch["patch"]["operation"]
@@ -121,8 +124,11 @@ def test_the_sidecars_filter_stands_before_the_router_on_v1s_port() -> None:
     assert {"name": "envoy.filters.http.router"} == inner
 
 
-def test_the_mirror_takes_all_with_an_id_and_a_deadline() -> None:
-    """No percentage, which would leave v1's halves alone."""
+def test_the_mirror_copies_all_requests_with_an_id_and_a_timeout() -> None:
+    """The mirror copies 100 % of the requests.
+
+    With a lower percentage, many of v1's responses would have no v2 response to pair with.
+    """
     (route,) = one(rendered("istio"), "VirtualService", "shadowdiff-recommendation")["spec"]["http"]
     assert [{"destination": {"host": HOST, "port": {"number": 8080}}}] == route["mirrors"]
     assert {"x-diff-id": "%UNIQUE_ID%"} == route["headers"]["request"]["set"]
@@ -134,16 +140,16 @@ def test_the_mirror_takes_all_with_an_id_and_a_deadline() -> None:
     ]
 
 
-def test_every_proxy_is_bounded_toward_shadowdiff() -> None:
-    """Connections and waiting requests of both ports; Istio's own are endless."""
+def test_every_proxys_connections_to_shadowdiff_are_limited() -> None:
+    """Connections and pending requests to both ports are limited, because Istio has no limits by default."""
     spec = one(rendered("istio"), "DestinationRule")["spec"]
     bounds = {each["port"]["number"]: each["connectionPool"] for each in spec["trafficPolicy"]["portLevelSettings"]}
     assert (HOST, {8080, 8081}) == (spec["host"], set(bounds))
     assert (32, 32) == (bounds[8081]["tcp"]["maxConnections"], bounds[8081]["http"]["http1MaxPendingRequests"])
 
 
-def test_v2_is_asked_within_bounds_and_never_twice() -> None:
-    """As many at once as the configuration says; no retries, which only a route can say; for this namespace alone."""
+def test_requests_to_v2_are_limited_and_never_retried() -> None:
+    """The chart limits concurrent requests to v2 from this namespace to the configured number, and disables retries."""
     objects = rendered("istio")
     rule = one(objects, "DestinationRule", "shadowdiff-recommendation-candidate")["spec"]
     assert ("recommendation-v2.tutorial", ["."]) == (rule["host"], rule["exportTo"])
@@ -152,12 +158,12 @@ def test_v2_is_asked_within_bounds_and_never_twice() -> None:
     assert (["."], {"attempts": 0}) == (route["exportTo"], route["http"][0]["retries"])
 
 
-def test_each_port_is_open_to_its_own_callers() -> None:
-    """Copies and records from the target's namespace, pages and gates from who is named, metrics from monitoring."""
+def test_each_port_is_open_to_its_callers_only() -> None:
+    """The policy allows copies and records from the target's namespace, listed callers of the web port, and scrapes."""
     policies = {
         each["metadata"]["name"]: each["spec"]["rules"][0] for each in of_kind(rendered("istio"), "AuthorizationPolicy")
     }
-    told = {
+    ports_and_sources = {
         name: (rule["to"][0]["operation"]["ports"], [each["source"] for each in rule["from"]])
         for name, rule in policies.items()
     }
@@ -171,10 +177,10 @@ def test_each_port_is_open_to_its_own_callers() -> None:
             ],
         ),
         "shadowdiff-metrics": (["9090"], [{"namespaces": ["monitoring"]}]),
-    } == told
+    } == ports_and_sources
 
 
-def test_a_filter_that_lost_a_setting_is_not_rendered_in_silence() -> None:
-    """The chart looks for each setting by a pattern, which the file must hold once."""
+def test_a_filter_without_a_setting_fails_to_render() -> None:
+    """The chart replaces each Lua setting by a pattern, which must match exactly once."""
     for name in SETTINGS:
         assert 1 == len(re.findall(rf"(?m)^local {name} = ", SOURCE))

@@ -1,4 +1,4 @@
-"""What the rendered objects say: the configuration, secrets, pod security, reachability, notes."""
+"""Check the rendered objects: configuration, secrets, pod security, network and notes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PORTS = {"http-mirror": 8080, "http-records": 8081, "http-web": 8082, "http-metr
 
 
 def _pod(thing: Object) -> Object | None:
-    """Return the pod of an object that makes any."""
+    """Return the pod template of an object, if it has one."""
     if thing["kind"] == "Pod":
         return dict(thing["spec"])
     template = thing.get("spec", {}).get("template")
@@ -50,39 +50,42 @@ def _containers(pod: Object) -> list[Object]:
 
 
 def _restricted(pod: Object) -> list[str]:
-    """Return what Kubernetes' restricted profile would refuse.
+    """Return the violations of Kubernetes' restricted profile.
 
-    Source: Kubernetes, Pod Security Standards, restricted; each line is one of its controls.
+    Source: Kubernetes, Pod Security Standards, restricted. Each expression below checks one control of the profile.
     """
-    told: list[str] = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    found: list[str] = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
     whole = pod.get("securityContext", {})
     for volume in pod.get("volumes", []):
         kinds = set(volume) - {"name"}
         allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"}
-        told += [f"volume {kind}" for kind in kinds - allowed - {"secret"}]
+        found += [f"volume {kind}" for kind in kinds - allowed - {"secret"}]
     for container in _containers(pod):
         own = container.get("securityContext", {})
         name = container["name"]
-        told += [f"{name} is privileged"] if own.get("privileged") else []
-        told += [f"{name} may escalate"] if own.get("allowPrivilegeEscalation") is not False else []
-        told += [f"{name} keeps capabilities"] if own.get("capabilities") != {"drop": ["ALL"]} else []
-        told += [] if own.get("runAsNonRoot", whole.get("runAsNonRoot")) is True else [f"{name} may be root"]
+        found += [f"{name} is privileged"] if own.get("privileged") else []
+        found += [f"{name} may escalate"] if own.get("allowPrivilegeEscalation") is not False else []
+        found += [f"{name} keeps capabilities"] if own.get("capabilities") != {"drop": ["ALL"]} else []
+        found += [] if own.get("runAsNonRoot", whole.get("runAsNonRoot")) is True else [f"{name} may be root"]
         profile = own.get("seccompProfile", whole.get("seccompProfile", {})).get("type")
-        told += [] if profile in {"RuntimeDefault", "Localhost"} else [f"{name} has no seccomp profile"]
-        told += [f"{name} is root"] if 0 in {own.get("runAsUser"), whole.get("runAsUser")} else []
-        told += [f"{name} has a host port" for port in container.get("ports", []) if "hostPort" in port]
-    return told
+        found += [] if profile in {"RuntimeDefault", "Localhost"} else [f"{name} has no seccomp profile"]
+        found += [f"{name} is root"] if 0 in {own.get("runAsUser"), whole.get("runAsUser")} else []
+        found += [f"{name} has a host port" for port in container.get("ports", []) if "hostPort" in port]
+    return found
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_pod_keeps_to_the_restricted_profile(case: str) -> None:
-    """The service's, the trial Redis's and the one of `helm test`."""
+def test_every_pod_conforms_to_the_restricted_profile(case: str) -> None:
+    """The pods of the service, the trial Redis and `helm test` conform to the restricted profile."""
     assert [] == [fault for pod in _pods(case) for fault in _restricted(pod)]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_pod_can_write_its_root_or_ask_the_api_server(case: str) -> None:
-    """Read-only, without a token, with limits, and without the variables that a Service's name makes."""
+def test_no_pod_can_write_its_root_or_call_the_api_server(case: str) -> None:
+    """Every root file system is read-only.
+
+    Pods have resource limits, no API token, and no environment variables for Services.
+    """
     for pod in _pods(case):
         assert (False, False) == (pod["automountServiceAccountToken"], pod["enableServiceLinks"])
         own = [each for each in _containers(pod) if each["name"] in {"shadowdiff", "redis", "test"}]
@@ -92,15 +95,15 @@ def test_no_pod_can_write_its_root_or_ask_the_api_server(case: str) -> None:
             assert {"requests", "limits"} == set(container["resources"])
 
 
-def test_the_check_of_pods_sees_what_is_wrong() -> None:
-    """A pod without any of it breaks five rules."""
+def test_the_check_of_pods_detects_violations() -> None:
+    """The profile check finds five violations in a pod that has no security settings."""
     bare = {"containers": [{"name": "x"}], "hostNetwork": True}
     assert 5 == len(_restricted(bare))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_service_runs_under_any_user_that_openshift_gives(case: str) -> None:
-    """restricted-v2: no runAsUser and no fsGroup, a HOME that can be written to, and nothing written elsewhere."""
+def test_the_service_runs_as_any_user_that_openshift_assigns(case: str) -> None:
+    """For OpenShift's restricted-v2, the pod has no runAsUser, no fsGroup, and a writable HOME."""
     pod = next(each for each in _pods(case) if each["containers"][0]["name"] == "shadowdiff")
     container = pod["containers"][0]
     for context in (pod["securityContext"], container["securityContext"]):
@@ -111,8 +114,8 @@ def test_the_service_runs_under_any_user_that_openshift_gives(case: str) -> None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_configuration_is_one_that_the_service_takes(case: str, tmp_path: Path) -> None:
-    """Loaded by the service's own code, with the files and variables that the pod has; without a warning."""
+def test_the_service_accepts_the_configuration(case: str, tmp_path: Path) -> None:
+    """The service's own code loads the rendered configuration without a warning, with the pod's files and variables."""
     objects = rendered(case)
     (held,) = [each["data"] for each in of_kind(objects, "ConfigMap") if "shadowdiff.yaml" in each.get("data", {})]
     for name, content in held.items():
@@ -144,7 +147,7 @@ def test_the_configuration_is_one_that_the_service_takes(case: str, tmp_path: Pa
 
 
 def test_targets_and_settings_become_the_configuration() -> None:
-    """What is in values is in the file, word by word; `mesh` is the chart's alone."""
+    """The configuration file has the targets and settings unchanged, but not the targets' `mesh`."""
     values = yaml.safe_load(values_file("targets").read_text())
     made = configuration(rendered("targets"))
     assert values["targets"] == made["targets"]
@@ -157,15 +160,15 @@ def _checksum(**over: Any) -> str:
     return str(annotations["checksum/config"])
 
 
-def test_pods_are_renewed_when_the_configuration_changes_and_only_then() -> None:
-    """By its checksum in their annotations."""
+def test_pods_restart_only_if_the_configuration_changes() -> None:
+    """The pods' annotations contain the configuration's checksum."""
     assert _checksum() == _checksum(replicaCount=1, podAnnotations={"note": "other"})
     assert _checksum() != _checksum(config__log__level="error")
     assert _checksum() != _checksum(configFiles={"orders.yaml": "openapi: 3.1.0"})
 
 
-def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
-    """URL, encryption key and authority from existing Secrets; the configuration has no URL."""
+def test_secrets_are_referenced_and_appear_nowhere() -> None:
+    """The URL, encryption key and CA come from existing Secrets, and the configuration contains no URL."""
     objects = rendered("external-redis")
     container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     by_name = {each["name"]: each.get("valueFrom", {}).get("secretKeyRef") for each in container["env"]}
@@ -190,8 +193,8 @@ def test_secrets_come_by_name_and_key_and_are_nowhere_else() -> None:
     )
 
 
-def test_a_cluster_and_what_sentinels_name_are_stores_by_values(tmp_path: Path) -> None:
-    """Several hosts in one URL; each password in a variable of its own; a cluster's keys are spread by themselves."""
+def test_a_cluster_and_sentinels_can_be_the_store(tmp_path: Path) -> None:
+    """One Redis URL lists several hosts, each password has its own variable, and a cluster has a shard count."""
     for case, variables, shards in (
         ("redis-cluster", {"SHADOWDIFF_STORE_PASSWORD"}, CLUSTER_SHARDS),
         ("redis-sentinel", {"SHADOWDIFF_STORE_PASSWORD", "SHADOWDIFF_SENTINEL_PASSWORD"}, 1),
@@ -214,15 +217,15 @@ def test_a_cluster_and_what_sentinels_name_are_stores_by_values(tmp_path: Path) 
         assert {f"the {name}" for name in variables} == held
 
 
-def test_the_web_port_is_closed_until_something_says_who_may_come_in() -> None:
-    """The pod's own loopback by default; every address once there is a token, a proxy or a word on everyone."""
+def test_the_web_port_is_closed_without_an_access_value() -> None:
+    """The web port listens on loopback by default, and on every address with a token, a proxy or `anonymous`."""
     hosts = {case: configuration(rendered(case))["listen"]["web_host"] for case in ("default", "access", "http-route")}
     assert {"default": "127.0.0.1", "access": "0.0.0.0", "http-route": "0.0.0.0"} == hosts
     assert "0.0.0.0" == configuration(rendered("default", config__access__anonymous="read"))["listen"]["web_host"]
 
 
-def test_ports_with_certificates_are_asked_by_tls() -> None:
-    """By the probes, by Prometheus and by the pod of `helm test`; the service says of each port what it speaks."""
+def test_ports_with_certificates_are_used_with_tls() -> None:
+    """Probes, Prometheus and `helm test` use TLS, and the Service declares each port's protocol."""
     objects = rendered("tls")
     container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     probes = {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")}
@@ -230,17 +233,17 @@ def test_ports_with_certificates_are_asked_by_tls() -> None:
     (endpoint,) = one(objects, "ServiceMonitor")["spec"]["endpoints"]
     assert "https" == endpoint["scheme"]
     assert ["https"] * 4 == [port["appProtocol"] for port in one(objects, "Service")["spec"]["ports"]]
-    told = {
+    environment = {
         each["name"]: each.get("value")
         for each in one(objects, "Pod", "shadowdiff-test")["spec"]["containers"][0]["env"]
     }
-    assert ("8080,8081,8082,9090", "8081") == (",".join(sorted(told["HTTPS"].split(","))), told["MTLS"])
+    assert ("8080,8081,8082,9090", "8081") == (",".join(sorted(environment["HTTPS"].split(","))), environment["MTLS"])
     plain = one(rendered("monitoring"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
     assert "scheme" not in plain["readinessProbe"]["httpGet"]
 
 
-def test_a_certificate_that_probes_cannot_show_is_not_asked_of_them() -> None:
-    """It would keep every pod unready."""
+def test_a_client_certificate_for_probes_is_rejected() -> None:
+    """The chart rejects required client certificates, because probes have none and every pod would stay unready."""
     files = {"cert": "/a", "key": "/b", "client_ca": "/c"}
     said = template("tls", json.dumps({"config.tls.metrics": files}))
     assert said.code != 0
@@ -248,7 +251,7 @@ def test_a_certificate_that_probes_cannot_show_is_not_asked_of_them() -> None:
 
 
 def test_tokens_come_from_secrets() -> None:
-    """Each in a variable of its own, which the configuration names; the pod of `helm test` brings the first."""
+    """Each token has its own variable, which the configuration names. `helm test` uses the first token."""
     objects = rendered("access")
     assert {
         "session": "8h",
@@ -272,14 +275,14 @@ def test_tokens_come_from_secrets() -> None:
     assert ("people", "open") == (token, {each["name"]: each.get("value") for each in test["env"]}["WEB"])
 
 
-def test_the_trial_redis_is_marked_and_nobody_elses() -> None:
-    """Its own policy lets the service's pods alone in, and nothing out."""
-    objects = rendered("redis-for-trying-out")
+def test_only_the_service_reaches_the_trial_redis() -> None:
+    """The policy of the trial Redis allows connections from the service's pods, and no outgoing ones."""
+    objects = rendered("trial-redis")
     policy = one(objects, "NetworkPolicy", "shadowdiff-redis")["spec"]
     assert [{"podSelector": {"matchLabels": _service_labels(objects)}}] == policy["ingress"][0]["from"]
     assert (["Ingress", "Egress"], False) == (policy["policyTypes"], "egress" in policy)
     labels = one(objects, "Deployment", "shadowdiff-redis")["metadata"]["labels"]
-    assert "redis-for-trying-out" == labels["app.kubernetes.io/component"]
+    assert "trial-redis" == labels["app.kubernetes.io/component"]
     assert "redis://shadowdiff-redis:6379/0" == configuration(objects)["store"]["url"]
 
 
@@ -288,8 +291,8 @@ def _service_labels(objects: list[Object]) -> Object:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_everything_that_selects_the_pods_selects_them(case: str) -> None:
-    """Service, budget, policy and monitor: the same labels, which the pods bear and the other pods do not."""
+def test_every_selector_matches_the_service_pods(case: str) -> None:
+    """The Service, disruption budget, network policy and monitor select the labels that only these pods have."""
     objects = rendered(case)
     service = next(each for each in of_kind(objects, "Service") if not each["metadata"]["name"].endswith("-redis"))
     selector = service["spec"]["selector"]
@@ -306,8 +309,11 @@ def test_everything_that_selects_the_pods_selects_them(case: str) -> None:
         assert selector == monitor["spec"]["selector"]["matchLabels"]
 
 
-def test_each_port_has_a_rule_of_its_own() -> None:
-    """Mirror, records, web and metrics are let in apart: web from this namespace, where nothing else is said."""
+def test_each_port_has_its_own_rule() -> None:
+    """The NetworkPolicy has a separate rule for each of the four ports.
+
+    By default, the web port is open to this namespace.
+    """
     rules = one(rendered(), "NetworkPolicy")["spec"]["ingress"]
     assert [[name] for name in PORTS] == [[port["port"] for port in rule["ports"]] for rule in rules]
     everywhere: list[Object] = [{"namespaceSelector": {}}]
@@ -320,7 +326,7 @@ def test_each_port_has_a_rule_of_its_own() -> None:
 
 
 def test_the_service_and_the_pods_have_the_four_ports() -> None:
-    """By the names that policies and monitors use."""
+    """The ports have the names that NetworkPolicies and monitors use."""
     objects = rendered()
     assert PORTS == {port["name"]: port["port"] for port in one(objects, "Service")["spec"]["ports"]}
     container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
@@ -331,7 +337,10 @@ def test_the_service_and_the_pods_have_the_four_ports() -> None:
 
 
 def test_pods_are_spread_over_nodes_and_zones() -> None:
-    """By default over nodes where that can be; with the pods' own labels where an entry has none."""
+    """By default, the scheduler spreads the pods over nodes if possible.
+
+    Spread constraints without labels get the labels of the pods.
+    """
     (by_default,) = one(rendered(), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert ("kubernetes.io/hostname", "ScheduleAnyway") == (by_default["topologyKey"], by_default["whenUnsatisfiable"])
     objects = rendered("extras")
@@ -341,14 +350,17 @@ def test_pods_are_spread_over_nodes_and_zones() -> None:
 
 
 def test_extra_objects_are_templates() -> None:
-    """As maps and as text."""
+    """Extra objects in the values can be maps or text. Helm evaluates templates in both."""
     objects = rendered("extras")
     assert {"release": "shadowdiff"} == one(objects, "ConfigMap", "shadow-extra")["data"]
     assert "as-text" == one(objects, "ConfigMap", "as-text")["metadata"]["name"]
 
 
-def test_the_alerts_are_those_of_the_repository(tmp_path: Path) -> None:
-    """The same groups, one of one's own added, each runbook with the address before it; promtool reads them."""
+def test_the_alerts_are_the_repositorys(tmp_path: Path) -> None:
+    """The chart renders the repository's alerts and an extra alert, with prefixed runbook URLs.
+
+    Promtool accepts them.
+    """
     spec = one(rendered("monitoring"), "PrometheusRule")["spec"]
     own = yaml.safe_load((ROOT / "deploy/prometheus/shadowdiff.rules.yaml").read_text())["groups"]
     plain = one(rendered("openshift"), "PrometheusRule")["spec"]["groups"]
@@ -363,8 +375,8 @@ def test_the_alerts_are_those_of_the_repository(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
 
 
-def test_the_dashboard_is_that_of_the_repository() -> None:
-    """Byte by byte, where Grafana's sidecar looks for it, and named to the Grafana operator."""
+def test_the_dashboard_is_the_repositorys() -> None:
+    """Grafana's sidecar and the Grafana operator get exactly the repository's dashboard."""
     objects = rendered("monitoring")
     held = one(objects, "ConfigMap", "shadowdiff-dashboard")
     own = (ROOT / "deploy/grafana/shadowdiff.json").read_text()
@@ -383,12 +395,12 @@ def test_the_dashboard_is_that_of_the_repository() -> None:
     ],
 )
 def test_the_chart_has_one_source_for_each_file(name: str, source: str) -> None:
-    """Links, so that there is nothing to keep equal."""
+    """The chart's files are symbolic links to the originals, so copies cannot differ."""
     assert (ROOT / source).resolve() == (CHART / "files" / name).resolve()
 
 
 def _notes(tmp_path: Path, case: str) -> str:
-    """Return NOTES.txt as an installation would show it: helm prints it to a cluster's owner alone."""
+    """Return NOTES.txt as helm shows it after an installation; `helm template` does not print these notes."""
     chart = tmp_path / "chart"
     if not chart.exists():
         shutil.copytree(CHART, chart)
@@ -400,13 +412,13 @@ def _notes(tmp_path: Path, case: str) -> str:
     return str(yaml.safe_load(said.out)["text"])
 
 
-def test_the_notes_say_what_is_missing_and_what_is_next(tmp_path: Path) -> None:
-    """No target, a store that ends with its pod, one that is for trying out; and the way on."""
+def test_the_notes_list_what_is_missing_and_the_next_steps(tmp_path: Path) -> None:
+    """The notes report a missing target, a store that is lost with its pod, the trial Redis, and the next steps."""
     first = _notes(tmp_path, "default")
-    assert "NOTHING IS COMPARED YET" in first
+    assert "COMPARES NOTHING YET" in first
     assert "ONE POD ONLY" in first
     assert "kubectl -n x rollout status deployment/sd-shadowdiff" in first
-    assert "ONLY FOR TRYING OUT" in _notes(tmp_path, "redis-for-trying-out")
+    assert "ONLY FOR TRIALS" in _notes(tmp_path, "trial-redis")
     mesh = _notes(tmp_path, "istio")
     assert "recommendation: mirrored by a VirtualService; recorded by an EnvoyFilter." in mesh
     assert "sd-shadowdiff.x.svc.cluster.local:8080" in mesh

@@ -1,4 +1,4 @@
-"""What `shadowdiff istio snippets` prints is what the chart would render, and what its makers take."""
+"""`shadowdiff istio snippets` prints what the chart would render, and its output is valid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _snippets(tmp_path: Path, case: str, *options: str) -> Result:
-    """Run the command on the configuration that the chart renders, whose secrets and files are elsewhere."""
+    """Run the command on the configuration that the chart renders, without its secrets and files."""
     file = tmp_path / "shadowdiff.yaml"
     file.write_text(yaml.safe_dump(configuration(rendered(case))))
     return CliRunner().invoke(main, ["istio", "snippets", "--config", str(file), *options])
@@ -29,8 +29,8 @@ def _parts(result: Result) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(result.output))
 
 
-def test_the_snippets_are_what_the_chart_renders(tmp_path: Path) -> None:
-    """For a VirtualService and an HTTPRoute that the chart may own, key by key."""
+def test_the_snippets_match_the_chart(tmp_path: Path) -> None:
+    """The snippets equal the VirtualService and HTTPRoute that the chart renders, key by key."""
     (route,) = one(rendered("istio"), "VirtualService", "shadowdiff-recommendation")["spec"]["http"]
     part, rule, _ = _parts(_snippets(tmp_path, "istio", "--target", "recommendation"))
     assert part == {name: route[name] for name in part}
@@ -38,8 +38,8 @@ def test_the_snippets_are_what_the_chart_renders(tmp_path: Path) -> None:
     assert rule == {name: own[name] for name in rule}
 
 
-def test_each_one_validates_where_it_is_pasted(tmp_path: Path) -> None:
-    """In a route, a rule and a Canary of someone else's."""
+def test_each_snippet_is_valid_where_it_is_pasted(tmp_path: Path) -> None:
+    """If users paste a snippet into their own route, rule or Canary, the object is still valid."""
     folder = schemas_folder()
     if folder is None:
         pytest.skip("no schemas of custom resources here: name their folder in SHADOWDIFF_CRD_SCHEMAS")
@@ -61,15 +61,15 @@ def test_each_one_validates_where_it_is_pasted(tmp_path: Path) -> None:
 
 
 def test_a_recorder_at_the_gateway_sets_the_id_itself(tmp_path: Path) -> None:
-    """A second one, drawn by the route, would be another."""
+    """The snippet sets no id, because the route would set a different one."""
     (part,) = _parts(
         _snippets(tmp_path, "istio", "--target", "recommendation", "--into", "virtualservice", "--recorder-at-gateway")
     )
     assert {"timeout", "mirrors"} == set(part)
 
 
-def test_where_both_sides_are_recorded_the_id_alone_is_named(tmp_path: Path) -> None:
-    """The mirror is the rollout's own, as in the examples; no snippet sends a copy here."""
+def test_with_both_sides_recorded_snippets_have_only_the_id(tmp_path: Path) -> None:
+    """The rollout mirrors requests to v2, so no snippet sends copies to shadowdiff."""
     parts = _parts(_snippets(tmp_path, "both-sides", "--target", "orders", "--both-sides"))
     assert [{"headers", "timeout"}, {"filters", "timeouts"}, {"headers", "timeout"}] == [set(part) for part in parts]
     assert ["RequestHeaderModifier"] == [each["type"] for each in parts[1]["filters"]]
@@ -78,7 +78,7 @@ def test_where_both_sides_are_recorded_the_id_alone_is_named(tmp_path: Path) -> 
 
 
 def test_the_service_may_have_another_name(tmp_path: Path) -> None:
-    """Its host as the mesh calls it, and as the Gateway API does."""
+    """Snippets for the mesh and for the Gateway API can use another Service name."""
     options = ("--target", "orders", "--service", "shadow.tools.svc.cluster.local", "--timeout", "3s")
     route, rule, canary = _parts(_snippets(tmp_path, "targets", *options))
     assert ("shadow.tools.svc.cluster.local", "3s") == (route["mirrors"][0]["destination"]["host"], route["timeout"])
@@ -87,21 +87,24 @@ def test_the_service_may_have_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (("--target", "nothing"), "no target is called 'nothing': configured are recommendation"),
+        (("--target", "nothing"), "unknown target 'nothing'; configured: recommendation"),
         (("--target", "recommendation", "--service", "shadowdiff"), "write NAME.NAMESPACE.svc.cluster.local"),
-        (("--target", "recommendation", "--both-sides", "--recorder-at-gateway"), "goes without --recorder-at-gateway"),
+        (
+            ("--target", "recommendation", "--both-sides", "--recorder-at-gateway"),
+            "--both-sides and --recorder-at-gateway exclude each other",
+        ),
     ],
 )
-def test_what_is_asked_wrongly_is_refused_with_the_way_out(tmp_path: Path, options: tuple[str, ...], told: str) -> None:
-    """Exit 2, one line."""
+def test_wrong_options_are_rejected_with_the_fix(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    """For this error, the command exits with 2 and prints one line."""
     result = _snippets(tmp_path, "istio", *options)
-    assert (2, True) == (result.exit_code, told in result.output), result.output
+    assert (2, True) == (result.exit_code, message in result.output), result.output
 
 
-def test_an_id_that_others_share_is_refused(tmp_path: Path) -> None:
-    """Without the header that the mesh draws anew, the snippet would set one that nobody reads."""
+def test_a_configuration_without_the_id_header_is_rejected(tmp_path: Path) -> None:
+    """The service must read the id header that the snippet sets."""
     file = tmp_path / "shadowdiff.yaml"
     config = configuration(rendered("istio")) | {"pairing": {"id_headers": ["x-request-id"]}}
     file.write_text(yaml.safe_dump(config))

@@ -1,4 +1,4 @@
-"""The chart's values: what is refused, what renders what, and that every one of them is explained."""
+"""Check which values the chart rejects, what other values render, and that the README documents every value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(schema: dict[str, Any], path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Return the path of every map of the values that takes its own keys alone."""
+    """Return the path of every map of the values that rejects unknown keys."""
     schema, found = _resolved(schema), list[tuple[str | int, ...]]()
     if schema.get("additionalProperties") is False:
         found.append(path)
@@ -52,13 +52,13 @@ def _with_typo(path: tuple[str | int, ...]) -> Any:
 
 
 @pytest.mark.parametrize("path", _closed(SCHEMA), ids=lambda path: ".".join(map(str, path)) or "top")
-def test_a_typo_at_any_place_is_refused(path: tuple[str | int, ...]) -> None:
-    """Every map that is not Kubernetes' own or the user's is closed."""
+def test_an_unknown_key_is_rejected_everywhere(path: tuple[str | int, ...]) -> None:
+    """Every map rejects unknown keys, except Kubernetes' own maps and maps whose keys the user chooses."""
     assert any("typoo" in fault for fault in _faults(_with_typo(path)))
 
 
-def test_the_maps_that_are_closed_are_nearly_all() -> None:
-    """The test above has something to try, down to a target's recorder and a setting of the configuration."""
+def test_most_maps_reject_unknown_keys() -> None:
+    """A target's `recorder` and the settings of the configuration also reject unknown keys."""
     closed = set(_closed(SCHEMA))
     assert {
         (),
@@ -71,7 +71,7 @@ def test_the_maps_that_are_closed_are_nearly_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("over", "told"),
+    ("over", "message"),
     [
         ({"replicaCout": 2}, "replicaCout"),
         ({"targets": [A_TARGET | {"hots": ["shop"]}]}, "hots"),
@@ -81,22 +81,22 @@ def test_the_maps_that_are_closed_are_nearly_all() -> None:
         ({"targets": [{"name": "shop", "hosts": ["shop"]}]}, "candidate"),
     ],
 )
-def test_helm_itself_refuses_a_typo_by_name(over: dict[str, Any], told: str) -> None:
-    """As whoever installs sees it."""
+def test_helm_rejects_an_unknown_key_by_name(over: dict[str, Any], message: str) -> None:
+    """Helm's error message contains the unknown key."""
     said = template("default", json.dumps(over))
-    assert (1, True) == (said.code, told in said.err), said.err
+    assert (1, True) == (said.code, message in said.err), said.err
 
 
 REDIS = "several pods need one Redis"
 
 
 @pytest.mark.parametrize(
-    ("over", "told"),
+    ("over", "message"),
     [
         ({"replicaCount": 2}, REDIS),
         ({"autoscaling.enabled": True}, REDIS),
-        ({"store.url": "redis://x", "store.existingSecret.name": "x"}, "leave one of them out"),
-        ({"store.url": "redis://x", "redis.enabled": True}, "only for trying out"),
+        ({"store.url": "redis://x", "store.existingSecret.name": "x"}, "remove one of them"),
+        ({"store.url": "redis://x", "redis.enabled": True}, "only for trials"),
         ({"targets": [A_TARGET | {"mesh": {"recorder": {"enabled": True}}}]}, "set istio.enabled=true"),
         (
             {"istio.enabled": True, "targets": [A_TARGET | {"mesh": {"recorder": {"enabled": True}}}]},
@@ -106,19 +106,19 @@ REDIS = "several pods need one Redis"
             {"istio.enabled": True, "targets": [A_TARGET | {"mesh": {"candidateRecorder": {"enabled": True}}}]},
             "mesh.candidateRecorder.selector is empty",
         ),
-        ({"ingress.enabled": True, "ingress.hosts": ["x.example.org"]}, "nothing says who may come in"),
+        ({"ingress.enabled": True, "ingress.hosts": ["x.example.org"]}, "no value says who may use them"),
         ({"ingress.enabled": True, "config.access.anonymous": "read"}, "ingress.hosts is empty"),
         ({"httpRoute.enabled": True, "config.access.anonymous": "read"}, "httpRoute.parentRefs is empty"),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_way_out(over: dict[str, Any], told: str) -> None:
-    """Before anything is installed."""
+def test_values_that_cannot_work_are_rejected_with_the_fix(over: dict[str, Any], message: str) -> None:
+    """Helm rejects the values before it installs anything."""
     said = template("default", json.dumps(over))
-    assert (1, True) == (said.code, told in said.err), said.err
+    assert (1, True) == (said.code, message in said.err), said.err
 
 
-def test_the_defaults_are_what_the_schema_takes() -> None:
-    """Every key of values.yaml is in the schema, and every key of the schema's in values.yaml."""
+def test_the_schema_accepts_the_defaults() -> None:
+    """The schema and values.yaml have the same keys."""
     assert [] == _faults(VALUES)
     assert set(SCHEMA["properties"]) - {"global"} == set(VALUES)
     for name, schema in SCHEMA["properties"].items():
@@ -126,15 +126,15 @@ def test_the_defaults_are_what_the_schema_takes() -> None:
             assert set(schema["properties"]) == set(VALUES[name]), name
 
 
-def test_the_schema_is_that_of_the_settings() -> None:
-    """A setting that is new in the configuration is one that the chart takes."""
+def test_the_schema_is_current() -> None:
+    """The chart accepts every new setting of the configuration."""
     command = [sys.executable, "scripts/draw_values_schema.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_disabled_renders_nothing() -> None:
-    """Without what has a switch, three objects are left."""
+    """Without optional parts, the chart renders only its three required objects."""
     assert ALWAYS == kinds(rendered("nothing-optional"))
 
 
@@ -154,7 +154,7 @@ ADDS = {
     "redis-cluster": set[str](),
     "redis-sentinel": set[str](),
     "network-policy": set[str](),
-    "redis-for-trying-out": {
+    "trial-redis": {
         "Deployment/shadowdiff-redis",
         "Service/shadowdiff-redis",
         "NetworkPolicy/shadowdiff-redis",
@@ -206,17 +206,17 @@ ADDS = {
 
 @pytest.mark.parametrize("case", ADDS)
 def test_each_feature_renders_its_own_objects_and_no_other(case: str) -> None:
-    """What is not asked for is not there."""
+    """Each feature adds only its own objects to the chart's default objects."""
     assert DEFAULTS | ADDS[case] == kinds(rendered(case))
 
 
-def test_every_case_is_held_by_a_test() -> None:
-    """A new values file under ci/ says what it renders."""
+def test_every_values_file_has_a_test() -> None:
+    """For each values file under ci/, this test lists the rendered objects."""
     assert {*ADDS, "nothing-optional", "extras"} == set(CASES)
 
 
-def test_one_switch_takes_every_recorder_away() -> None:
-    """recorder.enabled=false leaves the mirror and the bounds, and no filter in anybody's proxy."""
+def test_one_value_removes_every_recorder() -> None:
+    """recorder.enabled=false removes the filter from every proxy, but not the mirror and the limits."""
     assert "EnvoyFilter/shadowdiff-orders" in kinds(rendered("both-sides"))
     assert DEFAULTS | {"DestinationRule/shadowdiff"} == kinds(rendered("both-sides", recorder__enabled=False))
 
@@ -226,7 +226,7 @@ def _documented() -> set[str]:
 
 
 def _leaves(value: Any, path: str) -> list[str]:
-    """Return every value's dotted name, as deep as it has names of its own."""
+    """Return the dotted name of every value."""
     if isinstance(value, dict) and value and path not in _documented():
         items = cast("dict[str, Any]", value).items()
         return [leaf for name, inner in items for leaf in _leaves(inner, f"{path}.{name}" if path else name)]
@@ -240,13 +240,13 @@ def _mesh_leaves(schema: dict[str, Any], path: str) -> list[str]:
 
 
 def test_every_value_is_documented() -> None:
-    """By its own row in the README, or by that of a map that is Kubernetes' own."""
+    """Each value has its own row in the README, or belongs to a Kubernetes map that has a row."""
     leaves = {*_leaves(VALUES, ""), *_mesh_leaves(SCHEMA["$defs"]["Mesh"], "targets[].mesh")}
     assert set() == leaves - _documented()
 
 
 def test_every_documented_value_exists() -> None:
-    """No row for what the chart does not take, and each with the default that it has."""
+    """Each row of the README names an existing value and its default."""
     for name, default in re.findall(r"^\| `([A-Za-z0-9_.\[\]]+)` \| (.*?) \|", README, re.MULTILINE):
         if name.startswith("targets[]."):
             schema = SCHEMA["$defs"]["TargetSettings"]
@@ -260,13 +260,13 @@ def test_every_documented_value_exists() -> None:
             assert f"`{json.dumps(value)}`" == default, name
 
 
-def test_each_case_is_in_the_readme() -> None:
-    """Whoever looks for an example finds it."""
+def test_each_values_file_is_in_the_readme() -> None:
+    """The README links to every example of values."""
     assert set(CASES) == set(re.findall(r"ci/([a-z-]+)-values\.yaml", README))
 
 
-def test_a_package_holds_what_the_links_name(tmp_path: Any) -> None:
-    """`helm package` follows them, and its archive renders as the folder does."""
+def test_a_package_contains_the_linked_files(tmp_path: Any) -> None:
+    """`helm package` follows symbolic links, so the archive renders the same objects as the folder."""
     packed = helm("package", CHART, "--destination", tmp_path)
     assert packed.code == 0, packed.err
     archive = next(tmp_path.glob("shadowdiff-*.tgz"))

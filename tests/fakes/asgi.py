@@ -1,7 +1,4 @@
-"""Ask an ASGI application within the process: no port, no client library.
-
-In: an application and a request target.  Out: what a client would receive.
-"""
+"""Call an ASGI application in the same process, without a port or a client library, and return the response."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response."""
+    """A response of the application."""
 
     status: int
     headers: dict[str, str]
@@ -26,17 +23,17 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """Return the body as text."""
         return self.body.decode()
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 async def post_form(app: ASGIApp, target: str, fields: Mapping[str, str], **headers: str) -> Answer:
-    """Return the answer to a form of these pages, as a browser sends it: with its token, cookie and origin."""
+    """Submit a form as a browser does, with token, cookie and origin, and return the response."""
     body = urlencode({"csrf": "token-of-this-form", **fields}).encode()
     given = {"origin": "http://shadowdiff.example", "cookie": "shadowdiff_csrf=token-of-this-form"} | headers
     return await get(app, target, "POST", body, "application/x-www-form-urlencoded", **given)
@@ -50,7 +47,7 @@ async def get(
     content_type: str | None = None,
     **headers: str,
 ) -> Answer:
-    """Return the application's answer to a request."""
+    """Send a GET to the application, and return the response."""
     kind = [] if content_type is None else [(b"content-type", content_type.encode())]
     named = headers.pop("host", "shadowdiff.example")
     kind += [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]

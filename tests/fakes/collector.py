@@ -1,4 +1,4 @@
-"""A real OTLP receiver: HTTP on a free port, protobuf decoded by OpenTelemetry's own messages."""
+"""A real OTLP receiver over HTTP on a free port. OpenTelemetry's own classes decode the received protobuf."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Collector:
-    """What came in: spans in their order, and the newest of each metric."""
+    """The received data: spans in order, and the latest value of each metric."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
@@ -33,11 +33,11 @@ class Collector:
 
     @property
     def url(self) -> str:
-        """Return what `telemetry.otlp` is set to."""
+        """Return the value for `telemetry.otlp`."""
         return f"http://127.0.0.1:{self.port}"
 
     def take(self, path: str, body: bytes) -> bytes | None:
-        """Take one export and return the answer; None where nothing is served at the path."""
+        """Accept one export request and return the response, or None if the path is unknown."""
         with self._lock:
             if path == "/v1/traces":
                 for group in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -53,7 +53,7 @@ class Collector:
 
 
 def attributes(holder: Any) -> dict[str, Any]:
-    """Return the attributes of a resource, span, link or point as plain values."""
+    """Return the attributes of a resource, span, link or data point as plain values."""
     return {one.key: _plain(one.value) for one in holder.attributes}
 
 
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def collecting() -> Generator[Collector]:
-    """Yield a collector that listens."""
+    """Run a collector, and yield it when the collector listens."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,7 +82,7 @@ def collecting() -> Generator[Collector]:
             self.wfile.write(answer or b"")
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's own name)
-            """Say nothing."""
+            """Suppress the server's log lines."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -1,7 +1,4 @@
-"""Serve an ASGI application on a free loopback port for the length of a block.
-
-In: an application.  Out: its address, once it answers.
-"""
+"""Serve an ASGI application on a free loopback port until a block ends."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ STOP_WITHIN_S = 10.0
 
 @contextmanager
 def served(app: ASGIApp) -> Generator[str]:
-    """Serve until the block ends, from a thread of its own."""
+    """Run a server in a thread until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Connections wait in the listener's backlog until the server takes them: no need to wait for it here.
+        # Early connections wait in the listener's backlog, so a test need not wait for the server.
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

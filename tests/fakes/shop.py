@@ -1,15 +1,17 @@
-"""A shop under comparison, with faults as v2 may have them, for pages and pictures of them.
+"""Sample data for pages and screenshots: a shop with typical differences in v2.
 
-In: nothing.  Out: a store in memory that holds the shop's counts and samples, and a web state over it.
+Pages read the shop's counts and samples from an in-memory store.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from shadowdiff.doctor import Diagnosis, Evidence, Ground, Patient, diagnose, flatten
+from shadowdiff.doctor.evidence import Evidence, StoreHealth, TargetEvidence, flatten
+from shadowdiff.doctor.registry import diagnose
 from shadowdiff.model import (
     Candidate,
     Comparison,
@@ -23,14 +25,18 @@ from shadowdiff.model import (
     Side,
     Target,
 )
-from shadowdiff.report import FingerprintSettings, Redactor, ReportStage, SampleSettings
-from shadowdiff.verdict import bucket_writes, count_writes
-from shadowdiff.web import TargetView, WebState
+from shadowdiff.queries.targets import Queries, TargetView
+from shadowdiff.report import Redactor, ReportStage, SampleSettings
+from shadowdiff.rule_changes.changes import RuleChanges
+from shadowdiff.verdict import count_writes, history_writes
+from shadowdiff.web import WebParts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import PRODUCT, difference, observation, pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shadowdiff.doctor.finding import Diagnosis
 
 NOW_MS = 1_772_000_600_000
 RULES = ("ignore $.served_at (clock)", "mask text from '[^']+': \\d+ (pod and counter)")
@@ -46,8 +52,10 @@ def _product(number: int) -> dict[str, Any]:
     return product
 
 
-def _answered(number: int, change: Callable[[dict[str, Any]], None], *found: Difference) -> tuple[Pair, Comparison]:
-    """Return a pair of product pages whose second one was changed, and what a comparison says of it."""
+def _compared_products(
+    number: int, change: Callable[[dict[str, Any]], None], *found: Difference
+) -> tuple[Pair, Comparison]:
+    """Return a pair of product pages with a changed second page, and the comparison of the two."""
     ours, theirs = _product(number), _product(number)
     theirs["served_at"] = "2026-02-25T06:23:12Z"
     change(theirs)
@@ -63,10 +71,10 @@ def _answered(number: int, change: Callable[[dict[str, Any]], None], *found: Dif
 
 
 def wrong_price(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair whose price is two less at v2."""
+    """Return a pair in which v2's price is lower by two."""
     price = _product(number)["price"]
     wrong = round(price - 2, 2)
-    return _answered(
+    return _compared_products(
         number,
         lambda product: product.update(price=wrong),
         difference(primary=str(price), candidate=str(wrong)),
@@ -74,7 +82,7 @@ def wrong_price(number: int) -> tuple[Pair, Comparison]:
 
 
 def missing_field(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair whose stock v2 left out."""
+    """Return a pair in which v2's `stock` is missing."""
     found = difference(
         "$['stock']",
         kind=Kind.REMOVED,
@@ -82,11 +90,11 @@ def missing_field(number: int) -> tuple[Pair, Comparison]:
         candidate=None,
         severity=Severity.BREAKING,
     )
-    return _answered(number, lambda product: product.pop("stock"), found)
+    return _compared_products(number, lambda product: product.pop("stock"), found)
 
 
 def changed_type(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair whose id is a string at v2, and whose seller has a new field."""
+    """Return a pair in which v2's id is a string, and v2's seller has a new field."""
     found = difference(
         "$['id']", kind=Kind.TYPE, primary=str(number), candidate=f'"{number}"', severity=Severity.BREAKING
     )
@@ -98,13 +106,13 @@ def changed_type(number: int) -> tuple[Pair, Comparison]:
         product["id"] = str(number)
         product["seller"]["verified"] = True
 
-    return _answered(number, change, found, added)
+    return _compared_products(number, change, found, added)
 
 
 def server_error(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair that v2 answered with 500."""
+    """Return a pair in which v2's status is 500."""
     body = b'{"error": "division by zero", "trace": "a3f1"}'
-    made, _ = _answered(number, lambda _: None)
+    made, _ = _compared_products(number, lambda _: None)
     theirs = observation(Side.CANDIDATE, body, path=f"/products/{number}", status=500, duration_ms=31.0)
     found = difference(
         "status", kind=Kind.STATUS, primary="200", candidate="500", severity=Severity.BREAKING, pattern="status"
@@ -113,8 +121,8 @@ def server_error(number: int) -> tuple[Pair, Comparison]:
 
 
 def refused(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair that v2 refused."""
-    made, _ = _answered(number, lambda _: None)
+    """Return a pair whose request v2 rejected."""
+    made, _ = _compared_products(number, lambda _: None)
     theirs = observation(
         Side.CANDIDATE, path=f"/products/{number}", status=0, failure=Failure.REFUSED, headers=(), duration_ms=0.4
     )
@@ -125,7 +133,7 @@ def refused(number: int) -> tuple[Pair, Comparison]:
 
 
 def greeting(number: int, *, wrong: bool = False) -> tuple[Pair, Comparison]:
-    """Return a pair of greetings in plain text; a rule masks pod and counter."""
+    """Return a pair of greetings in plain text. A mask rule covers the pod name and the counter in the greetings."""
     ours = f"recommendation v1 from 'f97c56': {number}\n"
     theirs = f"recommendation {'v2' if wrong else 'v1'} from '5b88d4': {number + 3}\n"
     text = Difference(
@@ -147,8 +155,8 @@ def greeting(number: int, *, wrong: bool = False) -> tuple[Pair, Comparison]:
 
 
 def truncated(number: int) -> tuple[Pair, Comparison]:
-    """Return a pair that cannot be compared, since v1's body was cut short."""
-    made, _ = _answered(number, lambda _: None)
+    """Return a pair that is incomparable because v1's body was truncated."""
+    made, _ = _compared_products(number, lambda _: None)
     cut = observation(Side.PRIMARY, made.primary.body[:80], path=f"/products/{number}", body_bytes=9_000_000)
     return pair(cut, made.candidate, number=number), Comparison(
         result=Result.INCOMPARABLE, reason="v1's body was recorded only in part: 80 of 9000000 bytes"
@@ -156,9 +164,9 @@ def truncated(number: int) -> tuple[Pair, Comparison]:
 
 
 def open_shop() -> MemoryStore:
-    """Return a store that saw 1,000 products, a few of them wrong, and 400 greetings."""
+    """Return a store with 1,000 pairs of products, a few of them mismatches, and 400 pairs of greetings."""
     store = MemoryStore(lambda: NOW_MS / 1000)
-    report = ReportStage(FingerprintSettings(), SampleSettings(redactor=Redactor(b"key of the shop")))
+    report = ReportStage(SampleSettings(redactor=Redactor(b"key of the shop")))
     faults = {7: wrong_price, 13: missing_field, 29: changed_type}
     for number in range(1, 1001):
         fault = next((fault for every, fault in faults.items() if number % (every * 7) == 0), None)
@@ -166,19 +174,20 @@ def open_shop() -> MemoryStore:
             fault = server_error
         if number == 620:
             fault = truncated
-        made, said = fault(number) if fault else _answered(number, lambda _: None)
+        made, said = fault(number) if fault else _compared_products(number, lambda _: None)
         store.commit(count_writes(made, said))
         at_ms = NOW_MS - (1001 - number) * 500
         store.commit(report(made, said, at_ms))
-        store.commit(bucket_writes(made, said, at_ms))
-    store.commit([Push("epochs:shop", f"{NOW_MS - 400_000} 3 revision 2026.2".encode(), 9)])
+        store.commit(history_writes(made, said, at_ms))
+    store.commit([Push("runs:shop", f"{NOW_MS - 400_000} 3 revision 2026.2".encode(), 9)])
     for number in range(2001, 2401):
         store.commit(count_writes(*greeting(number)))
     return store
 
 
 def shop_ledger(compared: int = 1399, *, balanced: bool = True) -> dict[str, Any]:
-    """Return a ledger in which all but a few answers were compared."""
+    """Return a ledger in which almost all responses were compared."""
+    mismatches = min(34, compared)
     side = {"parked": compared + 21, "paired": compared + 1, "orphaned": 20, "duplicate": 0, "replaced": 0}
     side |= {"ambiguous": 0, "late": 0, "waiting": 0}
     return {
@@ -187,14 +196,15 @@ def shop_ledger(compared: int = 1399, *, balanced: bool = True) -> dict[str, Any
         "mirrored": {"received": compared + 25, "forwarded": compared + 21, "blocked": 4, "sampled_out": 0},
         "recorded": {"received": compared + 21, "accepted": compared + 21, "refused": 0, "shed": 0},
         "observations": {"primary": side, "candidate": side | {"orphaned": 0, "late": 20}, "control": {}},
-        "pairs": {"ready": compared + 1, "match": 0, "ignored": 0, "mismatch": 0, "incomparable": 1, "pending": 0},
+        "pairs": {"ready": compared + 1, "match": 0, "ignored": compared - mismatches, "mismatch": mismatches}
+        | {"incomparable": 1, "pending": 0},
         "unclean_exits": 0,
         "coverage": {"eligible": compared + 21, "compared": compared, "ratio": compared / (compared + 21)},
     }
 
 
 def empty_ledger(target: str, *, mirrored: int = 0, recorded: int = 0) -> dict[str, Any]:
-    """Return a ledger of a target that nothing was compared for."""
+    """Return a ledger of a target without comparisons."""
     return {
         "target": target,
         "balanced": True,
@@ -208,7 +218,7 @@ def empty_ledger(target: str, *, mirrored: int = 0, recorded: int = 0) -> dict[s
 
 
 def shop_target(name: str = "shop") -> TargetView:
-    """Return the shop as configured."""
+    """Return the configuration of the shop's target."""
     target = Target(
         name=name,
         hosts=(name, f"{name}.example"),
@@ -218,18 +228,18 @@ def shop_target(name: str = "shop") -> TargetView:
     return TargetView(target, RULES)
 
 
-def web_state(
+def web_parts(
     store: MemoryStore, ledger: dict[str, Any] | None = None, targets: tuple[TargetView, ...] | None = None
-) -> WebState:
-    """Return a web state over a store."""
+) -> WebParts:
+    """Return the dependencies of the web port for a store."""
     shown = (shop_target(),) if targets is None else targets
 
     async def read_ledger(target: str) -> dict[str, Any]:
         return (ledger or shop_ledger()) | {"target": target}
 
     async def diagnosis(target: str | None) -> Diagnosis:
-        patients = [
-            Patient(target=view.target, counts=flatten(await read_ledger(view.target.name)))
+        targets = [
+            TargetEvidence(config=view.target, counts=flatten(await read_ledger(view.target.name)))
             for view in shown
             if target in (None, view.target.name)
         ]
@@ -238,17 +248,25 @@ def web_state(
                 now_ms=NOW_MS,
                 window_s=30,
                 id_headers=("x-diff-id", "x-request-id"),
-                ground=Ground(up=True, backend="redis"),
-                patients=tuple(patients),
+                store=StoreHealth(up=True, backend="redis"),
+                targets=tuple(targets),
             )
         )
 
-    return WebState(
-        targets=lambda: shown,
-        reader=store,
-        ledger=read_ledger,
-        diagnosis=diagnosis,
-        now_ms=lambda: NOW_MS,
-        version="0.1.0",
-        store="redis 7.0.15 at redis:6379",
+    queries = Queries(
+        targets=lambda: shown, reader=store, ledger=read_ledger, diagnosis=diagnosis, now_ms=lambda: NOW_MS
     )
+    return WebParts(queries=queries, rules=RuleChanges(queries), version="0.1.0", store="redis 7.0.15 at redis:6379")
+
+
+def replace_parts(parts: WebParts, **changes: Any) -> WebParts:
+    """Return the dependencies with some fields replaced, at any level."""
+    of_queries = _taken(Queries, changes)
+    queries = dataclasses.replace(parts.queries, **of_queries)
+    rules = dataclasses.replace(parts.rules, queries=queries, **_taken(RuleChanges, changes))
+    return dataclasses.replace(parts, queries=queries, rules=rules, **changes)
+
+
+def _taken(part: type[Any], changes: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(part) if field.init} & set(changes)
+    return {name: changes.pop(name) for name in names}

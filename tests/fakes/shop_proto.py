@@ -1,4 +1,4 @@
-"""A shop in Protocol Buffers, described without protoc: messages, a service, and a second version of a message."""
+"""Protocol Buffers of a shop, built without protoc: messages, a service, and a second version of one message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _field(message: Any, number: int, name: str, kind: str, *, many: bool = Fals
     if kind in _TYPES:
         field.type = _TYPES[kind]
     else:
-        field.type = F.TYPE_ENUM if kind == ".shop.v1.Colour" else F.TYPE_MESSAGE
+        field.type = F.TYPE_ENUM if kind == ".shop.v1.Color" else F.TYPE_MESSAGE
         field.type_name = kind
 
 
@@ -32,9 +32,9 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="shop/v1/shop.proto", package="shop.v1", syntax="proto3")
     file.dependency.extend([timestamp_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name, "google/protobuf/any.proto"])
     file.dependency.append("google/protobuf/struct.proto")
-    colour = file.enum_type.add(name="Colour")
-    colour.value.add(name="COLOUR_UNSPECIFIED", number=0)
-    colour.value.add(name="COLOUR_RED", number=1)
+    color = file.enum_type.add(name="Color")
+    color.value.add(name="COLOR_UNSPECIFIED", number=0)
+    color.value.add(name="COLOR_RED", number=1)
     ask = file.message_type.add(name="Ask")
     _field(ask, 1, "sku", "string")
     product = file.message_type.add(name="Product")
@@ -45,7 +45,7 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     for number, (name, kind) in enumerate(
         [
             ("sku", "string"), ("unit_price", "int64"), ("ratio", "float"), ("weight", "double"), ("image", "bytes"),
-            ("colour", ".shop.v1.Colour"), ("made_at", ".google.protobuf.Timestamp"),
+            ("color", ".shop.v1.Color"), ("made_at", ".google.protobuf.Timestamp"),
             ("limit", ".google.protobuf.UInt64Value"), ("detail", ".google.protobuf.Any"),
             ("extra", ".google.protobuf.Struct"), ("on_sale", "bool"), ("parent", ".shop.v1.Product"),
         ],
@@ -54,7 +54,7 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
         _field(product, number, name, kind)
     _field(product, 20, "tags", "string", many=True)
     _field(product, 21, "stock", ".shop.v1.Product.StockEntry", many=True)
-    newer = file.message_type.add(name="NewerProduct")  # the same, and a field that the old descriptors lack
+    newer = file.message_type.add(name="NewerProduct")  # the old descriptors lack one of its fields
     _field(newer, 1, "sku", "string")
     _field(newer, 100, "rank", "int64")
     service = file.service.add(name="Shop")
@@ -67,7 +67,7 @@ FILE = _file()
 
 
 def descriptor_set() -> bytes:
-    """Return what protoc would write, without imports."""
+    """Return the descriptor set that protoc writes without `--include_imports`."""
     return descriptor_pb2.FileDescriptorSet(file=[FILE]).SerializeToString()
 
 
@@ -87,5 +87,5 @@ Ask, Product, NewerProduct = CLASSES["Ask"], CLASSES["Product"], CLASSES["NewerP
 
 
 def framed(*messages: bytes, compressed: bool = False) -> bytes:
-    """Return messages as gRPC sends them."""
+    """Return messages in gRPC's wire format."""
     return b"".join(bytes((compressed,)) + len(one).to_bytes(4, "big") + one for one in messages)

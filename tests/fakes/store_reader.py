@@ -1,7 +1,6 @@
-"""A store in memory that applies writes as the commit script does, and reads them back.
+"""An in-memory store that applies writes as the commit script does, and returns the stored data.
 
-In: `model.Write` values, as stages return them.  Out: a `StoreReader`.
-Holds: the caps, the bounds of lists and the times to live mean what they mean in the real store.
+The store applies the stages' `model.Write` values, with the same caps, list limits and TTLs as the real store.
 """
 
 from __future__ import annotations
@@ -9,23 +8,36 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, assert_never
 
-from shadowdiff.model import Describe, Expire, Incr, Keep, Push, Put, Score, Write
-from shadowdiff.model.reader import Between, Card, Fields, Read, Scores, Top, Whole
-from shadowdiff.model.write import GROUP_CHARS, NAME_CHARS, SHELF
-from shadowdiff.store import UnopenableError, Vault
+from shadowdiff.model import (
+    GROUP_CHARS,
+    NAME_CHARS,
+    OTHER,
+    SAMPLE_SET_PARTS,
+    Describe,
+    Expire,
+    Incr,
+    Keep,
+    Push,
+    Put,
+    Score,
+    Write,
+)  # fmt: skip
+from shadowdiff.model.store_reader import Between, Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.store import ValueCodec, ValueCodecError
+from tests.fakes.later import done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-OTHER = "_other"
+    from shadowdiff.model import Later
 
 
 class MemoryStore:
-    """One shard in memory; `now_s` is the clock that times to live are measured by."""
+    """One in-memory shard; `now_s` is the clock for TTLs."""
 
     def __init__(self, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self._now_s = now_s
-        self._vault = Vault()
+        self._value_codec = ValueCodec()
         self._hashes: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._lists: defaultdict[str, list[bytes]] = defaultdict(list)
         self._strings: dict[str, bytes] = {}
@@ -33,18 +45,18 @@ class MemoryStore:
         self._fields: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         self._until_s: dict[str, float] = {}
 
-    def commit(self, writes: Iterable[Write]) -> None:
+    def commit(self, writes: Iterable[Write | Later]) -> None:
         """Apply the writes of one pair."""
-        for write in writes:
+        for write in done(writes):
             self._apply(write)
 
     def names(self) -> set[str]:
-        """Return every key that holds something now."""
+        """Return every key that currently has a value."""
         self._expire()
         return {*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields}
 
     def texts(self) -> list[bytes]:
-        """Return every stored byte string, for tests of what must not come to rest."""
+        """Return every stored byte string. Tests check that none contains a secret."""
         named = [*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields]
         members = [name for held in (*self._hashes.values(), *self._scores.values()) for name in held]
         fields = [part for held in self._fields.values() for name, value in held.items() for part in (name, value)]
@@ -53,34 +65,34 @@ class MemoryStore:
         return [text.encode() if isinstance(text, str) else text for text in texts]
 
     async def counts(self, key: str) -> dict[str, int]:
-        """Return a hash of counts."""
+        """Return the counts in a Redis hash."""
         self._expire()
         return dict(self._hashes.get(key, {}))
 
     async def counts_of(self, keys: Sequence[str]) -> list[dict[str, int]]:
-        """Return many hashes of counts."""
+        """Return the counts in several Redis hashes."""
         return [await self.counts(key) for key in keys]
 
     async def newest(self, key: str, n: int) -> list[bytes]:
-        """Return the newest values of a list."""
+        """Return the newest values of a Redis list."""
         self._expire()
         return sorted(self._lists.get(key, []), reverse=True)[:n]
 
     async def value(self, key: str) -> bytes | None:
-        """Return a string."""
+        """Return a string value."""
         self._expire()
         return self._strings.get(key)
 
     async def read(self, reads: Sequence[Read]) -> list[list[Any]]:
-        """Return the answers of the one shard."""
+        """Return the single shard's replies."""
         self._expire()
         return [[self._answer(read) for read in reads]]
 
-    def opened(self, stored: bytes, name: bytes) -> bytes | None:
-        """Return what a value says that was closed without a key."""
+    def decode_value(self, stored: bytes, name: bytes) -> bytes | None:
+        """Return the content of a value that was encoded without an encryption key."""
         try:
-            return self._vault.open(stored, name)
-        except UnopenableError:
+            return self._value_codec.decode(stored, name)
+        except ValueCodecError:
             return None
 
     def _answer(self, read: Read) -> Any:
@@ -120,7 +132,7 @@ class MemoryStore:
                 assert_never(write.how)
 
     def _keep(self, write: Keep) -> None:
-        """Keep a value on a shelf; `shelf.py` says what goes for it."""
+        """Store a sample as the commit script does."""
         order, times = self._scores[f"{write.key}:order"], self._scores[f"{write.key}:times"]
         lines, values = self._fields[f"{write.key}:lines"], self._fields[f"{write.key}:values"]
 
@@ -143,7 +155,7 @@ class MemoryStore:
             sizes = Counter(member[:GROUP_CHARS] for member in order)
             most, group = max((size, group) for group, size in sizes.items())
             drop(of_group(group)[-1] if most > 1 else min(times, key=lambda member: (times[member], member)))
-        for part in SHELF:
+        for part in SAMPLE_SET_PARTS:
             self._until_s[f"{write.key}:{part}"] = self._now_s() + write.ttl_s
 
     def _apply(self, write: Write) -> None:

@@ -1,6 +1,6 @@
-"""Pairs and comparisons as the stages see them, for tests of counts, samples and pages.
+"""Pairs and comparisons in the stages' input form, for tests of counts, samples and pages.
 
-In: what a test cares about.  Out: whole values, everything else plausible.
+A test passes only the fields that matter. Fields that a test does not pass have plausible values.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def observation(
 def pair(
     primary: Observation | None = None, candidate: Observation | None = None, *, number: int = 1, **changes: Any
 ) -> Pair:
-    """Return a pair whose key follows from `number`."""
+    """Return a pair whose pairing key is derived from `number`."""
     whole = Pair(
         key=hashlib.blake2b(str(number).encode(), digest_size=16).digest(),
         target="shop",
@@ -65,7 +65,7 @@ def pair(
 
 
 def difference(path: str = "$['price']", **changes: Any) -> Difference:
-    """Return one difference: a price that changed."""
+    """Return one difference: a changed price."""
     whole = Difference(
         path=path,
         pattern=path,
@@ -78,7 +78,7 @@ def difference(path: str = "$['price']", **changes: Any) -> Difference:
 
 
 def mismatch(*differences: Difference) -> Comparison:
-    """Return a comparison that found these differences, or a changed price."""
+    """Return a comparison with the given differences, by default a changed price."""
     return Comparison(result=Result.MISMATCH, differences=differences or (difference(),))
 
 

@@ -1,8 +1,6 @@
-"""Hold the ids that Redis accepted against those that were judged: none lost, none twice, each half in its place.
+"""Check that every id in Redis was compared exactly once.
 
-In: a link that read each id as Redis accepted it, the service over it, its books once nothing is on its way.
-Out: what was accepted, by row and id.  Holds: pairs differ and so leave a sample with their id, but for those that
-were sent to match; totals alone would hide one lost and one doubled.
+Every differing pair leaves a sample with its id. Totals alone would not reveal one lost and one duplicated pair.
 """
 
 from __future__ import annotations
@@ -26,23 +24,23 @@ SIDES = {MIRRORED: Side.CANDIDATE, RECORDED: Side.PRIMARY}
 KEPT = 10_000
 STORE_AWAY = 503
 WITHIN_S = 30.0
-EVERY_SAMPLE = {"keep": KEPT, "per_fingerprint": KEPT}
-"""Settings under which a pair that differs leaves its id."""
+EVERY_SAMPLE = {"keep": KEPT, "per_fingerprint": KEPT, "size": "1GiB"}
+"""Settings under which every differing pair leaves its id, however many pairs a slow machine lets through."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """How often Redis accepted each id, by row."""
+    """How often Redis accepted each id, keyed by row of the ledger."""
 
     rows: Mapping[str, Counter[str]]
 
     @property
     def pairs(self) -> Counter[str]:
-        """Return the ids of which both halves were accepted."""
+        """Return the ids of pairs for which Redis accepted both halves."""
         return self.rows[MIRRORED] & self.rows[RECORDED]
 
     def unparked(self, acknowledged: Mapping[str, list[str]], begin: str = "") -> dict[str, set[str]]:
-        """Return the ids that got a 202 and that Redis did not accept, by row; only those that begin so."""
+        """Return, for each ledger row, the ids with this prefix that got a 202 but that Redis did not accept."""
         return {
             row: {each for each in ids if each.startswith(begin)} - self.rows[row].keys()
             for row, ids in acknowledged.items()
@@ -52,10 +50,10 @@ class Accepted:
 async def audit(
     world: World, link: RedisLink, books: Any, why: object = "", *, outlasts_window: bool = False
 ) -> Accepted:
-    """Hold samples and books to what Redis accepted; return that.
+    """Compare samples and ledger with the ids that Redis accepted, and return these ids.
 
-    why: what a failure is to name.  outlasts_window: the fault may have kept the halves of a pair apart for longer than
-    their window; each such pair has to stand in the books as an orphan and a half that came late.
+    why: shown on failure. outlasts_window: whether a fault may delay one half of a pair until the window ends. The
+    ledger must then have an orphan and a late observation for the pair.
     """
     accepted = Accepted({row: Counter(link.accepted[side]) for row, side in SIDES.items()})
     pairs = accepted.pairs
@@ -80,7 +78,7 @@ async def audit(
 
 
 async def _samples(world: World) -> list[Any]:
-    """Return the samples; asked over a connection that died with Redis, the API says 503, and then opens another."""
+    """Return the samples. The API can return one 503 for each connection that broke when Redis died."""
     async with asyncio.timeout(WITHIN_S):
         while True:
             try:

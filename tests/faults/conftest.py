@@ -1,4 +1,4 @@
-"""Faults of the machine that a process can be given alone: its wall clock, its disk."""
+"""Simulate machine faults for one process: a wrong wall clock or a full disk."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SOURCE = Path(__file__).parent / "shim.c"
 
 @dataclass
 class Machine:
-    """What one process, and those that it starts, see of their machine."""
+    """The clock and disk of one process and its child processes."""
 
     library: Path
     file: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what the process is to be started with."""
+        """Return the environment variables that apply the faults to a process."""
         return {"LD_PRELOAD": str(self.library), "FAULTS": str(self.file)}
 
     def set(self, *, clock_s: int = 0, is_full: bool = False) -> None:
-        """Move the wall clock by so much against the true one, and fill the disk or free it."""
+        """Set the wall clock `clock_s` seconds off the true time, and fill or free the disk."""
         with self.file.open("r+b" if self.file.exists() else "wb") as file:
             file.write(struct.pack("=qq", clock_s, is_full))
 
@@ -49,7 +49,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(library: Path, tmp_path: Path) -> Callable[[str], Machine]:
-    """Return a maker of machines, by name; each begins in order."""
+    """Return a function that creates a simulated machine by name. Each machine starts without faults."""
 
     def make(name: str) -> Machine:
         made = Machine(library, tmp_path / f"{name}.faults")

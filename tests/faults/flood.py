@@ -1,8 +1,9 @@
-"""More load than the service can take: mirrored requests and records at a rate, however slowly they are answered.
+"""Send mirrored requests and records at a fixed rate, even if the service responds slowly.
 
-In: two ports, pairs, their rate, connections.  Out: one JSON object: what was sent, what was answered and
-how fast, and what was not sent since every connection was busy, as a mesh's circuit breaker turns it away.
-A process of its own, so that neither the service nor v2 waits for it: `python -m tests.faults.flood …`.
+The arguments are two ports, the number of pairs, their rate and the number of connections. The module prints JSON: the
+sent requests, the responses and their times, and the unsent requests. A request is not sent if every connection is
+busy, like with a mesh's circuit breaker. `python -m tests.faults.flood …` runs as its own process, so neither the
+service nor v2 waits for it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RECORD = (
 
 
 class Sender(asyncio.Protocol):
-    """A connection with one request out at a time."""
+    """A connection with one request in flight at a time."""
 
     def __init__(self, port: Port) -> None:
         self._port = port
@@ -40,7 +41,7 @@ class Sender(asyncio.Protocol):
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be idle."""
+        """Mark the connection as idle."""
         self._transport = cast("asyncio.WriteTransport", transport)
         self._port.idle.append(self)
 
@@ -50,7 +51,7 @@ class Sender(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Take an answer: a head, and as much body as it says."""
+        """Read a response's head and body."""
         self._answer += data
         head, end, body = self._answer.partition(END)
         if not end:
@@ -62,12 +63,12 @@ class Sender(asyncio.Protocol):
         self._port.answered(self, int(head[9:12]), self._sent_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the end is what counts
-        """Note that a connection broke."""
+        """Count a broken connection."""
         self._port.broken += 1
 
 
 class Port:
-    """The connections to one port, and what came of what they sent."""
+    """The connections to one port, and the results of their requests."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str, request: Callable[[str], bytes]) -> None:
         self._loop = loop
@@ -86,7 +87,7 @@ class Port:
             await self._loop.create_connection(lambda: Sender(self), "127.0.0.1", port)
 
     def send(self, number: int) -> None:
-        """Send one request over a connection that is idle, or not at all."""
+        """Send one request over an idle connection. If no connection is idle, count the request as unsent."""
         if not self.idle:
             self.busy += 1
             return
@@ -94,14 +95,14 @@ class Port:
         self.idle.popleft().send(self._request(f"{self._name}-{number}"), self._loop.time())
 
     def answered(self, sender: Sender, status: int, sent_s: float) -> None:
-        """Note an answer."""
+        """Record a response."""
         self.out -= 1
         self.statuses[status] += 1
         self.took_s.append(self._loop.time() - sent_s)
         self.idle.append(sender)
 
     def report(self) -> dict[str, object]:
-        """Return what came of it; times in ms."""
+        """Return the results, with times in ms."""
         took = sorted(self.took_s) or [0.0]
         of = {name: took[min(len(took) - 1, int(len(took) * share))] for name, share in (("p50", 0.5), ("p99", 0.99))}
         times = {f"{name}_ms": round(1000 * each, 1) for name, each in {**of, "max": took[-1]}.items()}
@@ -116,12 +117,12 @@ def mirrored_request(request_id: str) -> bytes:
 
 
 def record(request_id: str) -> bytes:
-    """Return the record of v1's answer to it."""
+    """Return the record of v1's response to this request."""
     return f"POST /record HTTP/1.1\r\nx-shadowdiff-id: {request_id}\r\n{RECORD}".encode()
 
 
 async def flood(options: argparse.Namespace) -> dict[str, object]:
-    """Send so many pairs at the rate; return once everything is answered."""
+    """Send the given number of pairs at the rate. Return when every request has a response."""
     loop = asyncio.get_running_loop()
     mirrored, recorded = Port(loop, options.name, mirrored_request), Port(loop, options.name, record)
     await mirrored.connect(options.mirror, options.connections)
@@ -144,7 +145,7 @@ async def flood(options: argparse.Namespace) -> dict[str, object]:
 
 
 def run() -> None:
-    """Parse the options, flood, print."""
+    """Parse the options, run the flood, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mirror", type=int, required=True)
     parser.add_argument("--records", type=int, required=True)

@@ -1,6 +1,6 @@
-"""`shadowdiff` whose supervisor waits less long, on SIGUSR2, for a worker that says nothing; on another, as long again.
+"""Run `shadowdiff` with a supervisor whose timeout for silent workers changes on SIGUSR2, between short and default.
 
-`python -m tests.faults.impatient SECONDS serve …`. Nothing else differs, and the workers that it starts are plain ones.
+`python -m tests.faults.impatient SECONDS serve …` starts the supervisor, whose workers are unmodified.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shadowdiff.service import supervisor
 
 
 def run() -> None:
-    """Take the patience in seconds, and run the command line with what follows."""
+    """Read the timeout in seconds from the first argument, and run the command line with the other arguments."""
     patience_s = [supervisor.HUNG_S, float(sys.argv.pop(1))]
 
     def turn(_number: int, _frame: object) -> None:

@@ -1,7 +1,6 @@
-"""Load on a running service, and what its senders were told: to be held against the ledger when all is over.
+"""Put load on a running service, and count the responses, for comparison with the ledger.
 
-In: a world.  Out: mirrored requests and records, one pair after another from each of a few senders, and the count of
-every answer.  Holds: what is counted here was answered; what got no answer (its connection broke) is counted apart.
+A few senders send one pair after another. Requests whose connection broke before a response are counted separately.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -30,22 +30,22 @@ TAKEN, SHED = 202, 503
 MATCHES = "match-"
 """Begins the ids of pairs that are sent to match."""
 REASONS = frozenset({"overload", "records_queue", "busy"})
-"""Why the service may shed while its store is away, slow or full."""
+"""The reasons for shedding while the store is unavailable, slow or full."""
 LARGE = 32 << 10
 GROWS_AT_MOST_MIB = 64
 """The queue, and a batch that is judged at once, of large bodies on both sides."""
 SHED_AT_LEAST = 2 * (GROWS_AT_MOST_MIB << 20) // LARGE
-"""Records of large bodies that would take twice that memory, were they kept."""
+"""Large records that would take twice that memory if they were kept."""
 
 
 def large(side: str) -> bytes:
-    """Return JSON that hardly compresses, and that says whose it is."""
+    """Return JSON that contains the side's name and is hard to compress."""
     return json.dumps({"side": side, "noise": os.urandom(LARGE // 2).hex()}).encode()
 
 
 @dataclass
 class Load:
-    """Senders of pairs; `pace_s` lies between two pairs of one sender. `name` begins every id."""
+    """Senders of pairs. A sender waits `pace_s` seconds after each pair. Every id starts with `name`."""
 
     world: World
     senders: int = 4
@@ -61,7 +61,7 @@ class Load:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Send while the block runs; what is on its way is answered before this ends."""
+        """Send pairs while the block runs, and then wait for the last responses."""
         over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.senders):
@@ -77,20 +77,20 @@ class Load:
             await asyncio.sleep(self.pace_s)
 
     async def pair(self, request_id: str, body: bytes) -> None:
-        """Send the halves of one pair, the record first."""
+        """Send the record and the mirrored request of one pair."""
         mesh = self.world.mesh
         await self.one(RECORDED, request_id, mesh.record(request_id, body, h_content_type=JSON))
         await self.one(MIRRORED, request_id, mesh.mirror(request_id))
 
     async def compared(self, body: bytes, within_s: float = 60.0) -> None:
-        """Send pairs that match, one after another, until one was compared. body: what v2 says."""
+        """Send matching pairs one after another until the service has compared one. body: v2's response."""
         before = (await self.world.service.until(lambda _: True))["pairs"]["match"]
         async with asyncio.timeout(within_s):
             while (await self.world.service.until(lambda _: True))["pairs"]["match"] == before:
                 await self.pair(f"{MATCHES}{next(self.numbers)}", body)
 
     async def one(self, row: str, request_id: str, sending: Any) -> None:
-        """Send one half, and note its answer."""
+        """Send one half of a pair, and record the response."""
         begun_s = time.monotonic()
         try:
             status = await sending
@@ -104,28 +104,34 @@ class Load:
             if self.on_acknowledged is not None:
                 self.on_acknowledged()
 
-    def told(self, row: str) -> int:
-        """Return how many of a row were answered, whatever the answer."""
+    def most_pairs(self, within_s: float) -> int:
+        """Return how many pairs the senders send in this time if every response is immediate."""
+        return math.ceil(self.senders * within_s / self.pace_s)
+
+    def answered_count(self, row: str) -> int:
+        """Return how many requests of a row got a response, with any status."""
         return sum(count for (of, _), count in self.answers.items() if of == row)
 
     async def until(self, condition: Callable[[], bool], within_s: float = 60.0) -> None:
-        """Wait until what was answered so far satisfies `condition`."""
+        """Wait until the responses so far satisfy `condition`."""
         async with asyncio.timeout(within_s):
             while not condition():  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.01)
 
     async def books(self, within_s: float = 60.0) -> Any:
-        """Return the books once nothing is on its way, held to what the senders were told: exactly."""
-        told = {row: self.told(row) for row in self.acknowledged}
+        """Return the ledger when no request is in flight, and check that the ledger equals the senders' counts."""
+        answered = {row: self.answered_count(row) for row in self.acknowledged}
         books = await self.world.service.until(
-            lambda books: balanced_and_still(books) and all(books[row]["received"] == told[row] for row in told),
+            lambda books: (
+                balanced_and_still(books) and all(books[row]["received"] == answered[row] for row in answered)
+            ),
             within_s,
         )
         mirrored, recorded = books[MIRRORED], books[RECORDED]
         assert set(self.answers) <= {(MIRRORED, TAKEN), (RECORDED, TAKEN), (RECORDED, SHED)}, self.answers
         assert self.answers[RECORDED, SHED] == recorded["shed"], (self.answers, books)
         assert self.answers[RECORDED, TAKEN] == recorded["accepted"] + recorded["store_lost"], (self.answers, books)
-        assert told[MIRRORED] == mirrored["forwarded"] + mirrored["shed"] + mirrored["store_lost"], (
+        assert answered[MIRRORED] == mirrored["forwarded"] + mirrored["shed"] + mirrored["store_lost"], (
             self.answers,
             books,
         )
@@ -135,7 +141,7 @@ class Load:
         return books
 
     async def _agree_on_reasons(self, mirrored: int, recorded: int) -> None:
-        """Hold sheds to their reasons: `busy` is of requests, `records_queue` of records, `overload` of both."""
+        """Check the reasons of sheds: `busy` for requests, `records_queue` for records, `overload` for both."""
         reasons = await sheds(self.world)
         assert reasons.keys() <= REASONS
         assert reasons.total() == mirrored + recorded, reasons
@@ -155,7 +161,7 @@ async def sheds(world: World) -> Counter[str]:
 
 
 async def sent(world: World, name: str, body: bytes, path: str = "/", within_s: float = 60.0) -> list[str]:
-    """Send one pair, its record under another id again while it is shed; return the ids, the last one taken."""
+    """Send one pair, and retry its record under a new id if it is shed. Return the ids, with the accepted id last."""
     ids: list[str] = []
     status = 0
     async with asyncio.timeout(within_s):

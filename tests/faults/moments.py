@@ -1,4 +1,4 @@
-"""Random moments at which something dies, one after another: of each kind equally many, in any order."""
+"""Draw random moments to kill a process, with the same number of each kind, in random order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = TypeVar("Kind", bound="Hashable")
 
 
 class Moments(Generic[Kind]):
-    """A moment of one kind is armed at a time; it comes after fewer than `within` others of its kind, once."""
+    """One random moment is armed at a time. The process is killed once, after at most `within` events of that kind."""
 
     def __init__(self, draw: random.Random, kinds: Sequence[Kind], within: int) -> None:
         self.draw = draw
@@ -35,14 +35,14 @@ class Moments(Generic[Kind]):
         self._to_come = self.draw.randrange(self._within)
 
     def is_now(self, kind: Kind | None) -> bool:
-        """Whether the armed moment has come, as one of this kind has."""
+        """Count an event of this kind, and return whether the process must now be killed."""
         if self._to_come < 0 or kind != self.kind:
             return False
         self._to_come -= 1
         return self._to_come < 0
 
     def note(self) -> None:
-        """Say that what was to die at it is dead."""
+        """Record that the process was killed at this moment."""
         if self.kind is not None:
             self.hit[self.kind] += 1
         self.reached.set()

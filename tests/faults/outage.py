@@ -1,7 +1,4 @@
-"""The ways in which Redis can fail a service, each of which begins and ends.
-
-In: a link to a Redis of the test's own.  Out: that Redis gone, hanging, killed, full or slow, and as before again.
-"""
+"""Make Redis fail and recover: Redis rejects connections, hangs, is killed, is full or is slow."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ How = Literal["refuses", "hangs", "is killed", "is full", "is slow"]
 
 
 async def slow(_words: Words, ask: Ask) -> bytes | None:
-    """Let a call through, later."""
+    """Delay a call, then pass the call to Redis."""
     await asyncio.sleep(SLOW_S)
     return await ask()
 
 
 def give_room(redis: OwnRedis, more_bytes: int | None) -> None:
-    """Give Redis so much room beyond what it holds; None: any."""
+    """Limit Redis' memory to this number of bytes above its current use; None removes the limit."""
     client: Any = Redis(port=redis.port)
     with client:
         used = client.info("memory")["used_memory"]
@@ -38,14 +35,14 @@ def give_room(redis: OwnRedis, more_bytes: int | None) -> None:
 
 @dataclass
 class Outage:
-    """One of these ways."""
+    """One of these failures."""
 
     how: How
     link: RedisLink
     redis: OwnRedis
 
     async def begin(self) -> None:
-        """Refuse connections, stop answering over those there are, die, take nothing more, or be slow."""
+        """Begin the failure."""
         match self.how:
             case "refuses":
                 await self.link.down()
@@ -59,7 +56,7 @@ class Outage:
                 self.link.on_call = slow
 
     async def end(self) -> None:
-        """Be as before, with what was written."""
+        """End the failure without a loss of data."""
         match self.how:
             case "refuses":
                 await self.link.up()
@@ -74,7 +71,7 @@ class Outage:
 
 
 async def made_durable(redis: OwnRedis) -> None:
-    """Start an empty Redis anew, as one that has written what it answered."""
+    """Restart an empty Redis that writes to disk before it replies."""
     await asyncio.to_thread(redis.kill)
     redis.durable = True
     await asyncio.to_thread(redis.start)

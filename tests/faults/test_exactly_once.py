@@ -1,7 +1,7 @@
 """Twenty services die by SIGKILL under load, and every accepted pair is counted exactly once.
 
-The audit is by id: the link reads each id that Redis accepted on its way in, every pair differs and so leaves a
-sample with its id, and the two lists are the same. Totals alone would hide one lost and one doubled.
+The test compares ids. The link to Redis reads each id that Redis accepts. Every pair differs, so every pair's id must
+be in a sample. Totals alone would not reveal one lost and one duplicated pair.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shadowdiff.model import Side
 from shadowdiff.pairing import names
 from tests.integration.service.conftest import JSON, World, balanced_and_still, settings, target
 from tests.integration.service.redis_link import Ask, RedisLink, Words, is_an_error, runs
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import WITHIN_S, Mesh, Service, mesh_of
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 KILLS = 20
 AT_ONCE = 2
-PACE_S = 0.01  # between a sender's pairs: enough load for a busy machine, and on a fast one still every sample is kept
+PACE_S = 0.01  # enough load on a busy machine, and few enough pairs to store every sample on a fast machine
 CLAIM_IDLE_MS = 500
 KEPT = 100_000
 
 
 class CommitGate:
-    """Stands in the link: holds one commit call, before Redis runs it or after, until the service is dead."""
+    """Holds one commit call in the link, before or after Redis runs it, until the service is dead."""
 
     def __init__(self) -> None:
         self.held = asyncio.Event()
@@ -41,23 +41,23 @@ class CommitGate:
         self._ran: list[bool] = []
 
     def close(self, *, after: bool) -> None:
-        """Hold the next commit: `after` Redis ran it, so that only its answer is lost, or before."""
+        """Hold the next commit. With `after`, Redis runs the commit, and only the reply is lost."""
         self.held.clear()
         self._after = after
 
     @property
     def ran(self) -> int:
-        """How many held commits Redis had run."""
+        """Return how many of the held commits ran in Redis."""
         return sum(self._ran)
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Pass everything but the commit that is waited for."""
+        """Hold the awaited commit call, and pass every other call to Redis."""
         if self._after is None or not runs(words, names.COMMIT):
             return await ask()
         after, self._after = self._after, None
         if after:
             answer = await ask()
-            if is_an_error(answer):  # not run: Redis has to be told the script first
+            if is_an_error(answer):  # the script was not yet loaded in Redis, so no commit ran
                 self._after = after
                 return answer
         self._ran.append(after)
@@ -67,7 +67,7 @@ class CommitGate:
 
 
 async def _load(mesh: Mesh, numbers: itertools.count[int]) -> None:
-    """Send pairs, one after another at a steady pace, until the service is gone."""
+    """Send pairs one after another at a steady pace until the service has exited."""
     while True:
         request_id = f"pair-{next(numbers)}"
         try:
@@ -80,7 +80,7 @@ async def _load(mesh: Mesh, numbers: itertools.count[int]) -> None:
 
 @pytest.mark.timeout(300)
 async def test_every_accepted_pair_counts_once(link: RedisLink, tmp_path: Path) -> None:
-    """Half of the kills come with a commit held back, half after it ran and before its answer came."""
+    """Half of the kills happen before Redis runs a commit, and half between the commit and its reply."""
     gate = CommitGate()
     link.on_call = gate.on_call
     config = settings(
@@ -90,7 +90,7 @@ async def test_every_accepted_pair_counts_once(link: RedisLink, tmp_path: Path) 
         samples={"keep": KEPT},
     )
     numbers = itertools.count()
-    async with v2(says(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
         service = Service(tmp_path, config)
         try:
@@ -106,7 +106,10 @@ async def test_every_accepted_pair_counts_once(link: RedisLink, tmp_path: Path) 
 
 
 async def _loaded_until_held(service: Service, gate: CommitGate, numbers: itertools.count[int], *, after: bool) -> None:
-    """Send load until the dead service's claims were taken over and new pairs counted; then hold a commit, and kill."""
+    """Send load until the dead service's claims are recovered and new pairs are counted.
+
+    Then hold a commit, and kill.
+    """
     before = (await service.until(lambda books: books["balanced"]))["mirrored"]["received"]
     async with mesh_of(service) as mesh, asyncio.TaskGroup() as group:
         tasks = [group.create_task(_load(mesh, numbers)) for _ in range(AT_ONCE)]

@@ -1,4 +1,4 @@
-"""A worker that is stopped where it stands is noticed and replaced, and the others take what comes meanwhile."""
+"""The supervisor detects and replaces a stopped worker. Meanwhile, the other workers accept its load."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PATIENCE_S = [
 
 
 @pytest.mark.parametrize("patience_s", PATIENCE_S)
-async def test_a_worker_that_hangs_is_replaced(
+async def test_hung_worker_is_replaced(
     redis_server: RedisServer, tmp_path: Path, patience_s: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """After SIGSTOP: killed once its patience is over, counted as a crash and said; what it had claimed is judged."""
+    """After SIGSTOP and the timeout, the worker is killed and counted as a crash, and its claims are compared."""
     config = settings(
         redis_server.url, store={"prefix": f"hung{time.monotonic_ns()}"}, pairing={"window": "3s", "claim_idle": "1s"}
     )
@@ -64,7 +64,7 @@ async def test_a_worker_that_hangs_is_replaced(
             async with asyncio.timeout(60):
                 while (await metrics_of(service))["shadowdiff_workers", ()] < WORKERS:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            (line,) = lines_of(service, "a worker hangs and is killed")
+            (line,) = lines_of(service, "worker not responding; killing it")
             assert victim == line["pid"]
             assert 1 == (await metrics_of(service))["shadowdiff_worker_crashes_total", ()]
             await _pairs(service, "after")

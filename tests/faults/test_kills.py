@@ -1,8 +1,8 @@
-"""A worker dies by SIGKILL at random points under load: what was accepted counts once, and what was not is bounded.
+"""A worker dies by SIGKILL at random points under load. Every accepted observation counts once, and losses are bounded.
 
-The audit is by id: the link to Redis reads each id that Redis accepted, every pair differs and so leaves a sample with
-its id, and the two lists are the same. A point is a call to Redis, before it ran, after it ran or as its answer
-goes out, or an acknowledgement to a sender: drawn from a seed that a failure names.
+The audit compares ids. The link to Redis reads each id that Redis accepts, and every pair differs and leaves a sample
+with its id, so both lists must be equal. A kill point is before or after a call to Redis, at its reply, or at a
+response to a sender. A seed determines the kill point, and a failed test shows the seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.faults.load import MIRRORED, RECORDED, SHED, Load, sheds
 from tests.faults.moments import Moments
 from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, settings, target
 from tests.integration.service.redis_link import runs
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.integration.service.test_workers import children
 from tests.running import TARGET, Service, mesh_of
 
@@ -47,7 +47,7 @@ ANSWER = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 
 
 class Points(Moments[str]):
-    """Random moments: armed, it kills once."""
+    """Random kill points. An armed kill point kills one process once."""
 
     def __init__(self, draw: random.Random, kill: Callable[[], None]) -> None:
         super().__init__(draw, KINDS, within=30)
@@ -61,7 +61,7 @@ class Points(Moments[str]):
         return True
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Let a call through, or kill at it."""
+        """Pass a call to Redis, or kill the process at this call."""
         del words
         if self._kills_at("before it ran"):
             return None
@@ -72,7 +72,7 @@ class Points(Moments[str]):
         return answer
 
     def on_acknowledged(self) -> None:
-        """Note that a sender was told 202."""
+        """Record that a sender got a 202."""
         self._kills_at("acknowledged")
 
 
@@ -88,7 +88,7 @@ def _config(link: RedisLink, port: int) -> dict[str, Any]:
 
 
 async def _loaded_until_killed(world: World, points: Points, name: str) -> Load:
-    """Send load; once new pairs were counted, arm a point; return what got its 202."""
+    """Send load until new pairs are counted, then arm a point; return the ids that got a 202."""
     before = (await world.service.until(lambda books: books["balanced"]))["pairs"]["mismatch"]
     load = Load(world, senders=SENDERS, pace_s=0.02, name=name, on_acknowledged=points.on_acknowledged)
     async with load.running():
@@ -100,12 +100,15 @@ async def _loaded_until_killed(world: World, points: Points, name: str) -> Load:
 
 
 @pytest.mark.parametrize("kills", KILLS)
-async def test_sigkill_at_random_points_loses_and_doubles_nothing(
+async def test_sigkill_at_random_points_loses_nothing(
     link: RedisLink, tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """0 accepted observations lost, 0 pairs counted twice; what died unparked is at most the queue of each process."""
+    """No accepted observation is lost and no pair counts twice.
+
+    Each killed process loses at most the observations in its queue.
+    """
     seed = int.from_bytes(os.urandom(4))
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         service = Service(tmp_path, _config(link, port))
         points = Points(random.Random(seed), lambda: service.send(signal.SIGKILL))
         link.on_call = points.on_call
@@ -126,13 +129,13 @@ async def test_sigkill_at_random_points_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("kills", KILLS)
-async def test_sigkill_of_one_of_two_workers_loses_and_doubles_nothing(
+async def test_sigkill_of_one_of_two_workers_loses_nothing(
     link: RedisLink, tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """The same of a process under a supervisor, while another takes load over the same ports and the same Redis."""
+    """No accepted observation is lost if one of two workers dies while the other uses the same ports and Redis."""
     seed = int.from_bytes(os.urandom(4))
     draw = random.Random(seed)
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         service = Service(tmp_path, _config(link, port), arguments=["--workers", str(WORKERS)])
 
         def kill() -> None:
@@ -157,7 +160,7 @@ async def test_sigkill_of_one_of_two_workers_loses_and_doubles_nothing(
 
 
 async def _all_serve(service: Service, crashes: int) -> None:
-    """Wait until so many crashes were noticed, and made good."""
+    """Wait until the given number of crashes is detected and every worker runs again."""
     async with asyncio.timeout(60):
         while True:
             metrics = await metrics_of(service)
@@ -168,7 +171,7 @@ async def _all_serve(service: Service, crashes: int) -> None:
 
 
 async def _audit(world: World, link: RedisLink, loads: list[Load], points: Points) -> str:
-    """Hold what was accepted to what was judged, and what was not to the queue of each process that died."""
+    """Check that accepted ids were compared, and that other losses fit in the queue of each killed process."""
     kills = len(loads)
     acknowledged = {row: [each for load in loads for each in load.acknowledged[row]] for row in SIDES}
     why = (loads[0].name, points.hit)
@@ -180,18 +183,18 @@ async def _audit(world: World, link: RedisLink, loads: list[Load], points: Point
     assert points.hit.total() == kills, why
     of_each = [_halves(accepted.unparked(load.acknowledged, load.name)) for load in loads]
     assert max(of_each) <= QUEUE, (why, of_each)
-    told = await asyncio.to_thread(_told_by_each, link)
-    assert sum(told) == books[MIRRORED]["crashed"] + books[RECORDED]["crashed"], (why, told)
-    assert max(told) <= QUEUE + SENDERS, (why, told)
+    in_flight = await asyncio.to_thread(_in_flight_of_each, link)
+    assert sum(in_flight) == books[MIRRORED]["crashed"] + books[RECORDED]["crashed"], (why, in_flight)
+    assert max(in_flight) <= QUEUE + SENDERS, (why, in_flight)
     return (
         f"{kills} kills ({dict(points.hit)}), {accepted.pairs.total()} pairs: 0 accepted lost, 0 counted twice;"
         f" {sum(of_each)} of {_halves(acknowledged)} acknowledged halves died unparked, {max(of_each)} at most of one"
-        f" process; {_lone(accepted)} accepted halves ended as orphans; {sum(told)} told before"
+        f" process; {_lone(accepted)} accepted halves ended as orphans; {sum(in_flight)} in flight before"
     )
 
 
-def _told_by_each(link: RedisLink) -> list[int]:
-    """Return how much each process that is not gone cleanly told to be in flight, last: of the dead it is `crashed`."""
+def _in_flight_of_each(link: RedisLink) -> list[int]:
+    """Return the last in-flight count of each process that crashed, which the ledger counts as `crashed`."""
     client: Any = Redis(port=link.upstream_port)
     with client:
         states: list[bytes] = client.hvals(Keys("sd", 1).name(0, names.PROCESSES))
@@ -208,25 +211,25 @@ def _lone(accepted: Accepted) -> int:
 
 
 class HoldsParking:
-    """Stands in the link and keeps flushes from Redis, so that what is taken waits in memory."""
+    """Holds back flushes from Redis, so accepted requests wait in memory."""
 
     def __init__(self) -> None:
         self.is_on = False
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Pass everything else; what was held is never run."""
+        """Hold back flushes, so that they never run, and pass every other call to Redis."""
         if self.is_on and runs(words, names.PARK):
             await asyncio.Event().wait()
         return await ask()
 
 
-async def test_what_a_killed_process_held_is_its_queue_and_stands_in_the_books(
+async def test_killed_process_loses_its_queue_and_the_ledger_counts_it(
     link: RedisLink, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """A process dies with all that its queue takes: by ids exactly what was acknowledged, not shed and not accepted."""
+    """A killed process loses exactly the ids that were acknowledged, not shed, and not accepted by Redis."""
     holds = HoldsParking()
     link.on_call = holds.on_call
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         service = Service(tmp_path, _config(link, port))
         await asyncio.to_thread(service.start)
         try:
@@ -236,8 +239,10 @@ async def test_what_a_killed_process_held_is_its_queue_and_stands_in_the_books(
                     await service.until(lambda books: books["pairs"]["mismatch"] >= PAIRS_BETWEEN)
                     holds.is_on = True
                     await load.until(lambda: load.answers[RECORDED, SHED] >= 10 * QUEUE)
-                told = {row: load.told(row) for row in SIDES}
-                held = await service.until(lambda books: all(books[row]["received"] == told[row] for row in told))
+                answered = {row: load.answered_count(row) for row in SIDES}
+                held = await service.until(
+                    lambda books: all(books[row]["received"] == answered[row] for row in answered)
+                )
                 reasons = await sheds(World(service, mesh))
             await asyncio.to_thread(service.stop, signal.SIGKILL)
             holds.is_on = False
@@ -251,10 +256,10 @@ async def test_what_a_killed_process_held_is_its_queue_and_stands_in_the_books(
             if service.process is not None:
                 await asyncio.to_thread(service.stop)
     unparked = {row: len(ids) for row, ids in accepted.unparked(load.acknowledged).items()}
-    turned_away = books[MIRRORED]["shed"] + books[MIRRORED]["store_lost"]  # acknowledged like any mirrored request
+    turned_away = books[MIRRORED]["shed"] + books[MIRRORED]["store_lost"]  # acknowledged like all mirrored requests
     for row, without in ((MIRRORED, turned_away), (RECORDED, 0)):
         assert unparked[row] - without == held[row]["in_flight"] == books[row]["crashed"], row
-        assert told[row] == books[row]["received"], row
+        assert answered[row] == books[row]["received"], row
     assert reasons.total() == books[MIRRORED]["shed"] + books[RECORDED]["shed"]
     died = books[MIRRORED]["crashed"] + books[RECORDED]["crashed"]
     assert QUEUE // 2 < died <= QUEUE

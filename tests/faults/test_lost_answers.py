@@ -1,4 +1,4 @@
-"""A call that ran and whose answer was lost is sent again, and nothing is counted twice."""
+"""If Redis runs a call and the reply is lost, the service repeats the call, and nothing counts twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shadowdiff.model import Side
 from shadowdiff.pairing import names
 from tests.integration.service.conftest import JSON, World, serving, settings, target
 from tests.integration.service.redis_link import Ask, RedisLink, Words, is_an_error, runs
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from shadowdiff.store import Script
 
 PAIRS = 120
-LOST = {"park": names.PARK, "commit": names.COMMIT, "books": names.BOOKS, "sweep": names.SWEEP}
+LOST = {"park": names.PARK, "commit": names.COMMIT, "books": names.SYNC_LEDGER, "sweep": names.SWEEP}
 
 
 class LosesAnswers:
-    """Cuts the link after the first and then every third call of one script ran, before its answer goes out."""
+    """Closes the link before the reply to the first call of one script, and then to every third call."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -32,7 +32,7 @@ class LosesAnswers:
         self.lost = 0
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Let the call run; then pass its answer on, or not."""
+        """Let the call run, then pass on or drop the reply."""
         answer = await ask()
         if is_an_error(answer) or not runs(words, self._script):
             return answer
@@ -44,12 +44,12 @@ class LosesAnswers:
 
 
 @pytest.mark.parametrize("which", LOST)
-async def test_nothing_is_counted_twice(link: RedisLink, tmp_path: Path, which: str) -> None:
-    """However often the answers of one script are lost, each id is parked, paired and sampled once."""
+async def test_lost_reply_counts_nothing_twice(link: RedisLink, tmp_path: Path, which: str) -> None:
+    """If the replies of one script are lost repeatedly, each id is stored, paired and sampled once."""
     loses = LosesAnswers(LOST[which])
     link.on_call = loses.on_call
     config = settings(link.url, pairing={"window": "4s", "claim_idle": "1s"}, samples={"keep": 10_000})
-    async with v2(says(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
         async with serving(tmp_path, config) as world:
             await _send(world)
@@ -68,7 +68,7 @@ async def test_nothing_is_counted_twice(link: RedisLink, tmp_path: Path, which: 
 
 
 async def _send(world: World) -> None:
-    """Send pairs, and two primaries whose partners never come."""
+    """Send pairs, and two primaries whose partners never arrive."""
     for alone in range(2):
         assert await world.mesh.record(f"alone-{alone}", b"{}", h_content_type=JSON) == 202
     for first in range(0, PAIRS, 10):

@@ -1,4 +1,4 @@
-"""The machine fails the service: its clock jumps, its disk is full, no file descriptor is left."""
+"""Faults of the machine: the clock jumps, the disk is full, or no file descriptor is available."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.conftest import needs_tool
 from tests.integration.service.conftest import JSON, lines_of, metrics_of, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import WITHIN_S
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MINUTE_S, HOUR_S = 60, 3600
 JUMPS_S = (HOUR_S, 0, -HOUR_S - MINUTE_S, 0)
 """Forth, and then back differently far: equal lines are said once in ten seconds."""
-NO_DESCRIPTOR = "no file descriptor is left to ask v2 by: raise `ulimit -n`"
+NO_DESCRIPTOR = "no file descriptor left for v2; raise `ulimit -n`"
 ANSWER = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}")
 
 
@@ -38,11 +38,11 @@ async def _pairs(world: World, name: str, count: int = 5) -> None:
 async def test_the_clock_jumps_by_an_hour_and_back(
     own_redis: OwnRedis, machine: Callable[[str], Machine], tmp_path: Path
 ) -> None:
-    """Of Redis or of the service, forth and back: pairs go on, the books balance, and one line says what happened."""
+    """The clock of Redis or the service jumps back and forth. Comparison continues, and one line logs each jump."""
     at_redis, at_service = machine("redis"), machine("service")
     own_redis.environment = at_redis.environment
     await asyncio.to_thread(own_redis.start)
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         config = settings(own_redis.url, target(port), pairing={"window": "3s"})
         async with serving(tmp_path, config, tls=None, **at_service.environment) as world:
             done = 0
@@ -66,24 +66,27 @@ async def test_the_clock_jumps_by_an_hour_and_back(
 
 
 async def _until_watched(world: World, redis: Machine) -> list[str]:
-    """Move Redis' clock on until that is said, and back; return what was said. Its first look finds nothing to say."""
+    """Advance Redis' clock until a jump is logged, then reset it; return the logged jumps.
+
+    The service's first clock check cannot detect a jump.
+    """
     ahead_s = 0
     async with asyncio.timeout(WITHIN_S):
         while not _jumps(world):
             redis.set(clock_s=(ahead_s := ahead_s + 2 * MINUTE_S))
-            await asyncio.sleep(3)  # longer than between two looks: one after the other, each jump has its chance
+            await asyncio.sleep(3)  # longer than the interval between two clock checks
     redis.set()
     await _until_said(world, _jumped("Redis", -ahead_s))
     return _jumps(world)
 
 
 def _jumps(world: World) -> list[str]:
-    """Return every jump that was said."""
+    """Return the log message of every clock jump."""
     return [line["message"] for line in _lines(world) if " jumped by " in line["message"]]
 
 
 def _jumped(whose: str, by_s: int) -> str:
-    return f"the clock of {whose} jumped by {by_s:+d} s: windows and epochs are told by it"
+    return f"the clock of {whose} jumped by {by_s:+d} s; windows and runs depend on it"
 
 
 def _lines(world: World) -> list[Any]:
@@ -92,7 +95,7 @@ def _lines(world: World) -> list[Any]:
 
 
 def _exact(books: Any, pairs: int, *, shed: int = 0, alone: int = 0) -> None:
-    """Hold every row to what was sent: so many pairs, of which requests were shed, and records that stand alone."""
+    """Check every row against the sent requests: pairs, shed requests, and records without a partner."""
     mirrored, recorded = books["mirrored"], books["recorded"]
     assert (pairs, pairs - shed, shed) == (mirrored["received"], mirrored["forwarded"], mirrored["shed"])
     assert (pairs + alone, pairs + alone) == (recorded["received"], recorded["accepted"])
@@ -102,14 +105,17 @@ def _exact(books: Any, pairs: int, *, shed: int = 0, alone: int = 0) -> None:
 
 
 async def _until_said(world: World, message: str) -> None:
-    """Wait until the log says it."""
+    """Wait until the log contains the line."""
     async with asyncio.timeout(WITHIN_S):
         while not lines_of(world.service, message):  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(0.05)
 
 
 def _servers_on(machine: Machine, folder: Path) -> str:
-    """Return a PATH whose redis-server runs on this machine: the service hands its own environment to nobody."""
+    """Return a PATH with a redis-server that has the simulated machine's faults.
+
+    The service does not pass its environment variables to redis-server.
+    """
     given = " ".join(f"{name}={value}" for name, value in machine.environment.items())
     folder.mkdir()
     program = folder / "redis-server"
@@ -123,9 +129,12 @@ def _highest_descriptor(pid: int) -> int:
 
 
 async def test_the_disk_is_full(machine: Callable[[str], Machine], tmp_path: Path) -> None:
-    """The embedded store can write nothing: the service says why and stays ready; later all is compared."""
+    """The disk is full, so the embedded store cannot write.
+
+    The service logs the reason, stays ready, and later compares all pairs.
+    """
     disk = machine("disk")
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         config = settings("", target(port), pairing={"window": "60s"})
         config["store"] = {"data_dir": str(tmp_path / "data")}
         async with serving(tmp_path, config, PATH=_servers_on(disk, tmp_path / "bin")) as world:
@@ -133,20 +142,20 @@ async def test_the_disk_is_full(machine: Callable[[str], Machine], tmp_path: Pat
             await world.until(pairs__match=5)
             disk.set(is_full=True)
             await _pairs(world, "full")
-            await _until_said(world, "the store cannot write to its disk, and refuses until it can")
+            await _until_said(world, "store cannot write to its disk; retrying")
             assert world.service.answers("metrics", "/readyz")
             disk.set()
             await _pairs(world, "after")
             _exact(await world.until(pairs__match=15, recorded__accepted=15, mirrored__forwarded=15), 15)
-            (line,) = lines_of(world.service, "the store cannot write to its disk, and refuses until it can")
+            (line,) = lines_of(world.service, "store cannot write to its disk; retrying")
             assert "No space left on device" in line["error"]
             assert [] == [line for line in _lines(world) if line["level"] == "ERROR"]
 
 
 async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: Path) -> None:
-    """It is said in one line and blamed on nobody else: v2 is not counted as refusing; then all goes on by itself."""
-    closes = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}", "connection: close")  # asking needs a new one
-    async with v2(says(closes)) as port:
+    """Without free file descriptors, the service logs one line, counts no failure for v2, and recovers by itself."""
+    closes = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}", "connection: close")  # each request connects
+    async with v2(always(closes)) as port:
         config = settings(redis_server.url, target(port), store={"prefix": f"descriptors{time.monotonic_ns()}"})
         config["pairing"]["window"] = "3s"
         async with serving(tmp_path, config) as world:
@@ -166,7 +175,7 @@ async def test_no_file_descriptor_is_left(redis_server: RedisServer, tmp_path: P
                     writer.transport.abort()
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             await _pairs(world, "after")
-            # Some of those in between may find a descriptor that something else has given back.
+            # Some requests can get a descriptor that another connection released.
             books = await world.service.until(
                 lambda books: (
                     books["pairs"]["match"] + books["mirrored"]["shed"] == 13 and not books["pairs"]["pending"]

@@ -1,7 +1,8 @@
-"""Ten times the load that the service can take: it sheds and counts, answers quickly, stays small, and recovers.
+"""At ten times its capacity, the service sheds and counts requests, responds quickly, bounds its memory, and recovers.
 
-What it can take is measured first, on the machine at hand; the flood comes from a process of its own, over as many
-connections as the shipped proxies may open. Answers of a port that is busy are what a mesh's circuit breaker sheds.
+The test first measures the capacity of this machine. The flood runs in its own process, with the maximum number of
+connections that the shipped proxies open. A mesh's circuit breaker rejects the requests for which no connection is
+idle.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ ANSWER = response(BODY.encode(), "200 OK", f"content-type: {JSON}")
 
 
 class V2(asyncio.Protocol):
-    """Answers each request at once."""
+    """A v2 that responds to each request immediately."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
+        """Keep the transport."""
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer; a request comes in one piece."""
+        """Respond to a request, which arrives in one piece."""
         self._transport.write(ANSWER * data.count(b"\r\n\r\n"))
 
 
@@ -77,7 +78,7 @@ async def _judged(world: World, pairs: int) -> Any:
 
 
 async def _can_take(world: World) -> float:
-    """Return how many pairs a second are judged of a burst that the queues can hold."""
+    """Return how many pairs a second the service compares of a burst that fits in the queues."""
     await _flood(world, "warm", BURST, 1e9, "--patient")
     await _judged(world, BURST)
     begun_s = time.monotonic()
@@ -87,12 +88,13 @@ async def _can_take(world: World) -> float:
 
 
 @pytest.mark.parametrize(("proxies", "seconds"), FORMS)
-async def test_ten_times_what_it_can_take(
+async def test_ten_times_the_capacity(
     redis_server: RedisServer, tmp_path: Path, proxies: int, seconds: int, *, record_property: Record
 ) -> None:
-    """Memory is bounded, every answer is 202 or a counted shed, the ledger is exact, and pairs are compared after.
+    """Memory is bounded, every response is a 202 or a counted shed, and the ledger is exact.
 
-    Answers are quick, or it sheds; a v2 that answers at once is never said to be full.
+    Responses are quick unless the service sheds requests. The service never reports v2 as overloaded, because v2
+    responds immediately.
     """
     loop = asyncio.get_running_loop()
     server = await loop.create_server(V2, "127.0.0.1", 0)
@@ -135,12 +137,12 @@ async def test_ten_times_what_it_can_take(
 
 
 def _agree(before: Any, books: Any, flooded: Any, tries: int) -> None:
-    """Hold the ledger to what the senders were told; one more pair came after, its record so many times."""
+    """Check the ledger against the senders' responses, plus one later pair whose record was sent several times."""
     for row, allowed, more in (("mirrored", {"202"}, 1), ("recorded", {"202", "503"}, tries)):
-        told = flooded[row]["statuses"]
-        assert set(told) <= allowed
+        statuses = flooded[row]["statuses"]
+        assert set(statuses) <= allowed
         assert 0 == flooded[row]["broken"]
-        assert sum(told.values()) + more == books[row]["received"] - before[row]["received"]
+        assert sum(statuses.values()) + more == books[row]["received"] - before[row]["received"]
     mirrored, recorded = books["mirrored"], books["recorded"]
     assert flooded["recorded"]["statuses"].get("503", 0) + tries - 1 == recorded["shed"]
     assert recorded["received"] == recorded["accepted"] + recorded["shed"] + recorded["store_lost"]
@@ -151,7 +153,7 @@ def _agree(before: Any, books: Any, flooded: Any, tries: int) -> None:
 
 
 def _agree_on_reasons(reasons: Counter[str], books: Any, flooded: Any) -> None:
-    """Hold what was shed to its reasons, each of which is in the runbook; only who sheds may answer slowly."""
+    """Check that the runbook lists each shed reason. Responses are slow only while the service sheds requests."""
     runbook = RUNBOOK.read_text(encoding="utf-8")
     assert reasons.keys() <= REASONS
     assert [] == [reason for reason in REASONS if f"`{reason}`" not in runbook]

@@ -1,4 +1,4 @@
-"""A reload takes a right configuration, and leaves the old one where the new one is wrong, whatever is wrong."""
+"""A reload applies a valid configuration. If the new configuration has an error, the service uses the old one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.integration.service.conftest import JSON, World, metrics_of, serving, settings, target
-from tests.integration.service.scripts import echoes_the_path, response, says, v2
+from tests.integration.service.scripts import always, echoes_the_path, response, v2
 from tests.running import WITHIN_S, Service
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 DIFFERS = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 RELOADED = "shadowdiff_config_last_reload_successful"
 RELOADED_AT = "shadowdiff_config_last_reload_timestamp_seconds"
-WRONG = "the new configuration is wrong, the old one stays: "
+WRONG = "config reload failed; keeping previous: "
 COVERS = [{"ignore": "$.side", "reason": "the side says who it is"}]
 DEEP = 100_000
 
 
 def _text(config: dict[str, Any], **changes: Any) -> str:
-    """Return a file in which the target is changed, and a rule covers what differs: it must not come to hold."""
+    """Return a file with a changed target and a rule that covers the difference; the rule must not be applied."""
     (shop,) = config["targets"]
     return yaml.safe_dump(config | {"targets": [shop | {"rules": COVERS} | changes]})
 
@@ -50,10 +50,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_wrong_file_changes_nothing(redis_server: RedisServer, tmp_path: Path, fault: str) -> None:
-    """SIGHUP with it is said, with the key or the line, and measured; pairs are judged as before; a right one heals."""
+    """A log line names the key or the line, a metric reports the error, and pairs are compared as before."""
     change, expected = FAULTS[fault]
     config = settings(redis_server.url, store={"prefix": f"wrong{time.monotonic_ns()}"})
-    async with v2(says(DIFFERS)) as port:
+    async with v2(always(DIFFERS)) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             file = world.service.write()
@@ -72,8 +72,8 @@ async def test_a_wrong_file_changes_nothing(redis_server: RedisServer, tmp_path:
             await world.until(pairs__mismatch=1, pairs__ignored=1, pairs__ready=2)
 
 
-async def test_each_wrong_file_is_said(redis_server: RedisServer, tmp_path: Path) -> None:
-    """One after another at once: a line is not left out because another was written for another fault."""
+async def test_each_wrong_file_is_logged(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Several invalid files in quick succession each get a log line."""
     config = settings(redis_server.url, target(), store={"prefix": f"each{time.monotonic_ns()}"})
     async with serving(tmp_path, config) as world:
         right = yaml.safe_load(world.service.write().read_text())
@@ -85,10 +85,10 @@ async def test_each_wrong_file_is_said(redis_server: RedisServer, tmp_path: Path
         assert [] == [line for line, (_, expected) in zip(said, wrong, strict=True) if expected not in line]
 
 
-async def test_a_right_file_brings_targets_and_rules(redis_server: RedisServer, tmp_path: Path) -> None:
-    """After SIGHUP a new target is compared, and a new rule covers what differed before."""
+async def test_correct_file_adds_targets_and_rules(redis_server: RedisServer, tmp_path: Path) -> None:
+    """After SIGHUP, pairs of a new target are compared, and a new rule covers an old difference."""
     config = settings(redis_server.url, store={"prefix": f"right{time.monotonic_ns()}"})
-    async with v2(says(DIFFERS)) as port, v2(echoes_the_path(lambda _path: b'{"side": "v1"}')) as other:
+    async with v2(always(DIFFERS)) as port, v2(echoes_the_path(lambda _path: b'{"side": "v1"}')) as other:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             await world.both("before", b'{"side": "v1"}')
@@ -102,10 +102,10 @@ async def test_a_right_file_brings_targets_and_rules(redis_server: RedisServer, 
             await added.until(pairs__match=1, pairs__ready=1)
 
 
-async def test_a_target_that_is_taken_away_and_returns(redis_server: RedisServer, tmp_path: Path) -> None:
-    """What waited for a target that a reload removed is compared once the target is back."""
+async def test_removed_target_returns(redis_server: RedisServer, tmp_path: Path) -> None:
+    """If a reload removes a target and a later reload restores it, waiting pairs of the target are compared."""
     config = settings(redis_server.url, store={"prefix": f"returns{time.monotonic_ns()}"})
-    async with v2(says(DIFFERS)) as port:
+    async with v2(always(DIFFERS)) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             assert await world.mesh.record("parted", b'{"side": "v1"}', h_content_type=JSON) == 202
@@ -117,13 +117,13 @@ async def test_a_target_that_is_taken_away_and_returns(redis_server: RedisServer
 
 
 async def _take(service: Service, config: dict[str, Any], *targets: dict[str, Any]) -> None:
-    """Have the service take other targets."""
+    """Reload the service with other targets."""
     service.config = config | {"targets": list(targets)}
     await _reload(service, service.write().read_text())
 
 
 async def _reload(service: Service, text: str | None) -> None:
-    """Write another file, or take it away; send SIGHUP, and wait until the service took note of it."""
+    """Write another file, or remove it; send SIGHUP, and wait until the service has processed it."""
     before = (await metrics_of(service))[RELOADED_AT, ()]
     file = service.write()
     if text is None:

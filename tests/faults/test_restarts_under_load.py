@@ -1,4 +1,4 @@
-"""Stops and kills under light load over connections that stand: what was acknowledged is in the books, by its id."""
+"""Stop and kill the service under light load over open connections. The ledger counts each acknowledged id."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ BETWEEN = 40
 
 
 class Users:
-    """Ask one request after another until told to stop; who is refused asks again."""
+    """Sends one request after another until `done` is set, and retries rejected requests."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.told: dict[str, list[str]] = {MIRRORED: [], RECORDED: []}
+        self.accepted_ids: dict[str, list[str]] = {MIRRORED: [], RECORDED: []}
         """The ids that got their 202, by row."""
         self.acknowledged = 0
         self.done = asyncio.Event()
 
     async def ask(self, name: str = "r") -> None:
-        """Send mirrored copies and records; count the pairs of which both halves were acknowledged."""
+        """Send mirrored copies and records, and count the pairs with both halves acknowledged."""
         async with mesh_of(self._service) as mesh:
             number = 0
             while not self.done.is_set():
@@ -57,11 +57,11 @@ class Users:
     async def _half(self, row: str, request_id: str, sending: Awaitable[int]) -> bool:
         is_taken = await sending == TAKEN
         if is_taken:
-            self.told[row].append(request_id)
+            self.accepted_ids[row].append(request_id)
         return is_taken
 
     async def reach(self, count: int) -> None:
-        """Wait until so many pairs were acknowledged."""
+        """Wait until this number of pairs is acknowledged."""
         async with asyncio.timeout(90):
             while self.acknowledged < count:  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.01)
@@ -69,10 +69,12 @@ class Users:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-async def test_what_was_acknowledged_is_in_the_books(tmp_path: Path, link: RedisLink, number: signal.Signals) -> None:
-    """A stop loses no id that had its 202, and is clean; a kill none that Redis accepted; both count each once.
+async def test_acknowledged_observations_are_in_the_ledger(
+    tmp_path: Path, link: RedisLink, number: signal.Signals
+) -> None:
+    """A stop by SIGTERM loses no id that got a 202. A kill loses no id that Redis accepted. Each id counts once.
 
-    v2 is away, so that each pair differs and leaves its id.
+    v2 is unavailable, so each pair differs, and its id is in a sample.
     """
     service = Service(
         tmp_path,
@@ -98,7 +100,7 @@ async def test_what_was_acknowledged_is_in_the_books(tmp_path: Path, link: Redis
     async with mesh_of(service) as mesh:
         accepted = await audit(World(service, mesh), link, books)
     await asyncio.to_thread(service.stop)
-    unparked = accepted.unparked(users.told)
+    unparked = accepted.unparked(users.accepted_ids)
     if number is signal.SIGTERM:
         assert {MIRRORED: set[str](), RECORDED: set[str]()} == unparked
         assert (0, 0, 0) == (books["unclean_exits"], books[MIRRORED]["store_lost"], books[RECORDED]["store_lost"])

@@ -1,6 +1,6 @@
-"""A stop drains: what was taken in is in the books when the process ends, by counts and by ids, or is told as lost.
+"""A stop drains. When the process ends, the ledger counts all accepted work, or the log reports it as lost.
 
-Bounds are held by the process' own log, from `draining` to `stopped`.
+The tests measure times in the log of the process, from `draining` to `stopped`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from shadowdiff.model import Side
 from tests.integration.service.conftest import JSON, World, balanced_and_still, lines_of, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import WITHIN_S, Service, mesh_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _config(url: str, drain: str) -> dict[str, Any]:
 
 
 async def _load(mesh: Mesh, numbers: itertools.count[int], said_yes: dict[Side, list[str]]) -> None:
-    """Send pairs until the service takes no more; note each half that it said 202 to."""
+    """Send pairs until the service rejects them, and record each half that got a 202."""
     with suppress(aiohttp.ClientError, OSError):
         while True:
             request_id = f"pair-{next(numbers)}"
@@ -53,7 +53,7 @@ async def _load(mesh: Mesh, numbers: itertools.count[int], said_yes: dict[Side, 
 
 
 def _took_s(service: Service) -> float:
-    """Return how long the last stop took."""
+    """Return the duration of the last stop."""
     begun, ended = (
         datetime.fromisoformat(lines_of(service, message)[-1]["time"]) for message in ("draining", "stopped")
     )
@@ -67,17 +67,17 @@ async def _until(condition: Callable[[], object]) -> None:
 
 
 async def _ends(service: Service) -> None:
-    """End a service that a failure left running."""
+    """Stop a service that still runs after a failure."""
     if service.process is not None:
         await asyncio.to_thread(service.stop)
 
 
 async def test_a_stop_under_load_loses_nothing(link: RedisLink, tmp_path: Path) -> None:
-    """SIGTERM under load ends with 0 within the bound, and each half that got its 202 is in the store."""
+    """SIGTERM under load exits with 0 within the limit, and the store has each half that got a 202."""
     said_yes: dict[Side, list[str]] = {Side.PRIMARY: [], Side.CANDIDATE: []}
     numbers = itertools.count()
     config = _config(link.url, "5s")
-    async with v2(says(DIFFERS)) as port:
+    async with v2(always(DIFFERS)) as port:
         config["targets"] = [target(port, candidate={"timeout": "1s", "queue_timeout": "1s"})]
         service = Service(tmp_path, config)
         try:
@@ -100,15 +100,15 @@ async def test_a_stop_under_load_loses_nothing(link: RedisLink, tmp_path: Path) 
 
 
 async def _each_pair_once(world: World, link: RedisLink) -> None:
-    """Hold the samples, of which each pair that differs leaves one, to the ids that Redis accepted."""
+    """Compare the samples with the ids that Redis accepted: each differing pair leaves one sample."""
     pairs = Counter(link.accepted[Side.PRIMARY]) & Counter(link.accepted[Side.CANDIDATE])
     assert {1} == set(pairs.values())
     assert pairs.total() < KEPT
     assert pairs == Counter(sample["request_id"] for sample in await world.samples())
 
 
-async def test_what_v2_answers_until_the_end_of_the_drain_is_parked_once(link: RedisLink, tmp_path: Path) -> None:
-    """And what it does not answer by then is given up, and told once: as in flight with a process that ended."""
+async def test_responses_until_the_end_of_the_drain_are_stored_once(link: RedisLink, tmp_path: Path) -> None:
+    """Later responses are dropped and counted once, as in flight in a process that exited."""
     drains = asyncio.Event()
 
     async def late(head: bytes, writer: asyncio.StreamWriter) -> None:
@@ -132,7 +132,7 @@ async def test_what_v2_answers_until_the_end_of_the_drain_is_parked_once(link: R
                 drains.set()
                 assert 0 == await stopping
                 assert _took_s(service) <= 1 + GRACE_S
-                (line,) = lines_of(service, "requests to v2 are cut off")
+                (line,) = lines_of(service, "drain timed out; requests to v2 cancelled")
                 await asyncio.to_thread(service.start)
                 books = await service.until(lambda books: balanced_and_still(books) and books["mirrored"]["received"])
                 await _each_pair_once(world, link)
@@ -149,7 +149,7 @@ async def test_what_v2_answers_until_the_end_of_the_drain_is_parked_once(link: R
 
 @pytest.mark.parametrize("how", ["never there", "killed", "hangs"])
 async def test_a_stop_without_a_store_is_bounded(own_redis: OwnRedis, tmp_path: Path, how: str) -> None:
-    """With the store away a stop still ends with 0 within its bound, and says how much it could not park."""
+    """If the store is unavailable, a stop exits with 0 in time, and logs how many observations it could not store."""
     service = Service(tmp_path, _config(own_redis.url, "1s"))
     if how != "never there":
         await asyncio.to_thread(own_redis.start)
@@ -169,5 +169,5 @@ async def test_a_stop_without_a_store_is_bounded(own_redis: OwnRedis, tmp_path: 
     finally:
         await _ends(service)
     assert _took_s(service) <= 1 + GRACE_S
-    (line,) = lines_of(service, "observations are lost: the store did not take them in time")
+    (line,) = lines_of(service, "observations lost; store did not accept them in time")
     assert 3 == line["observations"]

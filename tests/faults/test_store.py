@@ -1,6 +1,7 @@
-"""Redis goes under load: memory is bounded, every loss has its reason, no port waits, and it goes on by itself.
+"""Redis fails under load: memory is bounded, every loss has a reason, no port blocks, and the service recovers.
 
-In the end the ledger is held to what the senders were told, and the samples to the ids that Redis accepted.
+At the end, the ledger must equal the senders' counts, and the samples' ids must equal the ids that Redis accepted.
+Limits are counts, not times, so a busy machine only takes longer.
 """
 
 from __future__ import annotations
@@ -16,28 +17,34 @@ from tests.faults.audit import EVERY_SAMPLE, audit
 from tests.faults.load import GROWS_AT_MOST_MIB, MIRRORED, RECORDED, SHED, SHED_AT_LEAST, TAKEN, Load, large, sheds
 from tests.faults.outage import How, Outage, made_durable
 from tests.integration.service.conftest import JSON, metrics_of, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.integration.service.conftest import World
     from tests.integration.service.own_redis import OwnRedis
     from tests.integration.service.redis_link import RedisLink
-    from tests.running import Service
 
 ANSWER = large("v2")
 QUEUE = 100
 """Observations that may wait for the store: few, so that a short outage already sheds."""
 BEFORE = 50
-READY_WITHIN_S = 5.0
-GONE_S = [pytest.param(1, id="quick"), pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(600)], id="deep")]
+WITHIN_S = 300.0
+"""After this time a test hangs."""
+ACCEPTS_WITHIN_S = 5.0
+GONE_S = [
+    pytest.param(1, marks=pytest.mark.timeout(600), id="quick"),
+    pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(900)], id="deep"),
+]
 
 
-async def _ready(service: Service) -> None:
-    async with asyncio.timeout(READY_WITHIN_S):
-        while not await asyncio.to_thread(service.answers, "metrics", "/readyz"):  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.05)
+async def _assert_ready(world: World) -> None:
+    """Fail on any status except 200. A busy machine may respond slowly."""
+    for path in ("/readyz", "/healthz"):
+        async with world.mesh.session.get(world.service.url("metrics", path)) as reply:
+            assert 200 == reply.status, path
 
 
 @pytest.mark.parametrize("gone_s", GONE_S)
@@ -51,7 +58,7 @@ async def test_redis_is_gone_under_load(
     *,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """What finds no room is shed and counted, what was taken is parked later, and new pairs are compared at once."""
+    """Requests above the queue limit are shed and counted. Accepted requests are stored later, and pairs form again."""
     await made_durable(own_redis)
     outage = Outage(how, link, own_redis)
     config = settings(
@@ -60,7 +67,7 @@ async def test_redis_is_gone_under_load(
         pairing={"window": f"{gone_s + 10}s", "claim_idle": "1s"},
         samples=EVERY_SAMPLE,
     )
-    async with v2(says(response(ANSWER, "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(ANSWER, "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             service = world.service
@@ -70,18 +77,20 @@ async def test_redis_is_gone_under_load(
                 before_mib, slowest_s = service.peak_mib(), load.slowest_s
                 await outage.begin()
                 end_s = time.monotonic() + gone_s
-                await load.until(lambda: load.answers[RECORDED, SHED] >= SHED_AT_LEAST and time.monotonic() > end_s)
-                assert service.answers("metrics", "/readyz")
-                assert service.answers("metrics", "/healthz")
+                await load.until(
+                    lambda: load.answers[RECORDED, SHED] >= SHED_AT_LEAST and time.monotonic() > end_s, WITHIN_S
+                )
+                await _assert_ready(world)
                 await outage.end()
-                taken, back_at_s = load.answers[RECORDED, TAKEN], time.monotonic()
-                await _ready(service)
-                await load.until(lambda: load.answers[RECORDED, TAKEN] > taken, READY_WITHIN_S)
+                taken, shed, back_at_s = load.answers[RECORDED, TAKEN], load.answers[RECORDED, SHED], time.monotonic()
+                await _assert_ready(world)
+                await load.until(lambda: load.answers[RECORDED, TAKEN] > taken, WITHIN_S)
+                assert load.answers[RECORDED, SHED] - shed <= load.most_pairs(ACCEPTS_WITHIN_S)
                 takes_after_s = time.monotonic() - back_at_s
-            await load.compared(ANSWER)
+            await load.compared(ANSWER, WITHIN_S)
             compares_after_s = time.monotonic() - back_at_s
-            books = await load.books(within_s=gone_s + 90)
-            grown_mib = service.peak_mib() - before_mib  # and not of the samples that are read below
+            books = await load.books(WITHIN_S)
+            grown_mib = service.peak_mib() - before_mib  # excludes the samples that the test reads below
             await audit(world, link, books, outlasts_window=True)
             reasons = await sheds(world)
     assert reasons["overload"] > 0
@@ -97,8 +106,8 @@ async def test_redis_is_gone_under_load(
     )
 
 
-async def test_answers_of_v2_that_find_no_room_are_counted(link: RedisLink, tmp_path: Path) -> None:
-    """Of what was at v2 when Redis went, as many answers wait as the queue holds; the rest is `store_lost`."""
+async def test_responses_of_v2_without_room_are_counted(link: RedisLink, tmp_path: Path) -> None:
+    """When Redis fails, v2's responses wait until the queue is full. Later responses count as `store_lost`."""
     free = asyncio.Event()
 
     async def holds(_head: bytes, writer: asyncio.StreamWriter) -> None:

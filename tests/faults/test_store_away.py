@@ -1,4 +1,4 @@
-"""The service serves while its store is away, and nothing that it said yes to is lost."""
+"""The service keeps running while its store is unavailable, and loses nothing that it acknowledged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.moments import Moments
 from tests.faults.outage import made_durable
 from tests.integration.service.conftest import JSON, World, serving, settings, target
 from tests.integration.service.redis_link import runs
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +51,11 @@ async def _each_once(world: World, pairs: int) -> None:
 
 
 async def test_redis_absent_at_start(own_redis: OwnRedis, tmp_path: Path) -> None:
-    """A service without its Redis is ready and says 202; once Redis comes, everything is parked and compared."""
-    async with v2(says(ANSWER)) as port:
+    """A service without Redis is ready and returns 202.
+
+    When Redis starts, the service stores and compares everything.
+    """
+    async with v2(always(ANSWER)) as port:
         config = settings(own_redis.url, target(port), pairing=PATIENT, samples={"keep": 1000})
         async with serving(tmp_path, config) as world:
             assert world.service.answers("metrics", "/readyz")
@@ -63,8 +66,8 @@ async def test_redis_absent_at_start(own_redis: OwnRedis, tmp_path: Path) -> Non
 
 
 async def test_redis_gone_for_a_while(link: RedisLink, tmp_path: Path) -> None:
-    """What arrives while no connection to Redis can be made is parked when it is back, and the books are exact."""
-    async with v2(says(ANSWER)) as port:
+    """Observations that arrive while Redis rejects connections are stored later, and the ledger is exact."""
+    async with v2(always(ANSWER)) as port:
         config = settings(link.url, target(port), pairing=PATIENT, samples={"keep": 1000})
         async with serving(tmp_path, config) as world:
             await _send(world, 0)
@@ -77,9 +80,9 @@ async def test_redis_gone_for_a_while(link: RedisLink, tmp_path: Path) -> None:
 
 
 class Death(Moments[tuple[str, str]]):
-    """A random moment of a Redis: armed, it dies with a call that parks or commits, before, while or after that runs.
+    """A random moment at which Redis dies: before, during or after a call that stores observations or commits.
 
-    After it ran, its answer is lost with Redis.
+    If the call has run, Redis dies before the reply.
     """
 
     def __init__(self, draw: random.Random, redis: OwnRedis) -> None:
@@ -87,7 +90,7 @@ class Death(Moments[tuple[str, str]]):
         self._redis = redis
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Let a call through, or die of it."""
+        """Pass a call to Redis, or kill Redis at this call."""
         if self.kind is None or not runs(words, SCRIPTS[self.kind[0]]) or not self.is_now(self.kind):
             return await ask()
         when = self.kind[1]
@@ -109,15 +112,15 @@ class Death(Moments[tuple[str, str]]):
 async def test_redis_killed_and_started_on_its_data(
     link: RedisLink, own_redis: OwnRedis, tmp_path: Path, deaths: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """A durable Redis that dies under load and comes back costs nothing that was accepted, and counts nothing twice.
+    """If Redis with durable storage dies under load and restarts, no accepted id is lost or counted twice.
 
-    Nor is anything lost that was acknowledged: it waits in memory, where there is room.
+    Acknowledged requests wait in memory while the queue has room, so no acknowledged request is lost.
     """
     seed = int.from_bytes(os.urandom(4))
     await made_durable(own_redis)
     death = Death(random.Random(seed), own_redis)
     link.on_call = death.on_call
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         config = settings(link.url, target(port), pairing=PATIENT, samples=EVERY_SAMPLE)
         async with serving(tmp_path, config) as world:
             load = Load(world, pace_s=0.02)
@@ -140,9 +143,9 @@ async def test_redis_killed_and_started_on_its_data(
 
 
 async def test_redis_comes_back_empty(own_redis: OwnRedis, tmp_path: Path) -> None:
-    """After Redis lost everything the books still balance, groups are made anew, and new pairs are compared."""
+    """After Redis lost all data, the ledger balances, consumer groups are recreated, and new pairs are compared."""
     await asyncio.to_thread(own_redis.start)
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         config = settings(own_redis.url, target(port), pairing=PATIENT, samples={"keep": 1000})
         async with serving(tmp_path, config) as world:
             await _send(world, 0)
@@ -152,14 +155,14 @@ async def test_redis_comes_back_empty(own_redis: OwnRedis, tmp_path: Path) -> No
             await asyncio.to_thread(own_redis.start)
             await _send(world, 2 * PAIRS)
             books = await world.until(pairs__mismatch=2 * PAIRS, pairs__ready=2 * PAIRS)
-            # What was parked in the Redis that is gone went with it; the rows say what this one took.
+            # The observations in the lost Redis are gone. The ledger rows count only observations in the new Redis.
             assert 2 * PAIRS == books["mirrored"]["forwarded"] == books["recorded"]["accepted"]
 
 
 async def test_redis_hangs(own_redis: OwnRedis, tmp_path: Path) -> None:
-    """A Redis that keeps its connections and answers nothing holds up no request, and the books are exact after it."""
+    """A Redis that keeps connections open without replying delays no request, and the ledger is exact afterwards."""
     await asyncio.to_thread(own_redis.start)
-    async with v2(says(ANSWER)) as port:
+    async with v2(always(ANSWER)) as port:
         config = settings(own_redis.url, target(port), pairing=PATIENT, samples={"keep": 1000})
         async with serving(tmp_path, config) as world:
             await _send(world, 0)

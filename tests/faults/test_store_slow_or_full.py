@@ -1,6 +1,6 @@
-"""Redis slows down or is full under load: memory is bounded, what is accepted is judged, the rest shed and counted.
+"""Redis is slow or full under load: memory is bounded, accepted pairs are compared, the rest is shed and counted.
 
-In the end the ledger is held to what the senders were told, and the samples to the ids that Redis accepted.
+At the end the ledger is checked against the senders' responses, and the samples against the ids in Redis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.faults.load import GROWS_AT_MOST_MIB, MIRRORED, RECORDED, SHED, SHED_
 from tests.faults.outage import give_room, slow
 from tests.integration.service.conftest import JSON, World, balanced_and_still, serving, settings, target
 from tests.integration.service.redis_link import runs
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import Service, mesh_of
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ SLOW_CALLS = [
 async def test_redis_is_slow(
     link: RedisLink, tmp_path: Path, calls: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each command takes 100 ms more: nothing is lost, ports answer as before, and all is compared, if later."""
+    """If each command takes 100 ms longer, no pair is lost, ports respond as before, and all pairs are compared."""
     answer = b'{"side": "v2"}'
     config = settings(link.url, samples=EVERY_SAMPLE)
-    async with v2(says(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             load = Load(world, pace_s=0.02, body=b'{"side": "v1"}')
@@ -71,23 +71,23 @@ async def test_redis_is_slow(
 
 
 class HoldsCommits:
-    """Stands in the link and lets no commit through, so that ready pairs stay claimed and unfinished."""
+    """Holds back commits, so ready pairs stay claimed and unfinished."""
 
     def __init__(self) -> None:
         self.free = asyncio.Event()
 
     async def on_call(self, words: Words, ask: Ask) -> bytes | None:
-        """Pass everything else."""
+        """Hold back commits, and pass every other call to Redis."""
         if runs(words, names.COMMIT):
             await self.free.wait()
         return await ask()
 
 
 async def _fill(service: Service, load: Load, redis: OwnRedis) -> int:
-    """Accept pairs that wait for their commits, fill Redis, and shed; return how many MiB it held at most before."""
+    """Accept pairs that wait for commits, fill Redis, and shed; return the service's earlier peak memory in MiB."""
     for number in range(BEFORE):
         await load.pair(f"ready-{number}", load.body)
-        if number % 10 == 0:  # as fast as they come, the small queue would thin them
+        if number % 10 == 0:  # without this pause the small queue would shed pairs
             await service.until(lambda books, number=number: books["pairs"]["ready"] > number)
     await service.until(lambda books: books["pairs"]["pending"] == BEFORE)
     before_mib = service.peak_mib()
@@ -104,12 +104,15 @@ async def _fill(service: Service, load: Load, redis: OwnRedis) -> int:
 async def test_redis_is_full(
     link: RedisLink, own_redis: OwnRedis, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """What was accepted is judged while it is full; with room, the same process takes up and compares new pairs."""
+    """Accepted pairs are compared while Redis is full.
+
+    When Redis has room again, the same process compares new pairs.
+    """
     holds = HoldsCommits()
     link.on_call = holds.on_call
     answer = large("v2")
     config = settings(link.url, store={"queue": QUEUE}, pairing={"window": "20s"}, samples=EVERY_SAMPLE)
-    async with v2(says(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             service = world.service
@@ -144,12 +147,12 @@ async def test_redis_is_full(
 async def test_a_process_that_starts_while_redis_is_full_empties_it(
     link: RedisLink, own_redis: OwnRedis, tmp_path: Path
 ) -> None:
-    """What a process that died had accepted is judged by another that starts meanwhile, under other rules even."""
+    """A process that starts while Redis is full compares the pairs of a dead process, even under other rules."""
     holds = HoldsCommits()
     link.on_call = holds.on_call
     answer = b'{"side": "v2"}'
     config = settings(link.url, store={"queue": QUEUE}, pairing={"window": "4s", "claim_idle": "1s"})
-    async with v2(says(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(answer, "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         service = Service(tmp_path, config)
         await asyncio.to_thread(service.start)
@@ -157,8 +160,8 @@ async def test_a_process_that_starts_while_redis_is_full_empties_it(
             async with mesh_of(service) as mesh:
                 load = Load(World(service, mesh), body=large("v1"))
                 await _fill(service, load, own_redis)
-                told = {row: load.told(row) for row in SIDES}
-                await service.until(lambda books: all(books[row]["received"] == told[row] for row in told))
+                answered = {row: load.answered_count(row) for row in SIDES}
+                await service.until(lambda books: all(books[row]["received"] == answered[row] for row in answered))
                 held = await asyncio.to_thread(service.ledger)
                 await asyncio.to_thread(service.stop, signal.SIGKILL)
                 await asyncio.to_thread(give_room, own_redis, -1024)
@@ -176,8 +179,8 @@ async def test_a_process_that_starts_while_redis_is_full_empties_it(
     for row, side in SIDES.items():
         taken = books[row]["forwarded" if row == MIRRORED else "accepted"]
         assert taken == books["observations"][side]["parked"] == len(link.accepted[side])
-        assert load.told(row) == books[row]["received"]
-        # What the killed process had taken and not yet parked shows as such.
+        assert load.answered_count(row) == books[row]["received"]
+        # The ledger shows the requests that the killed process had accepted but not yet stored.
         assert held[row]["in_flight"] == books[row]["crashed"]
     assert 1 <= books["mirrored"]["crashed"] + books["recorded"]["crashed"] <= QUEUE
     assert load.answers[RECORDED, SHED] == books["recorded"]["shed"]

@@ -1,6 +1,7 @@
-"""v2 does whatever a broken server can do: each answer is bounded in memory and time, and has its name in the books.
+"""For each invalid response of v2, the service uses bounded memory and time, and the ledger has a reason.
 
-One service serves all of these. v2 is a socket that speaks raw bytes; how much it could send says where it was cut off.
+One service serves all tests of this file. v2 is a socket that sends raw bytes. The number of bytes that v2 could send
+shows where the service closed the connection.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import JSON, World, settings, target
-from tests.integration.service.scripts import response, says, silent, v2
+from tests.integration.service.scripts import always, response, silent, v2
 from tests.running import Service, mesh_of, unharmed
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ AT_ONCE = 16
 
 @pytest.fixture(scope="module")
 def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, int]]:
-    """Run one service for all tests of this file, and name the port where v2 belongs; its log holds no failure."""
+    """Run one service for all tests of this file, check that its log has no failure, and return the port for v2."""
     port = free_port_number()
     config = settings(
         redis_server.url,
@@ -57,28 +58,28 @@ def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 async def world(shared: tuple[Service, int]) -> AsyncIterator[World]:
-    """Return the world of the service that all share."""
+    """Return the environment of the shared service."""
     async with mesh_of(shared[0]) as mesh:
         yield World(shared[0], mesh)
 
 
 @pytest.fixture
 async def impatient(shared: tuple[Service, int]) -> AsyncIterator[World]:
-    """Return the world of the target that does not wait long for v2."""
+    """Return the environment of the target with a short timeout for v2."""
     async with mesh_of(shared[0]) as mesh:
         mesh.host = IMPATIENT
         yield World(shared[0], mesh, IMPATIENT)
 
 
 class Flood:
-    """A v2 that sends `start` and then `part` for ever, and counts what it got rid of."""
+    """A v2 that sends `start` and then `part` endlessly, and counts the sent bytes."""
 
     def __init__(self, start: bytes, part: bytes = PART, most: int = TEN_GB) -> None:
         self._start, self._part, self._most = start, part, most
         self.sent = 0
 
     async def __call__(self, _head: bytes, writer: asyncio.StreamWriter) -> None:
-        """Send until cut, or until the most was sent."""
+        """Send until the connection is closed, or until the limit."""
         writer.write(self._start)
         while self.sent < self._most:
             writer.write(self._part)
@@ -87,7 +88,7 @@ class Flood:
 
 
 def then(raw: bytes, end: Callable[[asyncio.StreamWriter], object]) -> Answer:
-    """Return a v2 that sends bytes and then ends the connection in its own way."""
+    """Return a v2 that sends bytes and then ends the connection with a given function."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
@@ -99,19 +100,19 @@ def then(raw: bytes, end: Callable[[asyncio.StreamWriter], object]) -> Answer:
 
 
 def half_close(writer: asyncio.StreamWriter) -> None:
-    """Say that nothing more comes, and go on listening."""
+    """Close the sending half of the connection, and continue to read."""
     writer.write_eof()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Break the connection with RST."""
+    """Close the connection with RST."""
     own: socket.socket = writer.get_extra_info("socket")
     own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 def trickles(start: bytes, part: bytes) -> Answer:
-    """Return a v2 that sends one small part after another, each well within any deadline of its own."""
+    """Return a v2 that sends one small part after another, each well within any deadline for one read."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(start)
@@ -124,7 +125,7 @@ def trickles(start: bytes, part: bytes) -> Answer:
 
 
 async def _what_came_of(world: World, port: int, answers: Mapping[str, Answer | None]) -> dict[str, tuple[str, str]]:
-    """Send a pair for each case, all at once; return each one's result, and v2's failure or why nothing is compared."""
+    """Send a pair for each case at once; return each result, and v2's failure or the reason for no comparison."""
     paths = {f"/{number}": answer for number, answer in enumerate(answers.values())}
 
     async def by_path(head: bytes, writer: asyncio.StreamWriter) -> None:
@@ -155,7 +156,7 @@ def _why(sample: Any) -> str:
 MALFORMED = {
     "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
     "a page without a head": b"<html>hello</html>\r\n",
-    "TLS where none is expected": b"\x15\x03\x01\x00\x02\x02\x28\r\n",
+    "unexpected TLS": b"\x15\x03\x01\x00\x02\x02\x28\r\n",
     "HTTP/2 where HTTP/1.1 was asked": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\r\n\r\n",
     "zeros": b"\0" * 100,
     "no status": b"HTTP/1.1 OK\r\n\r\n",
@@ -175,9 +176,9 @@ MALFORMED = {
 }
 
 
-async def test_what_is_no_http_is_malformed(shared: tuple[Service, int], world: World) -> None:
-    """v2 says what no client can read: a mismatch by `malformed`, at once."""
-    said = await _what_came_of(world, shared[1], {case: says(raw) for case, raw in MALFORMED.items()})
+async def test_invalid_http_is_malformed(shared: tuple[Service, int], world: World) -> None:
+    """If no client can parse v2's response, the pair is a mismatch with the failure `malformed`."""
+    said = await _what_came_of(world, shared[1], {case: always(raw) for case, raw in MALFORMED.items()})
     assert dict.fromkeys(MALFORMED, ("mismatch", "malformed")) == said
 
 
@@ -192,7 +193,7 @@ BREAKS: dict[str, Answer] = {
 }
 HANGS: dict[str, Answer] = {
     "hangs": silent,
-    "hangs in the body": says(WHOLE[:-1]),
+    "hangs in the body": always(WHOLE[:-1]),
     "trickles a head": trickles(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
     "trickles a body": trickles(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"x"),
     "trickles chunks": trickles(CHUNKED, b"1\r\nx\r\n"),
@@ -200,23 +201,23 @@ HANGS: dict[str, Answer] = {
 
 
 async def test_a_v2_that_breaks_off_is_a_mismatch(shared: tuple[Service, int], world: World) -> None:
-    """However the connection ends before the answer does: `reset`."""
+    """If the connection ends before the response is complete, the pair is a mismatch with the failure `reset`."""
     assert dict.fromkeys(BREAKS, ("mismatch", "reset")) == await _what_came_of(world, shared[1], BREAKS)
 
 
 async def test_a_v2_that_hangs_or_trickles_is_a_mismatch(shared: tuple[Service, int], impatient: World) -> None:
-    """The deadline spans the whole exchange, not each read: `timeout`."""
+    """The deadline applies to the whole exchange, not to each read. The failure is `timeout`."""
     assert dict.fromkeys(HANGS, ("mismatch", "timeout")) == await _what_came_of(impatient, shared[1], HANGS)
 
 
 async def test_a_v2_that_half_closes_after_its_answer_has_answered(shared: tuple[Service, int], world: World) -> None:
-    """A whole answer is one, however the connection ends."""
+    """A complete response counts, however the connection ends."""
     said = await _what_came_of(world, shared[1], {"whole": then(WHOLE, half_close)})
     assert {"whole": ("match", "")} == said
 
 
 async def test_a_dead_v2_is_refused(shared: tuple[Service, int], world: World) -> None:
-    """Nobody listens: a mismatch by `refused`."""
+    """If v2 has no listener, the pair is a mismatch with the failure `refused`."""
     assert {"dead": ("mismatch", "refused")} == await _what_came_of(world, shared[1], {"dead": None})
 
 
@@ -236,10 +237,10 @@ ENDLESS: dict[str, tuple[bytes, bytes, tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-async def test_what_never_ends_is_cut_at_a_bound(
+async def test_endless_responses_are_cut_at_a_bound(
     shared: tuple[Service, int], world: World, case: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Whichever part of an answer has no end, to several requests at once: little is read, and less is kept."""
+    """The service limits how much it reads and keeps of an endless response, for any part of the response."""
     start, part, (result, why) = ENDLESS[case]
     flood = Flood(start, part)
     before_mib = shared[0].peak_mib()

@@ -1,7 +1,7 @@
-r"""Fuzz the comparison, guided by coverage: any bytes under any headers give a result, soon and within bounds.
+r"""Fuzz the comparison, guided by coverage. Any bodies and headers must give a result quickly and within limits.
 
-Run: CONTRIBUTING.md says how, in the section on fuzzing.
-An input is a byte each for form, coding and rules, then two bodies parted by `\\xff\\xfe`.
+The section on fuzzing in CONTRIBUTING.md describes how to run the fuzzer. The first three bytes of an input select
+format, coding and rules; then come two bodies separated by `\\xff\\xfe`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shadowdiff.compare import Limits, compare
-from shadowdiff.model import Observation, Pair, Result, Side
+from shadowdiff.compare.formats import FORMATS, format_of
+from shadowdiff.model import Headers, Pair, Result, Side
 from shadowdiff.rules import compile_rules, parse_rules
+from tests.fakes.responses import pair_of, response
 
-FORMS: Final = (
+KEPT_TYPES: Final = (
     b"application/json",
     b"application/x-ndjson",
     b"text/event-stream",
@@ -27,6 +29,20 @@ FORMS: Final = (
     b"application/octet-stream",
     b"application/json; charset=utf-16",
 )
+"""Inputs of the corpus name these by position."""
+
+
+def example_type(media_type: str) -> bytes:
+    """Return an example Content-Type for a format."""
+    return f"{'application/x' if media_type.startswith('+') else ''}{media_type.replace('*', 'x')}".encode()
+
+
+_KEPT_FORMATS: Final = {format_of(content_type)[0] for content_type in KEPT_TYPES}
+CONTENT_TYPES: Final = (
+    *KEPT_TYPES,
+    *(example_type(one.media_types[0]) for one in FORMATS if one not in _KEPT_FORMATS),
+)
+"""With at least one type of every registered format."""
 CODINGS: Final = (b"", b"gzip", b"deflate", b"br", b"zstd", b"br, gzip", b"zap")
 DECLARED: Final[tuple[list[dict[str, Any]], ...]] = (
     [],
@@ -42,11 +58,11 @@ LONGEST_S: Final = 2.0
 
 
 def run(data: bytes) -> None:
-    """Compare the two bodies that one input holds, both ways round and each with itself."""
+    """Compare the two bodies of an input in both directions, and compare each body with itself."""
     form, coding, rules = (*data[:3], 0, 0, 0)[:3]
     one, _, other = data[3:].partition(b"\xff\xfe")
     headers = (
-        (b"content-type", FORMS[form % len(FORMS)]),
+        (b"content-type", CONTENT_TYPES[form % len(CONTENT_TYPES)]),
         (b"content-encoding", CODINGS[coding % len(CODINGS)]),
         (b"set-cookie", one[:40]),
         (b"cache-control", other[:40]),
@@ -63,34 +79,12 @@ def run(data: bytes) -> None:
         raise AssertionError("rules or sides decide what matches")
 
 
-def _pair(one: bytes, other: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Pair:
-    return Pair(
-        key=b"",
-        target="t",
-        route="GET /x",
-        primary=_observation(Side.PRIMARY, one, headers),
-        candidate=_observation(Side.CANDIDATE, other, (*headers, (b"date", b"x"))),
-    )
-
-
-def _observation(side: Side, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Observation:
-    return Observation(
-        side=side,
-        target="t",
-        id="i",
-        id_source="x-request-id",
-        method="GET",
-        path="/x",
-        host="h",
-        status=200,
-        headers=headers,
-        body=body,
-        body_bytes=len(body),
-    )
+def _pair(one: bytes, other: bytes, headers: Headers) -> Pair:
+    return pair_of(response(Side.PRIMARY, one, headers), response(Side.CANDIDATE, other, (*headers, (b"date", b"x"))))
 
 
 def timed(data: bytes) -> None:
-    """Compare what one input holds within its time: the process's own, so that a busy machine is no fault."""
+    """Compare one input, and fail if it takes too much CPU time."""
     began_s = time.process_time()
     run(data)
     if time.process_time() - began_s > LONGEST_S:
@@ -98,7 +92,7 @@ def timed(data: bytes) -> None:
 
 
 def main() -> None:
-    """Fuzz until told to stop."""
+    """Run the fuzzer until a signal or a limit stops it."""
     import atheris  # pyright: ignore[reportMissingImports, reportUnknownVariableType]  # not on every machine
 
     fuzzer: Any = atheris  # pyright: ignore[reportUnknownVariableType]

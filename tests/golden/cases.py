@@ -1,9 +1,9 @@
-"""Read the golden cases: folders of two responses, rules, and what a comparison must say.
+"""Read the golden cases: folders of two responses, rules, and the expected result.
 
-In: `fixtures/pairs/<case>/` with `request.http`, `v1.http`, `v2.http`, optionally `rules.yaml`, and `expected.json`.
-Out: the pair, the rules, the expectation.  A response is a status line, fields, a blank line and the body's bytes.
-Fields that begin with a colon speak of the transfer: `:coding` (the body is coded so before it is compared), `:size`
-(the size as sent, where it is more than the file holds), `:failure` (no response came).
+`fixtures/pairs/<case>/` has `request.http`, `v1.http`, `v2.http`, `expected.json` and optionally `rules.yaml`. A
+response file has a status line, fields, a blank line, and the body's bytes. Fields whose name starts with a colon
+describe the transfer. `:coding` names a coding with which the body is encoded before the comparison. `:size` is the
+size of the sent body, if it is larger than the body in the file. `:failure` means that no response arrived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 class Case(NamedTuple):
-    """One folder, read."""
+    """A golden case that was read from a folder."""
 
     name: str
     pair: Pair
@@ -40,7 +40,7 @@ class Case(NamedTuple):
         return compare(self.pair, self.rules, Limits())
 
     def complaint(self) -> str:
-        """Say how the comparison falls short of what is expected; empty where it does not."""
+        """Return how the comparison differs from the expected result, or "" if they are equal."""
         said = spoken(self.compare())
         for key, value in self.expected.items():
             if said[key] != value:
@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 def spoken(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as the golden cases write it."""
+    """Return a comparison in the format of the golden cases."""
     return {
         "result": str(comparison.result),
         "reason": comparison.reason,

@@ -1,4 +1,4 @@
-"""Run named golden cases against whatever `shadowdiff` is first on the path; exit 1 with the first complaint."""
+"""Run golden cases against the first `shadowdiff` on the Python path; print the first error and exit with 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.golden.cases import load
 
 
 def main(names: list[str]) -> int:
-    """Return 1 where a case fails or raises, 0 where all hold."""
+    """Return 1 if a case fails or raises, 0 if all pass."""
     for name in names:
         try:
             complaint = load(name).complaint()

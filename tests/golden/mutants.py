@@ -1,4 +1,4 @@
-"""Mutants of the comparison: faults that an engine like this one has had somewhere, each killed by a golden case."""
+"""Mutants of the comparison: copies with a typical fault. For each mutant, a golden case must fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """One fault: in `file`, `old` (which stands there once) becomes `new`; `killer` is a case that must then fail."""
+    """One mutant.
+
+    In `file`, `new` replaces `old`, which occurs once. The golden case `killer` must fail with the mutant.
+    """
 
     name: str
     file: str
@@ -18,14 +21,14 @@ class Mutant(NamedTuple):
 MUTANTS = [
     Mutant(
         "kinds of equal values are not proved",
-        "compare/proof.py",
+        "compare/type_proof.py",
         "        return orjson.dumps(one, stand_in, _SORTED) == orjson.dumps(other, stand_in, _SORTED)",
         "        return True",
         "kind-inside-equal-object",
     ),
     Mutant(
         "kinds are not compared by the strict walk",
-        "compare/values.py",
+        "rules/json_values.py",
         "    if type(one) is not type(other):\n        return False",
         "    if False:\n        return False",
         "kind-integer-boolean",
@@ -33,20 +36,20 @@ MUTANTS = [
     Mutant(
         "a change of kind is called a change of value",
         "compare/walk.py",
-        "    return _VALUE if kind_of(one) == kind_of(other) else _TYPE",
+        "    return _VALUE if kind_of(one) == kind_of(other) else Kind.TYPE",
         "    return _VALUE",
         "kind-array-object",
     ),
     Mutant(
         "what was hoped of the primary's text is not proved",
-        "compare/proof.py",
+        "compare/type_proof.py",
         "        return is_canonical(text, orjson.dumps(value))",
         "        return True",
         "alike-start-duplicate-lost",
     ),
     Mutant(
         "a text is taken for canonical where it only looks so",
-        "compare/proof.py",
+        "compare/type_proof.py",
         "dump.translate(None, _BLANKS) == text.translate(None, _BLANKS)",
         "True",
         "alike-start-spaced-long-number",
@@ -81,9 +84,9 @@ MUTANTS = [
     ),
     Mutant(
         "depth is unbounded in the exact parser",
-        "compare/depth.py",
-        "            if depth > MAX_DEPTH:",
-        "            if depth > 10**9:",
+        "compare/exact.py",
+        "any(depth > MAX_DEPTH",
+        "any(depth > 10**9",
         "depth-100000-one-side",
     ),
     Mutant(
@@ -96,7 +99,7 @@ MUTANTS = [
     Mutant(
         "arrays are compared place by place alone",
         "compare/arrays.py",
-        "    matches = common(here.tokens, there.tokens)",
+        "    matches = common(here.tokens, there.tokens, aligner.budget)",
         "    matches: list[Match] = []",
         "array-repeats-two",
     ),
@@ -109,22 +112,22 @@ MUTANTS = [
     ),
     Mutant(
         "a multiset forgets how often an element stands",
-        "compare/arrays.py",
+        "compare/sequence.py",
         "places[token].pop()) for index, token in enumerate(tokens)",
         "places[token][-1]) for index, token in enumerate(tokens)",
         "unordered-multiplicity",
     ),
     Mutant(
         "inner rules have no say in matching unordered elements",
-        "compare/arrays.py",
-        "        found += _coarsely(rest, rest_other, aligner)",
-        "        found += []",
+        "compare/unordered.py",
+        "        return self._coverage.covers(one[index], other[against], self._state.element(index, len(one)))",
+        "        return one[index] == other[against]",
         "unordered-inner-tolerance",
     ),
     Mutant(
         "keys compare without their kind",
-        "compare/members.py",
-        "tuple(None if isinstance(part, Missing) else exact_token(part) for part in found)",
+        "compare/alignment.py",
+        "tuple(None if isinstance(part, Missing) else exact(part) for part in found)",
         "tuple(None if isinstance(part, Missing) else str(part) for part in found)",
         "key-kinds",
     ),
@@ -152,22 +155,22 @@ MUTANTS = [
     Mutant(
         "a rule matches a prefix of a name",
         "rules/automaton.py",
-        "if name not in self._ways.names:",
-        "if (name := next(filter(name.startswith, self._ways.names), name)) not in self._ways.names:",
+        "        if name in self._names:",
+        "        if (name := next(filter(name.startswith, self._names), name)) in self._names:",
         "key-prefix-not-covered",
     ),
     Mutant(
         "a rule holds for everything below what it names",
         "rules/automaton.py",
-        "                if query in self._inherited:",
-        "                if True:",
+        "at.mask(at.ends[number] for number in inherited)",
+        "at.mask(at.ends)",
         "unordered-not-below",
     ),
     Mutant(
         "descendants are matched one level deep",
         "rules/automaton.py",
-        "            if segments[at].descendant:\n                always.add((query, at))",
-        "            if False:\n                always.add((query, at))",
+        "                if segment.descendant:\n                    descendant.append(at)",
+        "                if False:\n                    descendant.append(at)",
         "ignore-descendant",
     ),
     Mutant(
@@ -186,21 +189,21 @@ MUTANTS = [
     ),
     Mutant(
         "a tolerance is twice as wide",
-        "compare/leaves.py",
-        "apart <= Decimal(repr(tolerance.abs))",
-        "apart <= 2 * Decimal(repr(tolerance.abs))",
+        "rules/kinds/tolerance.py",
+        "distance <= Decimal(repr(bounds.abs))",
+        "distance <= 2 * Decimal(repr(bounds.abs))",
         "tolerance-abs-beyond",
     ),
     Mutant(
         "null and missing are one",
-        "compare/leaves.py",
+        "rules/kinds/equivalent.py",
         'return "missing"',
         'return "null"',
         "equivalent-not-missing",
     ),
     Mutant(
         "a dead candidate is compared like any other",
-        "compare/outcome.py",
+        "compare/engine.py",
         "    if candidate.failure is None and candidate.status < SERVER_ERROR:",
         "    if True:",
         "candidate-5xx-not-coverable",
@@ -208,37 +211,93 @@ MUTANTS = [
     Mutant(
         "a prefix that agrees is a match",
         "compare/engine.py",
-        "    alike = alike and not truncated",
-        "    alike = alike and True",
+        "    alike = alike and primary.body_bytes <= len(primary.body) and",
+        "    alike = alike and True or",
         "truncated-equal-prefix",
     ),
     Mutant(
         "a precondition is not looked at",
         "compare/required.py",
-        "        if not same(one, other):",
+        "        if not _all_same(nodes, nodes_other, findings.budget):",
         "        if False:",
         "require-unequal",
     ),
     Mutant(
         "header lists are split at every comma",
-        "compare/fields.py",
-        'for token in split_parameters(text, ",")',
-        'for token in text.split(",")',
+        "compare/media.py",
+        'for member in split_parameters(line, ",")',
+        'for member in line.split(",")',
         "header-cache-control-quoted-lists",
     ),
     Mutant(
         "one cookie stands for all",
         "compare/fields.py",
-        "        read[name] = ",
-        '        read[""] = ',
-        "header-cookie-gone",
+        '        found.setdefault(name.strip(" \\t"), [])',
+        '        found.setdefault("", [])',
+        "header-cookie-attribute-lost",
     ),
     Mutant(
         "what follows the first line of NDJSON is not read",
-        "compare/decoders.py",
-        "        if line.strip():",
-        "        if line.strip() and not values:",
+        "compare/formats/json_lines.py",
+        "        if text.strip(_BLANKS):",
+        "        if text.strip(_BLANKS) and not values:",
         "ndjson-line-3",
+    ),
+    Mutant(
+        "a header is compared only if a list names it",
+        "compare/compared_headers.py",
+        "next((holds for prefix, holds in self._prefixes if name.startswith(prefix)), True)",
+        "next((holds for prefix, holds in self._prefixes if name.startswith(prefix)), False)",
+        "header-total-count-lost",
+    ),
+    Mutant(
+        "the size of a body that is not sent is not compared",
+        "compare/compared_headers.py",
+        "        self.bodiless: Final = _Decisions(dict.fromkeys(without_body, False) | stated)",
+        "        self.bodiless: Final = self.usual",
+        "header-head-content-length",
+    ),
+    Mutant(
+        "a cookie is known by its name alone",
+        "compare/fields.py",
+        "    if not lost and not gained:",
+        "    if one[-1:] == other[-1:] or (not lost and not gained):",
+        "header-cookie-same-name-lost",
+    ),
+    Mutant(
+        "the order of cookies that replace each other has no meaning",
+        "compare/fields.py",
+        "for place, text in last.items() if text != last_other[place])",
+        "for place, text in last.items() if False)",
+        "header-cookie-set-then-deleted",
+    ),
+    Mutant(
+        "a byte order mark is dropped",
+        "compare/formats/format.py",
+        "    if one != other:\n        left, right = (_MARK",
+        "    if False:\n        left, right = (_MARK",
+        "text-byte-order-mark-lost",
+    ),
+    Mutant(
+        "text among XML elements has no place",
+        "compare/formats/xml.py",
+        "            texts.append(child.tail)\n            order.append(_TEXT)",
+        "            texts.append(child.tail)",
+        "xml-mixed-content",
+    ),
+    Mutant(
+        "an event needs no blank line at its end",
+        "compare/formats/event_stream.py",
+        '            found.append({"unfinished": _event(fields, lines)})',
+        "            found.append(_event(fields, lines))",
+        "sse-unfinished-event",
+    ),
+    Mutant(
+        "a part has no headers but those that are read",
+        "compare/formats/multipart.py",
+        '            part["headers"] = others',
+        "            pass",
+        "multipart-content-range",
     ),
     Mutant(
         "codings are undone in the order they are listed",
@@ -252,6 +311,6 @@ MUTANTS = [
         "compare/finding.py",
         "        result = Result.MISMATCH if self.counted else",
         "        result = Result.MISMATCH if self.counted and not self.covered else",
-        "ignore-hides-no-neighbour",
+        "ignore-hides-no-neighbor",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Every known fault of an engine like this one is caught by a golden case."""
+"""A golden case catches each known typical fault of a comparison engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(folder: Path, case: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """Return a folder with a copy of what the comparison consists of."""
+    """Return a folder with a copy of the packages that the comparison needs."""
     package = tmp_path / "shadowdiff"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -41,14 +41,14 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_there_are_enough_mutants_and_each_is_another() -> None:
-    """The list does not shrink unnoticed."""
+def test_there_are_enough_different_mutants() -> None:
+    """The list has at least this many mutants."""
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_mutant_is_killed(copied: Path, mutant: Mutant) -> None:
-    """The case holds for the package as it is, and fails or raises with the fault."""
+    """The golden case passes for the original package, and fails or raises for the mutant."""
     file = copied / "shadowdiff" / mutant.file
     source = file.read_text()
     assert source.count(mutant.old) == 1, f"{mutant.file} has changed; bring the mutant up to date"
@@ -58,6 +58,6 @@ def test_a_mutant_is_killed(copied: Path, mutant: Mutant) -> None:
 
 
 def test_the_copy_without_a_fault_passes(copied: Path) -> None:
-    """What kills a mutant is the fault, not the copying."""
+    """All cases pass for an unchanged copy, so a mutant fails because of its fault."""
     result = run(copied, MUTANTS[0].killer)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

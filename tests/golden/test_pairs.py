@@ -1,4 +1,4 @@
-"""Every folder under fixtures/pairs is a case; a new case needs no Python."""
+"""Compare every folder under fixtures/pairs as one case. A new case needs no Python code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.golden.cases import load, names
 
 @pytest.mark.parametrize("name", names())
 def test_a_golden_pair_compares_as_expected(name: str) -> None:
-    """The comparison says what the folder's expected.json says, key by key."""
+    """Each key of the folder's expected.json equals the result of the comparison."""
     assert load(name).complaint() == ""
 
 
 def test_there_are_enough_golden_pairs() -> None:
-    """The set does not shrink unnoticed."""
+    """There are at least this many golden pairs."""
     assert len(names()) >= 150

@@ -1,1 +1,1 @@
-"""The image, without a container engine: its files by lint, its steps by running them."""
+"""Test the image without a container engine: linters check the files, and the build steps run on this machine."""

@@ -1,9 +1,9 @@
-"""The steps of the Dockerfile, and its process as a container would hold it, without a container engine.
+"""Run the steps of the Dockerfile and the service's process as in a container, without a container engine.
 
-In: the tree.  Out: the wheel that the Dockerfile builds, installed in a folder; the service as UID 1000690000 of group
-0 without HOME, on a root that is read-only but for an empty /tmp.
-Holds: the kernel does what an engine asks of it (a mount namespace, no capabilities, no new privileges); what is
-missing against a real container is the image's own root, in whose place stands this machine's.
+The module builds the wheel as the Dockerfile does and installs it into a folder. The service runs as UID 1000690000 of
+group 0 without HOME, on a read-only root with an empty /tmp. The kernel applies the same settings as for a container: a
+mount namespace, no capabilities, no new privileges. Unlike a container, the process uses this machine's root file
+system.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UID = 1_000_690_000
-"""One that OpenShift's restricted-v2 gives: the first of a project's range, and of no account."""
+"""A UID as OpenShift's restricted-v2 assigns it: the first one of a project's range, without an account."""
 INSIDE = Path("/mnt")
 WITHIN_S = 60
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel from what the Dockerfile copies, as it does, install it, and return where."""
+    """Build the wheel from the files that the Dockerfile copies, install it, and return the folder."""
     source = folder / "src"
     source.mkdir()
     for names in copied_to_build():
@@ -55,7 +55,7 @@ def build(folder: Path) -> Path:
 
 
 def copied_to_build() -> list[list[str]]:
-    """Return what each COPY of the Dockerfile's first stage takes from the tree."""
+    """Return the files in the COPY instructions of the Dockerfile's first stage."""
     first = (ROOT / "Dockerfile").read_text().partition("\nFROM build ")[0]
     return [line.split()[1:-1] for line in first.splitlines() if line.startswith("COPY ")]
 
@@ -69,7 +69,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def needs_namespaces() -> None:
-    """Skip where this user or kernel cannot make a read-only root, or the tree would vanish under the new /tmp."""
+    """Skip the test if this machine cannot make a read-only root, or if the new /tmp would hide the working tree."""
     if os.getuid() != 0:
         pytest.skip("only root can run the service as another user")
     if any(Path(place).resolve().is_relative_to("/tmp") for place in (ROOT, sys.prefix, sys.base_prefix)):  # noqa: S108
@@ -81,14 +81,14 @@ def needs_namespaces() -> None:
 
 
 def unshared(script: str) -> list[str]:
-    """Return the command that runs a line of shell with mounts of its own."""
+    """Return a command that runs a shell line with separate mounts."""
     return ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script]
 
 
 def contained(folder: Path, command: Sequence[str], env: dict[str, str]) -> list[str]:
-    """Return the command that runs another as a container would: `folder` is /mnt, read-only, and so is all but /tmp.
+    """Return a command that runs as in a container. The process sees `folder` as /mnt, and only /tmp is writable.
 
-    One capability stays: to read and search, since this machine's Python may lie in a folder of root's own.
+    The process has one capability, to read any file, because this machine's Python may be in a folder of root.
     """
     words = ["env", "-i", *(f"{name}={value}" for name, value in env.items()), *command]
     held = ["setpriv", f"--reuid={UID}", "--regid=0", "--clear-groups", "--no-new-privs"]
@@ -107,7 +107,7 @@ def contained(folder: Path, command: Sequence[str], env: dict[str, str]) -> list
 
 @dataclass
 class Contained(Service):
-    """`shadowdiff serve` as the image runs it; `folder` has `site` and the configuration."""
+    """A `shadowdiff serve` process as in the image; `folder` contains `site` and the configuration."""
 
     env: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -130,7 +130,7 @@ class Contained(Service):
             time.sleep(0.05)
 
     def status(self) -> dict[str, str]:
-        """Return what the kernel says of the process."""
+        """Return the process's status fields from the kernel."""
         assert self.process is not None
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

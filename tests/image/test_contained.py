@@ -1,4 +1,4 @@
-"""The service as the image runs it: any UID, no HOME, a root that cannot be written to."""
+"""Test the service as the image runs it: any UID, no HOME, a read-only root."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WITHIN_S = 60
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel and install it, once; the folder is what the process sees as /mnt."""
+    """Build the wheel and install it once. The service's process sees the folder as /mnt."""
     needs_namespaces()
     folder = tmp_path_factory.mktemp("image")
     folder.chmod(0o755)
@@ -53,7 +53,7 @@ async def _v2() -> AsyncGenerator[str]:
 
 @pytest.fixture
 def service(installed: Path) -> Iterator[Contained]:
-    """Return a service that has no targets yet, and stop it when the test ends."""
+    """Return a service without targets, and stop it after the test."""
     (installed / "service.log").unlink(missing_ok=True)
     here = Contained(installed, {})
     try:
@@ -64,7 +64,7 @@ def service(installed: Path) -> Iterator[Contained]:
 
 
 async def _pairs(service: Contained) -> Any:
-    """Start the service, send it one pair, and return its books."""
+    """Start the service, send one pair, and return the ledger."""
     async with _v2() as v2:
         service.config["targets"] = [{"name": TARGET, "hosts": [TARGET], "candidate": {"url": v2}}]
         service.start()
@@ -75,7 +75,7 @@ async def _pairs(service: Contained) -> Any:
 
 
 def _healthy(service: Contained) -> int:
-    """Run the Dockerfile's own health check, on the test's port."""
+    """Run the Dockerfile's own health check on the test's port."""
     line = re.search(r"HEALTHCHECK.*?CMD (\[.*?\])\n", (ROOT / "Dockerfile").read_text(), re.DOTALL)
     assert line is not None
     program, *arguments = json.loads(line.group(1).replace(":9090", f":{service.ports['metrics']}"))
@@ -84,7 +84,7 @@ def _healthy(service: Contained) -> int:
 
 
 def _helm_test(service: Contained, targets: str) -> subprocess.CompletedProcess[str]:
-    """Run what `helm test` runs, from the rendered pod, on the test's ports."""
+    """Run the command of `helm test` from the rendered pod, on the test's ports."""
     (container,) = one(rendered(), "Pod", "shadowdiff-test")["spec"]["containers"]
     numbers = {"mirror": 8080, "records": 8081, "web": 8082, "metrics": 9090}
     ports = {f"PORT_{number}": str(service.ports[name]) for name, number in numbers.items()}
@@ -94,7 +94,7 @@ def _helm_test(service: Contained, targets: str) -> subprocess.CompletedProcess[
 
 
 async def test_it_serves_with_a_store_of_its_own(service: Contained) -> None:
-    """A pair is compared, health check and `helm test` agree, the process holds no privilege, and it stops cleanly."""
+    """The service compares a pair, the health check and `helm test` pass, and the process exits with 0."""
     books = await _pairs(service)
     assert (1, True) == (books["pairs"]["match"], books["balanced"])
     status = service.status()
@@ -104,12 +104,12 @@ async def test_it_serves_with_a_store_of_its_own(service: Contained) -> None:
     said = _helm_test(service, TARGET)
     assert (0, 6) == (said.returncode, said.stdout.count("ok: ")), said.stderr
     other = _helm_test(service, "another")
-    assert (1, True) == (other.returncode, "8082 knows the targets: expected ['another']" in other.stderr)
+    assert (1, True) == (other.returncode, "8082 lists the targets: expected ['another']" in other.stderr)
     assert 0 == service.stop()
 
 
-async def test_it_serves_with_a_redis_by_its_url_from_a_variable(service: Contained, redis_server: RedisServer) -> None:
-    """As the chart gives it, from a Secret."""
+async def test_it_serves_with_a_redis_url_from_a_variable(service: Contained, redis_server: RedisServer) -> None:
+    """The environment variable comes from a Secret, as in the chart."""
     service.config["store"] = {"prefix": "image"}
     service.env["SHADOWDIFF_STORE__URL"] = redis_server.url
     books = await _pairs(service)
@@ -117,8 +117,8 @@ async def test_it_serves_with_a_redis_by_its_url_from_a_variable(service: Contai
     assert 0 == service.stop()
 
 
-def test_the_folder_cannot_be_written_and_the_wheel_is_what_runs(installed: Path) -> None:
-    """The checks above mean something: outside /tmp nothing can be written, and the code is the wheel's."""
+def test_the_folder_is_read_only_and_the_wheel_runs(installed: Path) -> None:
+    """In these tests only /tmp is writable, and the service runs the wheel's code."""
     script = (
         "import shadowdiff, pathlib\n"
         "print(shadowdiff.__file__)\n"

@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml, held by lint and by what they name: no container engine is needed."""
+"""Check Dockerfile and compose.yaml with linters, and check that the files they name exist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ WITHIN_S = 60
 
 
 def _instructions(stage: str) -> list[tuple[str, str]]:
-    """Return a stage's instructions with their arguments, lines joined and comments left out."""
+    """Return the instructions of a Dockerfile stage with their arguments.
+
+    Continued lines are joined, and comments are removed.
+    """
     text = re.sub(r"^#.*\n", "", stage, flags=re.MULTILINE).replace("\\\n", " ")
     return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in text.splitlines() if line.strip()]
 
@@ -34,8 +37,8 @@ STAGES = [_instructions("FROM" + part) for part in re.split(r"(?m)^FROM", DOCKER
 LAST = STAGES[-1]
 
 
-def test_the_dockerfile_has_no_lint() -> None:
-    """By hadolint, with no rule left out."""
+def test_the_dockerfile_passes_hadolint() -> None:
+    """Hadolint accepts the Dockerfile with every rule enabled."""
     done = subprocess.run(
         [needs_tool("hadolint"), "--no-color", str(ROOT / "Dockerfile")],
         capture_output=True, text=True, timeout=WITHIN_S, check=False,
@@ -43,16 +46,16 @@ def test_the_dockerfile_has_no_lint() -> None:
     assert (0, "") == (done.returncode, done.stdout)
 
 
-def test_what_runs_is_built_elsewhere_and_has_no_tools() -> None:
-    """Three stages; the last copies what was built and installs nothing."""
+def test_the_final_stage_has_no_build_tools() -> None:
+    """The final stage of the Dockerfile only copies the built files and installs nothing."""
     assert ["build", "sbom"] == [stage[0][1].split(" AS ")[1] for stage in STAGES[:-1]]
     assert all(words.startswith("--from=") for name, words in LAST if name == "COPY")
     assert not [words for name, words in LAST if name == "RUN" and re.search(r"\b(pip|apt-get|curl)\b", words)]
     assert not [name for stage in STAGES for name, _ in stage if name == "ADD"]
 
 
-def test_it_is_nobody_and_says_how_it_is() -> None:
-    """A user by number that is not root, in group 0; a health check; labels; a signal that drains."""
+def test_the_image_has_a_user_labels_and_a_health_check() -> None:
+    """The image has a numeric non-root user in group 0, a health check, labels, and a stop signal for draining."""
     by_name = dict(LAST)
     assert "10001:0" == by_name["USER"]
     assert {"HEALTHCHECK", "LABEL", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT"} <= set(by_name)
@@ -64,7 +67,7 @@ def test_it_is_nobody_and_says_how_it_is() -> None:
 
 
 def test_everything_installed_is_locked_by_hash() -> None:
-    """No package comes without one, and none of the demo's Envoy is in it."""
+    """Every installed package has a hash, and the demo's Envoy is not among the packages."""
     installs = [words for name, words in STAGES[0] if name == "RUN" and "install" in words]
     for words in " && ".join(installs).split("&&"):
         if " install " in words:
@@ -77,8 +80,8 @@ def test_everything_installed_is_locked_by_hash() -> None:
     assert set() == pins["requirements/image.txt"] - pins["requirements/run.txt"]
 
 
-def test_what_is_copied_is_there_and_sent_to_the_engine() -> None:
-    """Each COPY's source exists, and .dockerignore lets it through."""
+def test_copied_files_exist_and_are_not_ignored() -> None:
+    """The source of each COPY instruction exists, and .dockerignore does not exclude the source."""
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     named = {name for names in copied_to_build() for name in names}
     assert named
@@ -88,8 +91,8 @@ def test_what_is_copied_is_there_and_sent_to_the_engine() -> None:
 
 
 @pytest.mark.deep
-def test_the_bill_of_materials_names_what_is_installed(tmp_path: Path) -> None:
-    """The Dockerfile's own step, on this environment."""
+def test_the_bill_of_materials_lists_installed_packages(tmp_path: Path) -> None:
+    """The Dockerfile's step that lists packages finds all packages of this environment."""
     ((_, words),) = [each for each in STAGES[1] if each[0] == "RUN"]
     program, *arguments = words.split()
     assert "/opt/build/bin/cyclonedx-py" == program
@@ -104,7 +107,7 @@ def test_the_bill_of_materials_names_what_is_installed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_of_the_compose_file_is_pinned_and_finds_its_files(name: str) -> None:
-    """An image by its version, mounts that exist, and neighbours that there are."""
+    """Each service in compose.yaml has a pinned image, existing mounts and existing dependencies."""
     service = SERVICES[name]
     assert service.get("build") == "." or re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", service["image"])
     for mount in service.get("volumes", []):
@@ -114,8 +117,8 @@ def test_each_service_of_the_compose_file_is_pinned_and_finds_its_files(name: st
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_our_own_containers_are_held_as_the_chart_holds_them() -> None:
-    """A read-only root, an empty /tmp, no capabilities; the service as any UID."""
+def test_our_own_containers_are_restricted_as_in_the_chart() -> None:
+    """Containers have a read-only root, an empty /tmp and no capabilities, and the service runs with any UID."""
     own = [service for service in SERVICES.values() if service.get("build")]
     assert 3 == len(own)
     for service in own:
@@ -123,8 +126,8 @@ def test_our_own_containers_are_held_as_the_chart_holds_them() -> None:
     assert "1000690000:0" == SERVICES["shadowdiff"]["user"]
 
 
-def test_the_compose_files_configuration_is_one_that_the_service_takes() -> None:
-    """And it names the containers that there are."""
+def test_the_service_accepts_the_compose_files_configuration() -> None:
+    """The configuration contains the container names of the compose file."""
     config = load_config(ROOT / "deploy/compose/shadowdiff.yaml", {})
     (target,) = config.targets
     assert () == config.warnings
@@ -134,7 +137,7 @@ def test_the_compose_files_configuration_is_one_that_the_service_takes() -> None
 
 
 def test_envoy_gets_the_repositorys_file_with_every_placeholder_filled(tmp_path: Path) -> None:
-    """The script in Envoy's container makes what the demo makes; Envoy itself is not started here."""
+    """The script in Envoy's container gives the demo's output. This test does not start Envoy."""
     values: dict[str, str] = SERVICES["envoy"]["environment"]
     shim = tmp_path / "envoy"
     shim.write_text('#!/bin/sh\necho "$@"\ncat "$2"\n')
@@ -148,8 +151,11 @@ def test_envoy_gets_the_repositorys_file_with_every_placeholder_filled(tmp_path:
     assert render(files() / "envoy.yaml", values) == made
 
 
-def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
-    """By promtool, with the repository's alerts, and it asks the service's metrics port."""
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    """Promtool accepts the Prometheus configuration with the repository's alerts.
+
+    Prometheus scrapes the service's metrics port.
+    """
     text = (ROOT / "deploy/compose/prometheus.yml").read_text()
     assert "shadowdiff:9090" in text
     (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/", f"{ROOT}/deploy/prometheus/"))
@@ -159,7 +165,7 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
 
 
 def test_grafana_shows_the_repositorys_dashboard() -> None:
-    """Where its provider looks."""
+    """The dashboard is in the folder that Grafana's provider reads."""
     providers = yaml.safe_load((ROOT / "deploy/compose/grafana/dashboards.yaml").read_text())["providers"]
     mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
     assert providers[0]["options"]["path"] == mounts["./deploy/grafana"]

@@ -1,4 +1,4 @@
-"""A Redis of a test's own for the service behind the mesh, and a link to it that the test can cut or slow down."""
+"""Provide a Redis for the service behind the mesh, and a Redis connection that a test can cut or slow down."""
 
 from tests.integration.service.conftest import link, own_redis
 

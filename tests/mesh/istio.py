@@ -1,10 +1,8 @@
-"""What istiod would make of the chart's objects, for an Envoy on this machine.
+"""Apply the chart's objects to Envoy's configuration, as istiod would.
 
-In: Envoy's configuration as the repository has it, and objects as helm renders them.  Out: that configuration with
-their filters, routes and bounds in the place of its own.
-Holds: it stands in for istiod alone, which cannot run here; Envoy is real, and each field is carried over as Istio's
-own sources do: a filter before the router of the listeners that its context names, a connection pool as a circuit
-breaker, `headers.request.set` as an overwriting header of the route.
+This module replaces only istiod, which cannot run in the tests. Envoy is real. The module translates each field in the
+same way as Istio's source code. An EnvoyFilter is inserted before the router of each listener in the filter's context.
+A connection pool becomes a circuit breaker. `headers.request.set` becomes a route header that overwrites.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from shadowdiff.demo.port import HOST
+from shadowdiff.demo.process import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +22,7 @@ OWN_CLUSTERS = {"shadowdiff": 8081, "shadowdiff_mirror": 8080}
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
-    """Return the specs of one kind."""
+    """Return the specs of all objects of one kind."""
     return [each["spec"] for each in objects if each["kind"] == kind]
 
 
@@ -34,7 +32,7 @@ def manager(listener: Object) -> Object:
 
 
 def apply(config: Object, objects: Sequence[Object]) -> Object:
-    """Return the configuration with everything of its own about shadowdiff replaced by the objects'."""
+    """Return Envoy's configuration with the chart's objects in place of all shadowdiff settings."""
     made = copy.deepcopy(config)
     listeners = made["static_resources"]["listeners"]
     for listener in listeners:
@@ -45,9 +43,9 @@ def apply(config: Object, objects: Sequence[Object]) -> Object:
     for spec in of_kind(objects, "VirtualService"):
         for route in spec["http"]:
             if "mirrors" in route:
-                _carry(route, next(routes(manager(listeners[0]))))
+                _apply_virtual_service(route, next(routes(manager(listeners[0]))))
     for spec in of_kind(objects, "HTTPRoute"):
-        _carry_gateway_api(spec["rules"][0], next(routes(manager(listeners[0]))))
+        _apply_http_route(spec["rules"][0], next(routes(manager(listeners[0]))))
     bounds = of_kind(objects, "DestinationRule")[0]
     for cluster in made["static_resources"]["clusters"]:
         if cluster["name"] in OWN_CLUSTERS:
@@ -69,7 +67,7 @@ def routes(own: Object) -> Iterator[Object]:
 
 
 def insert(own: Object, spec: Object, listener: str) -> None:
-    """Insert an EnvoyFilter's filters before the router, where its context is that of the listener."""
+    """Insert the filters of an EnvoyFilter before the router if its context matches the listener."""
     for patch in spec["configPatches"]:
         assert "INSERT_BEFORE" == patch["patch"]["operation"]
         if LISTENERS[patch["match"]["context"]] == listener:
@@ -87,8 +85,8 @@ def _headers(named: dict[str, str]) -> list[Object]:
     ]
 
 
-def _carry(spec: Object, route: Object) -> None:
-    """Carry a VirtualService's route over."""
+def _apply_virtual_service(spec: Object, route: Object) -> None:
+    """Translate the route of a VirtualService."""
     route["request_headers_to_add"] = _headers(spec.get("headers", {}).get("request", {}).get("set", {}))
     route["route"]["timeout"] = spec["timeout"]
     mirrors = [each["destination"] for each in spec["mirrors"]]
@@ -105,8 +103,8 @@ def _carry(spec: Object, route: Object) -> None:
         }
 
 
-def _carry_gateway_api(rule: Object, route: Object) -> None:
-    """Carry an HTTPRoute's rule over, as Istio's own translation into a VirtualService does."""
+def _apply_http_route(rule: Object, route: Object) -> None:
+    """Translate the rule of an HTTPRoute, as Istio's own translation into a VirtualService does."""
     kinds = {each["type"]: each for each in rule["filters"]}
     named = {each["name"]: each["value"] for each in kinds["RequestHeaderModifier"]["requestHeaderModifier"]["set"]}
     mirror = kinds["RequestMirror"]["requestMirror"]["backendRef"]
@@ -116,11 +114,11 @@ def _carry_gateway_api(rule: Object, route: Object) -> None:
         "timeout": rule["timeouts"]["request"],
         "mirrors": [{"destination": {"host": host, "port": {"number": mirror["port"]}}}],
     }
-    _carry(spec, route)
+    _apply_virtual_service(spec, route)
 
 
 def _bound(cluster: Object, spec: Object, port: int) -> None:
-    """Name a cluster as Istio does, and bound it by a connection pool."""
+    """Rename a cluster as Istio does, and apply a connection pool's limits to the cluster."""
     (pool,) = [
         each["connectionPool"]
         for each in spec["trafficPolicy"]["portLevelSettings"]
@@ -141,18 +139,18 @@ def _bound(cluster: Object, spec: Object, port: int) -> None:
 
 
 def both_sides(config: Object, objects: Sequence[Object], v2: int, port: int) -> Object:
-    """Put v2 behind a proxy of its own, let the mirror go there, and let both proxies record."""
+    """Put v2 behind its own proxy, send the mirrored copies to this proxy, and make both proxies record."""
     primary, candidate = [next(each for each in objects if each["metadata"]["name"] == name) for name in (
         "shadowdiff-orders", "shadowdiff-orders-candidate")]  # fmt: skip
     made = apply(config, [primary, *[each for each in objects if each["kind"] == "DestinationRule"]])
     resources = made["static_resources"]
     plain = apply(config, [each for each in objects if each["kind"] == "DestinationRule"])["static_resources"]
-    (beside,) = [each for each in plain["listeners"] if each["name"] == "inbound"]
-    insert(manager(beside), candidate["spec"], "inbound")
-    beside["name"], beside["address"]["socket_address"]["port_value"] = "inbound-v2", port
-    for route in manager(beside)["route_config"]["virtual_hosts"][0]["routes"]:
+    (sidecar,) = [each for each in plain["listeners"] if each["name"] == "inbound"]
+    insert(manager(sidecar), candidate["spec"], "inbound")
+    sidecar["name"], sidecar["address"]["socket_address"]["port_value"] = "inbound-v2", port
+    for route in manager(sidecar)["route_config"]["virtual_hosts"][0]["routes"]:
         route["route"]["cluster"] = "v2"
-    resources["listeners"].append(beside)
+    resources["listeners"].append(sidecar)
     (own,) = [each for each in plain["clusters"] if each["name"] == "v1"]
     for name, number in (("v2", v2), ("v2_inbound", port)):
         resources["clusters"].append(_like(own, name, number))

@@ -1,7 +1,6 @@
-"""The real service behind a real Envoy: v1 and v2 are the test's own, everything between is the product.
+"""Run the real service behind a real Envoy. Only v1 and v2 are test stubs.
 
-In: handlers for v1 and v2.  Out: a mesh, and the service's API.
-Holds: the service runs as users run it, with the embedded store, and ends with the test.
+The service runs with the embedded store, as users run it, and stops at the end of the test.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from mesh_world import Handler, Plan, World, mesh, serving
 
-from shadowdiff.demo.api import TARGET, Api, Ledger, settled
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import Child, start, stop, wait_ready
-from shadowdiff.demo.scene import answers
+from shadowdiff.demo.api import TARGET, Api, Ledger, wait_settled
+from shadowdiff.demo.envoy import responds
+from shadowdiff.demo.process import HOST, Child, free_ports, start, stop, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -28,23 +26,23 @@ NO_SETTINGS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """The mesh and the service in it."""
+class ServiceMesh:
+    """A running mesh and its shadowdiff service."""
 
     world: World
     service: Child
     api: Api
 
     async def when(self, arrived: Callable[[Ledger], bool]) -> Ledger:
-        """Wait until what was sent has arrived and nothing moves, and return the ledger."""
-        return await settled(self.api, arrived, within_s=60, quiet_s=60, tell=lambda _: None)
+        """Wait until all requests have arrived and the ledger is stable; return the ledger."""
+        return await wait_settled(self.api, arrived, within_s=60, quiet_s=60)
 
 
 @asynccontextmanager
-async def whole(
+async def service_mesh(
     v1: Handler, v2: Handler, folder: Path, plan: Plan | None = None, settings: Mapping[str, Any] = NO_SETTINGS
-) -> AsyncGenerator[Whole]:
-    """Run everything; `settings` are those of the target."""
+) -> AsyncGenerator[ServiceMesh]:
+    """Run the mesh and the service; `settings` are the target's settings."""
     async with AsyncExitStack() as stack:
         candidate = await stack.enter_async_context(serving(v2))
         ports = dict(zip(PORTS, free_ports([0] * len(PORTS)), strict=True))
@@ -54,8 +52,8 @@ async def whole(
         _ = stack.push_async_callback(stop, service)
         plan = replace(plan or Plan(), ports=(ports["mirror"], ports["records"]))
         world = await stack.enter_async_context(mesh(v1, folder, plan))
-        await wait_ready(service, answers(world.user, f"http://{HOST}:{ports['metrics']}/readyz"), 30)
-        yield Whole(world, service, Api(world.user, f"http://{HOST}:{ports['web']}"))
+        await wait_ready(service, responds(world.user, f"http://{HOST}:{ports['metrics']}/readyz"), 30)
+        yield ServiceMesh(world, service, Api(world.user, f"http://{HOST}:{ports['web']}"))
 
 
 def _configuration(

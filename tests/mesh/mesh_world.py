@@ -1,7 +1,6 @@
-"""A mesh on this machine for the tests: a v1, a recorder and a real Envoy between them.
+"""Run a mesh on this machine: v1, a stub of shadowdiff, and a real Envoy that connects them.
 
-In: v1's routes as aiohttp handlers.  Out: addresses, and what arrived at mirror and recorder.
-Holds: Envoy runs the repository's own configuration files; ports are free ones; everything ends with the test.
+Envoy runs the repository's own configuration files on free ports. All processes stop at the end of the test.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ import yaml
 from aiohttp import ClientSession, web
 
 from shadowdiff.demo.envoy import files, find_envoy, render, run_envoy
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import Child, stop
+from shadowdiff.demo.process import HOST, Child, free_ports, stop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +28,7 @@ WAIT_S = 20.0
 
 
 class Arrived(NamedTuple):
-    """One request that reached mirror or recorder."""
+    """A request to the mirror port or the records port."""
 
     method: str
     path: str
@@ -38,8 +36,8 @@ class Arrived(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
     body: bytes
 
-    def said(self, name: str) -> str:
-        """Return what the recorder says under a name."""
+    def header(self, name: str) -> str:
+        """Return the value of a header."""
         return self.headers[f"x-shadowdiff-{name}"]
 
     def all(self, name: str) -> list[str]:
@@ -49,14 +47,14 @@ class Arrived(NamedTuple):
 
 @dataclass(slots=True)
 class Stub:
-    """What stands where the service will: takes copies and records in, and keeps them."""
+    """A stub of the service that accepts and stores copies and records."""
 
     mirrored: list[Arrived] = field(default_factory=list[Arrived])
     records: list[Arrived] = field(default_factory=list[Arrived])
     broken: int = 0
 
     async def mirror(self, request: web.Request) -> web.Response:
-        """Read a copy whole, then acknowledge."""
+        """Read a copy completely, then acknowledge the copy."""
         try:
             self.mirrored.append(await _arrived(request))
         except (ConnectionError, web.RequestPayloadError):
@@ -65,17 +63,17 @@ class Stub:
         return web.Response(status=202)
 
     async def record(self, request: web.Request) -> web.Response:
-        """Take one record in."""
+        """Accept one record."""
         self.records.append(await _arrived(request))
         return web.Response(status=202)
 
     async def recorded(self, count: int) -> list[Arrived]:
-        """Wait until that many records are in, and return them."""
+        """Wait for the given number of records, and return the records."""
         await until(lambda: len(self.records) >= count, f"{count} records")
         return self.records
 
     async def copied(self, count: int) -> list[Arrived]:
-        """Wait until that many copies are in, and return them."""
+        """Wait for the given number of copies, and return the copies."""
         await until(lambda: len(self.mirrored) >= count, f"{count} copies")
         return self.mirrored
 
@@ -86,7 +84,7 @@ async def _arrived(request: web.Request) -> Arrived:
 
 
 async def until(happened: Callable[[], bool], what: str, within_s: float = WAIT_S) -> None:
-    """Wait for a condition; fail by name when its time is out."""
+    """Wait for a condition. After the timeout, fail with the condition's name."""
     deadline = time.monotonic() + within_s
     while not happened():
         if time.monotonic() > deadline:
@@ -96,7 +94,7 @@ async def until(happened: Callable[[], bool], what: str, within_s: float = WAIT_
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncGenerator[int]:
-    """Serve every path by one handler, and yield the port."""
+    """Serve every path with one handler, and yield the port."""
     app = web.Application(client_max_size=BODY_BYTES)
     _ = app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None, max_line_size=65536, max_field_size=65536, shutdown_timeout=1.0)
@@ -109,7 +107,7 @@ async def serving(handler: Handler) -> AsyncGenerator[int]:
 
 
 def envoy_program() -> Path:
-    """Return a real Envoy, or skip where none runs."""
+    """Return the path of a real Envoy, or skip the test if Envoy cannot run on this machine."""
     program = find_envoy()
     if program is None:
         pytest.skip("no Envoy runs on this machine")
@@ -135,10 +133,11 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What may differ from the files as they stand.
+    """The changes to Envoy's configuration files.
 
-    lua: replacements in record.lua, as a user edits its settings.  ports: a mirror and a recorder of the test's own.
-    v1: the port of one that no handler can play.  change: what becomes of Envoy's configuration as a whole.
+    lua: replacements in record.lua, for settings that users edit. ports: the ports of a mirror and a recorder that the
+    test runs. v1: the port of a v1 that the test runs, instead of a handler. change: a function that changes Envoy's
+    whole configuration.
     """
 
     template: str = "envoy.yaml"
@@ -151,7 +150,7 @@ class Plan:
 
 @asynccontextmanager
 async def mesh(v1: Handler, folder: Path, plan: Plan | None = None) -> AsyncGenerator[World]:
-    """Run v1, the stub and Envoy between them."""
+    """Run v1, the stub, and an Envoy that connects them."""
     plan = plan or Plan()
     program, stub = envoy_program(), Stub()
     async with AsyncExitStack() as stack:
@@ -178,7 +177,7 @@ async def mesh(v1: Handler, folder: Path, plan: Plan | None = None) -> AsyncGene
 
 
 def edited(text: str, replacements: Mapping[str, str]) -> str:
-    """Replace texts that must be there."""
+    """Replace texts, and fail if a text to replace is missing."""
     for old, new in replacements.items():
         assert old in text
         text = text.replace(old, new)

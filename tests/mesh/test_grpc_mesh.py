@@ -1,6 +1,6 @@
-"""gRPC through a real Envoy: unary calls and streams of real stubs, recorded on v1's side, asked of v2, compared.
+"""Record the gRPC calls and streams of real clients in a real Envoy at v1, send copies to v2, and compare.
 
-Filter, mirror, id and bounds are those of `helm template`; `istio.py` puts them into Envoy's own configuration.
+`helm template` renders filter, mirror, id and limits, and `istio.py` adds them to Envoy's own configuration.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pytest
 import yaml
 from aiohttp import web
 from istio import apply, both_sides
-from mesh_service import Whole, whole
+from mesh_service import ServiceMesh, service_mesh
 from mesh_world import Plan
 
 from shadowdiff.demo.api import TARGET
-from shadowdiff.demo.port import HOST, free_ports
+from shadowdiff.demo.process import HOST, free_ports
 from tests.chart.rendering import rendered, values_file
 from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set
 
@@ -36,18 +36,18 @@ OVER_HTTP2 = """
           explicit_http_config: { http2_protocol_options: {} }
 """
 HEAD = "    - name: {}\n      connect_timeout: 1s"
-SPOKEN = {HEAD.format(name) + "\n": HEAD.format(name) + OVER_HTTP2 for name in ("v1_inbound", "v1")}
-"""v1's clusters as those of a port that is named grpc."""
+GRPC_CLUSTERS = {HEAD.format(name) + "\n": HEAD.format(name) + OVER_HTTP2 for name in ("v1_inbound", "v1")}
+"""v1's clusters for a port that is named grpc."""
 METHODS = {"methods": ["POST"], "protobuf": {"descriptor_set": "shop.pb"}}
 
 
 def _answers(price: Callable[[str], int]) -> Any:
-    """Return the methods of a shop that takes these prices."""
+    """Return the methods of a shop with these prices."""
 
     def get(ask: Any, context: Any) -> Any:
         if ask.sku == "none":
             context.abort(grpc.StatusCode.NOT_FOUND, "no such product")
-        return Product(sku=ask.sku, unit_price=price(ask.sku), colour=1)
+        return Product(sku=ask.sku, unit_price=price(ask.sku), color=1)
 
     def listed(ask: Any, context: Any) -> Iterator[Any]:
         for number in range(3):
@@ -79,7 +79,10 @@ def shop(price: Callable[[str], int]) -> Generator[int]:
 
 
 def call(address: str) -> tuple[list[int], str]:
-    """Ask as a user does: twice one product, one that is not there, and two streams; return prices and an error."""
+    """Make a user's calls, and return the prices and an error.
+
+    The calls request one product twice, one missing product, and two streams.
+    """
     kinds = {"request_serializer": Ask.SerializeToString, "response_deserializer": Product.FromString}
     with grpc.insecure_channel(address) as channel:
         get, listed = channel.unary_unary(f"{SERVICE}/Get", **kinds), channel.unary_stream(f"{SERVICE}/List", **kinds)
@@ -93,17 +96,17 @@ def call(address: str) -> tuple[list[int], str]:
 
 
 async def never(_request: web.Request) -> web.Response:
-    """Fail: nothing here is asked over HTTP/1.1."""
+    """Fail, because no request in these tests uses HTTP/1.1."""
     return web.Response(status=500)
 
 
 def v2_price(sku: str) -> int:
-    """Return v2's price: two differ from v1's, which is always the largest integer of 64 bits."""
+    """Return v2's price. Two of v2's prices differ from v1's price, which is always the largest 64-bit integer."""
     return 2**63 - 2 if sku in {"dear", "late-2"} else 2**63 - 1
 
 
-async def told(mesh: Whole) -> dict[str, set[tuple[str, str, str, str]]]:
-    """Return what the samples say, by route: path, kind, both values."""
+async def sampled_differences(mesh: ServiceMesh) -> dict[str, set[tuple[str, str, str, str]]]:
+    """Return the differences in the samples, keyed by route: path, kind and both values of each."""
     async with mesh.world.user.get(f"{mesh.api.url}/api/v1/samples?target={TARGET}") as answer:
         listed = (await answer.json())["samples"]
     found: dict[str, set[tuple[str, str, str, str]]] = {}
@@ -117,33 +120,35 @@ async def told(mesh: Whole) -> dict[str, set[tuple[str, str, str, str]]]:
 
 
 def _rendered_by_the_chart(case: str) -> list[dict[str, Any]]:
-    """Return what the chart renders for a target that speaks gRPC: filter, mirror, id and bounds."""
+    """Return the chart's objects of a gRPC target: filter, mirror, id and limits."""
     (target,) = yaml.safe_load(values_file(case).read_text())["targets"]
     patient = {f"istio__{port}__connectTimeout": "20000ms" for port in ("mirror", "records")}
     return rendered(case, targets=[target | METHODS], **patient)
 
 
 def _plan(way: str, v1: int, v2: int) -> Plan:
-    """Return the mesh where shadowdiff asks v2, or where v2's own proxy records."""
+    """Return a mesh in which either shadowdiff calls v2 or v2's own proxy records."""
     objects = _rendered_by_the_chart("istio" if way == "asked" else "both-sides")
     if way == "asked":
-        return Plan(v1=v1, config=SPOKEN, change=partial(apply, objects=objects))
-    return Plan(v1=v1, config=SPOKEN, change=partial(both_sides, objects=objects, v2=v2, port=free_ports([0])[0]))
+        return Plan(v1=v1, config=GRPC_CLUSTERS, change=partial(apply, objects=objects))
+    return Plan(
+        v1=v1, config=GRPC_CLUSTERS, change=partial(both_sides, objects=objects, v2=v2, port=free_ports([0])[0])
+    )
 
 
 @pytest.mark.parametrize("way", ["asked", "recorded"])
 async def test_calls_and_streams_are_compared_by_their_messages(way: str, tmp_path: Path) -> None:
-    """Through the chart's own filters and mirror the user gets v1's answers, and v2's wrong prices are told by path.
+    """Users get v1's responses through the chart's own filters, and shadowdiff finds v2's wrong prices by path.
 
-    Each to its last digit, where shadowdiff asks v2 and where both sides are recorded, bodies and trailers.
+    Bodies and trailers are exact to the last digit, whether shadowdiff calls v2 or proxies record both sides.
     """
     (tmp_path / "shop.pb").write_bytes(descriptor_set())
     with shop(lambda _: 2**63 - 1) as v1, shop(v2_price) as v2:
         settings = METHODS | {"candidate": {"url": f"http://{HOST}:{v2}", "timeout": "5s", "queue_timeout": "2s"}}
-        async with whole(never, never, tmp_path, _plan(way, v1, v2), settings) as mesh:
+        async with service_mesh(never, never, tmp_path, _plan(way, v1, v2), settings) as mesh:
             prices, error = await asyncio.to_thread(call, mesh.world.client.removeprefix("http://"))
             ledger = await mesh.when(lambda books: books.pairs["ready"] >= 5)
-            differences = await told(mesh)
+            differences = await sampled_differences(mesh)
     assert (5 if way == "asked" else 0, 5 if way == "asked" else 10) == (
         ledger.mirrored["received"],
         ledger.recorded["received"],

@@ -1,4 +1,4 @@
-"""v1's users with shadowdiff, or its Redis, hung, dead, refusing, full or slow: through a real Envoy nobody notices."""
+"""Behind a real Envoy, v1's users see no errors if shadowdiff or its Redis hangs, dies, rejects, is full or is slow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from mesh_world import Plan, mesh
 
-from shadowdiff.demo.port import HOST, free_ports
+from shadowdiff.demo.process import HOST, free_ports
 from tests.faults.load import sheds
 from tests.faults.outage import How, Outage, made_durable
 from tests.integration.service.conftest import serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,20 +37,20 @@ async def _v1(_: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def _dead() -> AsyncGenerator[int]:
-    """Listen nowhere."""
+    """Return a port without a listener."""
     yield free_ports([0])[0]
 
 
 @asynccontextmanager
 async def _hung() -> AsyncGenerator[int]:
-    """Accept in the kernel and never read, as a process that was stopped."""
+    """Accept connections in the kernel and never read from them, like a stopped process."""
     with socket.create_server((HOST, 0), backlog=4096) as server:
         yield server.getsockname()[1]
 
 
 @asynccontextmanager
 async def _resetting() -> AsyncGenerator[int]:
-    """Close each connection as soon as it speaks."""
+    """Reset each connection when its first bytes arrive."""
 
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _ = await reader.read(1)
@@ -66,7 +66,7 @@ STATES = {"dead": _dead, "hung": _hung, "resetting": _resetting}
 
 @pytest.mark.parametrize("state", STATES)
 async def test_users_see_no_error_and_whole_bodies(state: str, tmp_path: Path) -> None:
-    """2,000 requests with mirror and recorder away: each is answered 200 with its whole body."""
+    """All 2,000 requests get status 200 and the whole body, although the mirror and records ports fail."""
     wrong: list[str] = []
     async with AsyncExitStack() as stack:
         ports = (await stack.enter_async_context(STATES[state]()), await stack.enter_async_context(STATES[state]()))
@@ -88,7 +88,7 @@ async def test_users_see_no_error_and_whole_bodies(state: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("state", ["hung"])
 async def test_a_large_upload_is_not_held_up_by_a_mirror_that_does_not_read(state: str, tmp_path: Path) -> None:
-    """A body within Envoy's buffer limit reaches v1 at once, although the copy is never read."""
+    """A body within Envoy's buffer limit reaches v1 immediately, although the mirror port never reads the copy."""
 
     async def measure(request: web.Request) -> web.StreamResponse:
         return web.Response(text=str(len(await request.read())))
@@ -103,15 +103,15 @@ async def test_a_large_upload_is_not_held_up_by_a_mirror_that_does_not_read(stat
 
 
 QUEUE = 1000
-"""Fewer than the halves that come while Redis is away."""
+"""Smaller than the number of observations that arrive while Redis is unavailable."""
 PAIRS = 50
 PACE_S = 0.02
-"""Between two requests of a user: enough to fill the queue, and less than a busy machine can do."""
+"""Between two requests of a user: fills the queue, and a busy machine can keep up."""
 
 
 @dataclass
 class Users:
-    """Ask without end, and keep what was not a 200 with its whole body."""
+    """Sends requests until stopped, and stores every response that is not a 200 with a whole body."""
 
     url: str
     session: aiohttp.ClientSession
@@ -120,7 +120,7 @@ class Users:
     wrong: list[str] = field(default_factory=list[str])
 
     async def ask(self) -> None:
-        """Be one of them."""
+        """Send the requests of one user."""
         while not self.over.is_set():
             try:
                 async with self.session.get(self.url) as answer:
@@ -133,14 +133,14 @@ class Users:
 
 
 @pytest.mark.parametrize("how", get_args(How))
-async def test_users_see_nothing_of_a_redis_that_fails(
+async def test_users_see_no_error_while_redis_fails(
     how: How, link: RedisLink, own_redis: OwnRedis, tmp_path: Path
 ) -> None:
-    """The service behind the mesh loses its Redis until it sheds, and goes on after: no user sees an error."""
+    """The service loses Redis, sheds requests, and recovers. No user gets an error."""
     await made_durable(own_redis)
     outage = Outage(how, link, own_redis)
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(v2(says(response(BODY))))
+        port = await stack.enter_async_context(v2(always(response(BODY))))
         config = settings(link.url, target(port, hosts=[HOST]), store={"queue": QUEUE}, pairing={"window": "5s"})
         here = await stack.enter_async_context(serving(tmp_path, config))
         service = here.service

@@ -1,4 +1,4 @@
-"""What the recorder and the mirror get through a real Envoy, and what the user gets meanwhile."""
+"""Check what the records port, the mirror port and the user receive through a real Envoy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientPayloadError, web
 from mesh_world import Plan, World, mesh, until
 
-from shadowdiff.demo.port import HOST
+from shadowdiff.demo.process import HOST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -38,7 +38,7 @@ async def _case(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize("name", CASES)
 async def test_the_recorded_body_is_the_one_the_user_got(name: str, tmp_path: Path) -> None:
-    """Status, body, size and path arrive exactly, whatever the coding."""
+    """The filter records status, body, size and path exactly, for any content coding."""
     status, body, _ = CASES[name]
 
     async with mesh(_case, tmp_path) as world:
@@ -48,22 +48,22 @@ async def test_the_recorded_body_is_the_one_the_user_got(name: str, tmp_path: Pa
 
     assert (status, body) == (answer.status, got)
     assert body == record.body
-    assert (str(status), str(len(body)), f"/{name}?q=1&q=%20") == tuple(map(record.said, ("status", "size", "path")))
+    assert (str(status), str(len(body)), f"/{name}?q=1&q=%20") == tuple(map(record.header, ("status", "size", "path")))
 
 
 async def test_a_head_request_is_recorded_without_a_body(tmp_path: Path) -> None:
-    """A HEAD answer keeps its headers and has no body."""
+    """The record of a HEAD response has the headers and no body."""
     async with mesh(_case, tmp_path) as world:
         async with world.user.head(f"{world.client}/small"):
             pass
         record = (await world.stub.recorded(1))[0]
 
-    assert ("HEAD", b"", "0") == (record.said("method"), record.body, record.said("size"))
-    assert "23" == record.said("h-content-length")
+    assert ("HEAD", b"", "0") == (record.header("method"), record.body, record.header("size"))
+    assert "23" == record.header("h-content-length")
 
 
-async def test_the_trace_of_a_request_is_recorded_and_no_other_header_of_it(tmp_path: Path) -> None:
-    """As it came to v1's side, for the span of the comparison to be linked to."""
+async def test_only_the_trace_header_of_a_request_is_recorded(tmp_path: Path) -> None:
+    """The comparison span links to the trace that reached v1."""
     trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x-b3-sampled": "1"}
     async with mesh(_case, tmp_path) as world:
         async with world.user.get(f"{world.client}/small", headers=trace | {"cookie": "a=1"}):
@@ -77,8 +77,8 @@ async def test_the_trace_of_a_request_is_recorded_and_no_other_header_of_it(tmp_
     }
 
 
-async def test_a_chunked_answer_is_recorded_whole(tmp_path: Path) -> None:
-    """Chunks become one body."""
+async def test_a_chunked_response_is_recorded_whole(tmp_path: Path) -> None:
+    """The record has all chunks of the response as one body."""
 
     async def chunked(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -97,8 +97,8 @@ async def test_a_chunked_answer_is_recorded_whole(tmp_path: Path) -> None:
     assert got.endswith(b"part 49;")
 
 
-async def test_a_body_past_the_cap_reaches_the_user_whole_and_the_recorder_cut(tmp_path: Path) -> None:
-    """The record holds MAX bytes and tells the full size."""
+async def test_a_body_above_the_cap_is_whole_for_the_user_and_truncated_for_the_recorder(tmp_path: Path) -> None:
+    """The record has MAX bytes of the body, and the body's full size."""
     body = b"z" * (3 * MEBIBYTE + 17)
 
     async def large(_: web.Request) -> web.StreamResponse:
@@ -110,11 +110,11 @@ async def test_a_body_past_the_cap_reaches_the_user_whole_and_the_recorder_cut(t
         record = (await world.stub.recorded(1))[0]
 
     assert body == got
-    assert (MEBIBYTE, str(len(body))) == (len(record.body), record.said("size"))
+    assert (MEBIBYTE, str(len(body))) == (len(record.body), record.header("size"))
 
 
 async def test_the_first_event_of_a_stream_is_not_held_back(tmp_path: Path) -> None:
-    """The user reads the first event while v1 still holds the second one."""
+    """The user reads the first event before v1 sends the second one."""
     first_read = asyncio.Event()
 
     async def events(request: web.Request) -> web.StreamResponse:
@@ -137,8 +137,8 @@ async def test_the_first_event_of_a_stream_is_not_held_back(tmp_path: Path) -> N
     assert b"data: 1\n\ndata: 2\n\n" == record.body
 
 
-async def test_repeated_and_empty_response_headers_arrive_each(tmp_path: Path) -> None:
-    """Two cookies stay two, in their order."""
+async def test_repeated_and_empty_response_headers_are_kept(tmp_path: Path) -> None:
+    """The record has both Set-Cookie headers, in the original order."""
 
     async def cookies(_: web.Request) -> web.StreamResponse:
         answer = web.Response(text="x", headers={"x-empty": ""})
@@ -156,12 +156,32 @@ async def test_repeated_and_empty_response_headers_arrive_each(tmp_path: Path) -
     assert [""] == record.all("x-shadowdiff-h-x-empty")
 
 
+async def test_every_response_header_arrives(tmp_path: Path) -> None:
+    """The filter records every header, whatever its name and however many headers the response has."""
+    sent = {f"x-custom-{index}": f"value {index}" for index in range(80)} | {"x.dotted_name": "1", "age": "3"}
+
+    async def many(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="x", headers=sent)
+
+    async with mesh(many, tmp_path) as world:
+        async with world.user.get(world.client):
+            pass
+        record = (await world.stub.recorded(1))[0]
+
+    assert {name: [value] for name, value in sent.items()} == {
+        name: record.all(f"x-shadowdiff-h-{name}") for name in sent
+    }
+
+
 async def _echo_headers(request: web.Request) -> web.StreamResponse:
     return web.json_response({name.lower(): value for name, value in request.headers.items()})
 
 
-async def test_copy_and_record_bear_one_fresh_id_even_if_the_caller_forges_one(tmp_path: Path) -> None:
-    """x-diff-id is the mesh's own and equal on both sides, x-request-id the caller's; the copy's Host has a suffix."""
+async def test_copy_and_record_have_one_fresh_id_even_if_the_caller_forges_one(tmp_path: Path) -> None:
+    """The copy and the record have the same new x-diff-id and the caller's x-request-id.
+
+    The copy's Host has a suffix.
+    """
     headers = {"x-diff-id": "forged", "x-request-id": "caller-7", "host": "recommendation:8080"}
 
     async with mesh(_echo_headers, tmp_path) as world:
@@ -169,23 +189,23 @@ async def test_copy_and_record_bear_one_fresh_id_even_if_the_caller_forges_one(t
             seen: dict[str, Any] = json.loads(await answer.read())
         copy, record = (await world.stub.copied(1))[0], (await world.stub.recorded(1))[0]
 
-    assert seen["x-diff-id"] == copy.headers["x-diff-id"] == record.said("id") != "forged"
+    assert seen["x-diff-id"] == copy.headers["x-diff-id"] == record.header("id") != "forged"
     assert ("x-diff-id", "caller-7", "caller-7") == (
-        record.said("id-source"), seen["x-request-id"], copy.headers["x-request-id"]
+        record.header("id-source"), seen["x-request-id"], copy.headers["x-request-id"]
     )  # fmt: skip
-    assert ("recommendation:8080", "recommendation-shadow:8080") == (record.said("host"), copy.headers["host"])
-    assert ("primary", "GET", "1") == (record.said("side"), record.said("method"), record.said("attempt"))
-    assert 0 <= float(record.said("duration-ms")) < 60_000
+    assert ("recommendation:8080", "recommendation-shadow:8080") == (record.header("host"), copy.headers["host"])
+    assert ("primary", "GET", "1") == (record.header("side"), record.header("method"), record.header("attempt"))
+    assert 0 <= float(record.header("duration-ms")) < 60_000
 
 
-async def test_the_gateway_file_names_copy_and_record_alike(tmp_path: Path) -> None:
-    """On one listener the id is set before the recorder reads it."""
+async def test_the_gateway_file_sets_one_id_on_copy_and_record(tmp_path: Path) -> None:
+    """On a single listener, Envoy sets the id header before the filter reads the header."""
     async with mesh(_echo_headers, tmp_path, Plan(template="gateway.yaml")) as world:
         async with world.user.get(world.client, headers={"x-diff-id": "forged"}) as answer:
             seen: dict[str, Any] = json.loads(await answer.read())
         copy, record = (await world.stub.copied(1))[0], (await world.stub.recorded(1))[0]
 
-    assert seen["x-diff-id"] == copy.headers["x-diff-id"] == record.said("id") != "forged"
+    assert seen["x-diff-id"] == copy.headers["x-diff-id"] == record.header("id") != "forged"
 
 
 @pytest.mark.parametrize(
@@ -197,10 +217,13 @@ async def test_the_gateway_file_names_copy_and_record_alike(tmp_path: Path) -> N
          ("traceparent", "0af7651916cd43dd8448eb211c80319c")),
     ],
 )  # fmt: skip
-async def test_without_a_diff_id_the_next_header_names_the_request(
+async def test_without_a_diff_id_the_next_header_identifies_the_request(
     headers: dict[str, str], expected: tuple[str, str], tmp_path: Path
 ) -> None:
-    """The id comes from the first header present, and of a traceparent only the trace id counts."""
+    """The filter uses the first id header that the request has.
+
+    In a traceparent header, the pairing id is the trace id only.
+    """
     plan = Plan(config={"stat_prefix: inbound": "stat_prefix: inbound\n                generate_request_id: false"})
 
     async with mesh(_echo_headers, tmp_path, plan) as world:
@@ -208,7 +231,7 @@ async def test_without_a_diff_id_the_next_header_names_the_request(
             pass
         record = (await world.stub.recorded(1))[0]
 
-    assert expected == (record.said("id-source"), record.said("id"))
+    assert expected == (record.header("id-source"), record.header("id"))
 
 
 @pytest.mark.parametrize(
@@ -221,20 +244,23 @@ async def test_without_a_diff_id_the_next_header_names_the_request(
     ],
 )
 async def test_shadow_traffic_and_probes_are_not_recorded(path: str, headers: dict[str, str], tmp_path: Path) -> None:
-    """What no user asked leaves no record; what a user asks next does."""
+    """The filter does not record shadow traffic and probes, but records the next user request."""
     async with mesh(_echo_headers, tmp_path) as world:
         async with world.user.get(world.client + path, headers=headers):
             pass
         async with world.user.get(world.client + "/healthz/of/a/user"):
             pass
         records = await world.stub.recorded(1)
-        paths = [record.said("path") for record in records]
+        paths = [record.header("path") for record in records]
 
     assert ["/healthz/of/a/user"] == paths
 
 
-async def test_the_answer_that_the_user_got_has_the_highest_attempt(tmp_path: Path) -> None:
-    """Of 100 requests that fail once and are tried again, the last attempt recorded is what the user got, 100 times."""
+async def test_the_response_that_the_user_got_has_the_highest_attempt(tmp_path: Path) -> None:
+    """100 requests fail once, and Envoy retries them.
+
+    For each request, the user gets the response of the last recorded attempt.
+    """
     seen: dict[str, int] = {}
 
     async def flaky(request: web.Request) -> web.StreamResponse:
@@ -252,21 +278,22 @@ async def test_the_answer_that_the_user_got_has_the_highest_attempt(tmp_path: Pa
             async with world.user.get(f"{world.client}/{number}", headers={"x-request-id": str(number)}) as answer:
                 answers[f"/{number}"] = await answer.read()
 
-        for start in range(0, 100, 2):  # Envoy itself tries no more than three requests again at a time
+        for start in range(0, 100, 2):  # Envoy retries at most three requests at a time
             _ = await asyncio.gather(ask(start), ask(start + 1))
         records = await world.stub.recorded(200)
         copies = await world.stub.copied(100)
 
     last = {
-        record.said("path"): record.body for record in sorted(records, key=lambda record: int(record.said("attempt")))
+        record.header("path"): record.body
+        for record in sorted(records, key=lambda record: int(record.header("attempt")))
     }
     assert answers == last
     assert (100, 200) == (len(copies), len(records))
-    assert {"1", "2"} == {record.said("attempt") for record in records}
+    assert {"1", "2"} == {record.header("attempt") for record in records}
 
 
-async def test_an_answer_of_the_proxy_itself_is_recorded(tmp_path: Path) -> None:
-    """When v1 is away, the 503 that the user got is what is recorded."""
+async def test_a_response_of_the_proxy_itself_is_recorded(tmp_path: Path) -> None:
+    """If v1 is unavailable, the record has the same 503 response that the user gets."""
 
     async def resets(request: web.Request) -> web.StreamResponse:
         request.transport.abort()  # pyright: ignore[reportOptionalMemberAccess]
@@ -278,12 +305,12 @@ async def test_an_answer_of_the_proxy_itself_is_recorded(tmp_path: Path) -> None
         records = await world.stub.recorded(3)
 
     assert 503 == answer.status
-    assert [("1", "503"), ("2", "503"), ("3", "503")] == [(r.said("attempt"), r.said("status")) for r in records]
+    assert [("1", "503"), ("2", "503"), ("3", "503")] == [(r.header("attempt"), r.header("status")) for r in records]
     assert got == records[-1].body
 
 
-async def test_an_upload_that_the_user_aborts_is_no_record_and_no_whole_copy(tmp_path: Path) -> None:
-    """A partial body ends the mirror's connection, and v1 gave no answer to record."""
+async def test_an_aborted_upload_leaves_no_record_and_no_whole_copy(tmp_path: Path) -> None:
+    """A partial request body closes the mirror's connection. v1 sends no response, so the filter sends no record."""
 
     async def swallow(request: web.Request) -> web.StreamResponse:
         _ = await request.read()
@@ -302,20 +329,20 @@ async def test_an_upload_that_the_user_aborts_is_no_record_and_no_whole_copy(tmp
         records = await world.stub.recorded(1)
         copies = await world.stub.copied(1)
 
-    assert ["/after"] == [record.said("path") for record in records]
+    assert ["/after"] == [record.header("path") for record in records]
     assert ["/after"] == [copy.path for copy in copies]
 
 
 async def _copy_has_begun(world: World) -> None:
-    """Wait until Envoy has sent the copy's start to the mirror."""
+    """Wait until Envoy has sent the start of the copy to the mirror port."""
     deadline = time.monotonic() + 20
     while await world.statistic("cluster.shadowdiff_mirror.upstream_rq_total") < 1:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
 
-async def test_a_broken_answer_of_v1_is_not_recorded_as_a_whole_one(tmp_path: Path) -> None:
-    """v1 promises more than it sends: the user's answer breaks, and nothing is recorded."""
+async def test_a_truncated_response_of_v1_is_not_recorded(tmp_path: Path) -> None:
+    """If v1 sends fewer bytes than its Content-Length, the user's response breaks and the filter records nothing."""
 
     async def broken(request: web.Request) -> web.StreamResponse:
         if request.path == "/fine":
@@ -334,11 +361,11 @@ async def test_a_broken_answer_of_v1_is_not_recorded_as_a_whole_one(tmp_path: Pa
             pass
         records = await world.stub.recorded(1)
 
-    assert ["/fine"] == [record.said("path") for record in records]
+    assert ["/fine"] == [record.header("path") for record in records]
 
 
 async def test_sampling_keeps_the_ids_of_the_shared_vectors(tmp_path: Path) -> None:
-    """The filter, with SAMPLE at 0.1 and 0.5, records exactly what fixtures/sampling.json says."""
+    """With SAMPLE at 0.1 and 0.5, the filter records exactly the ids that fixtures/sampling.json marks."""
     vectors: list[tuple[str, int, bool, bool]] = json.loads(VECTORS.read_bytes())
     sendable = [row for row in vectors if row[0].strip() == row[0] and row[0]]
     assert len(sendable) >= 30
@@ -354,11 +381,11 @@ async def test_sampling_keeps_the_ids_of_the_shared_vectors(tmp_path: Path) -> N
             async with world.user.get(world.inbound, headers={"x-diff-id": "a"}):
                 pass
 
-        assert expected == {_raw_bytes(record.said("id")) for record in records}
+        assert expected == {_raw_bytes(record.header("id")) for record in records}
 
 
 async def _raw_get(url: str, name: bytes) -> None:
-    """Ask with an id of any bytes, which client libraries refuse to send."""
+    """Send an id header of arbitrary bytes, which client libraries reject."""
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-diff-id: " + name + b"\r\n\r\n")
@@ -372,8 +399,8 @@ def _raw_bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
-async def test_an_unknown_cluster_costs_the_record_and_not_the_answer(tmp_path: Path) -> None:
-    """A wrong setting in the filter is a line in Envoy's log, and the user does not notice."""
+async def test_an_unknown_cluster_loses_the_record_and_not_the_response(tmp_path: Path) -> None:
+    """If a setting of the filter is wrong, Envoy logs the setting, and the user gets v1's response."""
     plan = Plan(lua={'local CLUSTER = "shadowdiff"': 'local CLUSTER = "mistyped"'})
 
     async with mesh(_case, tmp_path, plan) as world:
@@ -385,7 +412,7 @@ async def test_an_unknown_cluster_costs_the_record_and_not_the_answer(tmp_path: 
 
 
 async def test_trailers_are_recorded_apart_from_headers(tmp_path: Path) -> None:
-    """What follows the body, as gRPC's status does, arrives under names of its own."""
+    """In the record, trailers such as gRPC's status have separate names from headers."""
     options = """
       typed_extension_protocol_options:
         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
@@ -403,15 +430,15 @@ async def test_trailers_are_recorded_apart_from_headers(tmp_path: Path) -> None:
 
     assert b"hello" == got == record.body
     assert ("0", "fine", "chunked") == (
-        record.said("trailer-grpc-status"),
-        record.said("trailer-grpc-message"),
-        record.said("h-transfer-encoding"),
+        record.header("trailer-grpc-status"),
+        record.header("trailer-grpc-message"),
+        record.header("h-transfer-encoding"),
     )
 
 
 @asynccontextmanager
 async def trailing() -> AsyncGenerator[int]:
-    """Answer every request with a body in chunks, and trailers."""
+    """Respond to every request with a chunked body and trailers."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _ = await reader.readuntil(b"\r\n\r\n")

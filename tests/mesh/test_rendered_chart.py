@@ -1,6 +1,6 @@
-"""What the chart renders, in a real Envoy: pairs complete, and a service that hangs costs nobody anything.
+"""Run the rendered chart in a real Envoy: pairs are complete, and a hanging service affects no user.
 
-The filter, the mirror, the id and the bounds are those of `helm template`; `istio.py` puts them into Envoy's own
+`helm template` renders the filter, the mirror, the id and the limits. `istio.py` adds them to Envoy's own
 configuration, as istiod would.
 """
 
@@ -18,11 +18,11 @@ import pytest
 import yaml
 from aiohttp import web
 from istio import apply, both_sides
-from mesh_service import whole
+from mesh_service import service_mesh
 from mesh_world import Plan, World, mesh, serving
 
 from shadowdiff.demo.envoy import files, render
-from shadowdiff.demo.port import HOST, free_ports
+from shadowdiff.demo.process import HOST, free_ports
 from tests.chart.rendering import rendered
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ BODY = b'{"sku":"SD-1","price":"10.00"}'
 RECORDS = "cluster.outbound.8081..shadowdiff.shadowdiff.svc.cluster.local"
 MIRROR = "cluster.outbound.8080..shadowdiff.shadowdiff.svc.cluster.local"
 MIB = 1 << 20
-PATIENT: dict[str, Any] = {
+LONG_TIMEOUTS: dict[str, Any] = {
     "istio__records__connectTimeout": "20000ms",
     "istio__mirror__connectTimeout": "20000ms",
     "recorder__timeoutMs": 20_000,
 }
-"""Where every pair counts: on a busy machine a quarter of a second is no time to connect in."""
+"""For tests where every pair counts: a busy machine may take more than 250 ms to connect."""
 STATED_MIB = 256
 WITHIN_S = 60
 
@@ -47,10 +47,10 @@ async def _answer(request: web.Request) -> web.StreamResponse:
 
 
 async def _ask(world: World, count: int, at_once: int, *, posts: int = 0) -> list[int]:
-    """Ask v1 through Envoy, and return the statuses of what was not as it should be.
+    """Send requests to v1 through Envoy, and return the statuses of the failed ones.
 
-    posts: how many records and copies each request makes; all are waited for before more is asked, so that on the
-    slowest of machines no bound turns any away. 0 waits for none.
+    posts: the number of records and copies to wait for per request. The function waits for records and copies before it
+    sends more, so no limit rejects a request on a slow machine. If `posts` is 0, the function does not wait.
     """
     wrong: list[int] = []
 
@@ -68,7 +68,7 @@ async def _ask(world: World, count: int, at_once: int, *, posts: int = 0) -> lis
 
 
 async def _taken(world: World) -> int:
-    """Return how many records, and copies, have got an answer."""
+    """Return how many records and copies got a response."""
     return sum([await world.statistic(f"{cluster}.upstream_rq_completed") for cluster in (RECORDS, MIRROR)])
 
 
@@ -76,22 +76,22 @@ async def _taken(world: World) -> int:
     ("case", "template"),
     [("istio", "envoy.yaml"), ("gateway-api", "envoy.yaml"), ("istio-gateway", "gateway.yaml")],
 )
-async def test_what_the_chart_renders_pairs_every_request(case: str, template: str, tmp_path: Path) -> None:
-    """300 requests, each recorded and mirrored, by a VirtualService, an HTTPRoute and at a gateway: 300 matches."""
-    over = PATIENT | {"recorder__skipPaths": ["/status/live"]}
+async def test_the_rendered_chart_pairs_every_request(case: str, template: str, tmp_path: Path) -> None:
+    """300 requests through a VirtualService, an HTTPRoute and a gateway give 300 matches."""
+    over = LONG_TIMEOUTS | {"recorder__skipPaths": ["/status/live"]}
     if case == "istio-gateway":
         shop = {"name": "shop", "hosts": [HOST, "recommendation"], "candidate": {"url": "http://shop-v2"}}
         own = {"enabled": True, "at": "gateway", "selector": {"istio": "ingressgateway"}}
         way = {"enabled": True, "destination": {"host": "shop"}}
         over |= {"targets": [shop | {"mesh": {"recorder": own, "virtualService": way}}]}
     plan = Plan(template=template, change=partial(apply, objects=rendered(case, **over)))
-    async with whole(_answer, _answer, tmp_path, plan) as here:
+    async with service_mesh(_answer, _answer, tmp_path, plan) as here:
         wrong = await _ask(here.world, 300, 10, posts=2)
         forged = {"x-diff-id": "forged"}
         for number in range(3):
             async with here.world.user.get(f"{here.world.client}/forged/{number}", headers=forged) as answer:
                 assert 200 == answer.status
-        if template == "envoy.yaml":  # the kubelet's probes come to v1's side, past every mirror
+        if template == "envoy.yaml":  # the kubelet's probes reach v1 directly, without a mirror
             async with here.world.user.get(f"{here.world.inbound}/x", headers={"user-agent": "kube-probe/1.33"}):
                 pass
             async with here.world.user.get(f"{here.world.inbound}/status/live?deep=1", headers={"x-diff-id": "1"}):
@@ -104,7 +104,7 @@ async def test_what_the_chart_renders_pairs_every_request(case: str, template: s
 
 
 async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path) -> None:
-    """The copy goes to v2 itself, as a rollout controller lets it, and both proxies record: 200 pairs, 10 differ."""
+    """A rollout controller sends copies to v2, and the proxies of v1 and v2 record. 10 of 200 pairs differ."""
 
     async def newer(request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -112,9 +112,9 @@ async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path)
 
     async with serving(newer) as v2:
         plan = Plan(
-            change=partial(both_sides, objects=rendered("both-sides", **PATIENT), v2=v2, port=free_ports([0])[0])
+            change=partial(both_sides, objects=rendered("both-sides", **LONG_TIMEOUTS), v2=v2, port=free_ports([0])[0])
         )
-        async with whole(_answer, _answer, tmp_path, plan) as here:
+        async with service_mesh(_answer, _answer, tmp_path, plan) as here:
             wrong = await _ask(here.world, 200, 10, posts=2)
             ledger = await here.when(lambda now: now.pairs["ready"] >= 200)
 
@@ -129,9 +129,10 @@ async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path)
 
 @asynccontextmanager
 async def _hung() -> AsyncGenerator[int]:
-    """Accept in the kernel and never read, as a process that was stopped.
+    """Accept connections in the kernel and never read from them, like a stopped process.
 
-    Its segments are those of a network: loopback's, of 64 KiB, let the kernel hold whole bodies in the proxy's place.
+    In this test, TCP segments are as small as on a network. With loopback's segments of 64 KiB, the kernel would buffer
+    whole bodies instead of the proxy.
     """
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -141,8 +142,11 @@ async def _hung() -> AsyncGenerator[int]:
         yield server.getsockname()[1]
 
 
-async def test_breakers_shed_while_shadowdiff_hangs_and_nobody_notices(tmp_path: Path) -> None:
-    """2,000 requests, 50 at once, mirror and recorder hung: all answered, connections bounded, the rest shed."""
+async def test_breakers_shed_while_shadowdiff_hangs_and_no_user_notices(tmp_path: Path) -> None:
+    """All of 2,000 requests, sent 50 at once, get a response.
+
+    Envoy limits the connections to shadowdiff, and drops the copies and records above the limit.
+    """
     async with _hung() as mirror, _hung() as records:
         plan = Plan(ports=(mirror, records), change=partial(apply, objects=rendered("istio")))
         async with mesh(_answer, tmp_path, plan) as world:
@@ -160,15 +164,15 @@ async def test_breakers_shed_while_shadowdiff_hangs_and_nobody_notices(tmp_path:
 
 
 def _peak_mib(pid: int) -> float:
-    """Return the most memory that a process ever held."""
+    """Return the peak memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 async def peak_of_v1s_proxy(tmp_path: Path, objects: list[dict[str, Any]] | None, requests: int = 1000) -> float:
-    """Return the memory of v1's Envoy after answers of 1 MiB, 50 at once, while the recorder hangs.
+    """Return the memory of v1's Envoy after 1 MiB responses, 50 at once, while the records port hangs.
 
-    objects: None leaves the recorder away.
+    objects: None omits the recorder.
     """
 
     async def large(_: web.Request) -> web.StreamResponse:
@@ -193,9 +197,9 @@ async def peak_of_v1s_proxy(tmp_path: Path, objects: list[dict[str, Any]] | None
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 async def test_v1s_proxy_stays_within_its_memory_while_the_recorder_hangs(tmp_path: Path) -> None:
-    """Answers of 1 MiB, 50 at once: the bounds that the chart renders keep v1's Envoy below 256 MiB.
+    """For 1 MiB responses, 50 at once, v1's Envoy needs less than 256 MiB with the chart's limits.
 
-    `scripts/bench proxy_memory` prints it beside the same without a recorder, and without bounds.
+    `scripts/bench proxy_memory` prints this memory, and the memory without a recorder and without limits.
     """
     peak = await peak_of_v1s_proxy(tmp_path, rendered("istio"))
     print(f"v1's Envoy held {peak:.0f} MiB at most")  # noqa: T201
@@ -203,15 +207,15 @@ async def test_v1s_proxy_stays_within_its_memory_while_the_recorder_hangs(tmp_pa
 
 
 @pytest.mark.parametrize("page", ["install.md", "envoy.md"])
-def test_the_figure_that_is_stated_is_the_one_that_is_held(page: str) -> None:
-    """In each page that names it, with the command that prints it."""
+def test_the_documented_figure_is_the_tested_one(page: str) -> None:
+    """Each page that has the figure also names the command that prints the figure."""
     text = (Path(__file__).parents[2] / "docs" / page).read_text()
     assert (True, True) == (f"{STATED_MIB} MiB" in " ".join(text.split()), "scripts/bench proxy_memory" in text)
 
 
 @pytest.mark.parametrize("template", ["envoy.yaml", "gateway.yaml"])
-def test_the_stand_in_for_istiod_leaves_nothing_of_the_file_itself(template: str) -> None:
-    """What the tests above find in Envoy came from the chart."""
+def test_the_istiod_stand_in_replaces_the_whole_file(template: str) -> None:
+    """If the chart renders only a DestinationRule, Envoy's file loses its original mirror, id and recorder."""
     names = re.findall(r"\$\{(\w+)\}", (files() / template).read_text())
     config = yaml.safe_load(render(files() / template, dict.fromkeys(names, 1)))
     made = apply(config, [each for each in rendered("istio") if each["kind"] == "DestinationRule"])

@@ -1,4 +1,4 @@
-"""The stand-in for Envoy does what the two listeners do."""
+"""Test that the tee, a small proxy that replaces Envoy, behaves like Envoy's two listeners."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from aiohttp import ClientSession, web
 from mesh_world import Stub, serving
 from yarl import URL
 
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import start, stop, wait_ready
-from shadowdiff.demo.scene import listens
+from shadowdiff.demo.environment import listens
+from shadowdiff.demo.process import HOST, free_ports, start, stop, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -51,7 +50,7 @@ async def _tee(
 
 
 async def test_user_copy_and_record_get_the_same(tmp_path: Path) -> None:
-    """Body, status, cookies and path arrive as with Envoy, under one id."""
+    """The tee sends the same body, status, cookies and path as Envoy, and the same id to both ports."""
     stub = Stub()
     headers = {"x-request-id": "r-9", "x-diff-id": "forged", "host": "recommendation"}
     async with _tee(tmp_path, stub) as (url, user):
@@ -67,19 +66,19 @@ async def test_user_copy_and_record_get_the_same(tmp_path: Path) -> None:
         copy.body,
         copy.headers["x-request-id"],
     )
-    assert copy.headers["x-diff-id"] == record.said("id") != "forged"
+    assert copy.headers["x-diff-id"] == record.header("id") != "forged"
     assert (BODY, "404", "/none?a=%2F", "recommendation", "gzip") == (
         record.body,
-        record.said("status"),
-        record.said("path"),
-        record.said("host"),
-        record.said("h-content-encoding"),
+        record.header("status"),
+        record.header("path"),
+        record.header("host"),
+        record.header("h-content-encoding"),
     )
     assert ["a=1", "b=2"] == record.all("x-shadowdiff-h-set-cookie")
 
 
-async def test_users_do_not_notice_that_shadowdiff_is_away(tmp_path: Path) -> None:
-    """With nobody behind both ports every answer comes."""
+async def test_users_do_not_notice_that_shadowdiff_is_unavailable(tmp_path: Path) -> None:
+    """Every response arrives, although no process listens on the mirror and records ports."""
     ports = free_ports([0, 0])
     async with _tee(tmp_path, Stub(), (ports[0], ports[1])) as (url, user):
         for _ in range(50):

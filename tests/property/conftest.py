@@ -1,4 +1,7 @@
-"""How many examples the properties draw: few, or by HYPOTHESIS_PROFILE `long`, or `deep` (over 100,000 in all)."""
+"""Set the number of Hypothesis examples.
+
+HYPOTHESIS_PROFILE selects `quick`, `long`, or `deep`. The profile `deep` has over 100,000 examples in all tests.
+"""
 
 from __future__ import annotations
 

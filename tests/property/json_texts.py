@@ -1,7 +1,7 @@
-"""Strategies for JSON texts that are hard to compare, and an oracle that reads them independently.
+"""Strategies for JSON texts that are hard to compare, and an oracle that parses JSON with independent code.
 
-A tree is drawn once and written in several ways (spacing, escapes, number spelling, member order), so that equal
-pairs are as frequent as different ones.
+The strategies draw a tree once and write it in several ways (spacing, escapes, number spelling, member order). Equal
+pairs are then as frequent as different pairs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ trees: st.SearchStrategy[Tree] = st.recursive(
 
 @st.composite
 def written(draw: st.DrawFn, tree: Tree) -> bytes:
-    """Write a tree in one of many ways that mean the same."""
+    """Draw one of the many JSON texts that mean the given tree."""
     compact = draw(st.booleans())
     text = _write(draw, tree, compact=compact)
     return text.encode("utf-8", "surrogatepass")
@@ -68,7 +68,7 @@ def _name(draw: st.DrawFn, name: str) -> str:
 
 @st.composite
 def changed(draw: st.DrawFn, tree: Tree) -> Tree:
-    """Return the tree with one place changed, or as it is."""
+    """Return the tree with one value changed, or unchanged."""
     if isinstance(tree, str):
         return draw(st.one_of(st.just(tree), scalars))
     if not tree or draw(st.integers(0, 5)) == 0:
@@ -92,13 +92,13 @@ def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
     tree = draw(trees)
     kind = draw(st.integers(0, 3))
     other = tree if kind == 0 else draw(trees) if kind == 1 else draw(changed(tree))
-    if draw(st.booleans()):  # texts that begin alike are read in another way
+    if draw(st.booleans()):  # the comparison parses texts with a common start with other code
         tree, other = ['"both begin alike"', tree], ['"both begin alike"', other]
     return draw(written(tree)), draw(written(other))
 
 
 def oracle(text: bytes) -> Any:
-    """Read a JSON text into nested tuples that are equal exactly when the values are the same."""
+    """Parse a JSON text into nested tuples. Two tuples are equal exactly if the JSON values are equal."""
     return json.loads(
         text.decode("utf-8", "surrogatepass"),
         object_pairs_hook=_object,
@@ -124,12 +124,12 @@ def _typed(value: Any) -> Any:
 
 
 def same_by_oracle(one: bytes, other: bytes) -> bool:
-    """Whether two texts mean the same, by the oracle alone."""
+    """Return whether two texts have the same meaning according to the oracle."""
     return bool(_typed(oracle(one)) == _typed(oracle(other)))
 
 
 def _decimal(digits: str) -> tuple[int, str, int]:
-    """Return sign, digits without zeros around, and exponent."""
+    """Return a number's sign, digits without outer zeros, and exponent."""
     mantissa, _, exponent = digits.lower().partition("e")
     sign = -1 if mantissa.startswith("-") else 1
     whole, _, fraction = mantissa.lstrip("-").partition(".")

@@ -1,4 +1,4 @@
-"""What fuzzing once found worth keeping holds on every run."""
+"""Rerun the inputs that fuzzing found."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ CORPUS = sorted((Path(__file__).parents[1] / "fuzz" / "corpus").iterdir())
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
 def test_a_kept_input_gives_a_result(file: Path) -> None:
-    """No exception, and a response equals itself."""
+    """The comparison returns a result for each input, and each response equals itself."""
     run(file.read_bytes())

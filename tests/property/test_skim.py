@@ -1,4 +1,4 @@
-"""What is told of texts that were not parsed is what parsing them gives, whatever differs and wherever."""
+"""Skimming JSON texts finds exactly the differences that parsing finds."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shadowdiff.compare import NotJsonError, bodies
-from shadowdiff.compare.exact import Parsed, parse_both
+from shadowdiff.compare import NotJsonError
+from shadowdiff.compare.exact import parse_both
+from shadowdiff.compare.formats import json as json_format
 from shadowdiff.compare.skim import Names, skimmed
-from shadowdiff.compare.values import Value, same
 from shadowdiff.model import Result
+from shadowdiff.rules.json_values import Value, same
 from tests.property.test_compare import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shadowdiff.compare.type_proof import Parsed
 
 PLACES: tuple[Names, ...] = (("at",), ("meta", "id"), ("meta", "at"), ("n",), ("absent", "too"))
 RULES = tuple({"ignore": "$." + ".".join(names)} for names in PLACES)
@@ -46,7 +49,7 @@ _scalars = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=6)
     | st.sampled_from(["2026-11-27T10:00:00.001Z", "a, b", ": ", ' "at": ', 0, 1, 10**17, 1.5, 1e300])
 )  # fmt: skip
-_told = st.integers(0, 99) | st.sampled_from(["2026-11-27T10:00:00.003Z", "req-1", "req-2", None, 0.5])
+_replacements = st.integers(0, 99) | st.sampled_from(["2026-11-27T10:00:00.003Z", "req-1", "req-2", None, 0.5])
 _values = st.recursive(
     _scalars, lambda below: st.lists(below, max_size=3) | st.dictionaries(_names, below, max_size=4), max_leaves=12
 )
@@ -66,13 +69,13 @@ _DEEP = b"[" * 300 + b"]" * 300
 
 @st.composite
 def _pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Return v1's text and v2's: what v1 says instead in a place that is named, or in any place at all."""
+    """Draw texts of v1 and v2 that differ at paths that a rule names, or at other paths."""
     meta = draw(st.dictionaries(_names, _values, max_size=3)) | {
-        "id": draw(_told | _scalars),
-        "at": draw(_told | _scalars),
+        "id": draw(_replacements | _scalars),
+        "at": draw(_replacements | _scalars),
     }
     whole = draw(st.dictionaries(_names, _values, max_size=3)) | {
-        "at": draw(_told | _scalars),
+        "at": draw(_replacements | _scalars),
         "meta": meta,
         "n": draw(_values),
     }
@@ -80,12 +83,14 @@ def _pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
     text = orjson.dumps(value) if draw(st.booleans()) else json.dumps(value, ensure_ascii=False).encode()
     for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
         text = text.replace(*draw(_harms), draw(st.sampled_from([1, 2, -1])))
-    told = st.sampled_from([value["at"], meta["id"], meta["at"], value["n"]]).map(orjson.dumps)
+    replaced = st.sampled_from([value["at"], meta["id"], meta["at"], value["n"]]).map(orjson.dumps)
     primary = text
     for _ in range(draw(st.integers(1, 3))):
-        before, said, after = primary.partition(draw(told))
+        before, said, after = primary.partition(draw(replaced))
         primary = (
-            before + draw(_told.map(orjson.dumps) | _texts | _scalars.map(orjson.dumps)) + after if said else primary
+            before + draw(_replacements.map(orjson.dumps) | _texts | _scalars.map(orjson.dumps)) + after
+            if said
+            else primary
         )
     return primary, text
 
@@ -110,49 +115,49 @@ def _parsed(pair: tuple[bytes, bytes]) -> Parsed | None:
 @example((b'{"a\xff":1,"at":2}', b'{"a\xff":1,"at":3}'))
 @example((b'{"n":"\xed\xa0\x80","at":2}', b'{"n":"\xed\xa0\x80","at":3}'))
 @example((b'{"n":{"n":1,"at":2},"n":{"n":1,"at":2},"at":2}', b'{"n":{"n":1,"at":2},"n":{"n":1,"at":2},"at":3}'))
-def test_what_was_not_parsed_is_what_parsing_finds(pair: tuple[bytes, bytes]) -> None:
-    """What differs is told, and all else is v2's on both sides; of what is no JSON nothing is told."""
-    told = skimmed(*pair, PLACES)
-    if told is not None:
+def test_unparsed_texts_have_the_differences_that_parsing_finds(pair: tuple[bytes, bytes]) -> None:
+    """Skimming never misses another difference, and rejects texts that are not JSON."""
+    read = skimmed(*pair, PLACES)
+    if read is not None:
         parsed = _parsed(pair)
         assert parsed is not None
-        assert same(_with(parsed.candidate, told[0], parsed.tier), parsed.primary)
-        assert same(_with(parsed.candidate, told[1], parsed.tier), parsed.candidate)
+        assert same(_with(parsed.candidate, read[0], parsed.tier), parsed.primary)
+        assert same(_with(parsed.candidate, read[1], parsed.tier), parsed.candidate)
 
 
-def _with(whole: Value, told: Value, tier: int) -> Value:
-    """Return a value with what is told of it in place, as a tier has it."""
-    if type(told) is dict:
+def _with(whole: Value, read: Value, tier: int) -> Value:
+    """Return a value with the differences applied, in the form that a parsing tier returns."""
+    if type(read) is dict:
         assert type(whole) is dict
-        return whole | {name: _with(whole[name], below, tier) for name, below in told.items()}
-    return Decimal(str(told)) if tier > 1 and type(told) is float else told
+        return whole | {name: _with(whole[name], below, tier) for name, below in read.items()}
+    return Decimal(str(read)) if tier > 1 and type(read) is float else read
 
 
 @settings(max_examples=500)
 @example(((b'{"at":1,"n":%b}' % _DEEP), (b'{"at":2,"n":%b}' % _DEEP)), [], False)
 @example(((b'{"at":1,"n":%b}' % _DEEP), (b'{"at":2,"m":%b}' % _DEEP)), [], False)
 @given(pair=_pairs(), more=st.lists(st.sampled_from(MORE_RULES), max_size=3), first=st.booleans())
-def test_a_comparison_says_the_same(pair: tuple[bytes, bytes], more: list[dict[str, Any]], first: bool) -> None:
-    """Every difference, in its kind, under the rule that covers it, whatever other rules hold around the places."""
+def test_a_comparison_gives_the_same_result(pair: tuple[bytes, bytes], more: list[dict[str, Any]], first: bool) -> None:
+    """Skimming and parsing find the same differences, kinds and rules, whatever other rules apply near the paths."""
     rules = (*more, *RULES) if first else (*RULES, *more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies, "_SKIMMED_FROM_BYTES", 0)
+        patch.setattr(json_format, "_SKIMMED_FROM_BYTES", 0)
         found = judged(*pair, *rules)
-        patch.setattr(bodies, "_SKIMMED_FROM_BYTES", 1 << 30)
+        patch.setattr(json_format, "_SKIMMED_FROM_BYTES", 1 << 30)
         assert judged(*pair, *rules) == found
 
 
 @pytest.mark.parametrize("levels", [255, 330, 900, 2000])
-def test_what_nests_too_deeply_is_not_looked_into(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the rules name, and from however deep a stack it is asked."""
-    monkeypatch.setattr(bodies, "_SKIMMED_FROM_BYTES", 0)
+def test_deep_texts_are_not_skimmed(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison never skims deeply nested texts, whatever paths the rules name and however deep the stack is."""
+    monkeypatch.setattr(json_format, "_SKIMMED_FROM_BYTES", 0)
     one, other = (b'{"a":' * levels + value + b"}" * levels for value in (b"1", b"2"))
     assert judged(one, other, {"ignore": "$" + ".a" * levels}).result is Result.MISMATCH
     assert judged(one, other, {"ignore": "$" + ".a" * levels}, {"require": "$.a"}).result is Result.MISMATCH
 
 
 def test_many_of_the_generated_pairs_are_not_parsed(record_property: Callable[[str, object], None]) -> None:
-    """A property that never met one would hold nothing of it."""
+    """The comparison skims enough pairs to test the property."""
     ways: Counter[bool] = Counter()
 
     @settings(max_examples=400, database=None, derandomize=True)
@@ -172,11 +177,11 @@ def test_many_of_the_generated_pairs_are_not_parsed(record_property: Callable[[s
         (b'{"at": null, "n": 1}', {"at": None}),
         (b'{"at": 1.5, "n": 1}', {"at": 1.5}),
         (b'{"at": 12345678901234567890, "n": 1}', {"at": 12345678901234567890}),
-        (b'{"at": 1.50, "n": 1}', None),  # orjson would write it otherwise
-        (b'{"at": 1e22, "n": 1}', None),  # another tier would
-        (b'{"at": 98765432109876543210, "n": 1}', None),  # orjson does not read it exactly
-        (b'{"at": "t1", "n": 1}', None),  # nothing differs
-        (b'{"at": "t2", "n": 2}', None),  # elsewhere too
+        (b'{"at": 1.50, "n": 1}', None),  # orjson would write this number in another way
+        (b'{"at": 1e22, "n": 1}', None),  # another parsing tier would write this number in another way
+        (b'{"at": 98765432109876543210, "n": 1}', None),  # orjson does not read this number exactly
+        (b'{"at": "t1", "n": 1}', None),  # the texts are equal
+        (b'{"at": "t2", "n": 2}', None),  # the texts also differ at another path
         (b'{"at": "t2", "n": 1.0}', None),
         (b'{"at": "t\\u0032", "n": 1}', None),
         (b'{"at": {"t": 2}, "n": 1}', None),
@@ -184,11 +189,11 @@ def test_many_of_the_generated_pairs_are_not_parsed(record_property: Callable[[s
         (b'{"at": "t2", "n": 1', None),
     ],
 )
-def test_one_place_that_differs(primary: bytes, value: Value) -> None:
-    """It alone is told; whatever else there is has to be parsed."""
+def test_one_place_differs(primary: bytes, value: Value) -> None:
+    """Skimming returns a difference at the path that a rule names. A difference at another path requires parsing."""
     other = {"at": "t1"}
-    told = skimmed(primary, b'{"at": "t1", "n": 1}', [("at",)])
-    assert told == (None if value is None else (value, other))
+    read = skimmed(primary, b'{"at": "t1", "n": 1}', [("at",)])
+    assert read == (None if value is None else (value, other))
 
 
 @pytest.mark.parametrize(
@@ -200,13 +205,13 @@ def test_one_place_that_differs(primary: bytes, value: Value) -> None:
         b'{"at":%b,"n":1}\r\n',
     ],
 )
-def test_what_stands_elsewhere_may_be_written_anyhow(around: bytes) -> None:
-    """Whether orjson would write it so is not asked, since both sides say the same."""
+def test_the_spelling_elsewhere_does_not_matter(around: bytes) -> None:
+    """At all other paths, both sides have the same text."""
     assert skimmed(around % b'"t1"', around % b'"t2"', [("at",)]) == ({"at": "t1"}, {"at": "t2"})
 
 
 def test_places_at_every_depth() -> None:
-    """Each is found, whatever stands before it."""
+    """Skimming finds paths at every depth, whatever text precedes the path."""
     around = b'{"n":{"at":"t0"},"meta":{"id":%b,"deep":{"n":1,"at":%b}},"at":%b}'
     places = [("at",), ("meta", "id"), ("meta", "deep", "at"), ("meta", "none"), ("n", "at", "none")]
     one: Value = {"meta": {"id": 1, "deep": {"at": 2}}, "at": 3}
@@ -215,7 +220,7 @@ def test_places_at_every_depth() -> None:
 
 
 def test_an_object_where_a_rule_names_a_scalar() -> None:
-    """Where it is the same on both sides, it stands in nobody's way; where it is not, the texts have to be parsed."""
+    """A text is skimmed even if it has an object that is equal on both sides. Different objects require parsing."""
     places = [("n",), ("at",)]
     assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":{"k":1}}', places) == ({"at": 1}, {"at": 2})
     assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":{"k":2}}', places) is None
@@ -245,6 +250,6 @@ def test_an_object_where_a_rule_names_a_scalar() -> None:
         b"{" + b",".join(b'"n%d":1' % n for n in range(100)) + b',"at":%b}',
     ],
 )
-def test_what_must_be_parsed(around: bytes) -> None:
-    """Where a parser could find more than a glance tells, or where telling takes longer than parsing."""
+def test_texts_that_must_be_parsed(around: bytes) -> None:
+    """Texts are parsed if a parser can find more differences, or if skimming takes longer than parsing."""
     assert skimmed(around % b'"t1"', around % b'"t2"', [("at",)]) is None

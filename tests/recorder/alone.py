@@ -1,7 +1,8 @@
-"""Use the recorder as an old v1 would: no site-packages, no environment, on whatever Python runs this.
+"""Use the recorder as an old v1 would: on any Python version, without site-packages and environment variables.
 
-Run as `python -I -S alone.py FOLDER`, FOLDER being where the file was copied to. Prints what a port of its own
-received and which modules were loaded, as JSON; the process then ends with a record still queued.
+Run `python -I -S alone.py FOLDER`, where FOLDER contains a copy of the recorder. The script prints JSON with the loaded
+modules and the records that the script's own port received. The script's process exits while one record is still
+queued.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ received: list[Any] = []
 
 
 class Port(BaseHTTPRequestHandler):
-    """Takes every batch, and every mirrored request."""
+    """A stub port that accepts every batch and every mirrored request."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Take a batch."""
+        """Accept a batch."""
         body = self.rfile.read(int(self.headers["content-length"]))
         received.extend(json.loads(line) for line in body.splitlines())
         self._accept()
 
     def do_GET(self) -> None:
-        """Take a mirrored request."""
+        """Accept a mirrored request."""
         received.append({"mirrored": self.path})
         self._accept()
 
@@ -43,35 +44,35 @@ class Port(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Suppress the server's log lines."""
 
 
 def serve() -> str:
-    """Serve a port in a thread, and return its address."""
+    """Serve a stub port in a thread, and return the port's address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Port)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
 
 
 def wsgi_app(_environ: Any, start_response: Any) -> Any:
-    """Answer by a generator."""
+    """Return the response from a generator."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"by wsgi"
 
 
 async def asgi_app(_scope: Any, _receive: Any, send: Any) -> None:
-    """Answer in two parts."""
+    """Send the response in two parts."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": b"by ", "more_body": True})
     await send({"type": "http.response.body", "body": b"asgi"})
 
 
 async def nowhere(_message: Any) -> None:
-    """Take a message."""
+    """Discard a message."""
 
 
 def main() -> None:
-    """Answer a request with each middleware, and say what came of it."""
+    """Send a request through each middleware, and print the result."""
     records, mirror = serve(), serve()
     by_wsgi: Any = WsgiMiddleware(wsgi_app, url=records, mirror_to=mirror)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/wsgi", "SERVER_NAME": "v1", "SERVER_PORT": "80"}
@@ -86,7 +87,7 @@ def main() -> None:
     stats = [by_wsgi.recorder.stats(), by_asgi.recorder.stats()]
     loaded = sorted(set(sys.modules) - before)
     print(json.dumps({"flushed": flushed, "received": received, "stats": stats, "loaded": loaded}))  # noqa: T201
-    asyncio.run(by_asgi(scope, None, nowhere))  # left in the queue: the process ends all the same
+    asyncio.run(by_asgi(scope, None, nowhere))  # the record stays in the queue, and the process exits anyway
 
 
 main()

@@ -1,4 +1,4 @@
-"""Ways to serve an application once, without a network: what the server would put on the wire is returned."""
+"""Serve an application once without a network, and return the bytes that a server would send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class OneRequest(SimpleHandler):
-    """The standard library's WSGI server, for one request, with nothing in its answer that changes by the day."""
+    """The standard library's WSGI server for one request, without headers that depend on the date."""
 
     http_version = "1.1"
     server_software = None  # type: ignore[assignment]
@@ -24,16 +24,16 @@ class OneRequest(SimpleHandler):
         self.stdout.write(data)
 
     def log_exception(self, exc_info: Any) -> None:
-        """Say nothing: the tests read the answer."""
+        """Suppress the server's log, because tests read the same output stream."""
         del exc_info
 
     def send_preamble(self) -> None:
-        """Send the status line, and no Date."""
+        """Send the status line without a Date header."""
         self._write(f"HTTP/{self.http_version} {self.status}\r\n".encode("latin-1"))
 
 
 def environ(method: str = "GET", path: str = "/", **more: str) -> dict[str, Any]:
-    """Return what a server gives for one request, with an id."""
+    """Return the environ that a server makes for one request with an id."""
     target, _, query = path.partition("?")
     return {
         "REQUEST_METHOD": method,
@@ -50,11 +50,11 @@ def environ(method: str = "GET", path: str = "/", **more: str) -> dict[str, Any]
 
 
 def ignore_head(*_head: object) -> None:
-    """Stand in for a server's start_response."""
+    """Ignore a call to start_response."""
 
 
 def serve_wsgi(app: WsgiApp, request: dict[str, Any], body: bytes = b"") -> bytes:
-    """Return the bytes that a server puts on the wire for one request."""
+    """Return the bytes that a server sends for one request."""
     out = io.BytesIO()
     handler = OneRequest(io.BytesIO(body), out, io.StringIO(), request, multithread=True, multiprocess=False)
     handler.run(app)

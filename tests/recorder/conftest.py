@@ -1,4 +1,4 @@
-"""Stubs for the two ports, and recorders that are closed again."""
+"""Provide stubs of shadowdiff's two ports, and close recorders after the test."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    """Serve a records port that takes all."""
+    """Serve a stub of the records port that accepts every request."""
     with StubServer(Stub()) as served:
         yield served
 
 
 @pytest.fixture
 def mirror_stub() -> Iterator[Stub]:
-    """Serve a mirror port that takes all."""
+    """Serve a stub of the mirror port that accepts every request."""
     with StubServer(Stub()) as served:
         yield served
 
 
 @pytest.fixture
 def keep(stub: Stub, mirror_stub: Stub) -> Iterator[Callable[[Any], Any]]:
-    """Close what is handed over, at the end: a middleware or a recorder. Its threads end, whatever a stub does."""
+    """Close the given middlewares and recorders after the test, even if a stub hangs."""
     kept: list[Recorder] = []
 
     def keeping(thing: Any) -> Any:
@@ -42,8 +42,8 @@ def keep(stub: Stub, mirror_stub: Stub) -> Iterator[Callable[[Any], Any]]:
         return thing
 
     yield keeping
-    stub.let_go()
-    mirror_stub.let_go()
+    stub.release()
+    mirror_stub.release()
     for recorder in kept:
         recorder.close(0.0)
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("shadowdiff-")], "the recorder's threads")

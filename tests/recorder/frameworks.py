@@ -1,4 +1,4 @@
-"""Real applications and the servers that serve them: Starlette under uvicorn, Flask under werkzeug and wsgiref."""
+"""Run real applications on their servers: Starlette on uvicorn, Flask on werkzeug and wsgiref."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ LARGE = b"0123456789abcdef" * 8192
 
 
 class Gates:
-    """Two events with which a test holds a stream between its parts."""
+    """Two events that let a test pause a stream between two parts."""
 
     def __init__(self) -> None:
         self.goes_on = threading.Event()
 
 
 def flask_app(gates: Gates) -> Any:  # noqa: C901  one view per kind of answer
-    """Return the application on Flask."""
+    """Return the Flask application."""
     app = Flask("v1")
 
     def as_json() -> Any:
@@ -98,7 +98,7 @@ def flask_app(gates: Gates) -> Any:  # noqa: C901  one view per kind of answer
 
 
 def starlette_app(gates: Gates) -> Any:  # noqa: C901  one view per kind of answer
-    """Return the application on Starlette."""
+    """Return the Starlette application."""
 
     async def as_json(_request: Request) -> StarletteResponse:
         return JSONResponse(PRODUCT)
@@ -157,7 +157,7 @@ def starlette_app(gates: Gates) -> Any:  # noqa: C901  one view per kind of answ
 
 @contextlib.contextmanager
 def by_uvicorn(app: Any) -> Generator[int]:
-    """Serve with uvicorn, and give the port."""
+    """Serve an application with uvicorn, and yield the port."""
     config = uvicorn.Config(app, port=0, log_level="critical", date_header=False, server_header=False)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -173,32 +173,32 @@ def by_uvicorn(app: Any) -> Generator[int]:
 
 
 class UndatedWerkzeug(WerkzeugRequests):
-    """Werkzeug's handler, silent and with no date that changes."""
+    """Werkzeug's request handler with a fixed date and without logs."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return one date."""
+        """Return a fixed date."""
         del timestamp
         return "a date"
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Suppress the server's log lines."""
 
 
 class UndatedHandler(WsgirefHandler):
-    """The handler of wsgiref with no Date and no word on its version."""
+    """wsgiref's server handler without the Date and Server headers."""
 
     http_version = "1.1"
     origin_server = False
 
     def log_exception(self, exc_info: Any) -> None:
-        """Say nothing."""
+        """Suppress the server's log lines."""
 
 
 class UndatedWsgiref(WsgirefRequests):
-    """The requests of wsgiref, silent."""
+    """wsgiref's request handler without logs."""
 
     def handle(self) -> None:
-        """Serve one request, as wsgiref does, with the handler above."""
+        """Serve one request as wsgiref does, with the server handler in this module."""
         self.raw_requestline = self.rfile.readline(65537)
         if self.parse_request():
             handler = UndatedHandler(
@@ -208,18 +208,18 @@ class UndatedWsgiref(WsgirefRequests):
             handler.run(cast("Any", self.server).get_app())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Suppress the server's log lines."""
 
 
 class ThreadingWsgiref(socketserver.ThreadingMixIn, WSGIServer):
-    """The server of wsgiref, a thread per request."""
+    """wsgiref's server with one thread per request."""
 
     request_queue_size = 128
 
 
 @contextlib.contextmanager
 def serving(server: Any) -> Generator[int]:
-    """Run a socketserver in a thread, and give the port."""
+    """Run a socketserver in a thread, and yield the port."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -232,7 +232,7 @@ def serving(server: Any) -> Generator[int]:
 
 @contextlib.contextmanager
 def by_werkzeug(app: Any) -> Generator[int]:
-    """Serve with werkzeug's threaded server."""
+    """Serve an application with werkzeug's threaded server."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=UndatedWerkzeug)
     with serving(server) as port:
         yield port
@@ -240,7 +240,7 @@ def by_werkzeug(app: Any) -> Generator[int]:
 
 @contextlib.contextmanager
 def by_wsgiref(app: Any) -> Generator[int]:
-    """Serve with the standard library's server, a thread per request."""
+    """Serve an application with wsgiref's server and one thread per request."""
     server = ThreadingWsgiref(("127.0.0.1", 0), UndatedWsgiref)
     server.set_app(app)
     with serving(server) as port:

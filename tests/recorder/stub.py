@@ -1,6 +1,6 @@
-"""A port of shadowdiff in miniature: takes what the recorder sends, and answers when and as a test says.
+"""A stub of shadowdiff's ports that accepts what the recorder sends, and responds as a test requires.
 
-Real sockets, and the wire form that the records port reads; only what the service does afterwards is left out.
+The stub uses real sockets and the wire format of the records port. The stub implements nothing behind the port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEADLINE_S = 20.0
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition` holds; fail with `what` where it never does."""
+    """Wait until `condition` is true; at the timeout, fail with `what`."""
     deadline_s = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline_s, f"waited {DEADLINE_S} s for: {what}"
@@ -28,8 +28,8 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @dataclass
-class Asked:
-    """One request that the stub has read whole."""
+class StubRequest:
+    """One complete request to the stub."""
 
     method: str
     target: str
@@ -38,26 +38,29 @@ class Asked:
     connection: int
 
     def header(self, name: str) -> str:
-        """Return the one value of a header, '' where there is none."""
+        """Return the only value of a header, or '' if it is missing."""
         values = [value for known, value in self.headers if known.lower() == name]
         assert len(values) <= 1, f"{name} came {len(values)} times"
         return values[0] if values else ""
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Return the lines of an NDJSON body, each with its body decoded."""
+        """Return the records in an NDJSON body, with decoded response bodies."""
         lines = [json.loads(line) for line in self.body.splitlines()]
         return [{**line, "body": base64.b64decode(line["body_base64"], validate=True)} for line in lines]
 
 
 @dataclass
 class Stub:
-    """What was asked, and how it is answered: `status`, once `gate` lets a request through."""
+    """The received requests, and the response to each.
+
+    The stub responds with `status` when `gate` admits the request.
+    """
 
     status: int = 202
     answer: bytes | None = None
     hang_up: bool = False
-    asked: list[Asked] = field(default_factory=list[Asked])
+    asked: list[StubRequest] = field(default_factory=list[StubRequest])
     answered: int = 0
     url: str = ""
     _gate: threading.Semaphore | None = None
@@ -65,27 +68,27 @@ class Stub:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Return every record that came, in order."""
+        """Return all received records, in order."""
         return [record for asked in list(self.asked) for record in asked.records]
 
     def hold(self, let_through: int = 0) -> None:
-        """Read requests from now on, and answer only so many of them."""
+        """Read every request, but respond only to the given number of requests."""
         self._gate = threading.Semaphore(let_through)
 
-    def let_go(self) -> None:
-        """Answer what is held, and all that comes."""
+    def release(self) -> None:
+        """Respond to the held requests and to all later ones."""
         self._open = True
         if self._gate is not None:
             self._gate.release(10_000)
 
     def wait_turn(self) -> None:
-        """Block a handler until its request may be answered."""
+        """Block a handler until the stub may respond to the handler's request."""
         if self._gate is not None and not self._open:
             self._gate.acquire()
 
 
 class StubServer:
-    """Serves a Stub on a free port, from threads, until left."""
+    """Serves a Stub on a free port from threads until the context ends."""
 
     def __init__(self, stub: Stub, port: int = 0) -> None:
         self.stub = stub
@@ -100,7 +103,7 @@ class StubServer:
         return self.stub
 
     def __exit__(self, *error: object) -> None:
-        self.stub.let_go()
+        self.stub.release()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -109,7 +112,7 @@ class StubServer:
 def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 1.0  # an idle connection is closed, as a real server does
+        timeout = 1.0  # closes idle connections, as real servers do
         connections = 0
 
         def setup(self) -> None:
@@ -125,13 +128,13 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
                     return
                 self._take()
                 self.wfile.flush()
-            except OSError:  # the recorder has given up on this connection
+            except OSError:  # the recorder closed this connection
                 self.close_connection = True
 
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             target = self.raw_requestline.split(b" ")[1].decode("latin-1")
-            stub.asked.append(Asked(self.command, target, self.headers.items(), body, self.number))
+            stub.asked.append(StubRequest(self.command, target, self.headers.items(), body, self.number))
             stub.wait_turn()
             if stub.hang_up:
                 self.close_connection = True

@@ -1,4 +1,4 @@
-"""What the ASGI middleware records, and that the server sees the application's messages unchanged."""
+"""The ASGI middleware records the response, and passes the application's messages to the server unchanged."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ START: dict[str, Any] = {
 LAST: dict[str, Any] = {"type": "http.response.body", "body": b"two"}
 
 
-def answering(*messages: dict[str, Any]) -> Any:
-    """Return an application that sends these messages."""
+def responding(*messages: dict[str, Any]) -> Any:
+    """Return an application that sends the given messages."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         for message in messages:
@@ -35,17 +35,17 @@ def answering(*messages: dict[str, Any]) -> Any:
 
 
 async def recorded(app: Any, stub: Stub, keep: Any, *args: Any, **request: Any) -> list[dict[str, Any]]:
-    """Serve one request, and return what the stub got of it."""
+    """Serve one request, and return the record that the stub received."""
     wrapped = keep(AsgiMiddleware(app, url=stub.url))
     await serve_asgi(wrapped, *args, **request)
     assert wrapped.recorder.flush(10)
     return stub.records
 
 
-async def test_a_record_says_all_that_the_records_port_reads(stub: Stub, keep: Any) -> None:
-    """Id and its header, method, raw path, host, status, side, size, attempt, duration, headers as pairs, body."""
+async def test_an_asgi_record_has_every_field_of_the_records_port(stub: Stub, keep: Any) -> None:
+    """A record has the id, request line, host, status, side, size, attempt, duration, headers and body."""
     headers = [(b"host", b"v1.example"), (b"x-diff-id", b"D-1"), (b"x-envoy-attempt-count", b"3")]
-    app = answering(START, {"type": "http.response.body", "body": b"one ", "more_body": True}, LAST)
+    app = responding(START, {"type": "http.response.body", "body": b"one ", "more_body": True}, LAST)
     (record,) = await recorded(app, stub, keep, headers, method="PUT", raw_path=b"/caf%C3%A9", query=b"q=a%20b&q=")
     duration_ms = record.pop("duration_ms")
     assert 0 <= duration_ms < 10_000
@@ -66,28 +66,28 @@ async def test_a_record_says_all_that_the_records_port_reads(stub: Stub, keep: A
     assert expected == record
 
 
-async def test_the_messages_are_the_applications(stub: Stub, keep: Any) -> None:
-    """The server receives each message as the application sent it, extensions included."""
+async def test_messages_pass_unchanged(stub: Stub, keep: Any) -> None:
+    """The server receives each message exactly as the application sent it, including extensions."""
     messages: list[dict[str, Any]] = [START, {"type": "http.response.debug", "info": {}}, LAST]
-    wrapped = keep(AsgiMiddleware(answering(*messages), url=stub.url))
+    wrapped = keep(AsgiMiddleware(responding(*messages), url=stub.url))
     assert messages == await serve_asgi(wrapped)
 
 
 async def test_headers_that_can_be_read_once_reach_the_server(stub: Stub, keep: Any) -> None:
-    """The specification allows any iterable: the server gets all of it, and so does the record."""
+    """The ASGI specification allows any iterable of headers. Both the server and the record get all headers."""
 
     def pairs() -> Iterator[tuple[bytes, bytes]]:
         yield b"x-one", b"1"
 
-    wrapped = keep(AsgiMiddleware(answering({**START, "headers": pairs()}, LAST), url=stub.url))
+    wrapped = keep(AsgiMiddleware(responding({**START, "headers": pairs()}, LAST), url=stub.url))
     start, _last = await serve_asgi(wrapped)
     assert [(b"x-one", b"1")] == list(start["headers"])
     assert wrapped.recorder.flush(10)
     assert [[["x-one", "1"]]] == [record["headers"] for record in stub.records]
 
 
-async def test_the_record_is_made_when_the_body_ends_not_when_the_application_does(stub: Stub, keep: Any) -> None:
-    """Background work that an application does after its answer holds up no record."""
+async def test_the_record_is_made_when_the_body_ends(stub: Stub, keep: Any) -> None:
+    """Background work that an application does after the response does not delay the record."""
     goes_on = asyncio.Event()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -106,14 +106,14 @@ async def test_the_record_is_made_when_the_body_ends_not_when_the_application_do
 @pytest.mark.parametrize(
     ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)], ids=["head", "no-content", "not-modified"]
 )
-async def test_what_a_server_never_sends_is_not_recorded(method: str, status: int, stub: Stub, keep: Any) -> None:
-    """No body is on the wire for HEAD, 204 and 304."""
-    (record,) = await recorded(answering({**START, "status": status}, LAST), stub, keep, method=method)
+async def test_a_body_that_servers_never_send_is_not_recorded(method: str, status: int, stub: Stub, keep: Any) -> None:
+    """HEAD, 204 and 304 responses have no body on the wire."""
+    (record,) = await recorded(responding({**START, "status": status}, LAST), stub, keep, method=method)
     assert (status, b"", 0) == (record["status"], record["body"], record["size"])
 
 
-async def test_an_application_that_raises_before_its_answer_is_a_500(stub: Stub, keep: Any) -> None:
-    """The error goes on to the server, which answers 500; that is what the user got."""
+async def test_an_application_that_raises_before_its_response_is_recorded_as_500(stub: Stub, keep: Any) -> None:
+    """The server gets the application's error, and the user gets status 500."""
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         raise RuntimeError("v1 is broken")
@@ -128,16 +128,16 @@ async def test_an_application_that_raises_before_its_answer_is_a_500(stub: Stub,
 @pytest.mark.parametrize(
     "messages", [[], [START], [START, {**LAST, "more_body": True}]], ids=["nothing", "head", "half"]
 )
-async def test_half_an_answer_is_no_record(messages: list[dict[str, Any]], stub: Stub, keep: Any) -> None:
-    """An application that ends, or fails, within its answer is counted as aborted."""
-    wrapped = keep(AsgiMiddleware(answering(*messages), url=stub.url))
+async def test_a_partial_response_is_not_recorded(messages: list[dict[str, Any]], stub: Stub, keep: Any) -> None:
+    """If an application ends or fails during its response, the request counts as aborted."""
+    wrapped = keep(AsgiMiddleware(responding(*messages), url=stub.url))
     await serve_asgi(wrapped)
     assert {"aborted": 1} == wrapped.recorder.stats()["skipped"]
     assert 0 == wrapped.recorder.stats()["records"]["taken"]
 
 
-async def test_an_error_within_the_answer_reaches_the_server(stub: Stub, keep: Any) -> None:
-    """The server closes the connection on it; there is no whole answer to record."""
+async def test_an_error_within_the_response_reaches_the_server(stub: Stub, keep: Any) -> None:
+    """The server closes the connection, so there is no complete response to record."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
@@ -149,8 +149,8 @@ async def test_an_error_within_the_answer_reaches_the_server(stub: Stub, keep: A
     assert {"aborted": 1} == wrapped.recorder.stats()["skipped"]
 
 
-async def test_a_client_that_leaves_cancels_the_application_and_no_record_is_made(stub: Stub, keep: Any) -> None:
-    """CancelledError goes on up, and the request counts as aborted."""
+async def test_a_disconnecting_client_cancels_the_application_and_leaves_no_record(stub: Stub, keep: Any) -> None:
+    """CancelledError propagates, and the request counts as aborted."""
     started = asyncio.Event()
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -166,9 +166,9 @@ async def test_a_client_that_leaves_cancels_the_application_and_no_record_is_mad
     assert {"aborted": 1} == wrapped.recorder.stats()["skipped"]
 
 
-async def test_an_error_of_send_is_the_applications_to_see(stub: Stub, keep: Any) -> None:
-    """A server may raise OSError where the client has gone; the application learns of it."""
-    wrapped = keep(AsgiMiddleware(answering(START, LAST), url=stub.url))
+async def test_an_error_of_send_reaches_the_application(stub: Stub, keep: Any) -> None:
+    """A server may raise OSError if the client has disconnected."""
+    wrapped = keep(AsgiMiddleware(responding(START, LAST), url=stub.url))
 
     async def send(_message: Any) -> None:
         raise OSError("client has gone")
@@ -178,10 +178,10 @@ async def test_an_error_of_send_is_the_applications_to_see(stub: Stub, keep: Any
         await wrapped(scope, None, send)
 
 
-async def test_a_file_that_the_server_reads_itself_is_counted_as_unseen(stub: Stub, keep: Any) -> None:
-    """The pathsend extension names a file: its bytes never pass here."""
+async def test_a_file_that_the_server_reads_itself_is_skipped(stub: Stub, keep: Any) -> None:
+    """With ASGI's pathsend extension, the body's bytes never pass through the middleware."""
     sent = {"type": "http.response.pathsend", "path": "/srv/file"}
-    wrapped = keep(AsgiMiddleware(answering(START, sent), url=stub.url))
+    wrapped = keep(AsgiMiddleware(responding(START, sent), url=stub.url))
     assert [START, sent] == await serve_asgi(wrapped)
     assert {"unseen": 1} == wrapped.recorder.stats()["skipped"]
 
@@ -195,15 +195,18 @@ async def test_a_file_that_the_server_reads_itself_is_counted_as_unseen(stub: St
     ],
     ids=["raw", "with-query", "decoded"],
 )
-async def test_the_path_is_as_it_came(raw_path: bytes | None, path: str, expected: str, stub: Stub, keep: Any) -> None:
-    """Raw where the server kept it, with its query once; else put together again."""
-    (record,) = await recorded(answering(START, LAST), stub, keep, raw_path=raw_path, query=b"q=1", path=path)
+async def test_the_path_is_unchanged(raw_path: bytes | None, path: str, expected: str, stub: Stub, keep: Any) -> None:
+    """If the server provides the raw path, the record has the raw path and the query once.
+
+    Otherwise, the middleware encodes the decoded path again.
+    """
+    (record,) = await recorded(responding(START, LAST), stub, keep, raw_path=raw_path, query=b"q=1", path=path)
     assert expected == record["path"]
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
 async def test_other_scopes_pass_through(kind: str, stub: Stub, keep: Any) -> None:
-    """Only HTTP has responses to record."""
+    """The middleware records only HTTP responses."""
     seen: list[str] = []
 
     async def app(scope: Any, _receive: Any, _send: Any) -> None:
@@ -215,11 +218,11 @@ async def test_other_scopes_pass_through(kind: str, stub: Stub, keep: Any) -> No
     assert {} == wrapped.recorder.stats()["skipped"]
 
 
-async def test_the_end_of_the_application_sends_what_is_queued(stub: Stub, keep: Any) -> None:
-    """A server that ends by a signal runs no exit handlers, so the lifespan's end flushes."""
-    wrapped = keep(AsgiMiddleware(answering(START, LAST), url=stub.url))
+async def test_lifespan_shutdown_flushes_the_queue(stub: Stub, keep: Any) -> None:
+    """A server that a signal ends runs no exit handlers, so the lifespan shutdown flushes the queue."""
+    wrapped = keep(AsgiMiddleware(responding(START, LAST), url=stub.url))
     await serve_asgi(wrapped)
-    wrapped.app = answering({"type": "lifespan.shutdown.complete"})
+    wrapped.app = responding({"type": "lifespan.shutdown.complete"})
     passed: list[str] = []
 
     async def send(message: Any) -> None:
@@ -230,7 +233,10 @@ async def test_the_end_of_the_application_sends_what_is_queued(stub: Stub, keep:
 
 
 async def test_responses_in_progress_are_bounded_together(stub: Stub, keep: Any) -> None:
-    """Open streams share the bound of bytes: what no longer fits is let go of, and counted when it ends."""
+    """The byte limit applies to the sum of all open streams.
+
+    A response above the limit is dropped, and is counted when the response ends.
+    """
     goes_on = asyncio.Event()
 
     async def stream(_scope: Any, _receive: Any, send: Any) -> None:
@@ -248,20 +254,20 @@ async def test_responses_in_progress_are_bounded_together(stub: Stub, keep: Any)
     assert wrapped.recorder.flush(10)
     counts = wrapped.recorder.stats()["records"]
     assert {"taken": 5, "sent": 2, "dropped": {"full": 3}, "queued": 0} == counts
-    assert wrapped.recorder.reserve(10_000), "all bytes were given back"
+    assert wrapped.recorder.reserve(10_000), "all bytes were released"
 
 
-async def test_a_stream_that_outlives_the_window_is_let_go_of(stub: Stub, keep: Any) -> None:
-    """Its other half has left by then; so an endless stream holds no memory."""
-    wrapped = keep(AsgiMiddleware(answering(START, {**LAST, "more_body": True}, LAST), url=stub.url, max_age_s=1e-9))
+async def test_a_stream_longer_than_the_pairing_window_is_dropped(stub: Stub, keep: Any) -> None:
+    """An endless stream stops using memory when the other half of the pair has expired."""
+    wrapped = keep(AsgiMiddleware(responding(START, {**LAST, "more_body": True}, LAST), url=stub.url, max_age_s=1e-9))
     await serve_asgi(wrapped)
     assert {"slow": 1} == wrapped.recorder.stats()["skipped"]
-    assert wrapped.recorder.reserve(16 << 20), "all bytes were given back"
+    assert wrapped.recorder.reserve(16 << 20), "all bytes were released"
 
 
-async def test_a_client_that_names_no_host_asked_the_servers_own(stub: Stub, keep: Any) -> None:
-    """HTTP/1.0 needs no Host; the records port does."""
-    wrapped = keep(AsgiMiddleware(answering(START, LAST), url=stub.url))
+async def test_a_request_without_host_gets_the_servers_own(stub: Stub, keep: Any) -> None:
+    """An HTTP/1.0 request needs no Host header, but the records port requires a host."""
+    wrapped = keep(AsgiMiddleware(responding(START, LAST), url=stub.url))
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"1")]}
 
     async def send(_message: Any) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of records on their way: batches, bounds, a shadowdiff that is away, and counts that add up."""
+"""Test the delivery of records: batches, limits, an unavailable shadowdiff, and counts that balance."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def app(given: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer the number of bytes that the query asks for."""
+    """Return a body whose size is in the query."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"x" * int(given["QUERY_STRING"] or 1)]
 
 
 def ask(wrapped: WsgiMiddleware, count: int, size: int = 1) -> None:
-    """Let the application answer `count` requests, in order."""
+    """Send `count` requests to the application, one after the other."""
     for number in range(count):
         wrapped(environ(path=f"/?{size}", HTTP_X_REQUEST_ID=f"r-{number}"), ignore_head)
 
 
 def counts(wrapped: WsgiMiddleware) -> dict[str, Any]:
-    """Return the counts of records, which add up at every moment."""
+    """Return the counts of records, and check that they balance."""
     assert wrapped.recorder is not None
     found = wrapped.recorder.stats()["records"]
     assert found["taken"] == found["sent"] + sum(found["dropped"].values()) + found["queued"]
@@ -39,13 +39,13 @@ def counts(wrapped: WsgiMiddleware) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
 
 def test_records_go_in_batches_over_one_connection(stub: Stub, keep: Any) -> None:
-    """Far fewer posts than records, all on the same connection, in the order of the answers."""
+    """The recorder sends records in response order, in far fewer POST requests, all on one connection."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     ask(wrapped, 500)
     assert wrapped.recorder.flush(10)
@@ -59,15 +59,15 @@ def test_records_go_in_batches_over_one_connection(stub: Stub, keep: Any) -> Non
 
 
 def test_a_batch_is_bounded_in_bytes_too(stub: Stub, keep: Any) -> None:
-    """Large bodies share no post: the records port bounds what it reads."""
+    """Large bodies go in separate POST requests, because the records port limits the request size."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     ask(wrapped, 8, size=1 << 20)
     assert wrapped.recorder.flush(20)
     assert [1] * 8 == [len(asked.records) for asked in stub.asked]
 
 
-def test_a_hung_shadowdiff_costs_what_does_not_fit_and_no_more(stub: Stub, keep: Any) -> None:
-    """While it holds its first answer back, the queue fills to its bound; the rest is dropped and counted."""
+def test_a_hung_shadowdiff_drops_only_records_above_the_limit(stub: Stub, keep: Any) -> None:
+    """While shadowdiff delays its reply, the queue fills. Records above the queue's limit are dropped and counted."""
     stub.hold()
     wrapped = keep(WsgiMiddleware(app, url=stub.url, max_records=50, timeout_s=30))
     ask(wrapped, 1)
@@ -75,26 +75,26 @@ def test_a_hung_shadowdiff_costs_what_does_not_fit_and_no_more(stub: Stub, keep:
     ask(wrapped, 200)
     assert 0 == stub.answered
     assert {"taken": 201, "sent": 0, "dropped": {"full": 151}, "queued": 50} == counts(wrapped)
-    stub.let_go()
+    stub.release()
     assert wrapped.recorder.flush(10)
     assert {"taken": 201, "sent": 50, "dropped": {"full": 151}, "queued": 0} == counts(wrapped)
 
 
-def test_what_is_queued_is_bounded_in_bytes(stub: Stub, keep: Any) -> None:
-    """Bodies count against max_bytes, and give it back when they are sent."""
+def test_the_queue_is_bounded_in_bytes(stub: Stub, keep: Any) -> None:
+    """Bodies count toward max_bytes until they are sent."""
     stub.hold()
     wrapped = keep(WsgiMiddleware(app, url=stub.url, max_bytes=100_000, timeout_s=30))
     ask(wrapped, 100, size=10_000)
     found = counts(wrapped)
     assert 9 == found["queued"]
     assert {"full": 91} == found["dropped"]
-    stub.let_go()
+    stub.release()
     assert wrapped.recorder.flush(10)
-    assert wrapped.recorder.reserve(100_000), "all bytes were given back"
+    assert wrapped.recorder.reserve(100_000), "all bytes were released"
 
 
-def test_an_answer_that_never_comes_is_a_timeout(stub: Stub, keep: Any) -> None:
-    """What was posted and not answered in time is dropped: it may have arrived."""
+def test_a_missing_reply_is_a_timeout(stub: Stub, keep: Any) -> None:
+    """If no reply arrives in time, the batch is dropped, because shadowdiff may have received it."""
     stub.hold()
     wrapped = keep(WsgiMiddleware(app, url=stub.url, timeout_s=0.05))
     ask(wrapped, 3)
@@ -103,8 +103,8 @@ def test_an_answer_that_never_comes_is_a_timeout(stub: Stub, keep: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [503, 429])
-def test_an_overloaded_shadowdiff_is_left_alone(status: int, stub: Stub, keep: Any) -> None:
-    """Its 503 or 429 drops the batch as overloaded."""
+def test_an_overloaded_shadowdiff_gets_no_retry(status: int, stub: Stub, keep: Any) -> None:
+    """A 503 or 429 from shadowdiff drops the batch as overloaded."""
     stub.status = status
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     ask(wrapped, 3)
@@ -112,10 +112,10 @@ def test_an_overloaded_shadowdiff_is_left_alone(status: int, stub: Stub, keep: A
     assert {"taken": 3, "sent": 0, "dropped": {"overloaded": 3}, "queued": 0} == counts(wrapped)
 
 
-def test_refused_lines_are_counted_and_the_reason_is_logged(
+def test_rejected_lines_are_counted_and_the_reason_is_logged(
     stub: Stub, keep: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of a batch taken in part, the rest counts as refused, and the log says what the answer said."""
+    """If shadowdiff accepts part of a batch, the other records count as refused, and the log has the reply's text."""
     stub.answer = b'{"accepted": 2, "refused": [{"line": 3, "error": "status is 99"}]}'
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     with caplog.at_level(logging.WARNING, "shadowdiff.recorder"):
@@ -126,8 +126,8 @@ def test_refused_lines_are_counted_and_the_reason_is_logged(
     assert "status is 99" in caplog.text
 
 
-def test_the_log_does_not_fill(stub: Stub, keep: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """However often a batch is refused, one line a minute says so."""
+def test_rejected_batches_are_logged_once_a_minute(stub: Stub, keep: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The recorder logs one line a minute, even if shadowdiff rejects many batches."""
     stub.status = 400
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     with caplog.at_level(logging.WARNING, "shadowdiff.recorder"):
@@ -138,10 +138,10 @@ def test_the_log_does_not_fill(stub: Stub, keep: Any, caplog: pytest.LogCaptureF
     assert 1 == len(caplog.records)
 
 
-def test_a_logger_that_raises_is_nothing_to_the_application(
+def test_a_logger_that_raises_does_not_affect_the_application(
     stub: Stub, keep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the answer nor the thread is lost to it."""
+    """If the logger raises an error, the response is sent and the recorder's thread continues."""
     stub.status = 400
 
     def fail(*_args: object) -> None:
@@ -155,8 +155,8 @@ def test_a_logger_that_raises_is_nothing_to_the_application(
     assert {"refused": 2} == counts(wrapped)["dropped"]
 
 
-def test_a_connection_closed_meanwhile_is_opened_anew_and_nothing_is_lost(keep: Any) -> None:
-    """A shadowdiff that restarts on the same port loses nothing: what comes after goes to the new one."""
+def test_a_closed_connection_is_reopened_and_nothing_is_lost(keep: Any) -> None:
+    """If shadowdiff restarts on the same port, the new process gets the next records."""
     with StubServer(Stub()) as before:
         wrapped = keep(WsgiMiddleware(app, url=before.url))
         ask(wrapped, 3)
@@ -170,8 +170,8 @@ def test_a_connection_closed_meanwhile_is_opened_anew_and_nothing_is_lost(keep: 
     assert {"taken": 7, "sent": 7, "dropped": {}, "queued": 0} == counts(wrapped)
 
 
-def test_what_never_left_waits_for_shadowdiff_to_come(keep: Any) -> None:
-    """Records made while nobody listens are sent once somebody does, as long as they are young enough."""
+def test_unsent_records_wait_for_shadowdiff(keep: Any) -> None:
+    """Records from before shadowdiff listens are sent later if they are recent enough."""
     port = free_port()
     wrapped = keep(WsgiMiddleware(app, url=f"http://127.0.0.1:{port}"))
     ask(wrapped, 3)
@@ -183,8 +183,8 @@ def test_what_never_left_waits_for_shadowdiff_to_come(keep: Any) -> None:
         assert ["r-0", "r-1", "r-2"] == [record["id"] for record in come.records]
 
 
-def test_what_nobody_took_in_time_is_dropped_as_unreachable(keep: Any) -> None:
-    """Past max_age_s a record is of no use: its other half has left."""
+def test_records_not_sent_in_time_are_dropped_as_unreachable(keep: Any) -> None:
+    """A record older than max_age_s is useless, because its other half has expired."""
     wrapped = keep(WsgiMiddleware(app, url=f"http://127.0.0.1:{free_port()}", max_age_s=0.05))
     ask(wrapped, 3)
     until(lambda: counts(wrapped)["queued"] == 0, "the records to age")
@@ -193,8 +193,8 @@ def test_what_nobody_took_in_time_is_dropped_as_unreachable(keep: Any) -> None:
     assert 3 == sum(dropped.values())
 
 
-def test_a_server_that_hangs_up_costs_the_batch_once(stub: Stub, keep: Any) -> None:
-    """On a fresh connection nothing is tried twice: the batch may have arrived."""
+def test_a_server_that_closes_the_connection_drops_one_batch(stub: Stub, keep: Any) -> None:
+    """If a new connection closes before the reply, the recorder does not retry the batch."""
     stub.hang_up = True
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     ask(wrapped, 3)
@@ -203,8 +203,8 @@ def test_a_server_that_hangs_up_costs_the_batch_once(stub: Stub, keep: Any) -> N
     assert 1 == len(stub.asked)
 
 
-def test_closing_is_bounded_and_counts_what_it_leaves(stub: Stub, keep: Any) -> None:
-    """Where shadowdiff hangs, the end of the process drops what is queued; what comes after is dropped as well."""
+def test_closing_is_bounded_and_counts_dropped_records(stub: Stub, keep: Any) -> None:
+    """If shadowdiff hangs, closing drops the queue and every later record."""
     stub.hold()
     wrapped = keep(WsgiMiddleware(app, url=stub.url, timeout_s=30))
     ask(wrapped, 5)
@@ -214,20 +214,20 @@ def test_closing_is_bounded_and_counts_what_it_leaves(stub: Stub, keep: Any) -> 
     assert {"taken": 7, "sent": 0, "dropped": {"stopped": 7}, "queued": 0} == counts(wrapped)
 
 
-def test_a_late_answer_after_closing_is_not_counted_twice(stub: Stub, keep: Any) -> None:
-    """The batch that closing gave up stays given up, though its answer comes."""
+def test_a_late_reply_after_closing_is_not_counted_twice(stub: Stub, keep: Any) -> None:
+    """A batch that was dropped on close stays dropped, even if the reply arrives later."""
     stub.hold()
     wrapped = keep(WsgiMiddleware(app, url=stub.url, timeout_s=30))
     ask(wrapped, 5)
     until(lambda: stub.asked, "the post")
     wrapped.recorder.close(0.0)
-    stub.let_go()
+    stub.release()
     until(lambda: not any(t.name == "shadowdiff-_Records" for t in threading.enumerate()), "the thread's end")
     assert {"taken": 5, "sent": 0, "dropped": {"stopped": 5}, "queued": 0} == counts(wrapped)
 
 
-def test_where_no_thread_can_start_records_are_dropped(stub: Stub, keep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the interpreter's end, or on a full machine, the answer is given all the same."""
+def test_records_are_dropped_if_no_thread_can_start(stub: Stub, keep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can start (at interpreter exit or on an overloaded machine), the response is still sent."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -239,7 +239,7 @@ def test_where_no_thread_can_start_records_are_dropped(stub: Stub, keep: Any, mo
 
 
 def test_many_threads_lose_no_count(stub: Stub, keep: Any) -> None:
-    """Eight threads record at once while shadowdiff takes some and refuses room for some: the books balance."""
+    """The counts balance while eight threads record at once and shadowdiff rejects some records. The counts balance."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url, max_records=100))
     threads = [threading.Thread(target=ask, args=(wrapped, 500)) for _ in range(8)]
     for thread in threads:
@@ -256,7 +256,7 @@ def test_many_threads_lose_no_count(stub: Stub, keep: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_a_forked_worker_has_its_own_thread_and_counts(stub: Stub, keep: Any) -> None:
-    """A server that forks its workers after a first request: the child records, and counts from 0."""
+    """If a server forks a worker after the first request, the worker records, and its counts start at 0."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     ask(wrapped, 2)
     assert wrapped.recorder.flush(10)
@@ -269,7 +269,7 @@ def test_a_forked_worker_has_its_own_thread_and_counts(stub: Stub, keep: Any) ->
         as_expected = {"taken": 4, "sent": 0, "dropped": {}, "queued": 4} == wrapped.recorder.stats()["records"]
         os._exit(0 if as_expected and wrapped.recorder.flush(10) else 1)
     until(lambda: len(stub.asked) == 3, "the child's post")
-    stub.let_go()
+    stub.release()
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert wrapped.recorder.flush(10)
     assert {"taken": 3, "sent": 3, "dropped": {}, "queued": 0} == counts(wrapped)
@@ -277,6 +277,6 @@ def test_a_forked_worker_has_its_own_thread_and_counts(stub: Stub, keep: Any) ->
 
 
 def test_a_recorder_shows_its_counts() -> None:
-    """`repr` states the state."""
+    """`repr` contains the counts."""
     shown = '<Recorder {"records": {"taken": 0, "sent": 0, "dropped": {}, "queued": 0}, "skipped": {}}>'
     assert shown == repr(Recorder("http://127.0.0.1:1"))

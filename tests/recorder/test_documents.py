@@ -1,4 +1,4 @@
-"""The recorder's page says all that the file can do and count, and nothing that it cannot."""
+"""The recorder's README lists every setting and every count, and no others."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ SOURCE = (FOLDER / "shadowdiff_recorder.py").read_text(encoding="utf-8")
 
 
 def first_column(after: str) -> set[str]:
-    """Return the names in the first column of the table that begins so."""
+    """Return the names in the first column of the table with this heading."""
     table = README.partition(after)[2].partition("\n\n")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
     return set(re.findall(r"`([a-z_]+)`", " ".join(cells)))
 
 
-def test_every_setting_is_on_the_page() -> None:
-    """The table of settings has the arguments of Recorder, all of them."""
+def test_every_setting_is_documented() -> None:
+    """The README's table of settings lists every argument of Recorder."""
     expected = {name for name in inspect.signature(Recorder).parameters if name != "self"}
     assert expected == first_column("| argument | default | meaning |")
 
 
-def test_every_reason_for_a_drop_is_on_the_page() -> None:
-    """Whoever reads a count finds what it means."""
+def test_every_reason_for_a_drop_is_documented() -> None:
+    """The README's table explains each reason for a drop."""
     found = set(
         re.findall(r'(?:_drop\(.*|_count_dropped\(.*|_Lost\(|_settle\(.*, 0, |reason = (?:0, )?)"([a-z_]+)"', SOURCE)
     )
     assert {"full", "timeout", "refused"} < found
-    assert found == first_column("| dropped | what happened |")
+    assert found == first_column("| dropped | reason |")
 
 
-def test_every_reason_for_a_skip_is_on_the_page() -> None:
-    """Whoever reads a count finds what it means."""
+def test_every_reason_for_a_skip_is_documented() -> None:
+    """The README's table explains each reason for a skip."""
     found = set(re.findall(r'(?:give_up|skip)\("([a-z_]+)"\)', SOURCE))
     assert {"shadow", "aborted"} < found
-    assert found == first_column("| skipped | which requests |")
+    assert found == first_column("| skipped | requests |")

@@ -1,4 +1,4 @@
-"""Without a proxy the middleware mirrors too: a copy of each safe request, after its answer, to the mirror port."""
+"""Without a proxy, the middleware also mirrors. It sends a copy of each safe request after the response."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADERS = [
 
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
-    """Read the request's body where there is one to echo, and answer."""
+    """Read the request's body unless the path is /unread, and respond."""
     read = b""
     if scope["path"] != "/unread":
         while True:
@@ -45,7 +45,7 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def wsgi_app(given: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Read the request's body as the path says, and answer."""
+    """Read the request's body in the way that the path names, and respond."""
     stream = given["wsgi.input"]
     read = {
         "/read": lambda: stream.read(int(given["CONTENT_LENGTH"])),
@@ -59,14 +59,14 @@ def wsgi_app(given: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 
 
 def mirrored(wrapped: Any, stub: Stub) -> Any:
-    """Return the one request that came to the mirror port."""
+    """Return the only request that the mirror port received."""
     assert wrapped.recorder.flush(10)
     (asked,) = stub.asked
     return asked
 
 
 async def test_the_copy_is_the_request_with_an_id_of_its_own(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """Method, raw path, Host and headers as they came; hop-by-hop headers stay, and a forged id is replaced."""
+    """The copy has the same method, raw path, Host and headers, but no hop-by-hop headers and no forged id."""
     wrapped = keep(AsgiMiddleware(asgi_app, url=stub.url, mirror_to=mirror_stub.url))
     await serve_asgi(wrapped, HEADERS, raw_path=b"/caf%C3%A9", query=b"q=%20")
     asked = mirrored(wrapped, mirror_stub)
@@ -86,7 +86,7 @@ async def test_the_copy_is_the_request_with_an_id_of_its_own(stub: Stub, mirror_
 
 
 def test_wsgi_mirrors_the_same(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """From the environ the copy is put together again; a Proxy header is not (httpoxy)."""
+    """The WSGI copy is rebuilt from the environ, without a Proxy header (httpoxy)."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     serve_wsgi(wrapped, environ(path="/a?q=1", HTTP_ACCEPT="text/plain", HTTP_PROXY="http://evil"))
     asked = mirrored(wrapped, mirror_stub)
@@ -97,7 +97,7 @@ def test_wsgi_mirrors_the_same(stub: Stub, mirror_stub: Stub, keep: Any) -> None
 
 
 def test_each_request_has_another_id(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """Requests that share a trace's id still pair one by one."""
+    """Requests with the same trace id still form separate pairs."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     for _ in range(20):
         serve_wsgi(wrapped, environ())
@@ -109,8 +109,8 @@ def test_each_request_has_another_id(stub: Stub, mirror_stub: Stub, keep: Any) -
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
-def test_what_may_write_is_recorded_and_not_mirrored(method: str, stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """Nothing that could write a second time leaves, unless it is asked for."""
+def test_unsafe_methods_are_recorded_and_not_mirrored(method: str, stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """By default, the middleware mirrors no request that could write twice."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     serve_wsgi(wrapped, environ(method))
     assert wrapped.recorder.flush(10)
@@ -120,7 +120,7 @@ def test_what_may_write_is_recorded_and_not_mirrored(method: str, stub: Stub, mi
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
 def test_other_safe_methods_are_mirrored(method: str, stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """HEAD and OPTIONS change nothing at v2; an answer without a body ends the exchange."""
+    """HEAD and OPTIONS requests change no data in v2. A reply without a body ends the exchange with the mirror port."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     for _ in range(2):
         serve_wsgi(wrapped, environ(method))
@@ -132,7 +132,7 @@ def test_other_safe_methods_are_mirrored(method: str, stub: Stub, mirror_stub: S
 def test_a_body_is_mirrored_whole_however_the_application_reads_it(
     path: str, stub: Stub, mirror_stub: Stub, keep: Any
 ) -> None:
-    """The copy carries the bytes that the application read, and the application reads what came."""
+    """The application reads the request unchanged, and the copy has the bytes that the application read."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url, mirror_methods=["POST"]))
     body = b"one\ntwo\nthree"
     answer = serve_wsgi(wrapped, environ("POST", path, CONTENT_LENGTH=str(len(body)), CONTENT_TYPE="text/x"), body)
@@ -142,7 +142,7 @@ def test_a_body_is_mirrored_whole_however_the_application_reads_it(
 
 
 async def test_asgi_mirrors_a_body_of_many_parts(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """The parts are joined; the length is told, whatever the framing was."""
+    """The middleware joins the parts of the body, so the copy always has a Content-Length."""
     wrapped = keep(AsgiMiddleware(asgi_app, url=stub.url, mirror_to=mirror_stub.url, mirror_methods=["PUT"]))
     headers = [(b"host", b"v1"), (b"transfer-encoding", b"chunked")]
     sent = await serve_asgi(wrapped, headers, method="PUT", body=[b"one ", b"", b"two"])
@@ -153,10 +153,10 @@ async def test_asgi_mirrors_a_body_of_many_parts(stub: Stub, mirror_stub: Stub, 
 @pytest.mark.parametrize(
     ("path", "max_body_bytes"), [("/one-line", 1 << 20), ("/none", 1 << 20), ("/read", 5)], ids=["part", "none", "long"]
 )
-def test_a_body_that_was_not_seen_whole_is_not_mirrored(
+def test_a_partly_read_body_is_not_mirrored(
     path: str, max_body_bytes: int, stub: Stub, mirror_stub: Stub, keep: Any
 ) -> None:
-    """Half a request would ask v2 something else; the response is recorded all the same."""
+    """A request with an incomplete body is not mirrored, but the response is still recorded."""
     options: dict[str, Any] = {"mirror_methods": ["POST"], "max_body_bytes": max_body_bytes}
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url, **options))
     body = b"one\ntwo\n"
@@ -164,11 +164,11 @@ def test_a_body_that_was_not_seen_whole_is_not_mirrored(
     assert wrapped.recorder.flush(10)
     assert ([], 1) == (mirror_stub.asked, len(stub.records))
     assert {"mirror_body": 1} == wrapped.recorder.stats()["skipped"]
-    assert wrapped.recorder.reserve(16 << 20), "all bytes were given back"
+    assert wrapped.recorder.reserve(16 << 20), "all bytes were released"
 
 
-async def test_asgi_does_not_mirror_a_body_that_nobody_read(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """The middleware reads nothing that the application leaves unread."""
+async def test_asgi_does_not_mirror_an_unread_body(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """The middleware does not read what the application leaves unread."""
     wrapped = keep(AsgiMiddleware(asgi_app, url=stub.url, mirror_to=mirror_stub.url))
     headers = [(b"host", b"v1"), (b"content-length", b"3")]
     await serve_asgi(wrapped, headers, raw_path=b"/unread", body=[b"abc"])
@@ -176,10 +176,8 @@ async def test_asgi_does_not_mirror_a_body_that_nobody_read(stub: Stub, mirror_s
     assert ([], 1) == (mirror_stub.asked, len(stub.records))
 
 
-async def test_the_application_sees_the_servers_own_receive_where_there_is_no_body(
-    stub: Stub, mirror_stub: Stub, keep: Any
-) -> None:
-    """A GET is not wrapped twice: what the server gives, the application gets."""
+async def test_receive_is_not_wrapped_without_a_body(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """For a GET request, the application gets the server's own `receive`."""
     seen: list[Any] = []
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -198,8 +196,8 @@ async def test_the_application_sees_the_servers_own_receive_where_there_is_no_bo
     assert [receive] == seen
 
 
-def test_the_copy_leaves_after_the_answer(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """Until the response is whole there is no copy: a request that v1 never answered asks v2 nothing."""
+def test_the_copy_is_sent_after_the_response(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """The middleware sends the copy only after v1's response is complete. Without a response there is no copy."""
 
     def stream(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -216,7 +214,7 @@ def test_the_copy_leaves_after_the_answer(stub: Stub, mirror_stub: Stub, keep: A
 
 
 def test_shadow_traffic_is_not_mirrored_again(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """A request that bears x-shadowdiff came from there: the loop is cut."""
+    """A request with an x-shadowdiff header is a copy, so mirroring the request would cause a loop."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     serve_wsgi(wrapped, environ(HTTP_X_SHADOWDIFF="1"))
     assert {"taken": 0, "sent": 0, "dropped": {}, "queued": 0} == wrapped.recorder.stats()["mirror"]
@@ -224,7 +222,7 @@ def test_shadow_traffic_is_not_mirrored_again(stub: Stub, mirror_stub: Stub, kee
 
 
 def test_a_sample_is_the_same_on_both_sides(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """What is not recorded is not mirrored either."""
+    """A request that is not recorded is not mirrored either."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url, sample=0.5))
     for _ in range(100):
         serve_wsgi(wrapped, environ())
@@ -235,8 +233,8 @@ def test_a_sample_is_the_same_on_both_sides(stub: Stub, mirror_stub: Stub, keep:
     assert 0 < len(recorded_ids) < 100
 
 
-def test_a_hung_mirror_holds_up_no_records(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """Each port has its own thread and queue; the counts of both add up."""
+def test_a_hung_mirror_delays_no_records(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """Each port has its own thread and queue, and the counts of each queue balance."""
     mirror_stub.hold()
     options: dict[str, Any] = {"max_records": 10, "timeout_s": 30}
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url, **options))
@@ -249,13 +247,13 @@ def test_a_hung_mirror_holds_up_no_records(stub: Stub, mirror_stub: Stub, keep: 
     assert 0 == mirror_stub.answered
     assert {"taken": 20, "sent": 0, "dropped": {"full": 10}, "queued": 10} == found["mirror"]
     assert 20 == found["records"]["taken"]
-    mirror_stub.let_go()
+    mirror_stub.release()
     assert wrapped.recorder.flush(10)
     assert {"taken": 20, "sent": 10, "dropped": {"full": 10}, "queued": 0} == wrapped.recorder.stats()["mirror"]
 
 
 def test_nothing_is_smuggled_into_a_copy(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """A line break that a server let through in a header or a path starts no second request."""
+    """If a server accepts a line break in a header or path, the copy is still a single request."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     serve_wsgi(wrapped, environ(HTTP_X_ODD="a\r\nx-diff-id: forged"))
     serve_wsgi(wrapped, environ(RAW_URI="/a HTTP/1.1\r\nhost: evil\r\n\r\nGET /b"))
@@ -265,8 +263,8 @@ def test_nothing_is_smuggled_into_a_copy(stub: Stub, mirror_stub: Stub, keep: An
     assert {"mirror_path": 1} == wrapped.recorder.stats()["skipped"]
 
 
-def test_input_passes_what_it_does_not_know(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """A server's own methods on wsgi.input stay within reach of the application."""
+def test_wsgi_input_passes_unknown_methods(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """The application can still call the server's own methods of wsgi.input."""
 
     class Stream(io.BytesIO):
         def get_socket(self) -> str:
@@ -287,7 +285,7 @@ def test_input_passes_what_it_does_not_know(stub: Stub, mirror_stub: Stub, keep:
 
 
 def test_the_threads_are_daemons(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
-    """They never keep a process alive."""
+    """The recorder's threads never keep a process running."""
     wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url))
     serve_wsgi(wrapped, environ())
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("shadowdiff-")]

@@ -1,4 +1,4 @@
-"""The recorder against the service's own records port: what leaves v1 is what the service observes."""
+"""Test the recorder against the service's own records port. The service receives exactly v1's responses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 from shadowdiff_recorder import WsgiMiddleware
 
-from shadowdiff.intake.books import Books
-from shadowdiff.intake.records import RecordsApp
+from shadowdiff.intake.counters import Disposition, IntakeCounters
+from shadowdiff.intake.records_port import RecordsApp
 from shadowdiff.model import Candidate, Observation, Side, Target
-from shadowdiff.pairing.sample import keeps
+from shadowdiff.pairing.request_id import is_sampled
 from tests.recorder.apps import environ, serve_wsgi
 from tests.recorder.stub import until
 
@@ -25,14 +25,14 @@ BODY = bytes(range(256)) * 64
 
 
 class RealPort:
-    """The records application under uvicorn, with a list in place of the store."""
+    """The records application on uvicorn, with a list instead of the store."""
 
     def __init__(self, sample: float = 1.0) -> None:
         self.observed: list[Observation] = []
-        self.books = Books()
+        self.books = IntakeCounters()
         self.has_room = True
         target = Target(name="v1", hosts=("v1.example",), candidate=Candidate(url="http://127.0.0.1:1"), sample=sample)
-        app = RecordsApp(sink=self._take, books=self.books, keeps=keeps, targets=[target], now_ms=lambda: 0)
+        app = RecordsApp(sink=self._take, counters=self.books, in_sample=is_sampled, targets=[target], now_ms=lambda: 0)
         config = uvicorn.Config(app, log_level="critical")
         self._server = uvicorn.Server(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -64,13 +64,13 @@ def port() -> Iterator[RealPort]:
 
 
 def app(given: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer every byte there is, with headers that come twice."""
+    """Return every byte value, with repeated headers."""
     start_response("404 Not Found", [("Content-Type", "a/b"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
     return [BODY] if given["REQUEST_METHOD"] != "HEAD" else []
 
 
-def test_what_is_observed_is_what_v1_answered(port: RealPort, keep: Any) -> None:
-    """Each part of the observation is the response's own, the body byte for byte."""
+def test_the_observation_is_v1s_response(port: RealPort, keep: Any) -> None:
+    """Each field of the observation equals that of the response, and the bodies are equal byte for byte."""
     wrapped = keep(WsgiMiddleware(app, url=port.url))
     serve_wsgi(wrapped, environ(path="/a?q=1", HTTP_X_ENVOY_ATTEMPT_COUNT="2"))
     assert wrapped.recorder.flush(10)
@@ -82,8 +82,8 @@ def test_what_is_observed_is_what_v1_answered(port: RealPort, keep: Any) -> None
     assert seen.duration_ms >= 0
 
 
-def test_the_requests_trace_is_told_and_no_other_header_of_it(port: RealPort, keep: Any) -> None:
-    """From these v1's part of the trace is found; a cookie never leaves."""
+def test_only_the_trace_headers_of_the_request_are_sent(port: RealPort, keep: Any) -> None:
+    """The recorded trace headers identify v1's span. The recorder never sends a request's cookie."""
     wrapped = keep(WsgiMiddleware(app, url=port.url))
     b3 = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"
     serve_wsgi(wrapped, environ(HTTP_B3=b3, HTTP_COOKIE="session=1", HTTP_AUTHORIZATION="Bearer x"))
@@ -92,8 +92,8 @@ def test_the_requests_trace_is_told_and_no_other_header_of_it(port: RealPort, ke
     assert ((b"b3", b3.encode()),) == seen.request_headers
 
 
-def test_a_cut_body_is_observed_as_truncated(port: RealPort, keep: Any) -> None:
-    """The service learns the true size, and so never compares a part."""
+def test_a_cut_body_is_marked_as_truncated(port: RealPort, keep: Any) -> None:
+    """The service gets the full size of a truncated body, and never compares the truncated body."""
     wrapped = keep(WsgiMiddleware(app, url=port.url, max_body_bytes=100))
     serve_wsgi(wrapped, environ())
     assert wrapped.recorder.flush(10)
@@ -102,7 +102,7 @@ def test_a_cut_body_is_observed_as_truncated(port: RealPort, keep: Any) -> None:
 
 
 def test_both_sides_count_the_same(port: RealPort, keep: Any) -> None:
-    """Of many records, those sent are those observed and those received, with none refused."""
+    """The recorder and the port count the same number of records, and the port rejects none."""
     wrapped = keep(WsgiMiddleware(app, url=port.url))
     for number in range(300):
         serve_wsgi(wrapped, environ(HTTP_X_REQUEST_ID=f"r-{number}"))
@@ -110,13 +110,13 @@ def test_both_sides_count_the_same(port: RealPort, keep: Any) -> None:
     assert {"taken": 300, "sent": 300, "dropped": {}, "queued": 0} == wrapped.recorder.stats()["records"]
     assert [f"r-{number}" for number in range(300)] == [seen.id for seen in port.observed]
     assert (300, 0) == (
-        port.books.record_row("v1", Side.PRIMARY).received,
-        port.books.record_row("v1", Side.PRIMARY).refused,
+        port.books.recorded["v1", Side.PRIMARY].received,
+        port.books.recorded["v1", Side.PRIMARY][Disposition.REFUSED],
     )
 
 
-def test_a_port_without_room_is_counted_as_overloaded(port: RealPort, keep: Any) -> None:
-    """Its 503 drops the batch, and v1 goes on."""
+def test_a_full_port_is_counted_as_overloaded(port: RealPort, keep: Any) -> None:
+    """If the port responds with 503, the recorder drops the batch, and v1 continues."""
     port.has_room = False
     wrapped = keep(WsgiMiddleware(app, url=port.url))
     serve_wsgi(wrapped, environ())
@@ -125,7 +125,7 @@ def test_a_port_without_room_is_counted_as_overloaded(port: RealPort, keep: Any)
 
 
 def test_the_recorder_keeps_the_sample_that_the_port_keeps(keep: Any) -> None:
-    """With the same rate on both sides, all that is sent is observed: the port draws nothing further."""
+    """If recorder and service have the same sample rate, the port drops no record that the recorder sends."""
     choose = random.Random(7)
     ids = [f"{choose.getrandbits(128):032X}" for _ in range(400)]
     with RealPort(sample=0.3) as port:
@@ -135,4 +135,4 @@ def test_the_recorder_keeps_the_sample_that_the_port_keeps(keep: Any) -> None:
         assert wrapped.recorder.flush(10)
     sent = wrapped.recorder.stats()["records"]["sent"]
     assert 80 < sent < 160
-    assert (sent, 0) == (len(port.observed), port.books.record_row("v1", Side.PRIMARY).sampled_out)
+    assert (sent, 0) == (len(port.observed), port.books.recorded["v1", Side.PRIMARY][Disposition.SAMPLED_OUT])

@@ -1,4 +1,7 @@
-"""The recorder draws the same sample as the Lua filter and the service: one table binds all three."""
+"""The recorder draws the same sample as the Lua filter and the service.
+
+One table has the expected results for all three.
+"""
 
 from __future__ import annotations
 
@@ -23,26 +26,26 @@ ASCII = [vector for vector in VECTORS if vector[0].isascii() and vector[0].strip
 
 
 def empty_app(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer 200 with nothing."""
+    """Respond with 200 without a body."""
     start_response("200 OK", [])
     return [b""]
 
 
-def test_the_table_holds_enough_to_bind() -> None:
-    """Vectors fall on both sides of both rates, so that a constant draw would be seen."""
+def test_the_table_has_vectors_on_both_sides_of_each_rate() -> None:
+    """The table contains both sampled and unsampled ids."""
     assert {True, False} == {tenth for _, _, tenth, _ in VECTORS} == {half for _, _, _, half in VECTORS}
     assert len(ASCII) > 20
 
 
 @pytest.mark.parametrize(("text", "expected"), [(text, value) for text, value, _, _ in VECTORS])
-def test_the_hash_of_every_vector_is_the_tables(text: str, expected: int) -> None:
-    """FNV-1a-32 over the bytes on the wire, ASCII letters in lower case."""
+def test_the_hash_of_every_vector_matches_the_table(text: str, expected: int) -> None:
+    """The sampling hash is FNV-1a-32 of the id's bytes, with ASCII letters in lower case."""
     assert expected == fnv1a32(text.encode().decode("latin-1"))
 
 
 @pytest.mark.parametrize(("rate", "column"), [(0.1, 2), (0.5, 3)])
-def test_the_draw_keeps_what_the_table_keeps(rate: float, column: int, stub: Stub, keep: Callable[[Any], Any]) -> None:
-    """Of all ids sent through the middleware, exactly the table's share is recorded; the rest is counted."""
+def test_the_sample_matches_the_table(rate: float, column: int, stub: Stub, keep: Callable[[Any], Any]) -> None:
+    """The middleware records exactly the ids that the table marks, and counts the others."""
     app = keep(WsgiMiddleware(empty_app, url=stub.url, sample=rate))
     for vector in ASCII:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "v1", "SERVER_PORT": "80"}

@@ -1,8 +1,8 @@
-"""Real servers under load: a Starlette application under uvicorn, a Flask one under werkzeug and wsgiref.
+"""Test the recorder under load on real servers: uvicorn (with Starlette), and werkzeug and wsgiref (with Flask).
 
-The same application is served bare and with the middleware. With shadowdiff well, dead, hung or slow, every
-response is byte for byte the bare one's; and all of them come while shadowdiff still holds its answer back,
-so that nothing waited for it.
+Each server runs the same application with and without the middleware. Whether shadowdiff works, is unavailable, hangs
+or is slow, every response is equal byte for byte. All responses arrive while shadowdiff delays its reply, so no
+response waits for shadowdiff.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ stacks = pytest.mark.parametrize("stack", STACKS)
 
 
 def request_bytes(method: str, path: str, number: int = 0) -> bytes:
-    """Return one request as a client sends it."""
+    """Return the bytes of one request."""
     body = b"what was asked" if method == "POST" else b""
     head = f"{method} {path} HTTP/1.1\r\nhost: v1.example\r\nconnection: close\r\nx-request-id: r-{number}\r\n"
     length = f"content-length: {len(body)}\r\n" if body else ""
@@ -35,38 +35,38 @@ def request_bytes(method: str, path: str, number: int = 0) -> bytes:
 
 
 def response_bytes(port: int, method: str, path: str, number: int = 0) -> bytes:
-    """Ask once, and return all that comes."""
+    """Send one request, and return the whole response."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as connection:
         connection.sendall(request_bytes(method, path, number))
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def ask_all(port: int, count: int) -> list[tuple[str, str, bytes]]:
-    """Ask `count` times, from eight clients at once, and return what each got."""
+    """Send `count` requests from eight clients at once, and return each response."""
     asked = list(itertools.islice(itertools.cycle(ASKED), count))
     with ThreadPoolExecutor(8) as clients:
         futures = [clients.submit(response_bytes, port, *one, number) for number, one in enumerate(asked)]
         return [(*one, future.result()) for one, future in zip(asked, futures, strict=True)]
 
 
-def bare_answers(stack: str) -> dict[tuple[str, str], bytes]:
-    """Return the application's own bytes for each request."""
+def bare_responses(stack: str) -> dict[tuple[str, str], bytes]:
+    """Return the response to each request without the middleware."""
     build, _, serve = STACKS[stack]
     with serve(build(Gates())) as port:
         return {one: response_bytes(port, *one) for one in ASKED}
 
 
 def assert_unchanged(stack: str, answers: list[tuple[str, str, bytes]]) -> None:
-    """Each answer is the bare application's, byte for byte."""
-    bare = bare_answers(stack)
+    """Check that each response equals the response without the middleware, byte for byte."""
+    bare = bare_responses(stack)
     assert len(set(bare.values())) >= 9, "the requests are of different kinds"
     for method, path, answer in answers:
         assert bare[method, path] == answer, (method, path)
 
 
 @stacks
-def test_a_healthy_shadowdiff_gets_every_answer_as_it_was(stack: str, stub: Stub, keep: Any) -> None:
-    """Nothing is lost under load, and each recorded body is the one in the response."""
+def test_a_healthy_shadowdiff_gets_every_response_unchanged(stack: str, stub: Stub, keep: Any) -> None:
+    """No record is lost under load, and each recorded body equals the response's body."""
     build, wrap, serve = STACKS[stack]
     app = keep(wrap(build(Gates()), url=stub.url))
     with serve(app) as port:
@@ -90,8 +90,8 @@ def test_a_healthy_shadowdiff_gets_every_answer_as_it_was(stack: str, stub: Stub
 
 
 @stacks
-def test_a_hung_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub: Stub, keep: Any) -> None:
-    """All answers come, unchanged, while it has not answered the first post; then the books balance."""
+def test_a_hung_shadowdiff_changes_and_delays_no_response(stack: str, stub: Stub, keep: Any) -> None:
+    """All responses arrive unchanged before shadowdiff's first reply, and the counts finally balance."""
     stub.hold()
     build, wrap, serve = STACKS[stack]
     app = keep(wrap(build(Gates()), url=stub.url, max_records=100, timeout_s=DEADLINE_S))
@@ -101,7 +101,7 @@ def test_a_hung_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub:
         answers = ask_all(port, 360)
         assert (1, 0) == (len(stub.asked), stub.answered)
         assert {"taken": 361, "sent": 0, "dropped": {"full": 261}, "queued": 100} == app.recorder.stats()["records"]
-        stub.let_go()
+        stub.release()
     assert_unchanged(stack, answers)
     assert app.recorder.flush(20)
     assert {"taken": 361, "sent": 100, "dropped": {"full": 261}, "queued": 0} == app.recorder.stats()["records"]
@@ -109,8 +109,8 @@ def test_a_hung_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub:
 
 
 @stacks
-def test_a_slow_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub: Stub, keep: Any) -> None:
-    """All answers come while it has answered one post of many."""
+def test_a_slow_shadowdiff_changes_and_delays_no_response(stack: str, stub: Stub, keep: Any) -> None:
+    """All responses arrive, although shadowdiff has replied to only one of many requests."""
     stub.hold(let_through=1)
     build, wrap, serve = STACKS[stack]
     app = keep(wrap(build(Gates()), url=stub.url, timeout_s=DEADLINE_S))
@@ -119,17 +119,17 @@ def test_a_slow_shadowdiff_changes_no_answer_and_holds_none_up(stack: str, stub:
         until(lambda: stub.answered == 1, "the one answer")
         answers = ask_all(port, 240)
         assert 1 == stub.answered
-        stub.let_go()
+        stub.release()
     assert_unchanged(stack, answers)
     assert app.recorder.flush(20)
     assert {"taken": 241, "sent": 241, "dropped": {}, "queued": 0} == app.recorder.stats()["records"]
 
 
 @stacks
-def test_a_dead_shadowdiff_changes_no_answer(stack: str, keep: Any) -> None:
-    """Where nobody listens, all answers come unchanged and every record is accounted for."""
+def test_a_dead_shadowdiff_changes_no_response(stack: str, keep: Any) -> None:
+    """If no process listens on the records port, all responses arrive unchanged, and every record is counted."""
     build, wrap, serve = STACKS[stack]
-    with socket.socket() as nobody:  # holds the port, on which it never listens, so that no other test gets it
+    with socket.socket() as nobody:  # reserves the port without listening, so that no other test uses the port
         nobody.bind(("127.0.0.1", 0))
         app = keep(wrap(build(Gates()), url=f"http://127.0.0.1:{nobody.getsockname()[1]}", max_records=100))
         with serve(app) as port:
@@ -143,7 +143,7 @@ def test_a_dead_shadowdiff_changes_no_answer(stack: str, keep: Any) -> None:
 
 @stacks
 def test_a_stream_reaches_the_user_part_by_part(stack: str, stub: Stub, keep: Any) -> None:
-    """The first part is at the client before the application makes the second."""
+    """The client receives the first part before the application makes the second part."""
     gates = Gates()
     build, wrap, serve = STACKS[stack]
     app = keep(wrap(build(gates), url=stub.url))
@@ -152,7 +152,7 @@ def test_a_stream_reaches_the_user_part_by_part(stack: str, stub: Stub, keep: An
         seen = b""
         while b"first" not in seen:
             part = connection.recv(65536)
-            assert part, "the connection ended early"
+            assert part, "the connection closed early"
             seen += part
         assert b"second" not in seen
         assert not gates.goes_on.is_set()
@@ -163,6 +163,6 @@ def test_a_stream_reaches_the_user_part_by_part(stack: str, stub: Stub, keep: An
     assert [b"firstsecond"] == [record["body"] for record in stub.records]
 
 
-def test_the_product_is_what_both_frameworks_answer() -> None:
-    """The JSON that the applications answer is real JSON of 1 to 2 KB."""
+def test_both_frameworks_return_the_product() -> None:
+    """Both applications respond with typical JSON of 1 to 2 KB."""
     assert 1000 < len(json.dumps(PRODUCT)) < 2000

@@ -1,4 +1,4 @@
-"""The walk of docs/without-a-mesh.md: its commands are run as they stand there, but for the ports."""
+"""Run the commands of docs/without-a-mesh.md unchanged, except for ports."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.docs_commands import DocsCommands, blocks, free_ports, running_commands
 from tests.recorder.stub import until
-from tests.walk import Walk, blocks, free_ports, walking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,43 +21,43 @@ PORTS = ["8000", "8001", "8080", "8081", "8082", "9090"]
 
 
 @pytest.fixture
-def walk(tmp_path: Path) -> Iterator[Walk]:
-    """Copy what the document names into a folder of its own."""
+def docs_folder(tmp_path: Path) -> Iterator[DocsCommands]:
+    """Copy the files that the page names into a new folder."""
     for part in ("recorder/python", "examples/without-a-mesh"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    walk = Walk(tmp_path, free_ports(PORTS))
-    walk.edit("examples/without-a-mesh/shadowdiff.yaml")
-    yield from walking(walk)
+    docs_folder = DocsCommands(tmp_path, free_ports(PORTS))
+    docs_folder.edit("examples/without-a-mesh/shadowdiff.yaml")
+    yield from running_commands(docs_folder)
 
 
-def settled(walk: Walk) -> bool:
-    """Whether every copy and record has found its place in the books."""
-    books = walk.api("ledger?target=shop")
+def settled(docs_folder: DocsCommands) -> bool:
+    """Return whether the ledger contains every copy and record."""
+    books = docs_folder.api("ledger?target=shop")
     return books["recorded"]["received"] == 302 and books["pairs"]["mismatch"] + books["pairs"]["match"] == 301
 
 
-def test_the_document_shows_the_configuration_that_is_there() -> None:
-    """The YAML in the text is the example's, key by key."""
+def test_the_document_shows_the_example_configuration() -> None:
+    """The YAML on the page equals the example, key by key."""
     (shown,) = blocks("without-a-mesh.md", "yaml")
     assert yaml.safe_load((ROOT / "examples/without-a-mesh/shadowdiff.yaml").read_text()) == yaml.safe_load(shown.text)
 
 
 @pytest.mark.timeout(180)
-def test_the_whole_way_without_a_mesh(walk: Walk) -> None:
-    """From the copied file to the verdict: what users got is what v1 says, and v2's fault is found in full."""
+def test_the_whole_page_without_a_mesh(docs_folder: DocsCommands) -> None:
+    """The page's commands, from copying the recorder to the verdict, find v2's difference. Users get v1's responses."""
 
     def settle_first(commands: str) -> None:
         if "targets shop" in commands:
-            until(lambda: settled(walk), "every pair to be settled")
+            until(lambda: settled(docs_folder), "every pair to be compared")
 
-    walk.all(blocks("without-a-mesh.md"), settle_first)
-    assert '{"id": 7, "name": "Product 7", "price": 10}' in walk.output_of("products/7")
-    books = walk.api("ledger?target=shop")
+    docs_folder.all(blocks("without-a-mesh.md"), settle_first)
+    assert '{"id": 7, "name": "Product 7", "price": 10}' in docs_folder.output_of("products/7")
+    books = docs_folder.api("ledger?target=shop")
     assert books["balanced"]
     assert (301, 302) == (books["mirrored"]["received"], books["recorded"]["received"])
     assert (271, 30) == (books["pairs"]["match"], books["pairs"]["mismatch"])
     assert 1 == books["recorded"]["ineligible"]
     assert 1.0 == books["coverage"]["ratio"]
-    told = walk.output_of("samples")
-    assert re.search(r'v2 answered price as a string "([0-9]+)" where v1 answered a number \1\b', told), told
-    assert "fail" in walk.output_of("verdict")
+    output = docs_folder.output_of("samples")
+    assert re.search(r'price is a string in v2, a number in v1: ([0-9]+) → "\1"', output), output
+    assert "fail" in docs_folder.output_of("verdict")

@@ -1,4 +1,4 @@
-"""What the WSGI middleware records, and that the server sees the application's answer unchanged."""
+"""The WSGI middleware records the response, and passes the application's response to the server unchanged."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 def two_cookies(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with a header that comes twice, and two blocks."""
+    """Respond with a repeated header and two blocks."""
     head = [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Name", "Zoë")]
     start_response("201 Created", head)
     return [b"one ", b"two"]
 
 
 def one_block(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer one block: a server gives it its Content-Length."""
+    """Respond with one block, for which a server adds Content-Length."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"alone"]
 
 
 def by_generator(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-    """Begin the answer only when the server asks for the first block."""
+    """Call start_response only when the server requests the first block."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"first "
     yield b""
@@ -41,26 +41,26 @@ def by_generator(_environ: dict[str, Any], start_response: Callable[..., Any]) -
 
 
 def by_write(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer in part by the write() callable."""
+    """Send a part of the response with the write() callable."""
     write = start_response("200 OK", [("Content-Type", "text/plain")])
     write(b"written ")
     return [b"returned"]
 
 
 def by_tuple(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer nothing at all."""
+    """Return an empty body."""
     start_response("204 No Content", [])
     return ()
 
 
 def by_file(given: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer by the server's file wrapper."""
+    """Respond with the server's file wrapper."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return given.get("wsgi.file_wrapper", FileWrapper)(io.BytesIO(b"from a file" * 1000), 64)
 
 
 def corrected(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Replace the head before anything was sent, as PEP 3333 lets an error handler."""
+    """Replace the unsent head, which PEP 3333 allows for an error handler."""
     start_response("200 OK", [("Content-Type", "text/html")])
     try:
         int("gone")
@@ -70,7 +70,7 @@ def corrected(_environ: dict[str, Any], start_response: Callable[..., Any]) -> I
 
 
 def too_late(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-    """Try to replace a head that was sent: the server raises the application's own error."""
+    """Try to replace a head that was sent. The server raises the application's own error."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"sent"
     try:
@@ -80,20 +80,20 @@ def too_late(_environ: dict[str, Any], start_response: Callable[..., Any]) -> It
 
 
 def raises(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Fail before there is an answer."""
+    """Fail before the response."""
     del start_response
     raise RuntimeError("v1 is broken")
 
 
 def raises_midway(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-    """Fail after a part of the answer."""
+    """Raise an error after a part of the response."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
     yield b"half "
     raise RuntimeError("v1 is broken")
 
 
 def returns_nothing(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    """Answer None, as a view without a return does."""
+    """Return None, like a view function without a return statement."""
     start_response("200 OK", [])
 
 
@@ -114,29 +114,29 @@ APPS = [
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.__name__)
-def test_the_bytes_on_the_wire_are_the_applications(app: Any, method: str, stub: Stub, keep: Any) -> None:
-    """A server writes the same bytes with the middleware and without it, whatever the application does."""
+def test_the_bytes_on_the_wire_are_unchanged(app: Any, method: str, stub: Stub, keep: Any) -> None:
+    """For every style of WSGI application, a server sends the same bytes with and without the middleware."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     assert serve_wsgi(app, environ(method)) == serve_wsgi(wrapped, environ(method))
 
 
 @pytest.mark.parametrize("app", [two_cookies, one_block, by_generator, by_write, corrected], ids=lambda a: a.__name__)
-def test_both_sides_of_the_middleware_keep_to_the_specification(app: Any, stub: Stub, keep: Any) -> None:
-    """The standard library's validator finds nothing wrong before it nor behind it."""
+def test_both_sides_of_the_middleware_follow_the_specification(app: Any, stub: Stub, keep: Any) -> None:
+    """The standard library's WSGI validator accepts both sides of the middleware."""
     wrapped = validator(keep(WsgiMiddleware(validator(app), url=stub.url)))
     assert b"HTTP/1.1 " == serve_wsgi(wrapped, environ())[:9]
 
 
 def recorded(app: Any, stub: Stub, keep: Any, request: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-    """Serve one request, and return what the stub got of it."""
+    """Serve one request, and return the record that the stub received."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url, **options))
     serve_wsgi(wrapped, request)
     assert wrapped.recorder.flush(10)
     return stub.records
 
 
-def test_a_record_says_all_that_the_records_port_reads(stub: Stub, keep: Any) -> None:
-    """Id and its header, method, raw path, host, status, side, size, attempt, duration, headers as pairs, body."""
+def test_a_wsgi_record_has_every_field_of_the_records_port(stub: Stub, keep: Any) -> None:
+    """A record has the id, request line, host, status, side, size, attempt, duration, headers and body."""
     request = environ("GET", "/caf%C3%A9?q=a%20b&q=", HTTP_X_ENVOY_ATTEMPT_COUNT="2")
     request["RAW_URI"] = "/caf%C3%A9?q=a%20b&q="
     (record,) = recorded(two_cookies, stub, keep, request)
@@ -172,35 +172,38 @@ def test_a_record_says_all_that_the_records_port_reads(stub: Stub, keep: Any) ->
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_what_is_recorded_is_what_was_answered(app: Any, status: int, body: bytes, stub: Stub, keep: Any) -> None:
-    """Status and body, whichever of the ways of WSGI the application takes; a server says 500 to what it raises."""
+def test_the_record_is_the_response(app: Any, status: int, body: bytes, stub: Stub, keep: Any) -> None:
+    """For every style of WSGI application, the record has the right status and body.
+
+    If the application raises an exception, a server responds with 500.
+    """
     (record,) = recorded(app, stub, keep, environ())
     assert (status, body, len(body)) == (record["status"], record["body"], record["size"])
 
 
 def test_a_head_request_has_no_body_in_its_record(stub: Stub, keep: Any) -> None:
-    """A server drops what the application returns for HEAD, so it was never on the wire."""
+    """For a HEAD request, a server drops the application's body, so the record has no body."""
     (record,) = recorded(two_cookies, stub, keep, environ("HEAD"))
     assert (201, b"", 0) == (record["status"], record["body"], record["size"])
 
 
-def test_a_long_body_is_cut_and_its_true_size_told(stub: Stub, keep: Any) -> None:
-    """No more than max_body_bytes is held of a response."""
+def test_a_long_body_is_truncated_and_its_full_size_recorded(stub: Stub, keep: Any) -> None:
+    """A record has at most max_body_bytes of a response's body."""
     (record,) = recorded(by_file, stub, keep, environ(), max_body_bytes=100)
     assert ((b"from a file" * 10)[:100], 11_000) == (record["body"], record["size"])
 
 
 @pytest.mark.parametrize("app", [raises_midway, too_late], ids=lambda app: app.__name__)
-def test_half_an_answer_is_no_record(app: Any, stub: Stub, keep: Any) -> None:
-    """What broke off on the wire is counted as aborted, and sent nowhere."""
+def test_a_partial_wsgi_response_is_not_recorded(app: Any, stub: Stub, keep: Any) -> None:
+    """An incomplete response counts as aborted, and the recorder sends no record."""
     wrapped = keep(WsgiMiddleware(app, url=stub.url))
     serve_wsgi(wrapped, environ())
     assert {"aborted": 1} == wrapped.recorder.stats()["skipped"]
     assert [] == stub.asked
 
 
-def test_a_generator_is_closed_when_the_client_leaves(stub: Stub, keep: Any) -> None:
-    """A server that stops half-way calls close(): it reaches the application, and there is no record."""
+def test_a_generator_is_closed_when_the_client_disconnects(stub: Stub, keep: Any) -> None:
+    """A server that stops early calls close() on the application. There is no record."""
     closed: list[bool] = []
 
     def endless(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
@@ -220,7 +223,7 @@ def test_a_generator_is_closed_when_the_client_leaves(stub: Stub, keep: Any) -> 
 
 
 def test_an_error_in_close_reaches_the_server(stub: Stub, keep: Any) -> None:
-    """What the application's close() raises is the server's to see, and the answer is recorded all the same."""
+    """If the application's close() raises an error, the server gets the error, and the response is still recorded."""
 
     class Failing:
         def __iter__(self) -> Iterator[bytes]:
@@ -243,7 +246,7 @@ def test_an_error_in_close_reaches_the_server(stub: Stub, keep: Any) -> None:
 
 
 def test_the_server_gets_a_block_before_the_next_is_made(stub: Stub, keep: Any) -> None:
-    """A stream passes block by block: the middleware asks for nothing ahead."""
+    """The server gets a stream block by block, because the middleware never reads ahead."""
     made: list[int] = []
 
     def stream(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
@@ -268,10 +271,10 @@ def test_the_server_gets_a_block_before_the_next_is_made(stub: Stub, keep: Any) 
         ),
     ],
 )
-def test_the_id_is_the_first_header_that_has_one(
+def test_the_id_comes_from_the_first_header_present(
     more: dict[str, str], expected: tuple[str, str], stub: Stub, keep: Any
 ) -> None:
-    """The order is that of pairing.id_headers; of a traceparent only the trace id counts."""
+    """Headers have priority in the order of pairing.id_headers. In a traceparent, only the trace id counts."""
     (record,) = recorded(one_block, stub, keep, environ(**more))
     assert expected == (record["id"], record["id_source"])
 
@@ -288,10 +291,10 @@ def test_the_id_is_the_first_header_that_has_one(
         ({"PATH_INFO": "/healthz"}, "probe"),
     ],
 )
-def test_what_is_not_a_users_request_is_skipped_and_counted(
+def test_requests_that_no_user_sent_are_skipped_and_counted(
     more: dict[str, str], reason: str, stub: Stub, keep: Any
 ) -> None:
-    """Shadow traffic, probes, and requests that nothing could pair."""
+    """Shadow traffic, probes, and requests that cannot be paired are skipped and counted."""
     wrapped = keep(WsgiMiddleware(one_block, url=stub.url))
     assert b"alone" == serve_wsgi(wrapped, environ(**more))[-5:]
     assert {reason: 1} == wrapped.recorder.stats()["skipped"]
@@ -312,23 +315,23 @@ def test_what_is_not_a_users_request_is_skipped_and_counted(
         ({"PATH_INFO": ""}, "/"),
     ],
 )
-def test_the_path_is_as_it_came(given: dict[str, str], expected: str, stub: Stub, keep: Any) -> None:
-    """Raw where the server kept it, else put together again from what it decoded."""
+def test_the_path_is_unchanged(given: dict[str, str], expected: str, stub: Stub, keep: Any) -> None:
+    """The record has the raw path if the server provides it, and otherwise encodes the decoded path again."""
     (record,) = recorded(one_block, stub, keep, environ(**given))
     assert expected == record["path"]
 
 
 def test_a_fault_of_the_recorder_never_reaches_the_application(stub: Stub, keep: Any) -> None:
-    """A request that no server would give is answered as ever, and counted as broken."""
+    """If the environ is invalid, the request gets the usual response and counts as broken."""
     wrapped = keep(WsgiMiddleware(one_block, url=stub.url))
     request = environ()
-    request["HTTP_X_REQUEST_ID"] = "\u20ac"  # not latin-1: against the specification
+    request["HTTP_X_REQUEST_ID"] = "\u20ac"  # not latin-1, so the environ violates the WSGI specification
     assert b"alone" == serve_wsgi(wrapped, request)[-5:]
     assert {"broken": 1} == wrapped.recorder.stats()["skipped"]
 
 
-def test_without_a_url_the_middleware_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No address, no recorder: requests go straight to the application."""
+def test_without_a_url_the_middleware_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a URL, the middleware makes no recorder and passes requests directly to the application."""
     monkeypatch.delenv("SHADOWDIFF_RECORDS_URL", raising=False)
     wrapped = WsgiMiddleware(one_block)
     assert wrapped.recorder is None
@@ -336,7 +339,7 @@ def test_without_a_url_the_middleware_is_not_there(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_address_may_come_from_the_environment(stub: Stub, keep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SHADOWDIFF_RECORDS_URL stands in for an empty url."""
+    """If `url` is empty, the recorder uses SHADOWDIFF_RECORDS_URL."""
     monkeypatch.setenv("SHADOWDIFF_RECORDS_URL", stub.url)
     wrapped = keep(WsgiMiddleware(one_block))
     serve_wsgi(wrapped, environ())
@@ -356,7 +359,7 @@ def test_the_address_may_come_from_the_environment(stub: Stub, keep: Any, monkey
         ("http://shadowdiff:8081", {"max_records": 0}, "max_records"),
     ],
 )
-def test_a_wrong_setting_is_named_at_the_start(url: str, options: dict[str, Any], named: str) -> None:
-    """An error says which argument it is, and its value."""
+def test_an_invalid_setting_is_an_error_at_start(url: str, options: dict[str, Any], named: str) -> None:
+    """The error message contains the argument's name and value."""
     with pytest.raises(ValueError, match=named):
         WsgiMiddleware(one_block, url=url, **options)

@@ -1,4 +1,4 @@
-"""What the tests of security share: a service of the module's own, and certificates of a CA made for the test."""
+"""Shared fixtures of the security tests: one service per module, and certificates of a temporary CA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWER_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Certificates:
-    """A CA, and a certificate of it for 127.0.0.1 and for clients; a stranger's beside them."""
+    """A CA, one certificate for 127.0.0.1 and for clients, and one certificate of another CA."""
 
     ca: Path
     cert: Path
@@ -32,7 +32,7 @@ class Certificates:
 
 
 def redis_with_tls() -> str:
-    """Return a redis-server that speaks TLS, which those inside wheels do not; else skip, or fail where CI=true."""
+    """Return a redis-server with TLS, which those in wheels lack. Otherwise skip, or fail if CI=true."""
     needs_tool("redis-server")
     named = (Path(folder) / "redis-server" for folder in os.environ["PATH"].split(os.pathsep))
     found = next((path for path in named if path.is_file() and b"tls-cert-file" in path.read_bytes()), None)
@@ -43,7 +43,7 @@ def redis_with_tls() -> str:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Return certificates made for this run."""
+    """Return certificates for this run."""
     folder = tmp_path_factory.mktemp("certificates")
     ca_key, stranger_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca, stranger = (
@@ -97,7 +97,7 @@ def _made(
 
 
 def raw(port: int, request: bytes, within_s: float = 10.0) -> bytes:
-    """Send bytes as they are and return the start of what comes back; the connection is closed after."""
+    """Send bytes unchanged, return the start of the reply, and close the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)

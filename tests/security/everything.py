@@ -1,6 +1,6 @@
-"""A service that does everything that it can do with Redis, so that every command is called and every key written.
+"""Run a service that uses every feature that needs Redis, so it calls every command and writes every key.
 
-In: a Redis, and the port of a v2.  Out: a configuration, and what to ask of the service.
+The caller passes a Redis and the port of a v2.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from shadowdiff.web.api import OPERATIONS
-from shadowdiff.web.openapi import document
+from shadowdiff.web.api import openapi_document
 from tests.integration.service.conftest import balanced_and_still, settings, target
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ LARGE = b'{"large": "%b"}' % (b"l" * 300_000)
 
 
 def everything(url: str, port: int, **store: Any) -> dict[str, Any]:
-    """Return a configuration with everything on that asks Redis for something, and bounds that are soon reached."""
+    """Return a configuration that enables every use of Redis, with low limits."""
     shop = target(port, control={"url": f"http://127.0.0.1:{port}", "sample": 1.0})
     config = settings(
         url, shop, pairing={"window": "1s", "settle": "100ms", "claim_idle": "600ms"},
@@ -30,10 +29,10 @@ def everything(url: str, port: int, **store: Any) -> dict[str, Any]:
 
 
 async def ask_for_everything(world: World) -> None:
-    """Have every script and every read done: pairs, orphans, rules, epochs, noise, notes, gates, and each GET.
+    """Run every script and every read: pairs, orphans, rules, runs, noise, notes, gates, and each GET.
 
-    Samples come to be more than are kept, of each fingerprint and of all; a large pair is at work for longer than it
-    takes to be taken for a dead worker's.
+    There are more samples than the limits allow, per fingerprint and in total. Comparing one large pair takes longer
+    than the time after which a worker counts as dead.
     """
     await world.both("large", LARGE)
     for number in range(8):
@@ -47,7 +46,7 @@ async def ask_for_everything(world: World) -> None:
     why = {"author": "ada", "reason": "why"}
     await _posted(world, "rules", made)
     await _posted(world, "rules/preview", {"target": "shop", "rules": [{"ignore": "$.price"}]})
-    await _posted(world, "epochs?target=shop", why)
+    await _posted(world, "runs?target=shop", why)
     for action in ("learn", "forget"):
         await _posted(world, "noise?target=shop", why | {"action": action})
     hook = {"name": "shop", "namespace": "a", "checksum": "1", "metadata": {"target": "shop"}}
@@ -57,18 +56,18 @@ async def ask_for_everything(world: World) -> None:
     found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"][0]["id"]
     for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
         await _posted(world, f"fingerprints/{found}/{part}", body | {"author": "ada"})
-    sample = next(one for one in await world.samples() if one["request_id"] != "large")  # which is cut short
-    for path, methods in document(OPERATIONS, "0")["paths"].items():
+    sample = next(one for one in await world.samples() if one["request_id"] != "large")  # the large one is truncated
+    for path, methods in openapi_document("0")["paths"].items():
         if "get" in methods:
             name = found if "fingerprints" in path else sample["id"]
             asked = path.removeprefix("/api/v1/").replace("{target}", "shop").replace("{id}", name)
-            async with world.mesh.session.get(world.service.url("web", f"/api/v1/{asked}?target=shop")) as told:
-                assert told.status == 200, (path, await told.text())
+            async with world.mesh.session.get(world.service.url("web", f"/api/v1/{asked}?target=shop")) as response:
+                assert response.status == 200, (path, await response.text())
     gone = world.service.url("web", f"/api/v1/rules/{rule}?author=ada")
-    async with world.mesh.session.delete(gone, headers={"content-type": "application/json"}) as told:
-        assert told.status == 200, await told.text()
+    async with world.mesh.session.delete(gone, headers={"content-type": "application/json"}) as response:
+        assert response.status == 200, await response.text()
 
 
 async def _posted(world: World, path: str, body: dict[str, Any]) -> None:
-    async with world.mesh.session.post(world.service.url("web", f"/api/v1/{path}"), json=body) as told:
-        assert told.status == 200, (path, await told.text())
+    async with world.mesh.session.post(world.service.url("web", f"/api/v1/{path}"), json=body) as response:
+        assert response.status == 200, (path, await response.text())

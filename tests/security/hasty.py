@@ -1,7 +1,7 @@
-"""`shadowdiff` whose ports give up on a slow peer sooner, all in the same proportion.
+"""Run `shadowdiff` with all timeouts for slow peers shortened by the same factor.
 
-`python -m tests.security.hasty FACTOR serve …`. What may take ten minutes else may take FACTOR times as long here, and
-what is looked at every few seconds is looked at the more often. Nothing else differs.
+`python -m tests.security.hasty FACTOR serve …` multiplies each timeout by FACTOR, and shortens each interval between
+checks to match. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import sys
 
 from shadowdiff.cli import main
 from shadowdiff.intake import protocol
-from shadowdiff.service import bounded
+from shadowdiff.service import limited_http_protocol
 
 BOUNDS = (
-    (protocol, ("HEAD_WITHIN_S", "STALLED_S", "REQUEST_WITHIN_S", "_LOOK_EVERY_S")),
-    (bounded, ("REQUEST_WITHIN_S", "UNREAD_S", "_LOOK_EVERY_S")),
+    (protocol, ("HEAD_WITHIN_S", "STALLED_S", "REQUEST_WITHIN_S", "_CHECK_EVERY_S")),
+    (limited_http_protocol, ("REQUEST_WITHIN_S", "UNREAD_S", "_CHECK_EVERY_S")),
 )
 
 
 def run() -> None:
-    """Take the factor, and run the command line with what follows."""
+    """Read the factor, then run the command line with the remaining arguments."""
     factor = float(sys.argv.pop(1))
     for module, names in BOUNDS:
         for name in names:

@@ -1,8 +1,7 @@
-"""Hostile HTTP/1.1, drawn: shapes that smuggle, overflow, break off or are no HTTP, and bytes changed at random.
+"""Generate hostile HTTP/1.1: smuggling, overflow, truncated and invalid requests, and randomly changed bytes.
 
-In: a source of chance.  Out: the bytes of one connection.
-Holds: the same seed gives the same bytes, so that what was found can be sent again. Whether what stands behind a
-request, or within it, may count as one of its own, the reader of `strict_http.py` decides.
+The same seed gives the same bytes, so a finding can be sent again. `strict_http.py` decides whether bytes after or
+inside a request count as a request.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ CHUNKS = (
 
 
 def smuggled(draw: random.Random) -> bytes:
-    """Draw a request that stands where only a careless reader sees one, or where one may stand."""
+    """Draw a request that only a careless parser sees, or one where a request is allowed."""
     ident = b"smuggled-%d" % draw.randrange(1 << 60)
     return b"GET /smuggled HTTP/1.1\r\nhost: shop\r\nx-diff-id: %b\r\nx-request-id: %b\r\n\r\n" % (ident, ident)
 
@@ -111,25 +110,25 @@ def _head(draw: random.Random, *fields: bytes) -> bytes:
 
 
 def _lengths(draw: random.Random) -> bytes:
-    """Draw lengths that contradict each other, or are none."""
+    """Draw contradictory or invalid lengths."""
     fields = [b"content-length: " + draw.choice(LENGTHS) for _ in range(draw.randint(1, 3))]
     return _head(draw, *fields) + b"hello" + draw.choice((b"", smuggled(draw)))
 
 
 def _both(draw: random.Random) -> bytes:
-    """Draw a length beside chunks, in either order and in odd spellings."""
+    """Draw Content-Length together with chunked encoding, in either order and in unusual spellings."""
     fields = [b"content-length: " + draw.choice(LENGTHS), b"transfer-encoding:" + draw.choice(CODINGS)]
     draw.shuffle(fields)
     return _head(draw, *fields) + draw.choice(CHUNKS) + draw.choice((b"", smuggled(draw)))
 
 
 def _chunks(draw: random.Random) -> bytes:
-    """Draw chunks that are well or badly written."""
+    """Draw valid and invalid chunks."""
     return _head(draw, b"Transfer-Encoding: chunked") + draw.choice(CHUNKS) + draw.choice((b"", smuggled(draw)))
 
 
 def _fields(draw: random.Random) -> bytes:
-    """Draw fields with what no field may hold, folded ones among them."""
+    """Draw fields with characters that no field may contain, and folded fields."""
     name = (
         b"x" + draw.choice(ODD) + b"y"
         if draw.random() < 0.5
@@ -143,7 +142,7 @@ def _fields(draw: random.Random) -> bytes:
 
 
 def _lines(draw: random.Random) -> bytes:
-    """Draw a request line that is none."""
+    """Draw an invalid request line."""
     parts = (
         draw.choice(METHODS),
         draw.choice((*PATHS, b"/" + draw.choice(ODD), b"http://a b/", b"")),
@@ -157,7 +156,7 @@ def _lines(draw: random.Random) -> bytes:
 
 
 def _forms(draw: random.Random) -> bytes:
-    """Draw what HTTP allows and few send: other forms of a target, other versions, upgrades, expectations."""
+    """Draw rare but valid HTTP: other target forms, versions, upgrades and expectations."""
     line = draw.choice((
         b"GET http://shop/a HTTP/1.1", b"GET http://169.254.169.254/ HTTP/1.1", b"OPTIONS * HTTP/1.1",
         b"CONNECT shop:443 HTTP/1.1", b"GET //shop/a HTTP/1.1", b"GET /../../a HTTP/1.1", b"GET /a#b HTTP/1.1",
@@ -176,7 +175,7 @@ def _forms(draw: random.Random) -> bytes:
 
 
 def _huge(draw: random.Random) -> bytes:
-    """Draw a head near or past what heads may have."""
+    """Draw a head near or above the size limit."""
     size = draw.choice((1_000, 60_000, 70_000, 255_000, 300_000))
     kind = draw.randrange(3)
     if kind == 0:
@@ -187,14 +186,14 @@ def _huge(draw: random.Random) -> bytes:
 
 
 def _pipelined(draw: random.Random) -> bytes:
-    """Draw many requests at once, good and bad."""
+    """Draw many pipelined requests, valid and invalid."""
     shapes = (_lengths, _chunks, _fields, _lines)
     drawn = (smuggled(draw) if draw.random() < 0.9 else draw.choice(shapes)(draw) for _ in range(draw.randint(2, 100)))
     return b"".join(drawn)
 
 
 def _noise(draw: random.Random) -> bytes:
-    """Draw bytes that are no HTTP."""
+    """Draw bytes that are not HTTP."""
     starts = (
         b"",
         b"\x16\x03\x01\x02\x00\x01\x00\x01",
@@ -209,7 +208,7 @@ _LINE = b'{"id":"3","id_source":"x-diff-id","method":"GET","path":"/","host":"sh
 
 
 def _batch(draw: random.Random) -> bytes:
-    """Draw a batch of records whose lines are odd."""
+    """Draw a batch of records with invalid lines."""
     line = (
         b'{"id":"1","method":"GET","path":"/","host":"shop","status":200,"headers":[["a","b"]],"body_base64":"aGk="}',
         b"{}",
@@ -239,7 +238,7 @@ SHAPES: tuple[Shape, ...] = (_lengths, _both, _chunks, _fields, _lines, _forms, 
 
 
 def hostile(draw: random.Random) -> bytes:
-    """Return the bytes of one connection: a shape, often changed at random, often cut."""
+    """Return the bytes of one connection: one kind of attack, often changed at random, often truncated."""
     sent = draw.choice(SHAPES)(draw)
     if sent and draw.random() < 0.5:
         changed = bytearray(sent)

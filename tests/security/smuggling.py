@@ -1,6 +1,7 @@
-"""The known ways to smuggle a request, or a field, past whoever reads HTTP/1.1 less strictly than the next.
+"""The known ways to smuggle a request or a field past a parser that is less strict than the next one.
 
-In: an id for each case.  Out: the bytes of one connection to the mirror port, and what may come of them.
+Each case has the bytes of one connection to the mirror port, and the allowed results.
+
 Source: RFC 9112, section 11.2; RFC 9110, section 17.
 """
 
@@ -9,11 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FIRST, SECOND = "first-##", "second-##"
-"""Ids, whose last two characters become the number of the case: as long then as before, so that lengths stay right."""
+"""Ids. The last two characters are replaced by the case number; the length stays the same, so lengths stay right."""
 
 
 class Case(NamedTuple):
-    """What is sent; which of its requests v2 may see; the statuses that come back."""
+    """The sent bytes, the requests in them that v2 may receive, and the response statuses."""
 
     sent: bytes
     arrives: tuple[str, ...] = ()
@@ -27,12 +28,12 @@ _NO_CHUNKS = b"0\r\n\r\n"
 
 
 def _first(*fields: str, line: str = "POST /first HTTP/1.1") -> bytes:
-    told = (line, "host: shop", f"x-diff-id: {FIRST}", f"x-request-id: {FIRST}", *fields, "", "")
-    return "\r\n".join(told).encode("latin-1")
+    lines = (line, "host: shop", f"x-diff-id: {FIRST}", f"x-request-id: {FIRST}", *fields, "", "")
+    return "\r\n".join(lines).encode("latin-1")
 
 
 def _lengths() -> dict[str, Case]:
-    """Return what says two things of where a body ends, or nothing that can be told."""
+    """Return requests with contradictory or invalid body lengths."""
     hidden = _NO_CHUNKS + _SECOND
     fields: dict[str, tuple[str, ...]] = {
         "a length before chunks": (f"content-length: {len(hidden)}", _CHUNKED),
@@ -62,7 +63,7 @@ def _lengths() -> dict[str, Case]:
 
 
 def _bodies() -> dict[str, Case]:
-    """Return requests as bodies, in chunks and in trailers: bodies they stay."""
+    """Return requests inside bodies, chunks and trailers, which must stay body data."""
     first, one = (FIRST,), ("202",)
     length, last = f"content-length: {len(_SECOND)}", "connection: close"
     chunk = b"%x\r\n%b\r\n" % (len(_SECOND), _SECOND)
@@ -99,7 +100,7 @@ def _bodies() -> dict[str, Case]:
             _first("connection: upgrade", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__") + _SECOND, first, one
         ),
         "behind a tunnel": Case(_first(line="CONNECT shop:80 HTTP/1.1") + _SECOND, (), ("202",)),
-        "behind a request that waits to be told to go on": Case(
+        "behind a request that waits for 100 Continue": Case(
             _first("expect: 100-continue", "content-length: 5") + b"hello", first, one
         ),
         "two requests": Case(_first("content-length: 0") + _SECOND, (FIRST, SECOND), ("202", "202")),
@@ -108,7 +109,7 @@ def _bodies() -> dict[str, Case]:
 
 
 def _fields() -> dict[str, Case]:
-    """Return heads with a field, or a request, in the place of a part of one."""
+    """Return heads that have a field or a request inside one of their parts."""
     length = "content-length: 0"
     broken = {
         "CR in a value": "x: a\rx-smuggled: 1", "LF in a value": "x: a\nx-smuggled: 1",
@@ -121,7 +122,7 @@ def _fields() -> dict[str, Case]:
     lines = {
         "LF in the target": "GET /a\nx-smuggled:1 HTTP/1.1", "CR in the target": "GET /a\rx-smuggled:1 HTTP/1.1",
         "a blank in the target": "GET /a x HTTP/1.1", "a tab in the target": "GET /a\tx HTTP/1.1",
-        "two versions": "GET / HTTP/1.1 HTTP/1.1", "no version": "GET /", "a version that is none": "GET / HTTP/1.10",
+        "two versions": "GET / HTTP/1.1 HTTP/1.1", "no version": "GET /", "an invalid version": "GET / HTTP/1.10",
         "a version of long ago": "GET / HTTP/0.9", "a version that needs frames": "GET / HTTP/2.0",
     }  # fmt: skip
     hop_by_hop = "connection: close, host, content-length, x-shadowdiff, baggage, x-forwarded-host, x-secret"
@@ -140,7 +141,7 @@ def _fields() -> dict[str, Case]:
 
 
 def cases() -> dict[str, Case]:
-    """Return every case by its name, each with ids of its own."""
+    """Return every case by name, each with its own ids."""
 
     def numbered(case: Case, number: str) -> Case:
         sent = case.sent.replace(b"##", number.encode())

@@ -1,8 +1,8 @@
-"""HTTP/1.1 read strictly: which requests the bytes of one connection are, and a v2 that takes nothing else.
+"""A strict HTTP/1.1 reader, and a v2 that accepts only what the reader accepts.
 
-In: bytes.  Out: requests, as far as no two readers could take the bytes for different ones.
-Holds: nothing is guessed and nothing forgiven. The reader shares no code with the service, nor with its parser, so that
-what is forwarded can be held against it on both sides: what came in, and what goes out.
+The reader stops at the first bytes that two parsers could read differently. It shares no code with the service or the
+service's parser, so tests can compare incoming with outgoing requests.
+
 Source: RFC 9112, sections 2.2, 3, 5, 6 and 7.1.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb") +([\x21-\x7e]+) +HTTP/1\.([01])")
-"""With more blanks than one where one belongs, which section 3 allows: all readers see the same three words."""
+"""Section 3 allows more than one blank between words: all parsers read the same three words."""
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -30,11 +30,11 @@ ANSWER = b'{"same": 1}'
 
 
 class MalformedError(Exception):
-    """What cannot be read in one way alone."""
+    """Parsers can read these bytes in more than one way."""
 
 
-class Heard(NamedTuple):
-    """One request. persists: whether another may come behind it."""
+class ReadRequest(NamedTuple):
+    """One request. persists: whether another request may follow on the connection."""
 
     method: bytes
     target: bytes
@@ -48,13 +48,13 @@ class Heard(NamedTuple):
 
     @property
     def id(self) -> str:
-        """What `x-request-id` says; empty where it does not stand once."""
+        """Return the value of `x-request-id`, or an empty string unless the field occurs exactly once."""
         ids = self.all_of(b"x-request-id")
         return ids[0].decode("latin-1") if len(ids) == 1 else ""
 
 
-def requests_of(sent: bytes) -> Iterator[Heard]:
-    """Yield the requests of one connection, up to the first that is malformed, or cut off, or the last one allowed."""
+def requests_of(sent: bytes) -> Iterator[ReadRequest]:
+    """Yield the requests of one connection, up to the first malformed, truncated or last allowed one."""
     try:
         while found := read_request(sent):
             heard, sent = found
@@ -65,10 +65,10 @@ def requests_of(sent: bytes) -> Iterator[Heard]:
         return
 
 
-def read_request(sent: bytes) -> tuple[Heard, bytes] | None:
-    """Return the first request and what stands behind it; None where it is not whole.
+def read_request(sent: bytes) -> tuple[ReadRequest, bytes] | None:
+    """Return the first request and the bytes after it, or None if it is incomplete.
 
-    Raises: MalformedError, saying what is wrong.
+    Raises: MalformedError with the reason.
     """
     sent = sent.lstrip(b"\r\n")
     head, end, rest = sent.partition(_END)
@@ -80,12 +80,12 @@ def read_request(sent: bytes) -> tuple[Heard, bytes] | None:
         raise MalformedError(f"no request line: {first[:100]!r}")
     method, target, minor = line.groups()
     fields = tuple(map(_field, lines))
-    told = Heard(method, target, fields, b"", persists=True)
-    connection = {token.strip() for value in told.all_of(b"connection") for token in value.lower().split(b",")}
-    upgrades = method == b"CONNECT" or (b"upgrade" in connection and bool(told.all_of(b"upgrade")))
+    request = ReadRequest(method, target, fields, b"", persists=True)
+    connection = {token.strip() for value in request.all_of(b"connection") for token in value.lower().split(b",")}
+    upgrades = method == b"CONNECT" or (b"upgrade" in connection and bool(request.all_of(b"upgrade")))
     persists = minor == b"1" and b"close" not in connection and not upgrades
-    body = (b"", rest) if upgrades else _body(told, rest)  # what follows is taken for no HTTP, and is never looked at
-    return None if body is None else (told._replace(body=body[0], persists=persists), body[1])
+    body = (b"", rest) if upgrades else _body(request, rest)  # bytes after this are not read as HTTP
+    return None if body is None else (request._replace(body=body[0], persists=persists), body[1])
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
@@ -95,8 +95,8 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return found[1].lower(), found[2]
 
 
-def _body(told: Heard, rest: bytes) -> tuple[bytes, bytes] | None:
-    lengths, codings = told.all_of(b"content-length"), told.all_of(b"transfer-encoding")
+def _body(request: ReadRequest, rest: bytes) -> tuple[bytes, bytes] | None:
+    lengths, codings = request.all_of(b"content-length"), request.all_of(b"transfer-encoding")
     if len(lengths) + bool(codings) > 1 or not all(each.isdigit() for each in lengths):
         raise MalformedError(f"no one length: {lengths} and {codings}")
     if codings:
@@ -145,9 +145,9 @@ def _line_of(rest: bytes) -> tuple[bytes, bytes] | None:
 
 @dataclass
 class StrictV2:
-    """A v2 that notes what it is asked and answers all the same; `faults` says what it could not read in one way."""
+    """A v2 that records each request and always replies; `faults` lists the ambiguous bytes that it received."""
 
-    heard: list[Heard] = field(default_factory=list[Heard])
+    heard: list[ReadRequest] = field(default_factory=list[ReadRequest])
     faults: list[str] = field(default_factory=list[str])
     server: socketserver.ThreadingTCPServer = field(init=False)
 
@@ -167,7 +167,7 @@ class StrictV2:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def serve(self, connection: socketserver.BaseRequestHandler) -> None:
-        """Answer one connection until it ends, or says what can be read in two ways."""
+        """Serve one connection until it closes or sends ambiguous bytes."""
         peer = connection.request
         peer.settimeout(WITHIN_S)
         came = b""
@@ -180,27 +180,27 @@ class StrictV2:
                     peer.sendall(_answer(heard))
         except MalformedError as error:
             self.faults.append(str(error))
-        except OSError:  # the service ended the connection
+        except OSError:  # the service closed the connection
             return
         if came:
             self.faults.append(f"left over: {came[:100]!r}")
 
     @property
     def authority(self) -> bytes:
-        """What the configuration names it by."""
+        """Return the host and port of this v2 for the configuration."""
         return b"127.0.0.1:%d" % self.port
 
     @property
     def port(self) -> int:
-        """The port."""
+        """The port of the server."""
         return int(self.server.server_address[1])
 
     def close(self) -> None:
-        """End it."""
+        """Close the server."""
         self.server.shutdown()
         self.server.server_close()
 
 
-def _answer(heard: Heard) -> bytes:
+def _answer(heard: ReadRequest) -> bytes:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
     return head if heard.method == b"HEAD" else head + ANSWER

@@ -1,7 +1,7 @@
-"""Bombs through the running service, as v2's answer and as a record: each within its bound, and classified.
+"""Send decompression and parser bombs as v2's response and as a record: each is bounded and classified.
 
-One service serves all of these, with a rule whose pattern backtracks in other engines. Read beside the result: the
-memory of the service and of its comparing processes, and that the service answers all the while.
+One service serves all tests, with a rule whose pattern backtracks in other engines. The tests also check the memory of
+the service and of its comparison processes, and that the service responds throughout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import zstandard
 
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import JSON, World, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import WITHIN_S, Service, mesh_of, unharmed
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ COMPARED_WITHIN_S = 10
 SANE = b'{"price": 100}'
 BACKTRACKS = r"^(([a-z])+.)+[A-Z]([a-z])+$"
 AT_MOST_MIB = 256
-"""Of the service itself; of each of its two comparing processes: AT_MOST_COMPARING_MIB."""
+"""For the service itself. AT_MOST_COMPARING_MIB is for each of its two comparison processes."""
 PAUSES_AT_MOST_S = 3.0
-"""Before it says that it lives: far longer than any pause that was seen, and shorter than what probes allow."""
+"""Time until a liveness reply: far longer than any observed pause, and shorter than probe timeouts."""
 AT_MOST_COMPARING_MIB = 800
 
 
 @dataclass(frozen=True)
 class Bomb:
-    """A body, how it is coded, its type, and what is to be said of it; `made(1)` is a little more of it than `made(0)`.
+    """A body, its coding, its type, and the expected text. `made(1)` differs slightly from `made(0)`.
 
-    said: beside a sane answer, within what a difference shows of this side.  twice: where and in what kind the two
-    differ where both sides are bombs of this kind, but not the same; None: they cannot be decoded, nor compared.
+    said: the text that a difference shows for this side next to a normal response. twice: path and kind of the
+    difference if both sides are different bombs of this kind, or None if they cannot be decoded or compared.
     """
 
     made: Callable[[int], bytes]
@@ -121,7 +121,7 @@ BOMBS = {
 
 
 class Sent(NamedTuple):
-    """A body, and the fields that say what it is."""
+    """A body, and the fields that describe it."""
 
     body: bytes
     fields: Mapping[str, str]
@@ -129,7 +129,7 @@ class Sent(NamedTuple):
 
 @pytest.fixture(scope="module")
 def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, int]]:
-    """Run one service for all tests of this file, and name the port where v2 belongs; its log holds no failure."""
+    """Run one service for all tests of this file, check that its log has no failure, and return the port for v2."""
     port = free_port_number()
     rules = [{"mask": {"path": "text", "pattern": BACKTRACKS}, "reason": "it backtracks"}]
     config = settings(
@@ -147,14 +147,14 @@ def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 async def world(shared: tuple[Service, int]) -> AsyncIterator[World]:
-    """Return the world of the service that all share."""
+    """Return the world of the shared service."""
     async with mesh_of(shared[0]) as mesh:
         yield World(shared[0], mesh)
 
 
 @dataclass
 class Watch:
-    """What is seen of the service while it works: the longest that it took to say that it lives, and its memory."""
+    """Measures the service while it works: its slowest liveness reply, and its memory."""
 
     service: Service
     longest_s: float = 0.0
@@ -162,7 +162,7 @@ class Watch:
     comparing_mib: int = 0
 
     async def until(self, over: asyncio.Event) -> None:
-        """Ask again and again."""
+        """Poll until the condition is true."""
         while not over.is_set():
             begun_s = time.monotonic()
             await asyncio.to_thread(self._ask)
@@ -178,21 +178,21 @@ class Watch:
         assert self.service.process is not None
         pid = self.service.process.pid
         self.own_mib = self.service.peak_mib()
-        started = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))  # of each of its threads
+        started = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))  # one for each thread
         for child in " ".join(started).split():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the process has exited
                 lines = Path(f"/proc/{child}/status").read_text().splitlines()
                 peaks = [int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")]
                 self.comparing_mib = max(self.comparing_mib, *peaks, 0)
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the outcome as one line."""
         comparing = f", {self.comparing_mib} MiB in a comparing process" if self.comparing_mib else ""
         return f"longest pause {self.longest_s * 1000:.0f} ms, {self.own_mib} MiB at most{comparing}"
 
 
-class Told(NamedTuple):
-    """What came of one pair: its result and reason, its differences, and what was seen of the service meanwhile."""
+class PairOutcome(NamedTuple):
+    """The outcome of one pair: result, reason, differences, and the service's measurements during the comparison."""
 
     result: str
     reason: str
@@ -200,18 +200,20 @@ class Told(NamedTuple):
     seen: str
 
     def shows(self, side: str, said: str) -> bool:
-        """Return whether a difference shows this of a side."""
+        """Return whether a difference shows this text for one side."""
         return any(said in (one[side] or "") for one in self.differences)
 
 
-async def _told_of(shared: tuple[Service, int], world: World, request_id: str, recorded: Sent, answered: Sent) -> Told:
-    """Send one pair; return what came of it."""
+async def _send_pair(
+    shared: tuple[Service, int], world: World, request_id: str, recorded: Sent, answered: Sent
+) -> PairOutcome:
+    """Send one pair and return its outcome."""
     service, port = shared
     stated = {f"h_{name.replace('-', '_')}": value for name, value in recorded.fields.items()}
     before = (await world.until())["pairs"]
     over, watch, begun_s = asyncio.Event(), Watch(service), time.monotonic()
     answer = response(answered.body, "200 OK", *(f"{name}: {value}" for name, value in answered.fields.items()))
-    async with v2(says(answer), port), asyncio.TaskGroup() as group:
+    async with v2(always(answer), port), asyncio.TaskGroup() as group:
         group.create_task(watch.until(over))
         try:
             await world.both(request_id, recorded.body, **stated)
@@ -224,32 +226,32 @@ async def _told_of(shared: tuple[Service, int], world: World, request_id: str, r
     assert watch.own_mib < AT_MOST_MIB, seen
     assert watch.comparing_mib < AT_MOST_COMPARING_MIB, seen
     assert watch.longest_s < PAUSES_AT_MOST_S, seen
-    return Told(result, sample["reason"], sample["differences"], seen)
+    return PairOutcome(result, sample["reason"], sample["differences"], seen)
 
 
 @pytest.mark.parametrize("case", BOMBS)
 async def test_a_bomb_is_bounded_and_classified(
     shared: tuple[Service, int], world: World, case: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """As v2's answer, as a record, as both: the pair has its result, and the service answers all the while."""
+    """The pair gets its result and the service keeps responding, with the bomb in the response, the record, or both."""
     bomb = BOMBS[case]
     fields = {"content-type": bomb.kind} | ({"content-encoding": bomb.coding} if bomb.coding else {})
     loud, louder, sane = Sent(bomb.made(0), fields), Sent(bomb.made(1), fields), Sent(SANE, {"content-type": JSON})
     for name, side, (recorded, answered) in (("v2", "candidate", (sane, loud)), ("v1", "primary", (loud, sane))):
-        told = await _told_of(shared, world, f"{case} {name}", recorded, answered)
-        assert ("mismatch", "", True) == (told.result, told.reason, told.shows(side, bomb.said)), told
-        record_property("figures", f"{name}: {told.seen}")
-    told = await _told_of(shared, world, f"{case} both", loud, louder)
+        outcome = await _send_pair(shared, world, f"{case} {name}", recorded, answered)
+        assert ("mismatch", "", True) == (outcome.result, outcome.reason, outcome.shows(side, bomb.said)), outcome
+        record_property("figures", f"{name}: {outcome.seen}")
+    outcome = await _send_pair(shared, world, f"{case} both", loud, louder)
     wanted = ("mismatch", "") if bomb.twice else ("incomparable", "undecodable")
-    assert wanted == (told.result, told.reason)
-    assert ([bomb.twice] if bomb.twice else []) == [(one["path"], one["kind"]) for one in told.differences]
-    record_property("figures", f"both: {told.seen}")
+    assert wanted == (outcome.result, outcome.reason)
+    assert ([bomb.twice] if bomb.twice else []) == [(one["path"], one["kind"]) for one in outcome.differences]
+    record_property("figures", f"both: {outcome.seen}")
 
 
-async def test_a_million_keys_are_compared_or_given_up(
+async def test_a_million_keys_are_compared_or_hit_a_limit(
     shared: tuple[Service, int], world: World, record_property: Callable[[str, object], None]
 ) -> None:
-    """They take as long as `limits.compare_ms` allows, in a process that is killed when the time is up."""
+    """A process compares the keys within its limits of work, time and memory, and stops at any of them."""
     fields = {"content-type": JSON, "content-encoding": "gzip"}
     loud, louder = (Sent(gzip.compress(_many_keys(more), 1, mtime=0), fields) for more in (0, 1))
     sane = Sent(SANE, {"content-type": JSON})
@@ -259,9 +261,10 @@ async def test_a_million_keys_are_compared_or_given_up(
         "both": (loud, louder, ("$['1000000']", "added")),
     }
     for name, (recorded, answered, difference) in forms.items():
-        told = await _told_of(shared, world, f"keys {name}", recorded, answered)
-        if told.result == "mismatch":
-            assert difference in [(one["path"], one["kind"]) for one in told.differences], told
+        outcome = await _send_pair(shared, world, f"keys {name}", recorded, answered)
+        if outcome.result == "mismatch":
+            assert difference in [(one["path"], one["kind"]) for one in outcome.differences], outcome
         else:
-            assert ("incomparable", "comparison_timed_out") == (told.result, told.reason), told
-        record_property("figures", f"{name}: {told.seen}")
+            assert outcome.result == "incomparable", outcome
+            assert outcome.reason in {"too_complex", "comparison_timed_out", "comparison_crashed"}, outcome
+        record_property("figures", f"{name}: {outcome.seen}")

@@ -1,6 +1,6 @@
-"""Peers without end, on every port: who reads no answer, ends no head, or holds more connections than may be.
+"""Test peers that never finish, on every port: unread responses, endless heads, and too many connections.
 
-One service serves all of these. What takes time alone is held in `test_slow_peers.py`.
+One service serves all tests of this file. `test_slow_peers.py` covers the timeouts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shadowdiff.service.bounded import MOST_CONNECTIONS
+from shadowdiff.service.limited_http_protocol import MOST_CONNECTIONS
 from tests.integration.service.conftest import World, settings, target
 from tests.running import Service, mesh_of, unharmed
 from tests.security.strict_http import ANSWER, StrictV2
@@ -30,7 +30,7 @@ GROWS_AT_MOST_MIB = 64
 
 @pytest.fixture(scope="module")
 def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service, and a v2, for all tests of this file; it ends in peace, and its log holds no failure."""
+    """Run one service and a v2 for all tests of this file. The service must stop cleanly and log no failure."""
     v2 = StrictV2()
     config = settings(redis_server.url, target(v2.port), store={"prefix": f"endless-{os.getpid()}"})
     running = Service(tmp_path_factory.mktemp("endless"), config)
@@ -42,8 +42,8 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("port", ["mirror", "records"])
-def test_who_does_not_read_is_not_read(service: Service, port: str) -> None:
-    """A peer that pipelines and reads no answer is stopped by its own full buffers, not by the service's memory."""
+def test_a_peer_that_reads_no_responses_is_not_read(service: Service, port: str) -> None:
+    """A peer that pipelines and reads no responses fills socket buffers, not the memory of the service."""
     before = service.resident_mib()
     many = b"GET /unread HTTP/1.1\r\nhost: shop\r\n\r\n" * 2_000
     sent, quiet_since_s = 0, time.monotonic()
@@ -57,7 +57,7 @@ def test_who_does_not_read_is_not_read(service: Service, port: str) -> None:
                 time.sleep(0.01)
             except ConnectionError:
                 break
-            assert sent < 128 << 20, "the service reads on, and keeps what it answers"
+            assert sent < 128 << 20, "the service keeps reading and buffers its responses"
     assert service.peak_mib() - before < GROWS_AT_MOST_MIB
 
 
@@ -70,8 +70,8 @@ def _sends_until_cut(port: int, start: bytes, more: bytes) -> None:
 
 
 @pytest.mark.parametrize("port", PORTS)
-def test_an_endless_head_ends(service: Service, port: str) -> None:
-    """A field, trailers, chunk extensions or empty lines without end are given up at a bound."""
+def test_an_endless_head_hits_a_limit(service: Service, port: str) -> None:
+    """Endless fields, trailers, chunk extensions or empty lines stop at a limit."""
     before = service.resident_mib()
     chunked = b"POST /records HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n"
     for start, more in (
@@ -89,7 +89,7 @@ Held = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 async def _hold(port: int, connections: int) -> Held:
-    """Open connections that begin a head and never end it."""
+    """Open connections that start a head and never finish it."""
     held: Held = []
     for _ in range(connections):
         held.append(await asyncio.open_connection("127.0.0.1", port))
@@ -103,12 +103,12 @@ def _let_go(held: Held) -> None:
 
 
 def _ended(held: Held) -> int:
-    """Return how many connections the other side has ended."""
+    """Return how many connections the peer has closed."""
     return sum(reader.at_eof() or reader.exception() is not None for reader, _ in held)
 
 
-async def test_held_connections_keep_nobody_out(service: Service) -> None:
-    """A thousand connections to each port that never end their heads: a proper pair is still compared."""
+async def test_held_connections_do_not_block_others(service: Service) -> None:
+    """A thousand connections to each port never finish their heads, and a valid pair is still compared."""
     held: Held = []
     try:
         for name in PORTS:
@@ -125,8 +125,8 @@ async def test_held_connections_keep_nobody_out(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("port", "path"), [("web", "/"), ("metrics", "/healthz")])
-async def test_more_connections_than_a_port_takes_keep_no_probe_out(service: Service, port: str, path: str) -> None:
-    """Whoever comes beyond the bound is served, in the place of the one that was silent for longest, and of no more."""
+async def test_too_many_connections_do_not_block_a_probe(service: Service, port: str, path: str) -> None:
+    """A connection above the limit replaces only the one that was idle longest."""
     beyond, probes = 50, 5
     before = service.resident_mib()
     held = await _hold(service.ports[port], MOST_CONNECTIONS + beyond)
@@ -137,7 +137,7 @@ async def test_more_connections_than_a_port_takes_keep_no_probe_out(service: Ser
             while _ended(held) < beyond:  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.01)
         assert beyond <= _ended(held) <= beyond + probes
-        assert _ended(held) == _ended(held[: beyond * 10])  # the loop's clock counts milliseconds
+        assert _ended(held) == _ended(held[: beyond * 10])  # the event loop's clock has a resolution of milliseconds
         assert service.peak_mib() - before < GROWS_AT_MOST_MIB
     finally:
         _let_go(held)

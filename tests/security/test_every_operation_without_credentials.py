@@ -1,6 +1,6 @@
-"""The whole API without credentials: nobody gets in, and Flagger's hooks ask for a token of their own.
+"""Call the whole API without credentials: every request is rejected, and Flagger's hooks require their own token.
 
-The operations are those of openapi.json, their arguments and bodies made by hypothesis.
+The operations are those of openapi.json. Hypothesis generates arguments and bodies.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -20,17 +19,18 @@ from starlette.routing import Route
 from shadowdiff.config import AccessConfig, ProxyConfig, Secret, TokenConfig
 from shadowdiff.web import create_web
 from shadowdiff.web.access import Access
-from shadowdiff.web.api import OPERATIONS
-from shadowdiff.web.openapi import document
+from shadowdiff.web.api import openapi_document
 from tests.fakes.asgi import get
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, replace_parts, web_parts
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 HOOKS = "/api/v1/gates/flagger/"
-PATHS = document(OPERATIONS, "0")["paths"]
-LISTED = [(method.upper(), path, told) for path, operations in PATHS.items() for method, told in operations.items()]
+PATHS = openapi_document("0")["paths"]
+LISTED = [
+    (method.upper(), path, operation) for path, operations in PATHS.items() for method, operation in operations.items()
+]
 SECRET = "a-token-of-the-release"
 TEXT = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00"), max_size=20)
 JSON = st.recursive(
@@ -50,19 +50,27 @@ CREDENTIALS = st.dictionaries(
 
 @pytest.fixture(scope="module")
 def app() -> Starlette:
-    """Return the API with a token, a proxy that is elsewhere, and a token of hooks."""
+    """Return the API with a token, a proxy at another address, and a token for hooks."""
     token = TokenConfig(name="release", role="write", secret=Secret(SECRET.encode()))
     proxy = ProxyConfig(
         peers=("10.9.9.9/32",), user_header="x-user", groups_header="x-groups", read=("*",), write=("*",)
     )
-    access = Access(AccessConfig(tokens=(token,), proxy=proxy, attempts=1_000_000), is_loopback=False)
-    return create_web(replace(web_state(open_shop()), access=lambda: access, gate_token=lambda: b"the-token-of-hooks"))
+    access = Access(
+        AccessConfig(tokens=(token,), proxy=proxy, attempts=1_000_000),
+        is_loopback=False,
+        hook_token=b"the-token-of-hooks",
+    )
+    return create_web(replace_parts(web_parts(open_shop()), access=lambda: access))
 
 
-@pytest.mark.parametrize(("method", "path", "told"), LISTED, ids=[f"{method} {path}" for method, path, _ in LISTED])
-def test_nobody_gets_in(app: Starlette, method: str, path: str, told: dict[str, Any]) -> None:
-    """Whatever the arguments, the body and the headers are."""
-    parameters = {one["name"]: one for one in told["parameters"]}
+@pytest.mark.parametrize(
+    ("method", "path", "operation"), LISTED, ids=[f"{method} {path}" for method, path, _ in LISTED]
+)
+def test_no_request_without_credentials_is_accepted(
+    app: Starlette, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    """A request without credentials is rejected for any arguments, body and headers."""
+    parameters = {one["name"]: one for one in operation["parameters"]}
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(arguments=st.dictionaries(st.sampled_from([*parameters, "x"]), TEXT), body=JSON, headers=CREDENTIALS)
@@ -84,22 +92,22 @@ def test_nobody_gets_in(app: Starlette, method: str, path: str, told: dict[str, 
     tried()
 
 
-def test_no_page_is_open_but_the_form_that_asks_who_you_are(app: Starlette) -> None:
-    """A new page is closed until it says otherwise."""
-    told: dict[str, int] = {}
+def test_only_the_login_form_is_public(app: Starlette) -> None:
+    """A new page requires login unless it is declared public."""
+    statuses: dict[str, int] = {}
     for route in app.routes:
         assert isinstance(route, Route)
         path = re.sub(r"{[^}]*}", "shop", route.path)
         for method in sorted(route.methods or ()):
-            told[f"{method} {path}"] = asyncio.run(get(app, path, method)).status
-    opened = {name: status for name, status in told.items() if status not in {303, 401, 403}}
+            statuses[f"{method} {path}"] = asyncio.run(get(app, path, method)).status
+    opened = {name: status for name, status in statuses.items() if status not in {303, 401, 403}}
     hooks = {f"POST {HOOKS}{hook}": 415 for hook in ("check", "promote", "rollback", "open", "event")}
     assert opened == {"GET /login": 200, "HEAD /login": 200, "GET /static/shop": 404, "HEAD /static/shop": 404} | hooks
 
 
 @pytest.mark.parametrize("hook", ["check", "promote", "rollback", "open", "event"])
-def test_a_hook_without_its_token_is_refused(app: Starlette, hook: str) -> None:
-    """However well it is formed."""
+def test_a_hook_without_its_token_is_rejected(app: Starlette, hook: str) -> None:
+    """A valid body does not replace the hook's token."""
     asked = {"name": "a", "namespace": "b", "phase": "Progressing", "metadata": {"target": "shop", "token": SECRET}}
     answer = asyncio.run(get(app, HOOKS + hook, "POST", json.dumps(asked).encode(), "application/json"))
     assert answer.status == 403

@@ -1,7 +1,7 @@
-"""Hostile HTTP on every port: the service stays up, small and exact, and serves whoever comes after.
+"""Send hostile HTTP to every port: the service stays up, bounded and exact, and serves the next client.
 
-One service serves all of these, and its v2 reads strictly what it is asked. Read at the end: the service's log, its
-memory, its books.
+One service serves all tests of this file, in front of a v2 with a strict parser. At the end the tests check the log,
+the memory and the ledger of the service.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.running import Service, mesh_of
 from tests.security.conftest import raw
 from tests.security.hostile_http import CHUNKS, CODINGS, LENGTHS, ODD, hostile
 from tests.security.smuggling import cases
-from tests.security.strict_http import ANSWER, Heard, StrictV2, requests_of
+from tests.security.strict_http import ANSWER, ReadRequest, StrictV2, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,18 +36,18 @@ PORTS = ("mirror", "records", "web", "metrics")
 QUICK, DEEP = 500, 25_000
 """Connections to each port."""
 EXAMPLES, DEEP_EXAMPLES = 40, 5_000
-"""Of sequences of requests, to each port."""
+"""Sequences of requests to each port."""
 AT_ONCE = 32
 ANSWERED_WITHIN_S = 0.05
 GROWS_AT_MOST_MIB = 64
 STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3}) ", re.MULTILINE)
 BASE = b"/base"
 ADDED = {b"host", b"x-forwarded-host", b"x-shadowdiff", b"baggage", b"content-length"}
-"""What v2 is told beside what the request bore."""
+"""The fields that shadowdiff adds to a request for v2."""
 
 
 class Attacked(NamedTuple):
-    """The service, and the v2 that it asks."""
+    """The attacked service and its v2."""
 
     service: Service
     v2: StrictV2
@@ -55,7 +55,7 @@ class Attacked(NamedTuple):
 
 @pytest.fixture(scope="module")
 def attacked(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
-    """Run one service for all tests of this file; it ends in peace, and its log holds no failure."""
+    """Run one service for all tests of this file. The service must stop cleanly and log no failure."""
     v2 = StrictV2()
     lane = {"url": f"http://127.0.0.1:{v2.port}{BASE.decode()}", "queue": 16_384, "queue_timeout": "30s"}
     shop = target(v2.port, candidate=lane, methods=["GET", "HEAD", "OPTIONS", "POST"])
@@ -78,7 +78,7 @@ def service(attacked: Attacked) -> Service:
 
 
 async def _send(port: int, pieces: list[bytes], *, half_closes: bool) -> bytes:
-    """Send the bytes of one connection, a piece at a time, and return what came back within a moment."""
+    """Send the bytes of one connection in pieces, and return the reply that arrives soon after."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     parts: list[bytes] = []
     with suppress(OSError, TimeoutError):
@@ -96,21 +96,21 @@ async def _send(port: int, pieces: list[bytes], *, half_closes: bool) -> bytes:
 
 
 def _pieces(draw: random.Random, sent: bytes) -> list[bytes]:
-    """Cut what is sent, so that what belongs together comes apart."""
+    """Split the bytes so that parts that belong together arrive separately."""
     cuts = sorted(draw.randrange(len(sent) + 1) for _ in range(draw.choice((0, 0, 1, 3, 20))))
     return [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
 
 
-class Seen(NamedTuple):
-    """How often each port gave which status, and the requests that a strict reader sees in what the mirror port got."""
+class AttackOutcome(NamedTuple):
+    """Status counts by port, and the requests that a strict parser reads from the bytes to the mirror port."""
 
     statuses: Counter[tuple[str, int]]
-    requests: list[Heard]
+    requests: list[ReadRequest]
 
 
-async def _attack(service: Service, connections: int, seed: int) -> Seen:
-    """Send so many to each port."""
-    seen = Seen(Counter(), [])
+async def _attack(service: Service, connections: int, seed: int) -> AttackOutcome:
+    """Attack each port with this number of connections."""
+    seen = AttackOutcome(Counter(), [])
     turns = iter([(name, number) for number in range(connections) for name in PORTS])
 
     async def one_by_one() -> None:
@@ -129,9 +129,9 @@ async def _attack(service: Service, connections: int, seed: int) -> Seen:
     return seen
 
 
-def _none_is_smuggled(arrived: list[Heard], sent: list[Heard]) -> None:
-    """Hold each request that v2 got to one that came in: no more of them, and no field that this one lacks."""
-    known: defaultdict[str, list[Heard]] = defaultdict(list)
+def _nothing_is_smuggled(arrived: list[ReadRequest], sent: list[ReadRequest]) -> None:
+    """Check that each request at v2 matches an incoming one, with no additional request or field."""
+    known: defaultdict[str, list[ReadRequest]] = defaultdict(list)
     for request in sent:
         known[request.id].append(request)
     assert {} == Counter(one.id for one in arrived) - Counter(one.id for one in sent)
@@ -140,24 +140,24 @@ def _none_is_smuggled(arrived: list[Heard], sent: list[Heard]) -> None:
         assert any(one.method == of.method and fields <= set(of.fields) for of in known[one.id]), one
 
 
-def _all_arrived_where_it_should(attacked: Attacked) -> None:
-    """Hold every request that v2 ever got to what the configuration says, and to the strictest reading."""
+def _all_went_to_the_candidate(attacked: Attacked) -> None:
+    """Check every request at v2 against the configuration and the strict parser."""
     assert [] == attacked.v2.faults
     for one in attacked.v2.heard:
-        told = one.all_of(b"host"), one.all_of(b"x-shadowdiff"), one.all_of(b"transfer-encoding")
-        assert ([attacked.v2.authority], [b"1"], []) == told, one
+        headers = one.all_of(b"host"), one.all_of(b"x-shadowdiff"), one.all_of(b"transfer-encoding")
+        assert ([attacked.v2.authority], [b"1"], []) == headers, one
         assert one.target.startswith(BASE + b"/"), one
 
 
 async def _until_v2_has_answered(attacked: Attacked) -> None:
-    """Wait until nothing is on its way to v2; then it got as many requests as the books say were put to it."""
+    """Wait until no request to v2 is in flight; v2 then received as many requests as the ledger counts."""
     assert [] == attacked.v2.faults
     books = await attacked.service.until(lambda books: books["mirrored"]["in_flight"] == 0)
     assert len(attacked.v2.heard) == books["mirrored"]["forwarded"]
 
 
-async def _serves_a_proper_pair(service: Service, request_id: str) -> None:
-    """Hold the service to its work: the books are still and balance, and one more pair matches."""
+async def _serves_a_valid_pair(service: Service, request_id: str) -> None:
+    """Check that the ledger is stable and balances, and that one more pair matches."""
     async with mesh_of(service) as mesh:
         world = World(service, mesh)
         before = (await world.until())["pairs"]
@@ -168,7 +168,7 @@ async def _serves_a_proper_pair(service: Service, request_id: str) -> None:
 
 
 async def _shed(service: Service) -> int:
-    """Return how many records were turned away by a bound, as the metrics have it."""
+    """Return from the metrics how many records the limits shed."""
     counted = {
         name: value for (name, labels), value in (await metrics_of(service)).items()
         if name == "shadowdiff_records_total" and ("disposition", "shed") in labels
@@ -182,9 +182,9 @@ async def _shed(service: Service) -> int:
     ids=["quick", "deep"],
 )
 async def test_hostile_bytes_break_nothing(attacked: Attacked, connections: int) -> None:
-    """No fault is answered nor logged, memory is bounded, v2 sees nothing that was smuggled, and a proper pair matches.
+    """The service returns no 5xx, logs no fault, keeps its memory bounded, and smuggles nothing to v2.
 
-    The figures are shown by `-rP`.
+    After the attacks, a valid pair still matches. `-rP` shows the figures.
     """
     service, already, resident = attacked.service, len(attacked.v2.heard), attacked.service.resident_mib()
     seen = await _attack(service, connections, seed=1)
@@ -195,9 +195,9 @@ async def test_hostile_bytes_break_nothing(attacked: Attacked, connections: int)
     assert {name for name, _ in seen.statuses} == set(PORTS)
     arrived = attacked.v2.heard[already:]
     assert len(arrived) > connections // 4
-    _none_is_smuggled(arrived, seen.requests)
-    _all_arrived_where_it_should(attacked)
-    await _serves_a_proper_pair(service, f"proper-{connections}")
+    _nothing_is_smuggled(arrived, seen.requests)
+    _all_went_to_the_candidate(attacked)
+    await _serves_a_valid_pair(service, f"proper-{connections}")
     assert service.peak_mib() - resident < GROWS_AT_MOST_MIB
     answers = {name: sum(count for (port, _), count in seen.statuses.items() if port == name) for name in PORTS}
     memory = f"{resident} MiB resident before, {service.resident_mib()} after, {service.peak_mib()} at most"
@@ -205,8 +205,8 @@ async def test_hostile_bytes_break_nothing(attacked: Attacked, connections: int)
     sys.stdout.write(f"v2 was asked {len(arrived)} times\n")
 
 
-async def test_what_is_smuggled_does_not_reach_v2(attacked: Attacked) -> None:
-    """Of every known way: which requests arrive, and what is answered; no field is made of another's value."""
+async def test_smuggled_requests_do_not_reach_v2(attacked: Attacked) -> None:
+    """For every known attack, v2 gets only the allowed requests, and no field takes the value of another."""
     wanted = {name: (case.arrives, case.statuses) for name, case in cases().items()}
     already = len(attacked.v2.heard)
     answers: dict[str, tuple[str, ...]] = {}
@@ -216,22 +216,22 @@ async def test_what_is_smuggled_does_not_reach_v2(attacked: Attacked) -> None:
     await _until_v2_has_answered(attacked)
     arrived = attacked.v2.heard[already:]
     of_case = {name: {f"first-{number:02d}", f"second-{number:02d}"} for number, name in enumerate(cases())}
-    told = {
+    observed = {
         name: (tuple(sorted(one.id for one in arrived if one.id in ids)), answers[name])
         for name, ids in of_case.items()
     }
-    assert wanted == told
+    assert wanted == observed
     assert {one.id for one in arrived} == {name for arrives, _ in wanted.values() for name in arrives}
     assert [] == [one for one in arrived if one.id.startswith("first") and one.all_of(b"x-smuggled")]
     assert [] == [one for one in arrived if one.all_of(b"x-secret")]
-    _all_arrived_where_it_should(attacked)
+    _all_went_to_the_candidate(attacked)
 
 
-def test_the_reader_that_v2_is_held_to_is_strict() -> None:
-    """It sees no request in what is to be refused, and all of those that may arrive."""
-    told = {name: tuple(one.id for one in requests_of(case.sent)) for name, case in cases().items()}
-    assert {} == {name: seen for name, seen in told.items() if seen and cases()[name].statuses == ("400",)}
-    assert {} == {name: seen for name, seen in told.items() if not set(cases()[name].arrives) <= set(seen)}
+def test_the_strict_reader_is_strict() -> None:
+    """The strict parser reads all allowed requests, and reads no request from bytes that must be rejected."""
+    read_ids = {name: tuple(one.id for one in requests_of(case.sent)) for name, case in cases().items()}
+    assert {} == {name: seen for name, seen in read_ids.items() if seen and cases()[name].statuses == ("400",)}
+    assert {} == {name: seen for name, seen in read_ids.items() if not set(cases()[name].arrives) <= set(seen)}
 
 
 _VALUES: dict[bytes, tuple[bytes, ...]] = {
@@ -252,7 +252,7 @@ def _request(method: bytes, path: bytes, fields: list[bytes], body: bytes) -> by
 
 
 _SMALL = [chunk for chunk in CHUNKS if len(chunk) < 1_000]
-"""hypothesis prints what it drew, and complains where that is very long."""
+"""hypothesis prints what it drew, and complains if that is very long."""
 REQUEST = st.builds(
     _request,
     st.sampled_from(_METHODS),
@@ -268,9 +268,9 @@ REQUEST = st.builds(
     [EXAMPLES, pytest.param(DEEP_EXAMPLES, marks=[pytest.mark.deep, pytest.mark.timeout(1800)])],
     ids=["quick", "deep"],
 )
-async def test_no_sequence_of_requests_is_a_fault_of_the_server(attacked: Attacked, port: str, examples: int) -> None:
-    """Whatever fields stand together, and whatever comes pipelined behind: each answer says what the client did."""
-    already, sent, answered = len(attacked.v2.heard), list[Heard](), 0
+async def test_no_sequence_of_requests_causes_a_server_error(attacked: Attacked, port: str, examples: int) -> None:
+    """No combination of fields and pipelined requests gets a 5xx."""
+    already, sent, answered = len(attacked.v2.heard), list[ReadRequest](), 0
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(requests=st.lists(REQUEST, min_size=1, max_size=4))
@@ -287,5 +287,5 @@ async def test_no_sequence_of_requests_is_a_fault_of_the_server(attacked: Attack
     await asyncio.to_thread(tried)
     assert answered > examples // 2
     await _until_v2_has_answered(attacked)
-    _none_is_smuggled(attacked.v2.heard[already:], sent if port == "mirror" else [])
-    _all_arrived_where_it_should(attacked)
+    _nothing_is_smuggled(attacked.v2.heard[already:], sent if port == "mirror" else [])
+    _all_went_to_the_candidate(attacked)

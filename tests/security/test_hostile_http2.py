@@ -1,4 +1,4 @@
-"""A v2 that speaks hostile HTTP/2: whatever frames it sends, each call has an answer or a failure, in its time."""
+"""Test a v2 that sends hostile HTTP/2: for any frames, each call ends in time with a response or a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.intake.scripted import v2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shadowdiff.intake.connection import Answer
+    from shadowdiff.intake.connection import Response
 
 QUICK, DEEP = 300, 20_000
 """Calls."""
@@ -29,7 +29,7 @@ MOST_BYTES = 100_000
 Draw = random.Random
 OPENING = frame.SettingsFrame(0).serialize() + frame.SettingsFrame(0, flags=["ACK"]).serialize()
 PATH = Encoder().encode([(":path", "/shop.Shop/Get")])[2:]
-"""As it stands in the call's head."""
+"""As encoded in the head of the call."""
 _FIELDS: list[list[tuple[str, str]]] = [
     [(":status", "200"), ("content-type", "application/grpc")],
     [(":status", "200"), ("grpc-status", "0")],
@@ -82,7 +82,7 @@ _FRAMES: tuple[Callable[[Draw, int], frame.Frame], ...] = (
     lambda draw, stream: frame.PriorityFrame(stream, depends_on=stream, stream_weight=draw.randint(0, 255)),
 )
 _STREAM_AT = 5
-"""Where a frame says whose it is; any other number there is one that hyperframe itself would not write."""
+"""Offset of the stream id in a frame; hyperframe itself would write no other number there."""
 
 
 def _frame(draw: Draw) -> bytes:
@@ -92,8 +92,8 @@ def _frame(draw: Draw) -> bytes:
     return bytes(sent)
 
 
-def hostile_answer(draw: Draw) -> bytes:
-    """Return what v2 sends on one connection: frames, often changed at random, often cut, or no HTTP/2 at all."""
+def hostile_response(draw: Draw) -> bytes:
+    """Return what v2 sends on one connection: frames, often changed or truncated, or bytes that are not HTTP/2."""
     if draw.random() < 0.05:
         return draw.choice((b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", draw.randbytes(100), b"\xff" * 1_000, b""))
     sent = b""
@@ -111,12 +111,12 @@ def hostile_answer(draw: Draw) -> bytes:
     return sent[: draw.randrange(len(sent) + 1)] if draw.random() < 0.2 else sent
 
 
-async def _call(port: int) -> Answer:
+async def _call(port: int) -> Response:
     client = Http2Client(MOST_BYTES)
     try:
         until_s = asyncio.get_running_loop().time() + TIMEOUT_S
         fields = [(b"host", b"v2"), (b"content-type", b"application/grpc")]
-        return await client.ask(("http", "127.0.0.1", port), b"/shop.Shop/Get", fields, b"\0\0\0\0\0", until_s)
+        return await client.send(("http", "127.0.0.1", port), b"/shop.Shop/Get", fields, b"\0\0\0\0\0", until_s)
     finally:
         client.close()
 
@@ -124,24 +124,24 @@ async def _call(port: int) -> Answer:
 @pytest.mark.parametrize(
     "calls", [QUICK, pytest.param(DEEP, marks=[pytest.mark.deep, pytest.mark.timeout(3600)])], ids=["quick", "deep"]
 )
-async def test_hostile_frames_are_a_failure_of_v2_or_an_answer(calls: int, caplog: pytest.LogCaptureFixture) -> None:
-    """No call raises, hangs or holds more than its bound, and nothing is left to the loop to complain of."""
+async def test_hostile_frames_give_a_response_or_a_failure_of_v2(calls: int, caplog: pytest.LogCaptureFixture) -> None:
+    """No call raises an exception, hangs or exceeds its limit, and the event loop reports no error."""
     drawn = iter(range(calls))
     complaints: list[Any] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, told: complaints.append(told))
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         draw = Draw(next(answered))
         with suppress(ConnectionError):
-            if draw.random() < 0.9:  # the call itself comes once v2 has said how much it takes
+            if draw.random() < 0.9:  # the call arrives after v2 sent its settings
                 writer.write(OPENING)
                 heard = b""
                 while PATH not in heard and (part := await reader.read(65_536)):
                     heard += part
-            writer.write(hostile_answer(draw))
+            writer.write(hostile_response(draw))
             if draw.random() < 0.1:
-                await reader.read()  # it goes on to hold the connection
+                await reader.read()  # keeps the connection open
 
     async def one_by_one(port: int) -> None:
         for _ in drawn:

@@ -1,8 +1,8 @@
-"""What a request says does not move the candidate's address, nor does what v2 answers.
+"""No request and no response of v2 can change the address of the candidate.
 
-One service serves all of these, and every connection that it, or a process of its own, opens is noted by a shim. Its v2
-notes what it is asked; a canary stands where an attacker would lead it. What became of each request is told by v2 and
-the books.
+One service serves all tests of this file. A shim logs every connection of the service and its processes. v2 records
+each request. A canary listens at the address to which an attacker would redirect requests. The test reads the outcome
+of each request from v2 and the ledger.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REDIRECTS = ("300", "301", "302", "303", "305", "307", "308")
 
 @dataclass
 class Listener:
-    """A server that notes the head of whatever it is asked; asked for `/redirect-30x`, it sends one elsewhere."""
+    """A server that records the head of each request; `/redirect-30x` returns a redirect."""
 
     elsewhere: str = ""
     heads: list[str] = field(default_factory=list[str])
@@ -54,7 +54,7 @@ class Listener:
                     while (line := self.rfile.readline(65_536)) not in (b"\r\n", b""):
                         head += line
                     noted.heads.append(head.decode("latin-1"))
-                    self.wfile.write(noted.answer(head.split(b" ")[1].decode("latin-1")))
+                    self.wfile.write(noted.response(head.split(b" ")[1].decode("latin-1")))
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -63,28 +63,28 @@ class Listener:
         self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
-    def answer(self, path: str) -> bytes:
-        """Return an answer whose every field that names a place names another one."""
+    def response(self, path: str) -> bytes:
+        """Return a response in which every field that can contain an address contains the canary's address."""
         _, redirects, status = path.partition("/redirect-")
         to = self.elsewhere
         fields = (f"location: {to}", f"content-location: {to}", f"refresh: 0; url={to}", f"link: <{to}>; rel=preload",
                   f'alt-svc: h2="{to.partition("://")[2].partition("/")[0]}"', "content-length: 2")  # fmt: skip
-        return "\r\n".join((f"HTTP/1.1 {status[:3] if redirects else '200'} Told", *fields, "", "{}")).encode()
+        return "\r\n".join((f"HTTP/1.1 {status[:3] if redirects else '200'} Reply", *fields, "", "{}")).encode()
 
     @property
     def port(self) -> int:
-        """The port."""
+        """The port of the server."""
         return int(self.server.server_address[1])
 
     def close(self) -> None:
-        """End it."""
+        """Close the server."""
         self.server.shutdown()
         self.server.server_close()
 
 
 @dataclass
-class Ground:
-    """The service, its v2, the canary, and the file that notes where the service connects to."""
+class WatchedService:
+    """The service, its v2, the canary, and the file that lists the connections of the service."""
 
     service: Service
     candidate: Listener
@@ -94,11 +94,11 @@ class Ground:
     sent: int = 0
 
     def heads_of(self, request_id: str) -> list[str]:
-        """Return what v2 was asked under an id."""
+        """Return the request heads that v2 received under an id."""
         return [head for head in list(self.candidate.heads) if f"x-request-id: {request_id}\r\n" in head.lower()]
 
-    def books(self) -> dict[str, int]:
-        """Return what became of all requests so far, once nothing is on its way."""
+    def ledger(self) -> dict[str, int]:
+        """Return the outcomes of all requests so far, when no request is in flight."""
         deadline = time.monotonic() + WITHIN_S
         while True:
             rows = {name: self.service.ledger(name)["mirrored"] for name in ("shop", "_unknown")}
@@ -108,24 +108,26 @@ class Ground:
             time.sleep(0.01)
 
     def connections(self) -> set[str]:
-        """Return where the service has connected to, what it has sent to, and which names it has looked up."""
+        """Return the addresses that the service connected to or sent to, and the names that it looked up."""
         return set(self.noted.read_text().splitlines())
 
-    def where_it_should(self) -> set[str]:
-        """Return the connections that the configuration asks for."""
+    def configured(self) -> set[str]:
+        """Return the connections that the configuration requires."""
         return {f"connect 127.0.0.1:{self.candidate.port}", f"connect {self.store}"}
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the shim that notes connections."""
+    """Compile the shim that logs connections."""
     built = tmp_path_factory.mktemp("shim") / "connects.so"
     subprocess.run([needs_tool("cc"), "-shared", "-fPIC", "-O1", "-o", built, SOURCE, "-ldl"], check=True)
     return built
 
 
 @pytest.fixture(scope="module")
-def ground(redis_server: RedisServer, shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def watched_service(
+    redis_server: RedisServer, shim: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WatchedService]:
     """Run the service for all tests of this file."""
     canary = Listener()
     candidate = Listener(elsewhere=f"http://127.0.0.1:{canary.port}/stolen")
@@ -137,7 +139,7 @@ def ground(redis_server: RedisServer, shim: Path, tmp_path_factory: pytest.TempP
     service = Service(folder, config, {"LD_PRELOAD": str(shim), "CONNECTS": str(noted)})
     service.start()
     try:
-        yield Ground(service, candidate, canary, f"127.0.0.1:{redis_server.port}", noted)
+        yield WatchedService(service, candidate, canary, f"127.0.0.1:{redis_server.port}", noted)
         assert service.stop() == 0
     finally:
         canary.close()
@@ -145,10 +147,10 @@ def ground(redis_server: RedisServer, shim: Path, tmp_path_factory: pytest.TempP
 
 
 class Case(NamedTuple):
-    """A request as it is written, where CANARY is the canary's address, and where it may lead.
+    """A request in which CANARY stands for the canary's address, and its allowed destination.
 
-    becomes: what the books call it; `refused`: it is no request, and in no book.  path: what v2 is asked, behind its
-    own.
+    becomes: its name in the ledger, or `refused` if it is not a request and not in the ledger. path: the path that v2
+    gets, below its own.
     """
 
     request: str
@@ -181,7 +183,7 @@ _FIELDS = (
 
 
 def _cases() -> dict[str, Case]:
-    """Return requests that try to lead v2's client elsewhere."""
+    """Return requests that try to redirect the client of v2."""
     cases = {f"host {host}": Case(f"GET /a HTTP/1.1\r\nhost: {host}\r\n", "_unknown blocked") for host in _HOSTS}
     for line, path in (_WITH_PATHS | {path: path for path in _PATHS}).items():
         cases[f"target {line}"] = Case(f"GET {line} HTTP/1.1\r\nhost: shop\r\n", "shop forwarded", path)
@@ -200,62 +202,64 @@ CASES = _cases()
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_the_candidate_is_named_by_configuration_alone(ground: Ground, name: str) -> None:
-    """No host, no target, no field and no redirect leads elsewhere: it asks v2, below the path given, or nobody."""
-    case, canary = CASES[name], f"127.0.0.1:{ground.canary.port}"
-    ground.sent += 1
-    known = f"case-{ground.sent}"
-    before = ground.books()
+def test_only_configuration_sets_the_candidate(watched_service: WatchedService, name: str) -> None:
+    """Requests go to v2 below the configured path, or nowhere, for any host, target, field or redirect."""
+    case, canary = CASES[name], f"127.0.0.1:{watched_service.canary.port}"
+    watched_service.sent += 1
+    known = f"case-{watched_service.sent}"
+    before = watched_service.ledger()
     sent = f"{case.request.replace('CANARY', canary)}x-diff-id: {known}\r\nx-request-id: {known}\r\n\r\n"
-    answer = raw(ground.service.ports["mirror"], sent.encode())
-    after = ground.books()
+    response = raw(watched_service.service.ports["mirror"], sent.encode())
+    after = watched_service.ledger()
     became = {what for what in after if after[what] > before[what] and not what.endswith(" received")}
     assert (set() if case.becomes == "refused" else {case.becomes}) == became
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     assert (b"400" if case.becomes == "refused" else b"202", b"") == (head.split(b" ")[1], body)
-    asked = [f"{head.split(' ')[1]} of {host_of(head)}" for head in ground.heads_of(known)]
-    wanted = f"{BASE}{case.path.replace('CANARY', canary)} of 127.0.0.1:{ground.candidate.port}"
+    asked = [f"{head.split(' ')[1]} of {host_of(head)}" for head in watched_service.heads_of(known)]
+    wanted = f"{BASE}{case.path.replace('CANARY', canary)} of 127.0.0.1:{watched_service.candidate.port}"
     assert ([wanted] if case.path else []) == asked
-    assert ground.canary.heads == []
-    assert ground.where_it_should() >= ground.connections()
+    assert watched_service.canary.heads == []
+    assert watched_service.configured() >= watched_service.connections()
 
 
 def host_of(head: str) -> str:
-    """Return what a head names as its host, once or not at all."""
+    """Return the host of a head, and check that it occurs at most once."""
     hosts = [line.partition(":")[2].strip() for line in head.split("\r\n") if line.lower().startswith("host:")]
     return ", ".join(hosts)
 
 
-def test_a_record_that_names_places_leads_nowhere(ground: Ground) -> None:
-    """Neither its host nor the answer that it tells of: nobody asks what v1 was asked."""
-    canary = f"127.0.0.1:{ground.canary.port}"
+def test_addresses_in_a_record_are_never_called(watched_service: WatchedService) -> None:
+    """The host and the response in a record do not make the service call v1's address."""
+    canary = f"127.0.0.1:{watched_service.canary.port}"
     for host in ("shop", canary, *METADATA):
         fields = {
             "id": "named", "id-source": "x-diff-id", "method": "GET", "path": f"//{canary}/a", "host": host,
             "status": "302", "h-location": f"http://{canary}/", "h-refresh": f"0; url=http://{canary}/",
             "q-traceparent": f"http://{canary}/",
         }  # fmt: skip
-        told = "".join(f"x-shadowdiff-{name}: {value}\r\n" for name, value in fields.items())
-        record = f"POST /record HTTP/1.1\r\nhost: {canary}\r\n{told}content-length: 0\r\n\r\n"
-        assert b" 202 " in raw(ground.service.ports["records"], record.encode())
-    ground.books()
-    assert ground.canary.heads == []
-    assert ground.where_it_should() >= ground.connections()
+        lines = "".join(f"x-shadowdiff-{name}: {value}\r\n" for name, value in fields.items())
+        record = f"POST /record HTTP/1.1\r\nhost: {canary}\r\n{lines}content-length: 0\r\n\r\n"
+        assert b" 202 " in raw(watched_service.service.ports["records"], record.encode())
+    watched_service.ledger()
+    assert watched_service.canary.heads == []
+    assert watched_service.configured() >= watched_service.connections()
 
 
-def test_every_connection_is_watched(ground: Ground, shim: Path, tmp_path: Path) -> None:
-    """The watch notes what the service must connect to; and a name, an address or a datagram of the same loop, too."""
-    assert b" 202 " in raw(ground.service.ports["mirror"], b"GET / HTTP/1.1\r\nhost: shop\r\nx-diff-id: 1\r\n\r\n")
-    ground.books()
-    assert ground.where_it_should() == ground.connections()
+def test_every_connection_is_watched(watched_service: WatchedService, shim: Path, tmp_path: Path) -> None:
+    """The shim logs the service's connections, and its test logs a name, an address and a datagram on loopback."""
+    assert b" 202 " in raw(
+        watched_service.service.ports["mirror"], b"GET / HTTP/1.1\r\nhost: shop\r\nx-diff-id: 1\r\n\r\n"
+    )
+    watched_service.ledger()
+    assert watched_service.configured() == watched_service.connections()
     noted = tmp_path / "connections"
     ran = subprocess.run(
         [sys.executable, "-c", CONNECTING], env={**os.environ, "LD_PRELOAD": str(shim), "CONNECTS": str(noted)},
         capture_output=True, text=True, timeout=WITHIN_S, check=False,
     )  # fmt: skip
     assert 0 == ran.returncode, ran.stderr
-    told = set(noted.read_text().splitlines())
-    assert {"connect 127.0.0.1:1", "name localhost", "send 127.0.0.1:3"} <= told
+    calls = set(noted.read_text().splitlines())
+    assert {"connect 127.0.0.1:1", "name localhost", "send 127.0.0.1:3"} <= calls
 
 
 CONNECTING = """
@@ -271,6 +275,6 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 3))
 """
 
 
-def test_there_are_fifty_ways_tried() -> None:
-    """So that none is lost without being noticed."""
+def test_fifty_cases_are_tried() -> None:
+    """The list of cases has the expected length."""
     assert len(CASES) >= 50

@@ -1,8 +1,8 @@
-"""Whatever lies in Redis: the service goes on, answers, says so, and runs nothing of it.
+"""Put corrupt data into Redis. The service continues to run, reports the data, and never executes the data.
 
-Each key that the service writes is given what it never writes: objects of Python, texts and frames cut short, numbers
-out of all bounds, another type. Meanwhile pairs go on to come, and whatever the API and the pages show is asked for.
-Then Redis is emptied, and the service does its work as before.
+Each key gets values that the service never writes: pickled Python objects, truncated texts and frames, numbers out of
+range, and another type. Meanwhile, pairs continue to arrive, and the test reads every page and API operation. Then the
+test empties Redis, and the service works as before.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from urllib.error import HTTPError
 import pytest
 from redis import Redis
 
-from shadowdiff.pairing.key import key_of
-from shadowdiff.web.api import OPERATIONS
-from shadowdiff.web.openapi import document
+from shadowdiff.pairing.request_id import key_of
+from shadowdiff.web.api import openapi_document
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import World, lines_of
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import Service, mesh_of
 from tests.security.everything import ask_for_everything, everything
 
@@ -38,21 +37,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 ANSWER = b'{"price": 9}'
 REACHES = {"quick": 0.15, "deep": 1.2}
-"""How long a key stays so, in s: what runs in the background looks every second or so."""
+"""How long a key stays corrupt, in s: background tasks read every second or so."""
 ANSWERED = {200, 404, 422, 503}
 ASKED_WITHIN_S = 10.0
 GONE_BY_NOW = {
     "o:": b"string", "ready:shop": b"stream", "rules:made": b"hash",
     **{f"due:shop:{side}": b"zset" for side in "pcx"},
 }  # fmt: skip
-"""Keys that are there for a moment, or until something is taken back."""
+"""Keys that exist for a moment, or until they are removed."""
 EXAMPLES = 320
-"""Of records, from which a dictionary is learned."""
+"""Records for training a dictionary."""
 TABLE = re.findall(r"^\| (`[^|]*) \| .* \|$", (ROOT / "ARCHITECTURE.md").read_text().split("## Redis")[1], re.MULTILINE)
 
 
-class Opens:
-    """An object that makes a file where it is made of its pickle."""
+class OpensFile:
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,10 +61,10 @@ class Opens:
 
 
 def poisons(canary: Path) -> dict[str, bytes | None]:
-    """Return what no key may hold, by what it is; None: a value of another type."""
+    """Return values that are invalid for every key, keyed by description. None means a value of another type."""
     return {
         "another type": None,
-        "a pickle": pickle.dumps(Opens(canary)),
+        "a pickle": pickle.dumps(OpensFile(canary)),
         "YAML that makes objects": b'!!python/object/apply:os.system ["touch %b"]' % str(canary).encode(),
         "nothing": b"",
         "no text": b"\xff\xfe" * 20,
@@ -90,8 +89,8 @@ def poisons(canary: Path) -> dict[str, bytes | None]:
 
 
 @dataclass
-class Ground:
-    """A service, its keys by kind with their types and contents, and what its pages are of."""
+class FilledService:
+    """A service, its keys by kind with their types and contents, and the objects that its pages show."""
 
     service: Service
     redis: Any
@@ -104,7 +103,7 @@ class Ground:
     sent: int = 0
 
     async def fill(self) -> None:
-        """Let the service write every kind of key there is."""
+        """Make the service write every kind of key."""
         async with mesh_of(self.service) as mesh:
             world = World(self.service, mesh)
             await ask_for_everything(world)
@@ -131,15 +130,15 @@ class Ground:
         """Return the key under which the halves of the next request will wait."""
         return self.prefix + b"o:" + key_of("shop", f"poisoned-{self.sent}", "x-diff-id", "GET", "/items/7")
 
-    async def ask(self, hold_s: float) -> dict[str, str]:
-        """Send a pair, and ask for all that there is, for so long; return what was answered that may not be."""
+    async def exercise(self, hold_s: float) -> dict[str, str]:
+        """Send a pair and read everything for this long; return the responses that are not allowed."""
         async with mesh_of(self.service) as mesh:
             await World(self.service, mesh).both(f"poisoned-{self.sent}", ANSWER, "/items/7")
         self.sent += 1
         until_s, wrong = time.monotonic() + hold_s, dict[str, str]()
         while True:
             for url in self._urls():
-                if said := await asyncio.to_thread(_asked, url):
+                if said := await asyncio.to_thread(_problem, url):
                     wrong[url.partition("/")[2].partition("/")[2]] = said
             if time.monotonic() > until_s or wrong:
                 return wrong
@@ -157,7 +156,7 @@ class Ground:
             "/samples/{id}",
         ):
             yield self._url(path)
-        for path, methods in document(OPERATIONS, "0")["paths"].items():
+        for path, methods in openapi_document("0")["paths"].items():
             if "get" in methods:
                 yield self._url(path)
 
@@ -166,7 +165,7 @@ class Ground:
         return self.service.url("web", f"{path.replace('{target}', 'shop').replace('{id}', of)}?target=shop")
 
     def restore(self, key: bytes) -> None:
-        """Put back what a key held."""
+        """Restore the old content of a key."""
         self.redis.delete(key)
         content = self.held[key][1] if key in self.held else None
         if content is not None:
@@ -174,14 +173,14 @@ class Ground:
 
 
 def kind_of(name: bytes) -> str:
-    """Return a key's name without what makes it one of many."""
+    """Return a key name without its variable parts."""
     text = name.decode("latin-1")
-    text = re.sub(r"^(o|flush|entry|dictionary|notify:told):.*", r"\1:", text, flags=re.DOTALL)
+    text = re.sub(r"^(o|flush|entry|dictionary|notify:sent):.*", r"\1:", text, flags=re.DOTALL)
     return re.sub(r":(minute|hour):\d+", r":\1", text)
 
 
-def _asked(url: str) -> str:
-    """Ask; return what is wrong with the answer."""
+def _problem(url: str) -> str:
+    """Send a request, and return the error in the response."""
     try:
         with urllib.request.urlopen(url, timeout=ASKED_WITHIN_S) as answer:
             answer.read()
@@ -193,7 +192,7 @@ def _asked(url: str) -> str:
 
 
 def poison(redis: Any, key: bytes, kind: bytes, text: bytes | None) -> None:
-    """Put this into a key that holds this type; None: a value of another type in its place."""
+    """Write this value to a key of this type; None writes a value of another type."""
     if text is None:
         redis.delete(key)
         redis.lpush(key, b"x") if kind == b"string" else redis.set(key, b"x")
@@ -213,14 +212,14 @@ def poison(redis: Any, key: bytes, kind: bytes, text: bytes | None) -> None:
 
 
 @pytest.fixture
-async def ground(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Ground]:
+async def filled_service(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[FilledService]:
     """Run a service that has written every kind of key."""
     port = free_port_number()
     config = everything(redis_server.url, port, prefix=f"poisoned{port}")
     service = Service(tmp_path, config)
     redis: Any = Redis(port=redis_server.port)
-    made = Ground(service, redis, b"poisoned%d:{0}:" % port, tmp_path / "canary")
-    async with v2(says(response(ANSWER, "200 OK", "content-type: application/json", "x-version: one")), port):
+    made = FilledService(service, redis, b"poisoned%d:{0}:" % port, tmp_path / "canary")
+    async with v2(always(response(ANSWER, "200 OK", "content-type: application/json", "x-version: one")), port):
         await asyncio.to_thread(service.start)
         try:
             await made.fill()
@@ -233,45 +232,51 @@ async def ground(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Gro
 
 
 @pytest.mark.parametrize("form", ["quick", pytest.param("deep", marks=[pytest.mark.deep, pytest.mark.timeout(7200)])])
-async def test_nothing_in_redis_ends_the_service(ground: Ground, form: str) -> None:
-    """In any key: each answer is one that may be given, nothing is a fault, and all is well once it is gone.
+async def test_nothing_in_redis_stops_the_service(filled_service: FilledService, form: str) -> None:
+    """For any key, each response is allowed and the log has no fault. Everything works after the value is removed.
 
-    The quick form gives each kind of key one of the values, the deep one all of them.
+    The short form writes one of the values to each kind of key, the long form all of them.
     """
     named = {name for cell in TABLE for name in re.findall(r"`([a-z:]+)", cell) if not name.startswith(":")}
-    assert set() == {name for name in named if not any(kind.startswith(name) for kind in ground.kinds)}
-    values, wrong = list(poisons(ground.canary).items()), dict[tuple[str, str], Any]()
-    for turn, (kind, keys) in enumerate(sorted(ground.kinds.items())):
+    assert set() == {name for name in named if not any(kind.startswith(name) for kind in filled_service.kinds)}
+    values, wrong = list(poisons(filled_service.canary).items()), dict[tuple[str, str], Any]()
+    for turn, (kind, keys) in enumerate(sorted(filled_service.kinds.items())):
         for what, text in values if form == "deep" else [values[turn % len(values)]]:
-            if said := await _poisoned(ground, kind, keys, text, REACHES[form]):
+            if said := await _poisoned(filled_service, kind, keys, text, REACHES[form]):
                 wrong[kind, what] = said
-    sys.stdout.write(f"{len(ground.kinds)} kinds of keys, {len(values)} values\n")
+    sys.stdout.write(f"{len(filled_service.kinds)} kinds of keys, {len(values)} values\n")
     assert {} == wrong
-    assert not ground.canary.exists()
-    await _works_again(ground)
+    assert not filled_service.canary.exists()
+    await _works_again(filled_service)
 
 
-async def _poisoned(ground: Ground, kind: str, keys: list[bytes], text: bytes | None, hold_s: float) -> Any:
-    """Return what was wrong while some keys of a kind held this."""
-    at, some = len(ground.service.log), [ground.waiting()] if kind == "o:" else keys[:3]
+async def _poisoned(
+    filled_service: FilledService, kind: str, keys: list[bytes], text: bytes | None, hold_s: float
+) -> Any:
+    """Return the problems that occurred while some keys of a kind held this value."""
+    at, some = len(filled_service.service.log), [filled_service.waiting()] if kind == "o:" else keys[:3]
     for key in some:
-        poison(ground.redis, key, ground.held[key][0] if key in ground.held else b"string", text)
-    wrong = await ground.ask(hold_s)
+        poison(
+            filled_service.redis, key, filled_service.held[key][0] if key in filled_service.held else b"string", text
+        )
+    wrong = await filled_service.exercise(hold_s)
     for key in some:
-        ground.restore(key)
-    assert ground.service.process is not None
-    assert ground.service.process.poll() is None, (kind, text, ground.service.log[at:])
+        filled_service.restore(key)
+    assert filled_service.service.process is not None
+    assert filled_service.service.process.poll() is None, (kind, text, filled_service.service.log[at:])
     faults = [
-        line for line in ground.service.log[at:].splitlines() if "Traceback" in line or '"level": "ERROR"' in line
+        line
+        for line in filled_service.service.log[at:].splitlines()
+        if "Traceback" in line or '"level": "ERROR"' in line
     ]
     return (wrong, faults) if wrong or faults else None
 
 
-async def _works_again(ground: Ground) -> None:
-    """Empty the store; a pair is compared, and all that there is can be asked for."""
-    ground.redis.delete(*ground.redis.scan_iter(ground.prefix + b"*"))
-    async with mesh_of(ground.service) as mesh:
-        world = World(ground.service, mesh)
+async def _works_again(filled_service: FilledService) -> None:
+    """Empty the store, and check that a pair is compared and every read works."""
+    filled_service.redis.delete(*filled_service.redis.scan_iter(filled_service.prefix + b"*"))
+    async with mesh_of(filled_service.service) as mesh:
+        world = World(filled_service.service, mesh)
         await world.both("afterwards", ANSWER)
         await world.service.until(lambda books: books["balanced"] and books["pairs"]["match"] == 1)
 
@@ -283,38 +288,41 @@ async def _works_again(ground: Ground) -> None:
         *(pytest.param(each, marks=pytest.mark.deep) for each in ("another type", "a huge number", "no text")),
     ],
 )
-async def test_a_service_starts_whatever_redis_holds(ground: Ground, what: str) -> None:
-    """In every key at once: it is ready, answers, and works once that is gone."""
-    assert 0 == await asyncio.to_thread(ground.service.stop)
-    text = poisons(ground.canary)[what]
-    for key, (kind, _) in ground.held.items():
-        poison(ground.redis, key, kind, text)
-    await asyncio.to_thread(ground.service.start)
-    assert {} == await ground.ask(REACHES["deep"])
-    assert [] == [line for line in ground.service.log.splitlines() if "Traceback" in line]
-    assert not ground.canary.exists()
-    await _works_again(ground)
+async def test_a_service_starts_with_any_data_in_redis(filled_service: FilledService, what: str) -> None:
+    """With corrupt values in all keys, the service becomes ready.
+
+    After the removal of the corrupt values, everything works.
+    """
+    assert 0 == await asyncio.to_thread(filled_service.service.stop)
+    text = poisons(filled_service.canary)[what]
+    for key, (kind, _) in filled_service.held.items():
+        poison(filled_service.redis, key, kind, text)
+    await asyncio.to_thread(filled_service.service.start)
+    assert {} == await filled_service.exercise(REACHES["deep"])
+    assert [] == [line for line in filled_service.service.log.splitlines() if "Traceback" in line]
+    assert not filled_service.canary.exists()
+    await _works_again(filled_service)
 
 
 @pytest.mark.parametrize("key", ["redaction:key", pytest.param("shards", marks=pytest.mark.deep)])
 @pytest.mark.parametrize(
     "what", ["a huge number", *(pytest.param(each, marks=pytest.mark.deep) for each in ("another type", "nothing"))]
 )
-async def test_what_is_read_once_at_the_start_is_waited_for(
+async def test_data_read_once_at_start_is_retried(
     redis_server: RedisServer, tmp_path: Path, key: str, what: str
 ) -> None:
-    """The service takes what comes, says that it cannot read the key, and compares once that is gone."""
+    """The service accepts traffic, reports that it cannot read the key, and compares pairs after the key is removed."""
     port = free_port_number()
     name, redis = f"start{port}:{{0}}:{key}".encode(), cast("Any", Redis(port=redis_server.port))
     poison(redis, name, b"string", poisons(tmp_path / "canary")[what])
     service = Service(tmp_path, everything(redis_server.url, port, prefix=f"start{port}"))
-    async with v2(says(response(ANSWER, "200 OK", "content-type: application/json")), port):
+    async with v2(always(response(ANSWER, "200 OK", "content-type: application/json")), port):
         await asyncio.to_thread(service.start)
         try:
             async with mesh_of(service) as mesh:
                 await World(service, mesh).both("early", ANSWER)
                 async with asyncio.timeout(15):
-                    while not lines_of(service, "the store does not answer yet"):  # noqa: ASYNC110 - as above
+                    while not lines_of(service, "store unavailable; will retry settings check"):  # noqa: ASYNC110 - as above
                         await asyncio.sleep(0.05)
                 redis.delete(name)
                 await service.until(lambda books: books["pairs"]["match"] == 1)
@@ -324,8 +332,8 @@ async def test_what_is_read_once_at_the_start_is_waited_for(
             redis.close()
 
 
-class Odd(NamedTuple):
-    """A field of a hash that is not what it should be, and what is said of it."""
+class CorruptField(NamedTuple):
+    """An invalid value in a hash field, and the expected log text."""
 
     key: str
     field: str
@@ -334,19 +342,23 @@ class Odd(NamedTuple):
     error: str
 
 
-UNREADABLE = "the store holds what cannot be read: "
+UNREADABLE = "unreadable data in the store: "
 ODD = (
-    Odd("counts:mismatch:shop", "x", "nan", f"{UNREADABLE}counts:mismatch:shop", "ValueError: invalid literal"),
-    Odd("counts:match:shop", "7", "1", f"{UNREADABLE}the counts of shop", "ValidationError: Expected `array`"),
-    Odd("ledger:shop", "pairs.match", "9" * 30, f"{UNREADABLE}the books of shop", "out of all bounds"),
-    Odd("epoch:shop", "id", "one", f"{UNREADABLE}the epoch of shop", "ValueError"),
-    Odd("noise:shop", "rev", "", f"{UNREADABLE}the noise of shop", "ValueError"),
-    Odd("rules:made", "x", "gAR9", "a rule in the store cannot be read", "it is encrypted and no buffer key"),
+    CorruptField(
+        "counts:mismatch:shop", "x", "nan", f"{UNREADABLE}counts:mismatch:shop", "ValueError: invalid literal"
+    ),
+    CorruptField("counts:match:shop", "7", "1", f"{UNREADABLE}the counts of shop", "ValidationError: Expected `array`"),
+    CorruptField("ledger:shop", "pairs.match", "9" * 30, f"{UNREADABLE}the ledger of shop", "out of bounds"),
+    CorruptField("run:shop", "id", "one", f"{UNREADABLE}the run of shop", "ValueError"),
+    CorruptField("noise:shop", "rev", "", f"{UNREADABLE}the noise of shop", "ValueError"),
+    CorruptField(
+        "rules:made", "x", "gAR9", "unreadable rule in the store; skipping", "the value is encrypted, but no buffer key"
+    ),
 )
 
 
-async def test_what_cannot_be_read_is_said(redis_server: RedisServer, tmp_path: Path) -> None:
-    """In one line, which names where it lies and what is wrong with it."""
+async def test_unreadable_data_is_logged(redis_server: RedisServer, tmp_path: Path) -> None:
+    """One log line names the key and the problem."""
     port = free_port_number()
     service = Service(tmp_path, everything(redis_server.url, port, prefix=f"said{port}"))
     redis: Any = Redis(port=redis_server.port)
@@ -355,9 +367,9 @@ async def test_what_cannot_be_read_is_said(redis_server: RedisServer, tmp_path: 
         for odd in ODD:
             redis.hset(f"said{port}:{{0}}:{odd.key}", odd.field, odd.value)
             async with asyncio.timeout(15):
-                while not (told := lines_of(service, odd.line)):
-                    await asyncio.to_thread(_asked, service.url("web", "/api/v1/targets/shop"))
-            assert (True, "WARNING") == (odd.error in told[0]["error"], told[0]["level"]), told
+                while not (logged := lines_of(service, odd.line)):
+                    await asyncio.to_thread(_problem, service.url("web", "/api/v1/targets/shop"))
+            assert (True, "WARNING") == (odd.error in logged[0]["error"], logged[0]["level"]), logged
             redis.delete(f"said{port}:{{0}}:{odd.key}")
     finally:
         redis.delete(*redis.scan_iter(f"said{port}:*"))

@@ -1,4 +1,4 @@
-"""The records port: tokens and rates, and what an attacker with that port alone can do."""
+"""Test tokens and rate limits of the records port, and what an attacker with only that port can do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shadowdiff.intake.record_form import MAX_ATTEMPT
+from shadowdiff.intake.record_parser import MAX_ATTEMPT
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import World, figure, lines_of, metrics_of, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.security.conftest import raw
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ JSON = "application/json"
 
 @pytest.fixture
 async def attacked(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[World]:
-    """Yield a service whose v2 answers wrongly, and whose records port asks for nothing."""
+    """Yield a service with a wrong v2 and an open records port."""
     port = free_port_number()
     config = settings(redis_server.url, target(port), store={"prefix": f"forged{port}"}, pairing={"window": "4s"})
-    async with v2(says(response(WRONG, "200 OK", f"content-type: {JSON}")), port), serving(tmp_path, config) as world:
+    async with v2(always(response(WRONG, "200 OK", f"content-type: {JSON}")), port), serving(tmp_path, config) as world:
         yield world
 
 
@@ -40,23 +40,23 @@ PATH = "/cart?session=s3cret"
 
 
 async def record(world: World, request_id: str, body: bytes, **fields: str) -> int:
-    """Record an answer, as anybody can who reaches the port."""
+    """Record a response, as any client of the port can."""
     return await world.mesh.record(request_id, body, PATH, h_content_type=JSON, **fields)
 
 
 def examples(world: World, kind: str) -> list[Any]:
-    """Return the examples of a misfit that the log holds."""
-    return lines_of(world.service, f"an observation of shop fits no pair: {kind}")
+    """Return the logged examples of one kind of rejected record."""
+    return lines_of(world.service, f"observation of shop does not fit a pair: {kind}")
 
 
 async def test_a_forged_record_leaves_a_count_and_an_example(attacked: World) -> None:
-    """Whether it comes before v1's own, beside it, in its place, or after: the books and the log say so, of each."""
+    """The ledger and the log show a forged record, whenever it arrives and even without v1's own."""
     world = attacked
     assert await record(world, "before", WRONG, attempt="9999") == 202
     assert await record(world, "before", V1) == 202
     assert await world.mesh.mirror("before", PATH) == 202
-    assert await record(world, "beside", WRONG) == 202
-    assert await record(world, "beside", V1) == 202
+    assert await record(world, "next-to", WRONG) == 202
+    assert await record(world, "next-to", V1) == 202
     assert await record(world, "twice", V1) == 202
     assert await record(world, "twice", V1) == 202
     assert await world.mesh.mirror("twice", PATH) == 202
@@ -67,16 +67,16 @@ async def test_a_forged_record_leaves_a_count_and_an_example(attacked: World) ->
     counts = {"replaced": 1, "ambiguous": 2, "duplicate": 1, "late": 1}
     books = await world.until(**{f"observations__primary__{what}": count for what, count in counts.items()})
     assert (books["pairs"]["mismatch"], books["pairs"]["match"]) == (2, 1)
-    of = {"replaced": "before", "ambiguous": "beside", "duplicate": "twice", "late": "after"}
+    of = {"replaced": "before", "ambiguous": "next-to", "duplicate": "twice", "late": "after"}
     for kind, request_id in of.items():
-        (told,) = examples(world, kind)
-        wanted = {"target": "shop", "side": "primary", "as": kind, "path": "/cart", "id": request_id}
-        assert wanted.items() <= told.items()
+        (example,) = examples(world, kind)
+        wanted = {"target": "shop", "side": "primary", "kind": kind, "path": "/cart", "id": request_id}
+        assert wanted.items() <= example.items()
     assert "s3cret" not in world.service.log
 
 
-async def test_many_of_one_kind_hide_no_other(attacked: World) -> None:
-    """A batch of repeated records, parked at once, and among them one in the place of another: both have examples."""
+async def test_many_records_of_one_kind_do_not_hide_another(attacked: World) -> None:
+    """If a batch has many repeated records and one replaced record, the log has an example of both."""
     fact = {"id_source": "x-diff-id", "method": "GET", "path": "/cart", "host": "shop", "status": 200}
     body = base64.b64encode(V1).decode()
     lines = [fact | {"id": "again", "body_base64": body} for _ in range(50)]
@@ -86,24 +86,27 @@ async def test_many_of_one_kind_hide_no_other(attacked: World) -> None:
         assert answer.status == 202
     await attacked.until(observations__primary__duplicate=49, observations__primary__replaced=1)
     assert [["again"], ["replaced"]] == [
-        [told["id"] for told in examples(attacked, kind)] for kind in ("duplicate", "replaced")
+        [example["id"] for example in examples(attacked, kind)] for kind in ("duplicate", "replaced")
     ]
 
 
 @pytest.mark.parametrize("attempt", ["101", "65536", "999999999999999"])
-async def test_no_attempt_counts_for_more_than_the_last_one_that_is_counted(attacked: World, attempt: str) -> None:
-    """So that none beats every answer to come: beside the highest of v1's own it is ambiguous, and decides nothing."""
+async def test_a_huge_attempt_number_is_capped(attacked: World, attempt: str) -> None:
+    """A huge attempt number cannot replace every later response. If two attempts are equal, the pair is ambiguous."""
     assert await record(attacked, "capped", WRONG, attempt=attempt) == 202
     assert await record(attacked, "capped", V1, attempt=str(MAX_ATTEMPT)) == 202
     assert await attacked.mesh.mirror("capped", PATH) == 202
     books = await attacked.until(observations__primary__ambiguous=2, observations__candidate__ambiguous=1)
     assert 0 == books["pairs"]["ready"]
-    (told,) = [one for one in examples(attacked, "ambiguous") if one["side"] == "primary"]
-    assert MAX_ATTEMPT == told["attempt"]
+    (example,) = [one for one in examples(attacked, "ambiguous") if one["side"] == "primary"]
+    assert MAX_ATTEMPT == example["attempt"]
 
 
-async def test_forged_pairs_are_told_from_those_that_were_asked_for(attacked: World) -> None:
-    """They thin out a fail, which stands as yet: the metric counts them by their side, and the doctor names them."""
+async def test_forged_pairs_are_distinguished_from_real_ones(attacked: World) -> None:
+    """Forged pairs do not remove a `fail` verdict.
+
+    The metric counts forged records by side, and the doctor reports them.
+    """
     world, forged = attacked, 200
     for number in range(20):
         await world.both(f"real-{number}", V1, "/cart")
@@ -118,22 +121,22 @@ async def test_forged_pairs_are_told_from_those_that_were_asked_for(attacked: Wo
     labels = (("disposition", "accepted"), ("side", "candidate"), ("target", "shop"))
     assert forged == metrics["shadowdiff_records_total", labels]
     assert "fail" == (await asyncio.to_thread(world.service.get, "verdict?target=shop"))["verdict"]
-    told = (await _found(world))["candidate_recorded"]
-    assert re.fullmatch(r"200 answers of v2 recorded by somebody, beside \d+ that this service asked for.", told)
+    title = (await _found(world))["candidate_recorded"]
+    assert re.fullmatch(r"200 v2 responses came from a recorder, and \d+ from this service.", title)
 
 
 async def _found(world: World) -> dict[str, str]:
-    """Return what the doctor finds: titles by their codes."""
-    told = await asyncio.to_thread(world.service.get, "doctor?target=shop")
-    return {one["code"]: one["title"] for one in told["findings"]}
+    """Return the titles of the doctor's findings by code."""
+    report = await asyncio.to_thread(world.service.get, "doctor?target=shop")
+    return {one["code"]: one["title"] for one in report["findings"]}
 
 
 PARTS = ("price", "100", "999", "cart", "s3cret", "shop", "kn0wn", "match", "8080", "redis", "shadowdiff:", "sd:")
-"""Of what was recorded, mirrored and counted, and of how the service is set up."""
+"""Parts of what was recorded, mirrored and counted, and of the configuration."""
 
 
-async def test_the_records_port_tells_nothing(attacked: World) -> None:
-    """No method and no path gives back any part of what was recorded, mirrored, counted or configured."""
+async def test_the_records_port_reveals_nothing(attacked: World) -> None:
+    """No method and no path returns any recorded, mirrored, counted or configured data."""
     world = attacked
     await world.both("kn0wn-id", V1, PATH)
     await world.until(pairs__mismatch=1)
@@ -153,8 +156,8 @@ async def test_the_records_port_tells_nothing(attacked: World) -> None:
             assert [] == [part for part in parts if part in answer], (method, path, answer)
 
 
-async def test_no_answer_tells_what_is_known_of_an_id(attacked: World) -> None:
-    """New, repeated, ambiguous, late, waited for, of a method or a host that nobody compares: the same bytes."""
+async def test_no_response_reveals_whether_an_id_is_known(attacked: World) -> None:
+    """New, repeated, ambiguous, late and expected ids all get the same bytes, as do uncompared methods and hosts."""
     world = attacked
     await world.both("paired", V1, PATH)
     await world.until(pairs__mismatch=1)
@@ -170,8 +173,8 @@ async def test_no_answer_tells_what_is_known_of_an_id(attacked: World) -> None:
     for name, (request_id, body, changes) in sent.items():
         fields = {"id": request_id, "id-source": "x-diff-id", "method": "GET", "path": "/cart", "host": "shop",
                   "status": "200"} | changes  # fmt: skip
-        told = "".join(f"x-shadowdiff-{field}: {value}\r\n" for field, value in fields.items())
-        head = f"POST /record HTTP/1.1\r\nhost: s\r\n{told}content-length: {len(body)}\r\n\r\n"
+        lines = "".join(f"x-shadowdiff-{field}: {value}\r\n" for field, value in fields.items())
+        head = f"POST /record HTTP/1.1\r\nhost: s\r\n{lines}content-length: {len(body)}\r\n\r\n"
         singly[name] = await asyncio.to_thread(raw, world.service.ports["records"], head.encode() + body)
         line = {field.replace("-", "_"): value for field, value in fields.items()} | {"status": 200}
         line |= {"attempt": int(changes.get("attempt", 0)), "body_base64": base64.b64encode(body).decode()}
@@ -194,8 +197,8 @@ async def recorded(world: World, token: str | None, path: str = "/record", **opt
         return answer.status
 
 
-async def test_where_tokens_are_configured_a_record_brings_one(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Any of them, so that recorders move from one to the next; what brings none is counted and believed in nothing."""
+async def test_a_record_requires_a_token_if_tokens_are_configured(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Any configured token works, so recorders can rotate tokens. Records without a token are counted and ignored."""
     config = settings(redis_server.url, target(), store={"prefix": f"token{free_port_number()}"})
     config["access"] = {"records": ["OLD_TOKEN", "NEW_TOKEN"]}
     async with serving(tmp_path, config, OLD_TOKEN=OLD, NEW_TOKEN=NEW) as world:
@@ -205,10 +208,10 @@ async def test_where_tokens_are_configured_a_record_brings_one(redis_server: Red
         assert [await recorded(world, token) for token in (OLD, NEW)] == [202, 202]
         unknown = await asyncio.to_thread(world.service.ledger, "_unknown")
         assert (unknown["recorded"]["received"], unknown["recorded"]["refused"]) == (7, 7)
-        async with asyncio.timeout(20):  # the doctor judges by what came since it looked first
+        async with asyncio.timeout(20):  # the doctor only counts data since its first snapshot
             while "records_without_token" not in (found := await _found(world)):
                 assert await recorded(world, None) == 401
-        assert re.fullmatch(r"\d+ records refused for want of a token.", found["records_without_token"])
+        assert re.fullmatch(r"\d+ records rejected without a valid token\.", found["records_without_token"])
         books = await world.service.until(
             lambda books: (books["recorded"]["accepted"], books["recorded"]["in_flight"]) == (2, 0)
         )
@@ -217,13 +220,13 @@ async def test_where_tokens_are_configured_a_record_brings_one(redis_server: Red
         world.service.write()
         world.service.process.send_signal(1) if world.service.process else None
         async with asyncio.timeout(20):
-            while not lines_of(world.service, "configuration reloaded"):  # noqa: ASYNC110 - tests wait on conditions
+            while not lines_of(world.service, "config reloaded"):  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.05)
         assert [await recorded(world, token) for token in (OLD, NEW)] == [401, 202]
 
 
-async def test_one_address_sends_no_more_than_its_share(redis_server: RedisServer, tmp_path: Path) -> None:
-    """What goes past it is shed with its reason, single records and batches alike."""
+async def test_records_per_source_are_limited(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Single records and batches above the limit are shed with a reason."""
     config = settings(
         redis_server.url,
         target(),

@@ -1,6 +1,6 @@
-"""Redis by TLS, as a user with the least set of commands: with each of them it works, and without any it would not.
+"""Use Redis over TLS as a user with a minimal set of commands. The service needs all these commands, and no others.
 
-What lies in Redis is never code: `test_hostile_store.py` has what it may be instead.
+`test_hostile_store.py` covers corrupt data in Redis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import balanced_and_still, metrics_of, serving
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.redis_cluster import RedisCluster, until
 from tests.security.conftest import redis_with_tls
 from tests.security.everything import ask_for_everything, everything
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = re.search(r"```acl\n(.*?)```", (ROOT / "SECURITY.md").read_text(), re.DOTALL)
 LISTED = {word[1:] for word in COMMANDS[1].split() if word.startswith("+")} if COMMANDS else set[str]()
 ALWAYS = {"hello"}
-"""What no access list forbids."""
+"""Commands that no ACL can forbid."""
 OF_THE_TEST = {"acl|dryrun", "acl|log", "acl|setuser", "config|resetstat", "ping", "scan"}
 DATABASE = 1
 IN_A_CLUSTER = re.search(r"In a cluster add `([^`]*)`", (ROOT / "SECURITY.md").read_text())
@@ -46,7 +46,7 @@ USER = {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX
 
 @pytest.fixture
 def tls_redis(tmp_path: Path, certificates: Certificates) -> Iterator[Any]:
-    """Run a Redis that speaks TLS alone, asks for a certificate, and has one user: that of SECURITY.md."""
+    """Run a TLS-only Redis that requires a client certificate and has only the user that SECURITY.md defines."""
     assert COMMANDS is not None
     rules = " ".join(COMMANDS[1].split()).replace("PASSWORD", PASSWORD)
     folder, port = tmp_path / "tls-redis", free_port_number()
@@ -84,56 +84,56 @@ def _until_it_answers(admin: Any, log: Path) -> None:
 
 
 def _called(admin: Any) -> Counter[str]:
-    """Return how often a server was given each command, those of scripts among them."""
-    told = admin.info("commandstats").items()
-    return Counter({name.removeprefix("cmdstat_"): count["calls"] for name, count in told})
+    """Return how often a server received each command, including those of scripts."""
+    stats = admin.info("commandstats").items()
+    return Counter({name.removeprefix("cmdstat_"): count["calls"] for name, count in stats})
 
 
-def _uncalled(words: set[str], told: Counter[str]) -> set[str]:
-    """Return which commands were never called; a server before Redis 7 does not tell their second words apart."""
-    tells_apart = any("|" in name for name in told)
-    return {word for word in words if not told[word if tells_apart else word.partition("|")[0]]}
+def _uncalled(words: set[str], called: Counter[str]) -> set[str]:
+    """Return the commands that were never called; servers before Redis 7 do not report subcommands."""
+    tells_apart = any("|" in name for name in called)
+    return {word for word in words if not called[word if tells_apart else word.partition("|")[0]]}
 
 
 def _refused(admin: Any) -> list[tuple[str, str]]:
-    """Return what Redis refused, but for the client's naming its library, of which SECURITY.md speaks."""
-    told = [(entry["reason"], entry["object"]) for entry in admin.acl_log()]
-    return [one for one in told if one not in {("command", "client|setinfo"), ("command", "client")}]  # by version
+    """Return the commands that Redis rejected, except the client setting its library name (see SECURITY.md)."""
+    refused = [(entry["reason"], entry["object"]) for entry in admin.acl_log()]
+    return [one for one in refused if one not in {("command", "client|setinfo"), ("command", "client")}]  # by version
 
 
-async def test_the_set_of_commands_is_enough_and_least(
+async def test_the_set_of_commands_is_sufficient_and_minimal(
     tls_redis: Any, tmp_path: Path, certificates: Certificates
 ) -> None:
-    """Every script and every read, by TLS with a certificate of its own: Redis refuses nothing."""
+    """Redis rejects no script and no read over TLS with a client certificate."""
     admin, url = tls_redis
     port = free_port_number()
     config = everything(
         url, port, **USER, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key)
     )
-    answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
+    answer = always(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
     admin.config_resetstat()
     async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
         await ask_for_everything(world)
     assert [] == _refused(admin)
     assert {PREFIX.encode()} == {key.split(b":")[0] for key in admin.scan_iter()}
-    told = _called(admin)
-    told["info"] -= 1  # that of the test itself
-    assert set() == _uncalled(LISTED, told)
+    called = _called(admin)
+    called["info"] -= 1  # the test itself called this command
+    assert set() == _uncalled(LISTED, called)
     known = LISTED | ALWAYS | OF_THE_TEST
-    assert set() == told.keys() - known - {word.partition("|")[0] for word in known if "|" in word}
+    assert set() == called.keys() - known - {word.partition("|")[0] for word in known if "|" in word}
 
 
-async def test_without_info_the_version_is_not_shown_and_all_else_is(
+async def test_without_info_only_the_version_is_missing(
     tls_redis: Any, tmp_path: Path, certificates: Certificates
 ) -> None:
-    """As SECURITY.md says; Redis notes that it refused it, and the service that it asked in vain is no error."""
+    """Redis logs the rejected command as SECURITY.md describes, and the service logs no error."""
     admin, url = tls_redis
     admin.execute_command("ACL", "SETUSER", "shadowdiff", "-info")
     port = free_port_number()
     config = everything(
         url, port, **USER, ca=str(certificates.ca), cert=str(certificates.cert), cert_key=str(certificates.key)
     )
-    answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
+    answer = always(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
     async with v2(answer, port), serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
         await ask_for_everything(world)
         infos = [dict(labels) for name, labels in await metrics_of(world.service) if name == "shadowdiff_store_info"]
@@ -142,15 +142,15 @@ async def test_without_info_the_version_is_not_shown_and_all_else_is(
     assert {("command", "info")} == set(_refused(admin))
 
 
-async def test_a_cluster_needs_little_more(tmp_path: Path) -> None:
-    """The same user, and what SECURITY.md adds for a cluster: no node refuses anything."""
+async def test_a_cluster_needs_few_more_commands(tmp_path: Path) -> None:
+    """With the additional commands for a cluster, no node rejects a command of the same user."""
     assert COMMANDS is not None
     assert IN_A_CLUSTER is not None
     folder = tmp_path / "cluster"
     folder.mkdir()
     cluster, port = RedisCluster(folder, replicas=0), free_port_number()
     rules = [*COMMANDS[1].replace("PASSWORD", PASSWORD).split()[1:], *IN_A_CLUSTER[1].split()]
-    answer = says(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
+    answer = always(response(b'{"price": 9}', "200 OK", "content-type: application/json"))
     try:
         await asyncio.to_thread(cluster.start)
         for node in cluster.nodes:
@@ -181,7 +181,7 @@ def _called_of_all(cluster: RedisCluster) -> Counter[str]:
 
 
 def _moves_a_slot(cluster: RedisCluster) -> None:
-    """Move a slot of the service's to another master, as resharding does, once the service has asked there too."""
+    """Move a slot of the service to another master, as resharding does, after the service has used that master."""
     source, other, *_ = cluster.masters
     key = next(key for key in source.say("KEYS", f"{PREFIX}:*:ledger:*"))
     slot = source.say("CLUSTER", "KEYSLOT", key)
@@ -202,24 +202,24 @@ def _asked_elsewhere(node: Node) -> int:
 
 
 async def test_the_user_can_do_nothing_else(tls_redis: Any) -> None:
-    """No administration, no other keys, no channels."""
+    """The user has no administration commands, no other keys and no channels."""
     admin, _ = tls_redis
     for line in ("FLUSHALL", "CONFIG GET *", "KEYS *", "MONITOR", "SCRIPT FLUSH", "ACL LIST", "DEBUG SLEEP 0",
                  "GET elsewhere", "SET elsewhere 1", "PUBLISH a b", "FUNCTION LIST", "MODULE LIST"):  # fmt: skip
-        told = admin.execute_command("ACL", "DRYRUN", "shadowdiff", *line.split(" "))
-        assert b"permission" in (told if isinstance(told, bytes) else str(told).encode()), line
+        reply = admin.execute_command("ACL", "DRYRUN", "shadowdiff", *line.split(" "))
+        assert b"permission" in (reply if isinstance(reply, bytes) else str(reply).encode()), line
 
 
 def test_values_from_redis_are_never_code() -> None:
-    """Nothing in the package can make code or objects of bytes."""
+    """The package contains no code that turns bytes into code or objects."""
     found = re.compile(
         r"^\s*(?:import|from)\s+(?:pickle|cPickle|marshal|shelve|dill|cloudpickle|joblib|jsonpickle)\b"
         r"|(?<![.\w])(?:eval|exec|compile|__import__)\(|yaml\.(?:load|unsafe_load|full_load)\(|pickle",
         re.MULTILINE,
     )
-    told = {
+    matches = {
         str(path.relative_to(ROOT)): found.findall(text)
         for path in sorted((ROOT / "shadowdiff").rglob("*.py"))
         if found.search(text := path.read_text())
     }
-    assert told == {}
+    assert matches == {}

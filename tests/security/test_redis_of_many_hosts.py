@@ -1,4 +1,4 @@
-"""A cluster by the least set of commands, and sentinels that have a password, an access list and TLS of their own."""
+"""Run a cluster with the minimal set of commands, and sentinels with their own password, ACL and TLS."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shadowdiff.store import Credentials, open_client
+from shadowdiff.store import open_client
 from tests.conftest import free_port_number
 from tests.integration.service.conftest import balanced_and_still, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.redis_cluster import RedisCluster, until
 from tests.security.conftest import redis_with_tls
 from tests.security.test_redis_access import COMMANDS, PASSWORD, PREFIX, ROOT
@@ -27,24 +27,24 @@ ANSWER = response(b'{"price": 9}', "200 OK", "content-type: application/json")
 SENTINEL_PASSWORD = "the-password-of-the-sentinels"
 MASTER = "mymaster"
 NAMES_ITS_LIBRARY = {"client", "client|setinfo"}
-"""What the client does without where it may not; a Redis before 7.2 knows no such command, and names the whole."""
+"""The client works without this command; a Redis before 7.2 does not know it and logs it in full."""
 
 
 def rules(more: str = "") -> list[str]:
-    """Return the user of SECURITY.md as ACL SETUSER takes it."""
+    """Return the user of SECURITY.md as arguments of ACL SETUSER."""
     assert COMMANDS is not None
     return [*COMMANDS[1].split(), *more.split()]
 
 
-def said_in_operations(*words: str) -> bool:
-    """Whether docs/operations.md names these rules."""
+def documented_in_operations(*words: str) -> bool:
+    """Return whether docs/operations.md names these rules."""
     return all(f"`{word}`" in (ROOT / "docs/operations.md").read_text().replace("\n", " ") for word in words)
 
 
-async def test_a_cluster_by_the_least_set_of_commands(tmp_path: Path) -> None:
-    """The commands of SECURITY.md and two more: no node refuses anything."""
+async def test_a_cluster_with_the_minimal_set_of_commands(tmp_path: Path) -> None:
+    """A cluster needs the commands in SECURITY.md and two more commands."""
     more = "+cluster|slots +command +asking"
-    assert said_in_operations(more)
+    assert documented_in_operations(more)
     folder = tmp_path / "cluster"
     folder.mkdir()
     cluster = RedisCluster(folder, replicas=0)
@@ -53,7 +53,7 @@ async def test_a_cluster_by_the_least_set_of_commands(tmp_path: Path) -> None:
         for node in cluster.nodes:
             user = [word.replace("PASSWORD", PASSWORD) for word in rules(more)]
             node.say("ACL", "SETUSER", *user)
-        async with v2(says(ANSWER)) as port:
+        async with v2(always(ANSWER)) as port:
             config = settings(cluster.url, target(port), pairing={"window": "1s", "settle": "100ms"})
             config["store"] |= {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX}
             async with serving(tmp_path, config, REDIS_PASSWORD=PASSWORD) as world:
@@ -69,8 +69,8 @@ async def test_a_cluster_by_the_least_set_of_commands(tmp_path: Path) -> None:
         cluster.stop()
 
 
-class Watched(NamedTuple):
-    """A master that speaks TLS alone, and a sentinel that speaks TLS on one port and plain words on another."""
+class WatchedServers(NamedTuple):
+    """A TLS-only master, and a sentinel with one TLS and one plain-text port."""
 
     sentinel: Any
     by_tls: str
@@ -78,8 +78,8 @@ class Watched(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Watched]:
-    """Run both, each with an access list of its own."""
+def watched(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[WatchedServers]:
+    """Run both servers, each with its own ACL."""
     program, folder = redis_with_tls(), tmp_path_factory.mktemp("sentinel")
     data, by_tls, plain = (free_port_number() for _ in range(3))
     tls = [
@@ -107,7 +107,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
     try:
         until(lambda: bool(admin.sentinel_masters()[MASTER]["is_master"]), "the sentinel knows the master")
         until(lambda: not admin.sentinel_masters()[MASTER]["is_disconnected"], "the sentinel reaches the master")
-        yield Watched(
+        yield WatchedServers(
             admin,
             f"rediss+sentinel://nowhere.invalid,127.0.0.1:{free_port_number()},127.0.0.1:{by_tls}/{MASTER}",
             f"rediss+sentinel://127.0.0.1:{plain}/{MASTER}",
@@ -119,12 +119,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
             process.wait()
 
 
-async def test_sentinels_are_asked_by_tls_as_who_they_know(
-    watched: Watched, tmp_path: Path, certificates: Certificates
+async def test_sentinels_are_called_over_tls_with_their_user(
+    watched: WatchedServers, tmp_path: Path, certificates: Certificates
 ) -> None:
-    """Sentinels that are not there are passed over; the least set of commands is enough on both."""
-    assert said_in_operations("-@all +ping +sentinel|masters +client|setname")
-    async with v2(says(ANSWER)) as port:
+    """The service skips unreachable sentinels. The minimal set of commands is enough on the master and the sentinel."""
+    assert documented_in_operations("-@all +ping +sentinel|masters +client|setname")
+    async with v2(always(ANSWER)) as port:
         config = settings(watched.by_tls, target(port), pairing={"window": "1s", "settle": "100ms"})
         config["store"] |= {"username": "shadowdiff", "password": "REDIS_PASSWORD", "prefix": PREFIX}
         config["store"] |= {"sentinel_username": "shadowdiff", "sentinel_password": "SENTINEL_PASSWORD"}
@@ -137,7 +137,7 @@ async def test_sentinels_are_asked_by_tls_as_who_they_know(
 
 
 @pytest.mark.parametrize(
-    ("password", "tls", "told"),
+    ("password", "tls", "message"),
     [
         (SENTINEL_PASSWORD, False, ""),
         (SENTINEL_PASSWORD, None, "No master found"),
@@ -145,18 +145,18 @@ async def test_sentinels_are_asked_by_tls_as_who_they_know(
         (None, False, "AuthenticationError"),
     ],
 )
-async def test_a_sentinel_without_tls_is_said_to_be_one(
-    password: str | None, *, tls: bool | None, told: str, watched: Watched, certificates: Certificates
+async def test_a_sentinel_without_tls_is_reported(
+    password: str | None, *, tls: bool | None, message: str, watched: WatchedServers, certificates: Certificates
 ) -> None:
-    """The servers' TLS says nothing of the sentinels' where it is said; what fails names the sentinel and why."""
-    credentials = Credentials(
-        username="shadowdiff", password=PASSWORD, ca=str(certificates.ca),
-        sentinel_username="shadowdiff" if password else None, sentinel_password=password, sentinel_tls=tls,
-    )  # fmt: skip
-    client = open_client(watched.plain, credentials)
+    """The servers' TLS setting does not apply to sentinels. The error names the sentinel and the reason."""
+    login = {"username": "shadowdiff", "password": PASSWORD, "ssl_ca_certs": str(certificates.ca)}
+    sentinel_login: dict[str, str | bool] = {"username": "shadowdiff", "password": password} if password else {}
+    if tls is not None:
+        sentinel_login["ssl"] = tls
+    client = cast("Any", open_client(watched.plain, login, sentinel_login))
     try:
-        if told:
-            with pytest.raises(RedisError, match=told):
+        if message:
+            with pytest.raises(RedisError, match=message):
                 await client.execute_command("TIME")
         else:
             assert await client.execute_command("TIME")

@@ -1,4 +1,4 @@
-"""Redis Cluster and Sentinel by TLS alone, with a certificate of the service's own and a password for the sentinels."""
+"""Run Redis Cluster and Sentinel with only TLS, with a client certificate and a password for the sentinels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import RedisError
 
-from shadowdiff.store import Credentials, Store, open_client
+from shadowdiff.store import Store, open_client
 from tests.integration.service.conftest import balanced_and_still, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.redis_cluster import RedisCluster, Sentinels, Tls
 from tests.security.conftest import redis_with_tls
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from tests.security.conftest import Certificates
 
 PASSWORD = "the-sentinels-own-password"
-SAME = says(response(b'{"price": 1}', "200 OK", "content-type: application/json"))
+SAME = always(response(b'{"price": 1}', "200 OK", "content-type: application/json"))
 PAIRS = 20
 SHARDS = 6
 
 
 @pytest.fixture
 def tls(certificates: Certificates) -> Tls:
-    """Return what servers and clients need."""
+    """Return the TLS files of servers and clients."""
     return Tls(redis_with_tls(), certificates.ca, certificates.cert, certificates.key)
 
 
 @pytest.fixture
 def cluster(tls: Tls, tmp_path: Path) -> Iterator[RedisCluster]:
-    """Run three masters that speak TLS to all and to each other."""
+    """Run three masters that use TLS with all clients and each other."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     made = RedisCluster(folder, replicas=0, tls=tls)
@@ -47,7 +47,7 @@ def cluster(tls: Tls, tmp_path: Path) -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def sentinels(tls: Tls, tmp_path: Path) -> Iterator[Sentinels]:
-    """Run a master with its replica, and sentinels that ask for a password, all by TLS."""
+    """Run a master with a replica, and sentinels with a password, all over TLS."""
     made = Sentinels(tmp_path, tls, PASSWORD)
     try:
         made.start()
@@ -74,26 +74,26 @@ async def _pairs_are_compared(config: dict[str, Any], folder: Path, password: st
 
 
 @pytest.mark.timeout(180)
-async def test_a_cluster_by_tls(cluster: RedisCluster, tls: Tls, tmp_path: Path) -> None:
-    """Every node is asked by TLS, also those that only the cluster itself names; without a certificate nobody is."""
+async def test_a_cluster_over_tls(cluster: RedisCluster, tls: Tls, tmp_path: Path) -> None:
+    """The service calls every node over TLS, including discovered ones. Nodes reject clients without certificates."""
     await _pairs_are_compared(_by_tls(cluster.url, tls, shards=SHARDS), tmp_path)
     held = [len(node.say("KEYS", "*")) for node in cluster.masters]
     assert min(held) > 0, held
-    for credentials in (None, Credentials(ca=str(tls.ca))):
-        store = Store(open_client(cluster.url, credentials))
+    for login in ({}, {"ssl_ca_certs": str(tls.ca)}):
+        store = Store(open_client(cluster.url, login))
         with pytest.raises(RedisError):
             await store.command("GET", "x")
         await store.close()
 
 
 @pytest.mark.timeout(180)
-async def test_sentinels_by_tls_with_a_password(sentinels: Sentinels, tls: Tls, tmp_path: Path) -> None:
-    """The sentinels are asked by TLS with their password, and the master that they name by TLS; else nothing is."""
+async def test_sentinels_over_tls_with_a_password(sentinels: Sentinels, tls: Tls, tmp_path: Path) -> None:
+    """The service calls the sentinels over TLS with their password, and then calls the master over TLS."""
     config = _by_tls(sentinels.url, tls, sentinel_password="SENTINEL_PASSWORD")
     await _pairs_are_compared(config, tmp_path, PASSWORD)
-    nameless = Credentials(ca=str(tls.ca), cert=str(tls.cert), cert_key=str(tls.key))
-    for credentials in (Credentials(sentinel_password=PASSWORD), nameless):
-        store = Store(open_client(sentinels.url, credentials))
+    nameless = {"ssl_ca_certs": str(tls.ca), "ssl_certfile": str(tls.cert), "ssl_keyfile": str(tls.key)}
+    for login, sentinel_login in (({}, {"password": PASSWORD}), (nameless, {})):
+        store = Store(open_client(sentinels.url, login, sentinel_login))
         with pytest.raises(RedisError):
             await store.command("GET", "x")
         await store.close()

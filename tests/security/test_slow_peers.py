@@ -1,6 +1,6 @@
-"""Slow loris: peers that send one byte now and then, in the head or in the body, on each port at once.
+"""Test slow peers (slow loris) that send single bytes in a head or a body, on all ports at once.
 
-The service is `hasty`: its bounds in time are a sixtieth of what they are else, in the same proportion to each other.
+The service runs with `hasty`: all its timeouts are a sixtieth of the normal ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from shadowdiff.intake import protocol
-from shadowdiff.service import bounded
+from shadowdiff.service import limited_http_protocol
 from tests.integration.service.conftest import World, balanced_and_still, settings, target
 from tests.running import Service, mesh_of, unharmed
 from tests.security.strict_http import ANSWER, StrictV2
@@ -29,9 +29,9 @@ DRIP_S = 0.05
 PEERS = 10
 """Of each kind, on each port."""
 ABOUT = 0.95
-"""The service's clock counts whole milliseconds."""
+"""The clock of the service counts whole milliseconds."""
 LATE_S = 8.0
-"""How much later than its bound a connection may end, on a machine that has other things to do."""
+"""How much later than its timeout a connection may close on a busy machine."""
 RECORD = "x-shadowdiff-{}: {}\r\n".format
 OF_RECORD = "".join(
     RECORD(name, value)
@@ -42,27 +42,27 @@ PATHS = {"mirror": "/", "records": "/record", "web": "/api/v1/rules", "metrics":
 INTAKES = ("mirror", "records")
 
 
-class Slow(NamedTuple):
-    """What a peer sends at once, what it then goes on with byte by byte, and for how long it may."""
+class SlowPeer(NamedTuple):
+    """The bytes that a peer sends first, the bytes that it then sends one by one, and the time limit."""
 
     at_once: bytes
     on: bytes
     within_s: float
 
 
-def slow(port: str, part: str) -> Slow:
-    """Return how a peer is slow in a part of its request."""
+def slow(port: str, part: str) -> SlowPeer:
+    """Return the behavior of a peer that is slow in a part of its request."""
     head = f"POST {PATHS[port]} HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\n{OF_RECORD}"
     chunked = f"{head}transfer-encoding: chunked\r\n\r\n".encode()
     is_intake = port in INTAKES
-    whole_s = (protocol.REQUEST_WITHIN_S if is_intake else bounded.REQUEST_WITHIN_S) * FACTOR
-    head_s = (protocol.HEAD_WITHIN_S if is_intake else bounded.REQUEST_WITHIN_S) * FACTOR
+    whole_s = (protocol.REQUEST_WITHIN_S if is_intake else limited_http_protocol.REQUEST_WITHIN_S) * FACTOR
+    head_s = (protocol.HEAD_WITHIN_S if is_intake else limited_http_protocol.REQUEST_WITHIN_S) * FACTOR
     return {
-        "line": Slow(b"", b"GET /" + b"a" * 10_000, head_s),
-        "head": Slow(head.encode() + b"x: ", b"v", head_s),
-        "body": Slow(f"{head}content-length: 100000\r\n\r\n".encode(), b"b", whole_s),
-        "chunks": Slow(chunked, b"1\r\nc\r\n", whole_s),
-        "trailers": Slow(chunked + b"0\r\n", b"t: v\r\n", whole_s),
+        "line": SlowPeer(b"", b"GET /" + b"a" * 10_000, head_s),
+        "head": SlowPeer(head.encode() + b"x: ", b"v", head_s),
+        "body": SlowPeer(f"{head}content-length: 100000\r\n\r\n".encode(), b"b", whole_s),
+        "chunks": SlowPeer(chunked, b"1\r\nc\r\n", whole_s),
+        "trailers": SlowPeer(chunked + b"0\r\n", b"t: v\r\n", whole_s),
     }[part]
 
 
@@ -82,15 +82,15 @@ def v2() -> Iterator[StrictV2]:
 
 @pytest.fixture(scope="module")
 def service(v2: StrictV2, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service that has little patience; it ends in peace, and its log holds no failure."""
+    """Run a service with short timeouts; check that it stops cleanly and that its log has no failure."""
     config = settings(redis_server.url, target(v2.port), store={"prefix": f"slow{v2.port}"})
     hasty = Service(tmp_path_factory.mktemp("slow"), config, program=("tests.security.hasty", str(FACTOR)))
     with unharmed(hasty):
         yield hasty
 
 
-async def _drips(port: int, how: Slow) -> float:
-    """Send byte by byte until the other side ends the connection; return how long that took."""
+async def _drips(port: int, how: SlowPeer) -> float:
+    """Send byte by byte until the other side closes the connection; return how long that took."""
     begun_s = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -98,7 +98,7 @@ async def _drips(port: int, how: Slow) -> float:
         for byte in itertools.cycle(how.on):
             if await _ends_within(reader, DRIP_S):
                 return time.monotonic() - begun_s
-            assert time.monotonic() - begun_s < how.within_s + LATE_S, "it is still listened to"
+            assert time.monotonic() - begun_s < how.within_s + LATE_S, "the connection is still open"
             writer.write(bytes((byte,)))
     finally:
         writer.transport.abort()
@@ -117,8 +117,8 @@ async def _ends_within(reader: asyncio.StreamReader, seconds: float) -> bool:
     return True
 
 
-async def test_who_sends_a_byte_now_and_then_loses_its_connection(service: Service) -> None:
-    """On each port, in each part of a request: at its bound and not before; pairs and probes are served meanwhile."""
+async def test_a_peer_that_drips_bytes_is_disconnected(service: Service) -> None:
+    """Each port disconnects a slow peer at the timeout, and not earlier. During the attack, pairs and probes work."""
     kinds = {(port, part): slow(port, part) for port in PATHS for part in PARTS}
     async with mesh_of(service) as mesh, asyncio.TaskGroup() as group:
         took = {
@@ -137,8 +137,8 @@ async def test_who_sends_a_byte_now_and_then_loses_its_connection(service: Servi
     assert (IN_THE_BODY * PEERS, 1) == (books["recorded"]["refused"], books["recorded"]["accepted"])
 
 
-async def test_who_is_slow_and_in_time_is_served(service: Service) -> None:
-    """A record that comes byte by byte, fast enough, is taken."""
+async def test_a_slow_peer_within_the_timeout_is_served(service: Service) -> None:
+    """The service accepts a record that arrives byte by byte, but fast enough."""
     request = f"POST /record HTTP/1.1\r\nhost: s\r\n{OF_RECORD}content-length: 2\r\n\r\n{{}}".encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.ports["records"])
     for byte in request:
@@ -148,8 +148,8 @@ async def test_who_is_slow_and_in_time_is_served(service: Service) -> None:
     writer.close()
 
 
-async def test_who_reads_no_answer_loses_its_connection(service: Service) -> None:
-    """What was answered is not held for as long as a peer likes that asks on and on, and reads nothing."""
+async def test_a_peer_that_reads_no_response_is_disconnected(service: Service) -> None:
+    """The service does not store unlimited responses for a peer that continues to send and never reads."""
     within_s, begun_s = protocol.STALLED_S * FACTOR, time.monotonic()
     _, writer = await asyncio.open_connection("127.0.0.1", service.ports["mirror"], limit=1)
     try:

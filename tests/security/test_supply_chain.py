@@ -1,4 +1,4 @@
-"""What is installed is what was locked: by its hash, in the bill of materials, and asked after for vulnerabilities."""
+"""The installed packages are the locked packages. Each has a hash, is in the bill of materials, and is audited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pin(NamedTuple):
 
 
 def pins(lock: Path) -> list[Pin]:
-    """Return what a lock pins, each statement of it one pin. A statement goes on where its line ends in a backslash."""
+    """Return the pins of a lock file. A statement continues if its line ends in a backslash."""
     statements = lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     return [_pin(statement) for statement in statements if statement.strip() and not statement.startswith("#")]
 
@@ -46,33 +46,33 @@ def _pin(statement: str) -> Pin:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_pin_has_a_version_and_hashes(lock: Path) -> None:
-    """And nothing stands in a lock beside pins: no address, no option, no range."""
+    """A lock contains only pins, without URLs, options or ranges."""
     assert len(pins(lock)) > 10
 
 
 def test_the_locks_agree() -> None:
-    """One package has one version, and the same hashes, wherever it is locked."""
+    """A package has the same version and hashes in every lock."""
     known: dict[str, Pin] = {}
     unlike = [(pin, known[pin.name]) for lock in LOCKS for pin in pins(lock) if known.setdefault(pin.name, pin) != pin]
     assert [] == unlike
 
 
 def test_a_lock_is_installed_by_its_hashes() -> None:
-    """By the scripts and in the image; what is installed without is this package itself, and what makes the locks."""
+    """Scripts and the image install everything by hash, except this package and the tools that make the locks."""
     files = [ROOT / "Dockerfile", ROOT / ".ci" / "run", *sorted((ROOT / "scripts").iterdir())]
-    told = [
+    installs = [
         f"{file.name}: {line.strip()}"
         for file in files
         if file.is_file()
         for line in INSTALLS.findall(file.read_text(encoding="utf-8"))
     ]
-    assert len(told) > 3
-    without = [line for line in told if "--require-hashes" not in line and "--no-deps" not in line]
+    assert len(installs) > 3
+    without = [line for line in installs if "--require-hashes" not in line and "--no-deps" not in line]
     assert ["lock: pip install -q uv"] == without
 
 
-def test_the_bill_of_materials_is_what_the_lock_installs() -> None:
-    """Package for package, with its version, its hashes, a licence, and the root that depends on all of them."""
+def test_the_bill_of_materials_matches_the_lock() -> None:
+    """Each package has its version, hashes and license, and the root depends on all of them."""
     ran = subprocess.run(
         [sys.executable, ROOT / "scripts" / "write_sbom.py"], capture_output=True, text=True, timeout=60, check=True
     )
@@ -90,7 +90,7 @@ def test_the_bill_of_materials_is_what_the_lock_installs() -> None:
 
 
 def report(*packages: dict[str, Any]) -> str:
-    """Return what pip-audit prints."""
+    """Return the output of pip-audit."""
     return json.dumps({"dependencies": list(packages), "fixes": []})
 
 
@@ -105,7 +105,7 @@ NO_INDEX = "requests.exceptions.ProxyError: HTTPSConnectionPool(host='pypi.org',
 
 
 class Audit(NamedTuple):
-    """What a pip-audit does, and what is made of it."""
+    """The behavior of a fake pip-audit, and the expected result."""
 
     status: int
     out: str
@@ -117,35 +117,37 @@ class Audit(NamedTuple):
     "audit",
     {
         "none": Audit(0, report(SOUND, SOUND), "No known vulnerabilities found", (0, "no known vulnerability in 2")),
-        "some unasked": Audit(0, report(SOUND, UNASKED), "", (0, "in 1 packages, 1 were not looked up")),
-        "all unasked": Audit(0, report(UNASKED, UNASKED), "", (0, "this index tells nothing")),
+        "some skipped": Audit(0, report(SOUND, UNASKED), "", (0, "in 1 packages; 1 packages were not checked")),
+        "all skipped": Audit(0, report(UNASKED, UNASKED), "", (0, "this index has no vulnerability data")),
         "found": Audit(1, report(SOUND, VULNERABLE), "Found 1 known vulnerability", (1, "jinja2 2.0: PYSEC-2099-1")),
-        "found, and ended well": Audit(0, report(VULNERABLE), "", (1, "jinja2 2.0: PYSEC-2099-1")),
-        "found, most unasked": Audit(1, report(UNASKED, VULNERABLE), "", (1, "mended in 3.1")),
-        "found, and broke": Audit(1, report(VULNERABLE)[:-20], "Traceback: BrokenPipeError", (1, "broke off")),
-        "found, in words": Audit(1, "", f"Found 3 known vulnerabilities in 2 packages\n{NO_INDEX}", (1, "broke off")),
-        "no index": Audit(1, "", f"Traceback (most recent call last):\n{NO_INDEX}", (0, "no index")),
-        "broke": Audit(
-            1, "", "Traceback (most recent call last):\nKeyError: 'x'", (1, "said nothing that can be read")
+        "found, exit status 0": Audit(0, report(VULNERABLE), "", (1, "jinja2 2.0: PYSEC-2099-1")),
+        "found, others skipped": Audit(1, report(UNASKED, VULNERABLE), "", (1, "fixed in 3.1")),
+        "found, then failed": Audit(
+            1, report(VULNERABLE)[:-20], "Traceback: BrokenPipeError", (1, "failed after it found")
         ),
-        "broke without a word": Audit(137, "", "", (1, "said nothing that can be read")),
-        "broke behind a report": Audit(2, report(SOUND), "Traceback: OSError", (1, "failed (2)")),
-        "no package": Audit(0, report(), "", (1, "read no package")),
-        "another form": Audit(0, "[]", "", (1, "said nothing that can be read")),
+        "found, without report": Audit(
+            1, "", f"Found 3 known vulnerabilities in 2 packages\n{NO_INDEX}", (1, "failed after it found")
+        ),
+        "no index": Audit(1, "", f"Traceback (most recent call last):\n{NO_INDEX}", (0, "no index")),
+        "failed": Audit(1, "", "Traceback (most recent call last):\nKeyError: 'x'", (1, "wrote no readable report")),
+        "failed without output": Audit(137, "", "", (1, "wrote no readable report")),
+        "failed after its report": Audit(2, report(SOUND), "Traceback: OSError", (1, "failed (2)")),
+        "no package": Audit(0, report(), "", (1, "found no package")),
+        "unknown format": Audit(0, "[]", "", (1, "wrote no readable report")),
     }.items(),
     ids=lambda audit: audit[0],
 )
-def test_silence_is_not_taken_for_safety(audit: tuple[str, Audit], tmp_path: Path) -> None:
-    """What is found fails the check, and so does a pip-audit that broke; an index that tells nothing is said."""
+def test_a_failed_audit_is_not_a_success(audit: tuple[str, Audit], tmp_path: Path) -> None:
+    """A finding or a broken pip-audit fails the check. The check reports an index without data."""
     _, does = audit
-    status, told, asked = audited(tmp_path, does, LOCKS)
-    assert does.expected[0] == status, told
-    assert does.expected[1] in told
+    status, output, asked = audited(tmp_path, does, LOCKS)
+    assert does.expected[0] == status, output
+    assert does.expected[1] in output
     assert [str(lock) for lock in LOCKS] == [word for word in asked if word.endswith(".txt")]
 
 
 def audited(folder: Path, does: Audit, locks: Sequence[Path]) -> tuple[int, str, list[str]]:
-    """Run the audit with a pip-audit that does this; return its status, what it said, and what pip-audit was asked."""
+    """Run the audit with this pip-audit; return the status, the output, and pip-audit's arguments."""
     for name, text in (("out", does.out), ("err", does.err)):
         (folder / name).write_text(text)
     program = folder / "pip-audit"
@@ -158,5 +160,5 @@ def audited(folder: Path, does: Audit, locks: Sequence[Path]) -> tuple[int, str,
 
 
 def test_the_check_audits_every_lock() -> None:
-    """Each that there is, so that a new one is not forgotten."""
+    """The check fails if a new lock is not audited."""
     assert "audit_locks.py requirements/*.txt\n" in (ROOT / "scripts" / "check").read_text(encoding="utf-8")

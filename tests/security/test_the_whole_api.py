@@ -1,6 +1,6 @@
-"""The whole API by schemathesis: requests drawn from its own document, with credentials and without.
+"""Test the whole API with schemathesis: requests generated from its own document, with and without credentials.
 
-One service serves all of these; it holds pairs, so that there is something to answer.
+One service serves all tests of this file. The service has pairs, so responses have content.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance", "unsupported_method", "missing_required_header", "ignored_auth",
 )  # fmt: skip
-"""ignored_auth: what is answered with credentials is refused without them, and with wrong ones.
+"""ignored_auth: every request that succeeds with credentials is rejected without them and with wrong ones.
 
-Left out: whether what the document allows is accepted, and what it does not is refused. A name of a target that does
-not exist is allowed by it, and an argument that is left empty counts as left out.
+Two checks are left out: that allowed input is accepted, and that other input is rejected. The document allows target
+names that do not exist, and an empty argument counts as missing.
 """
 EXAMPLES = {"quick": "3", "deep": "100"}
 WITHIN_S = {"quick": 110, "deep": 1500}
@@ -40,7 +40,7 @@ WITHIN_S = {"quick": 110, "deep": 1500}
 
 @pytest.fixture(scope="module")
 def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service that asks for tokens, and has compared some pairs; it ends in peace, and its log holds no fault."""
+    """Run a service with tokens and some compared pairs; check that it stops cleanly and that its log has no fault."""
     config = settings(redis_server.url, target(), store={"prefix": f"api{free_port_number()}"})
     tokens = [{"name": "release", "role": "write", "secret": "TOKEN"}]
     config["access"] = {"tokens": tokens, "hooks": "HOOKS", "attempts": 1_000_000}
@@ -62,8 +62,8 @@ async def _some_pairs(service: Service) -> None:
 
 
 @pytest.mark.parametrize("form", ["quick", pytest.param("deep", marks=[pytest.mark.deep, pytest.mark.timeout(1800)])])
-def test_the_api_answers_as_its_document_says_and_nobody_without_credentials(service: Service, form: str) -> None:
-    """No answer of class 5xx, none that the document does not describe; without the token every one is a refusal."""
+def test_the_api_matches_its_document_and_requires_credentials(service: Service, form: str) -> None:
+    """The API returns no 5xx and no undocumented response. The API rejects every request without the token."""
     command = [
         Path(sys.executable).with_name("schemathesis"), "--config-file", os.devnull, "run",
         service.url("web", "/api/v1/openapi.json"), "--header", f"Authorization: Bearer {TOKEN}",

@@ -1,6 +1,6 @@
-"""Wrong tokens are bounded by rate on the running service: on the web port, at Flagger's hooks, on the records port.
+"""The running service rate limits wrong tokens on the web port, Flagger's hooks and the records port.
 
-One service serves all of these; each test asks from loopback addresses of its own.
+One service serves all tests of this file. Each test uses its own loopback addresses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _addresses = itertools.count(10)
 
 @pytest.fixture(scope="module")
 def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service that asks for tokens everywhere, and takes few wrong ones."""
+    """Run a service that requires tokens on every port and accepts few wrong tokens."""
     config = settings(redis_server.url, target(), store={"prefix": f"wrong{free_port_number()}"})
     config["access"] = {
         "tokens": [{"name": "release", "role": "write", "secret": "WEB_TOKEN"}],
@@ -43,7 +43,7 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 def address() -> str:
-    """Return a loopback address that nobody has asked from."""
+    """Return a loopback address that no test has used."""
     return f"127.0.0.{next(_addresses)}"
 
 
@@ -51,8 +51,8 @@ OF_RECORD = {"id": "a", "id_source": "x-diff-id", "method": "GET", "path": "/", 
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where a token is brought, and what is answered to the right one and to a wrong one."""
+class Endpoint:
+    """An endpoint that accepts a token, and its statuses for a right and a wrong one."""
 
     port: str
     path: str
@@ -61,7 +61,7 @@ class Door:
     refused: int
 
     def ask(self, service: Service, source: str, token: str) -> int:
-        """Bring a token from an address; return the status."""
+        """Send a token from an address; return the status."""
         body, fields = self._request(token)
         port, method = service.ports[self.port], "POST" if body else "GET"
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S, source_address=(source, 0))
@@ -76,53 +76,53 @@ class Door:
 
     def _request(self, token: str) -> tuple[bytes, dict[str, str]]:
         if "flagger" in self.path:
-            told = {"name": "shop", "namespace": "a", "metadata": {"target": "shop", "token": token}}
-            return json.dumps(told).encode(), {"content-type": "application/json"}
-        bears = {"authorization": f"Bearer {token}"}
+            payload = {"name": "shop", "namespace": "a", "metadata": {"target": "shop", "token": token}}
+            return json.dumps(payload).encode(), {"content-type": "application/json"}
+        authorization = {"authorization": f"Bearer {token}"}
         if self.port == "web":
-            return b"", bears
+            return b"", authorization
         named = {f"x-shadowdiff-{name.replace('_', '-')}": value for name, value in OF_RECORD.items()}
-        return json.dumps(OF_RECORD | {"status": 200}).encode(), bears | named | {"x-shadowdiff-status": "200"}
+        return json.dumps(OF_RECORD | {"status": 200}).encode(), authorization | named | {"x-shadowdiff-status": "200"}
 
 
 DOORS = {
-    "web": Door("web", "/api/v1/targets", WEB, 200, 401),
-    "hooks": Door("web", "/api/v1/gates/flagger/check", HOOKS, 200, 403),
-    "records": Door("records", "/record", RECORDS, 202, 401),
-    "batches": Door("records", "/records", RECORDS, 202, 401),
+    "web": Endpoint("web", "/api/v1/targets", WEB, 200, 401),
+    "hooks": Endpoint("web", "/api/v1/gates/flagger/check", HOOKS, 200, 403),
+    "records": Endpoint("records", "/record", RECORDS, 202, 401),
+    "batches": Endpoint("records", "/records", RECORDS, 202, 401),
 }
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_an_address_of_many_wrong_tokens_waits(service: Service, name: str) -> None:
-    """It is told so, and not even a right one is looked at; any other address is served."""
+def test_an_address_with_many_wrong_tokens_is_limited(service: Service, name: str) -> None:
+    """After many wrong tokens, an address is rejected even with the right token. Other addresses are not affected."""
     door, guesser, other = DOORS[name], address(), address()
-    told = [door.ask(service, guesser, WRONG) for _ in range(ATTEMPTS + MORE)]
-    assert [door.refused] * ATTEMPTS + [429] * MORE == told
+    statuses = [door.ask(service, guesser, WRONG) for _ in range(ATTEMPTS + MORE)]
+    assert [door.refused] * ATTEMPTS + [429] * MORE == statuses
     assert 429 == door.ask(service, guesser, door.right)
     assert door.served == door.ask(service, other, door.right)
 
 
 @pytest.mark.parametrize("name", ["hooks", "records", "batches"])
-def test_an_address_of_right_tokens_is_not_kept_out_by_wrong_ones(service: Service, name: str) -> None:
-    """A mesh's sidecar may show one address for all: one recorder or one rollout must not stop the others."""
+def test_an_address_that_sends_valid_tokens_is_not_limited(service: Service, name: str) -> None:
+    """Behind a sidecar, all clients can have one address, so one bad client must not block the others."""
     door, shared = DOORS[name], address()
     assert door.served == door.ask(service, shared, door.right)
-    told = [door.ask(service, shared, WRONG) for _ in range(ATTEMPTS + MORE)]
-    assert [door.refused] * (ATTEMPTS + MORE) == told
+    statuses = [door.ask(service, shared, WRONG) for _ in range(ATTEMPTS + MORE)]
+    assert [door.refused] * (ATTEMPTS + MORE) == statuses
     assert door.served == door.ask(service, shared, door.right)
 
 
-def test_wrong_tokens_at_one_door_close_no_other(service: Service) -> None:
-    """Who cannot log in keeps neither rollouts nor records waiting."""
+def test_wrong_tokens_at_one_endpoint_do_not_limit_another(service: Service) -> None:
+    """Failed logins do not block rollouts or records."""
     source = address()
     for name in ("web", "hooks"):
         assert 429 in [DOORS[name].ask(service, source, WRONG) for _ in range(ATTEMPTS + 1)]
     assert 202 == DOORS["records"].ask(service, source, RECORDS)
 
 
-def test_no_token_at_all_is_no_guess(service: Service) -> None:
-    """A recorder that was not given one is told what is missing, as often as it asks; each is counted as refused."""
+def test_a_missing_token_is_not_a_wrong_token(service: Service) -> None:
+    """A recorder without a token gets the error message every time, and each request counts as rejected."""
     before = service.ledger("_unknown")["recorded"]["refused"]
     door, source = DOORS["records"], address()
     assert [401] * (ATTEMPTS + MORE) == [door.ask(service, source, "") for _ in range(ATTEMPTS + MORE)]

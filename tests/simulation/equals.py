@@ -1,9 +1,9 @@
-"""Two versions with a control, drawn by chance: v1's noise on some of 40 paths, bursts, and perhaps a fault in v2.
+"""Simulate v1, v2 and a control. v1 has noise on some of 40 paths, requests come in bursts, and v2 may have a fault.
 
-In: how noisy each path is, how often v2 is wrong besides, a seed.  Out: which ways of deciding fail v2 at any look.
-Holds: every way is asked after every pair. What cannot turn a verdict is skipped by a bound that is never below the
-evidence; where it might, the product itself decides. An answer is odd in a path with a chance that gives two answers of
-v1 the wanted rate of difference; within a burst of one request each side answers alike.
+After every pair, every decision method may decide. The simulation skips pairs that cannot change a verdict, by an upper
+bound on the evidence. The product decides all other pairs. Each path of a response has an unusual value with a
+probability for which two v1 responses differ at the requested rate. In a burst of equal requests, each side repeats its
+response.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from shadowdiff.verdict.decide import ALPHA_TARGET, Decision, Finding, find
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence
-from shadowdiff.verdict.noise import Cells, Learned, NoiseSet, Place, Source, choose
+from shadowdiff.verdict.noise import Cells, Learned, NoiseSet, NoiseState, Place, Source, choose
 from shadowdiff.verdict.noise_gate import Noise, with_noise
-from shadowdiff.verdict.noise_store import NoiseState
 from shadowdiff.verdict.sequence import exceeds
 from shadowdiff.verdict.triples import TripleCounts
 from tests.simulation.releases import Z_95, diffy_fails
@@ -33,12 +32,12 @@ _NEEDED = 6.5
 
 
 def place(path: int) -> Place:
-    """Return a path as a place."""
+    """Return the path as a difference's location."""
     return Place(ROUTE, f"$['{path:02}']", "value", "text")
 
 
 def odd(rates: Sequence[float], n: int, dice: random.Random) -> list[int]:
-    """Return for each of n answers in which paths it is odd, as bits; two answers differ there at these rates."""
+    """Draw the changed paths of each of n responses. Two responses differ in a path at the path's given rate."""
     found = [0] * n
     for path, rate in enumerate(rates):
         if rate <= 0:
@@ -53,7 +52,7 @@ def odd(rates: Sequence[float], n: int, dice: random.Random) -> list[int]:
 
 
 def bits(word: int) -> Iterator[int]:
-    """Yield the paths in a word of bits."""
+    """Yield the index of each bit that is set in an integer."""
     while word:
         low = word & -word
         yield low.bit_length() - 1
@@ -61,7 +60,7 @@ def bits(word: int) -> Iterator[int]:
 
 
 def learned(rates: Sequence[float], dice: random.Random) -> NoiseSet:
-    """Return the noise set that the product freezes from so many triples of two equal versions."""
+    """Return the noise set that the product freezes after the given number of triples, if v1 and v2 are equal."""
     sides = [odd(rates, LEARN, dice) for _ in range(3)]
     halves: tuple[dict[Place, Cells], dict[Place, Cells]] = ({}, {})
     for number, (ours, theirs, control) in enumerate(zip(*sides, strict=True)):
@@ -79,7 +78,7 @@ def learned(rates: Sequence[float], dice: random.Random) -> NoiseSet:
 
 @dataclass
 class Counts:
-    """One epoch so far."""
+    """The counts of one run."""
 
     known: NoiseSet
     n: int = 0
@@ -92,7 +91,7 @@ class Counts:
     both: list[int] = field(default_factory=lambda: [0] * PATHS)
 
     def verdict(self, allowed: float) -> Finding:
-        """Return what the product says."""
+        """Return the product's decision."""
         triples = TripleCounts(all=self.triples, cells=Cells(*self.outside))
         route = RouteEvidence(
             route=ROUTE,
@@ -120,13 +119,13 @@ def first_fail(
     share: float = 1.0,
     bursts: float = 0.0,
 ) -> dict[str, int | None]:
-    """Return after how many pairs each way fails v2 for the first time.
+    """For each method, return the number of pairs after which the method first fails v2.
 
-    wrong: how often v2 is wrong in a path that is not noisy.  share: of the requests that ask the control.
-    bursts: the share of requests that come 5 to 50 times within a second.
-    Ways: `sequence` is the product's; `fixed` a test of the same triples at 95 % for a number fixed beforehand
-    (McNemar's, on any path, from the tenth discordant triple on); `diffy` its thresholds on any path, from the
-    hundredth triple on.  A run with something wrong ends as the product finds it.
+    wrong: how often v2 is wrong in a path without noise. share: the share of requests that the control also receives.
+    bursts: the share of requests that come 5 to 50 times within a second. The method `sequence` is the product's.
+    `fixed` is McNemar's test of the same triples on any path, at the 95 % level of a single check. It starts at the
+    tenth discordant triple. `diffy` uses Diffy's thresholds on any path, starting at the hundredth triple. A run with a
+    wrong path ends when the product detects it.
     """
     dice = random.Random(seed)
     counts = Counts(learned(rates, dice))
@@ -141,21 +140,21 @@ def first_fail(
             v |= 1 << (PATHS - 1)
         times = dice.randint(5, 50) if bursts and dice.random() < bursts else 1
         counts.n += times
-        told = share >= 1 or dice.random() < share
-        counts.triples += told
+        has_control = share >= 1 or dice.random() < share
+        counts.triples += has_control
         if p or v or c:
-            _count(counts, (p | v, p | c), inside, times, told=told)
-            _look(counts, found, allowed, told=told, changed=(p | v) & ~p)
+            _count(counts, (p | v, p | c), inside, times, has_control=has_control)
+            _look(counts, found, allowed, has_control=has_control, changed=(p | v) & ~p)
     return found
 
 
-def _count(counts: Counts, words: tuple[int, int], inside: int, times: int, *, told: bool) -> None:
+def _count(counts: Counts, words: tuple[int, int], inside: int, times: int, *, has_control: bool) -> None:
     raw, noise = words
     ours, theirs = raw & ~inside, noise & ~inside
     if ours:
         counts.mismatches += times
         counts.distinct += 1
-    if told:
+    if has_control:
         if ours or theirs:
             counts.outside[2 if ours and theirs else 0 if ours else 1] += 1
         for word, into in ((raw & ~noise, counts.raw), (noise & ~raw, counts.noise), (raw & noise, counts.both)):
@@ -163,12 +162,12 @@ def _count(counts: Counts, words: tuple[int, int], inside: int, times: int, *, t
                 into[path] += 1
 
 
-def _look(counts: Counts, found: dict[str, int | None], allowed: float, *, told: bool, changed: int) -> None:
-    for path in bits(changed if told and found["fixed"] is None else 0):
+def _look(counts: Counts, found: dict[str, int | None], allowed: float, *, has_control: bool, changed: int) -> None:
+    for path in bits(changed if has_control and found["fixed"] is None else 0):
         b, c = counts.raw[path], counts.noise[path]
         if b + c >= 10 and b - c > Z_95 * math.sqrt(b + c):
             found["fixed"] = counts.n
-    if told and counts.triples >= 100 and found["diffy"] is None:
+    if has_control and counts.triples >= 100 and found["diffy"] is None:
         for path in bits(changed):
             raw, noise = counts.raw[path] + counts.both[path], counts.noise[path] + counts.both[path]
             if diffy_fails(raw, noise, counts.triples):
@@ -179,7 +178,7 @@ def _look(counts: Counts, found: dict[str, int | None], allowed: float, *, told:
 
 
 def _may_fail(counts: Counts, allowed: float, changed: int) -> bool:
-    """Return whether the product might say fail; log M is at most (b-c)²/(b+c), whatever is allowed."""
+    """Return whether the product can fail v2 with these counts. For any limit, log M is at most (b-c)²/(b+c)."""
     outside = changed & ~sum(1 << int(one.path[3:5]) for one in counts.known.places)
     if outside and counts.mismatches >= 3 and exceeds(counts.n, counts.mismatches, allowed, ALPHA_TARGET):
         return True

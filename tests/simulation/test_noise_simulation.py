@@ -1,7 +1,7 @@
-"""Error rates and power where a control shows v1's noise, over releases drawn by chance and looked at after every pair.
+"""Check the verdict's error rates and power with a control, on random releases.
 
-The quick form runs always, with fewer runs; the deep one (`--long`) is what the figures in docs/verdict.md are from:
-`scripts/test tests/simulation --long --log-cli-level=INFO`. All draws are seeded.
+The short form has fewer runs. docs/verdict.md has the results of the long form (`--long`), which
+`scripts/test tests/simulation --long --log-cli-level=INFO` runs. All draws are seeded.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import pytest
 
 from shadowdiff.verdict.decide import ALPHA, Decision, find
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence
-from shadowdiff.verdict.noise import Cells, NoisePlace, NoiseSet, Source
+from shadowdiff.verdict.noise import Cells, NoisePlace, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.noise_gate import Noise, judge_places, with_noise
-from shadowdiff.verdict.noise_store import NoiseState
 from shadowdiff.verdict.triples import TripleCounts
 from tests.simulation.equals import PATHS, Counts, first_fail, place
 from tests.simulation.releases import binomial_bound
@@ -28,7 +27,7 @@ PAIRS = 5_000
 
 
 class Size(NamedTuple):
-    """How many runs."""
+    """The number of runs in each simulation."""
 
     runs: int
 
@@ -50,8 +49,8 @@ def noisy(seed: int) -> list[float]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("share", [1.0, 0.1])
-def test_two_equal_versions_fail_no_oftener_than_the_level(size: Size, share: float) -> None:
-    """With noise and bursts of one request; a test for a fixed number and Diffy's thresholds fail this."""
+def test_two_equal_versions_fail_no_more_often_than_the_level(size: Size, share: float) -> None:
+    """Equal versions rarely fail, despite noise and bursts. McNemar's test and Diffy fail equal versions more often."""
     failed = {"sequence": 0, "fixed": 0, "diffy": 0}
     for seed in range(size.runs):
         for way, at in first_fail(noisy(seed), PAIRS, ALLOWED, seed, share=share, bursts=0.02).items():
@@ -66,8 +65,8 @@ def test_two_equal_versions_fail_no_oftener_than_the_level(size: Size, share: fl
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("wrong", "within"), [(0.005, 4000), (0.02, 600)])
 @pytest.mark.parametrize("noise", [False, True], ids=["clean", "noisy"])
-def test_regressions_are_found_in_time_beside_a_control(size: Size, wrong: float, within: int, noise: bool) -> None:
-    """One of 0.5 % within 4,000 triples, one of 2 % within 600, in 95 % of runs and more; noise does not hide them."""
+def test_regressions_are_found_in_time_with_a_control(size: Size, wrong: float, within: int, noise: bool) -> None:
+    """95 % of runs detect an error rate of 0.5 % within 4,000 triples, and an error rate of 2 % within 600 triples."""
     rates = [0.0] * PATHS
     if noise:
         rates[:3] = [0.5, 0.3, 0.05]
@@ -81,8 +80,8 @@ def test_regressions_are_found_in_time_beside_a_control(size: Size, wrong: float
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("values", [2, 5, 1_000_000])
-def test_a_constant_under_a_path_that_always_differs_is_found(size: Size, values: int) -> None:
-    """Within 2,000 triples in 95 % of runs and more, whether v1 draws from two values, from five or never repeats."""
+def test_constant_under_a_path_that_always_differs_is_found(size: Size, values: int) -> None:
+    """95 % of runs detect a constant v2 value within 2,000 triples, however often v1's values repeat."""
     there = place(0)
     one = NoisePlace(**there._asdict(), triples=1000, learned=Cells(both=1000))
     filler = [NoisePlace(**place(p)._asdict(), triples=1000, learned=Cells(both=9)) for p in range(1, 12)]
@@ -114,7 +113,7 @@ def test_a_constant_under_a_path_that_always_differs_is_found(size: Size, values
 
 @pytest.mark.parametrize("size", SIZES)
 def test_two_sides_that_repeat_alike_are_no_constant(size: Size) -> None:
-    """Where v1 draws from two values, as v2 does, over 1,000 blocks looked at one by one."""
+    """v1 and v2 draw from the same two values, and the product checks 1,000 blocks of pairs one by one."""
     there = place(0)
     one = NoisePlace(**there._asdict(), triples=1000, learned=Cells(both=1000))
     known = NoiseSet(version=1, source=Source.CONTROL, frozen_ms=0, triples=1000, checked=500, missed=0, places=(one,))
@@ -138,8 +137,8 @@ def test_two_sides_that_repeat_alike_are_no_constant(size: Size) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_small_route_that_is_wholly_broken_never_passes_beside_a_control(size: Size) -> None:
-    """With 0.05 % of the traffic, and the control asked for a twentieth of it."""
+def test_a_small_route_that_is_wholly_broken_never_passes_with_a_control(size: Size) -> None:
+    """A route with 0.05 % of the traffic never passes if v2 breaks it. The control receives 5 % of the traffic."""
     known = NoiseSet(version=1, source=Source.CONTROL, frozen_ms=0, triples=1000, checked=500, missed=0)
     passed = 0
     for seed in range(max(20, size.runs // 20)):
@@ -177,7 +176,7 @@ def _passes_broken(known: NoiseSet, dice: random.Random) -> bool:
 
 
 def test_the_simulation_counts_as_the_product_does() -> None:
-    """A run without noise and without faults passes, and one with faults alone fails."""
+    """A run without noise or faults passes, and a run with only faults fails."""
     known = NoiseSet(version=1, source=Source.CONTROL, frozen_ms=0, triples=1000, checked=500, missed=0)
     assert Decision.PASS is Counts(known, n=5000, triples=5000).verdict(ALLOWED).decision
     bad = Counts(known, n=5000, mismatches=100, distinct=100, triples=5000, outside=[100, 0, 0])

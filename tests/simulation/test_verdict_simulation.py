@@ -1,7 +1,7 @@
-"""The verdict's error rates and its power, on releases drawn by chance and looked at after every pair.
+"""Check the verdict's error rates and power, on random releases.
 
-The quick form runs always, with fewer runs; the deep one (`--long`) is what the figures in docs/verdict.md are from:
-`scripts/test tests/simulation --long --log-cli-level=INFO`. All draws are seeded.
+The short form has fewer runs. docs/verdict.md has the results of the long form (`--long`), which
+`scripts/test tests/simulation --long --log-cli-level=INFO` runs. All draws are seeded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.simulation.releases import (
     binomial_bound,
     diffy_fails,
     first_fail,
+    misses,
     verdicts,
 )
 
@@ -29,7 +30,7 @@ PAIRS = 5_000
 
 
 class Size(NamedTuple):
-    """How many runs."""
+    """The number of runs in each simulation."""
 
     runs: int
 
@@ -41,12 +42,12 @@ SIZES = [
 
 
 def evenly(count: int, ratio: float) -> list[Route]:
-    """Return so many routes of falling shares, each with this ratio."""
+    """Return the given number of routes with decreasing shares, each with this ratio."""
     return [Route(share=1 / (place + 1), ratio=ratio) for place in range(count)]
 
 
 def share_failing(routes: list[Route], runs: int, pairs: int = PAIRS, within: int | None = None) -> dict[str, float]:
-    """Return the share of runs that each way of deciding fails, within so many pairs."""
+    """Return the share of runs that each method fails within the given number of pairs."""
     failed: dict[str, int] = dict.fromkeys(("sequence", "fixed", "ratio"), 0)
     for seed in range(runs):
         for way, at in first_fail(routes, pairs, ALLOWED, seed).items():
@@ -56,8 +57,8 @@ def share_failing(routes: list[Route], runs: int, pairs: int = PAIRS, within: in
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("routes", [1, 40])
-def test_a_release_exactly_at_the_limit_fails_no_oftener_than_the_level(size: Size, routes: int) -> None:
-    """The worst sound release there is, looked at after every pair: fixed interval and plain ratio fail this."""
+def test_release_at_the_limit_fails_no_more_often_than_the_level(size: Size, routes: int) -> None:
+    """A release at the limit fails no more often than the level allows. Other methods fail the release more often."""
     failed = share_failing(evenly(routes, ALLOWED), size.runs)
     log.info("failed falsely: %s", failed)
     assert failed["sequence"] <= binomial_bound(size.runs, ALPHA), failed
@@ -66,8 +67,8 @@ def test_a_release_exactly_at_the_limit_fails_no_oftener_than_the_level(size: Si
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_release_at_half_the_limit_fails_hardly_ever(size: Size) -> None:
-    """Where a plain ratio, looked at ten times, fails most of them."""
+def test_release_at_half_the_limit_hardly_ever_fails(size: Size) -> None:
+    """A plain ratio fails most of these releases if it is checked ten times."""
     failed = share_failing(evenly(10, ALLOWED / 2), size.runs)
     log.info("failed falsely: %s", failed)
     assert failed["sequence"] <= 0.02, failed
@@ -77,23 +78,23 @@ def test_a_release_at_half_the_limit_fails_hardly_ever(size: Size) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("ratio", "within"), [(0.005, 4000), (0.02, 600)])
 def test_regressions_are_found_in_time(size: Size, ratio: float, within: int) -> None:
-    """At a limit of 0.1 %: one of 0.5 % within 4,000 pairs, one of 2 % within 600, in 95 % of runs and more."""
+    """At a limit of 0.1 %, 95 % of runs detect a ratio of 0.5 % within 4,000 pairs, and 2 % within 600 pairs."""
     failed = share_failing(evenly(1, ratio), size.runs, pairs=within)
     log.info("found: %s", failed)
     assert failed["sequence"] >= 0.95 - (0.05 if size.runs < 1000 else 0.0), failed
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_regression_is_found_among_many_routes_too(size: Size) -> None:
-    """Half of the level is the target's own, however many routes share the rest."""
+def test_regression_is_found_among_many_routes(size: Size) -> None:
+    """The target gets half of the error level, and the routes divide the other half."""
     failed = share_failing(evenly(40, 0.02), size.runs, pairs=600)
     log.info("found: %s", failed)
     assert failed["sequence"] >= 0.95 - (0.05 if size.runs < 1000 else 0.0), failed
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_small_route_that_is_wholly_broken_never_passes(size: Size) -> None:
-    """With 0.05 % of the traffic it is below a limit of 0.1 % of the whole: once it was seen, no verdict is a pass."""
+def test_completely_broken_small_route_never_passes(size: Size) -> None:
+    """No verdict is a pass if v2 breaks a route, even one with 0.05 % of the traffic at a limit of 0.1 %."""
     routes = [*(Route(share=0.9995 / 20, ratio=0.0) for _ in range(20)), Route(share=0.0005, ratio=1.0)]
     broken, passed_unseen, passed, failed = len(routes) - 1, 0, 0, 0
     runs = max(20, size.runs // 20)
@@ -109,8 +110,8 @@ def test_a_small_route_that_is_wholly_broken_never_passes(size: Size) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_clean_release_passes_and_a_release_above_the_limit_does_not(size: Size) -> None:
-    """Without mismatches after 4,800 pairs; at 1.5 times the limit, in no more runs than the level."""
+def test_clean_release_passes_and_one_above_the_limit_does_not(size: Size) -> None:
+    """A release without mismatches passes after 4,800 pairs. A release at 1.5 times the limit rarely passes."""
     release = Release()
     release.add(0, differs=False, times=4_800)
     assert Decision.PASS is find(release.evidence(), ALLOWED, None).decision
@@ -125,8 +126,23 @@ def test_a_clean_release_passes_and_a_release_above_the_limit_does_not(size: Siz
     assert wrong / runs <= binomial_bound(runs, ALPHA)
 
 
-def test_diffys_thresholds_beside_it() -> None:
-    """On two equal versions with noise of 1 %, they call a field different in many runs; they have no level."""
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("broad", [False, True], ids=["target", "route"])
+@pytest.mark.parametrize("ratio", [0.001, 0.01, 0.1, 0.5])
+def test_interval_contains_the_true_ratio_at_all_looks(size: Size, ratio: float, broad: bool) -> None:
+    """In most runs, the product's interval always contains the true ratio, but Wilson's interval does not."""
+    missed, pairs = {"sequence": 0, "fixed": 0}, 1000 if size.runs < 1000 else 2500
+    for seed in range(size.runs):
+        for way, is_missed in misses(ratio, pairs, ALLOWED, seed, broad=broad).items():
+            missed[way] += is_missed
+    shares = {way: count / size.runs for way, count in missed.items()}
+    log.info("the true ratio %g was outside at some look: %s", ratio, shares)
+    assert shares["sequence"] <= binomial_bound(size.runs, ALPHA), shares
+    assert shares["fixed"] > binomial_bound(size.runs, ALPHA), shares
+
+
+def test_diffy_thresholds_for_comparison() -> None:
+    """For two equal versions with 1 % noise, Diffy's thresholds report a difference in many runs."""
     dice, runs, wrong = random.Random(7), 200, 0
     for _ in range(runs):
         raw = noise = 0

@@ -1,4 +1,4 @@
-"""Every page can be found from docs/README.md, and every relative link and anchor leads somewhere."""
+"""Every page is reachable from docs/README.md, and every relative link and anchor has a destination."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    """Return the pages of the repository, without what is installed in it."""
+    """Return the pages of the repository, without installed packages."""
     below = (page for folder in _FOLDERS for page in (ROOT / folder).rglob("*.md"))
     return sorted([*ROOT.glob("*.md"), *below])
 
 
 @cache
 def prose(page: Path) -> str:
-    """Return a page without its blocks of code, in which nothing is a link or a heading."""
+    """Return a page without its code blocks, which contain no links and headings."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """Return the anchors that a page's headings have where it is shown."""
+    """Return the anchors of a page's headings as rendered."""
     found: set[str] = set()
     for heading in _HEADING.findall(prose(page)):
         shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
@@ -53,7 +53,7 @@ def links(page: Path) -> list[tuple[str, Path, str]]:
 
 
 def test_every_relative_link_leads_to_a_file_and_a_heading_of_it() -> None:
-    """A reader who follows a link arrives."""
+    """A relative link never ends at a missing file or heading."""
     broken = [
         f"{page.relative_to(ROOT)}: {link}"
         for page in pages()
@@ -64,7 +64,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading_of_it() -> None:
 
 
 def test_every_file_of_the_docs_is_reachable_from_their_index() -> None:
-    """What nobody can find is not documented."""
+    """Readers find a page only if the index leads to it."""
     seen, ahead = set[Path](), [START]
     while ahead:
         page = ahead.pop()
@@ -76,7 +76,7 @@ def test_every_file_of_the_docs_is_reachable_from_their_index() -> None:
 
 
 def test_the_checks_see_what_they_look_for() -> None:
-    """Headings with marks, headings written twice, links inside code."""
+    """The checks handle formatted headings, repeated headings, and links inside code."""
     assert {"exact-values-fast", "redis"} <= anchors(ROOT / "ARCHITECTURE.md")
     assert ["a.md#b", "c.svg"] == _LINK.findall("[a](a.md#b) ![c](c.svg)")
     assert "![no](no.md)" not in _FENCE.sub("", "a\n```\n![no](no.md)\n```\nb")

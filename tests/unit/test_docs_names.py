@@ -1,4 +1,4 @@
-"""What any page names, exists: settings, metrics, commands with their options, addresses of the API."""
+"""Settings, metrics, commands with options, and API paths on any page exist."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 import pytest
 
 from shadowdiff.cli import COMMANDS, main
-from shadowdiff.config.refusal import keys_at
-from shadowdiff.telemetry.catalogue import METRICS
+from shadowdiff.config.validate import keys_at
+from shadowdiff.telemetry.metrics import METRICS
 from shadowdiff.web.api import OPERATIONS
 from shadowdiff.web.operation import PREFIX
 
@@ -25,7 +25,7 @@ _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 @pytest.mark.parametrize("page", TEXT)
 def test_a_setting_that_a_page_names_is_in_the_reference(page: str) -> None:
-    """A name that was changed is changed everywhere."""
+    """A renamed setting is renamed on every page."""
     named = set(_SETTING.findall(TEXT[page]))
     known = {
         name for name in named if f"`{name}`" in REFERENCE or f"`{name}." in REFERENCE or f"`{name}[]" in REFERENCE
@@ -35,7 +35,7 @@ def test_a_setting_that_a_page_names_is_in_the_reference(page: str) -> None:
 
 @pytest.mark.parametrize("page", TEXT)
 def test_a_metric_that_a_page_names_exists(page: str) -> None:
-    """A query for a metric that is not there shows nothing."""
+    """A query for a missing metric shows nothing."""
     named = set(re.findall(r"\bshadowdiff_[a-z_]+(?=[`{\[ )\n])", TEXT[page])) - {
         "shadowdiff_recorder",
         "shadowdiff_mirror",
@@ -45,7 +45,7 @@ def test_a_metric_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", TEXT)
 def test_an_address_of_the_api_that_a_page_names_is_served(page: str) -> None:
-    """Whatever stands in the place of what is in braces."""
+    """Placeholders in braces match any value."""
     served = {re.sub(r"\{\w+\}", "{}", PREFIX + operation.path) for operation in OPERATIONS} | {
         f"{PREFIX}/openapi.json"
     }
@@ -54,7 +54,7 @@ def test_an_address_of_the_api_that_a_page_names_is_served(page: str) -> None:
 
 
 def command(words: list[str]) -> click.Command:
-    """Return the command that the first words name."""
+    """Return the command that these words start with."""
     found: click.Command = main
     while words and isinstance(found, click.Group):
         inner = found.get_command(click.Context(found), words[0])
@@ -65,7 +65,7 @@ def command(words: list[str]) -> click.Command:
 
 
 def commands(text: str) -> set[str]:
-    """Return what follows `shadowdiff` where a page writes a command: between backticks, or as a line of a block."""
+    """Return the text after `shadowdiff` in each command of a page, in backticks or as a line of a block."""
     fenced = re.findall(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     blocks = [block for kind, block in fenced if kind in {"", "sh", "console", "bash"}]
     lines = re.findall(r"^ *(?:\$ )?(?:python -m )?shadowdiff ([a-z].*)$", "\n".join(blocks), re.MULTILINE)
@@ -74,7 +74,7 @@ def commands(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", TEXT)
 def test_a_command_that_a_page_names_exists_with_its_options(page: str) -> None:
-    """What is copied from a page runs."""
+    """A command that is copied from a page runs."""
     for line in commands(TEXT[page]):
         words = re.split(r" [#|>&]", line)[0].split()
         assert words[0] in COMMANDS, f"{page}: shadowdiff {line}"
@@ -84,6 +84,6 @@ def test_a_command_that_a_page_names_exists_with_its_options(page: str) -> None:
 
 
 def test_commands_are_found_where_pages_write_them() -> None:
-    """Else the test above could not fail."""
+    """The test finds commands in backticks and blocks, so the checks of commands are effective."""
     named = {line.split()[0] for text in TEXT.values() for line in commands(text)}
     assert {*COMMANDS} - {"compare", "serve"} <= named

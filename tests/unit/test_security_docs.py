@@ -1,4 +1,4 @@
-"""SECURITY.md and docs/access.md speak of tests that exist, and of every file of tests/security."""
+"""SECURITY.md and docs/access.md name only existing tests, and every file of tests/security."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sayings(page: str) -> list[str]:
 
 
 def missing(line: str) -> list[str]:
-    """Return what a line names and is not there; a file without its folder is in one of those that the line names."""
+    """Return the missing tests and files that a line names. A file without a folder is in one that the line names."""
     places = [(ROOT / path, test) for path, test in PLACE.findall(line)]
     gone = [str(path.relative_to(ROOT)) for path, _ in places if not path.exists()]
     gone += [test for path, test in places if test and path.is_file() and test not in held_by(path)]
@@ -39,12 +39,12 @@ def held_by(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_that_the_page_names_exists(page: str) -> None:
-    """What is said to be held is held."""
+    """A test exists for each guarantee on the page."""
     assert [] == [(line, gone) for line in sayings(PAGES[page]) if (gone := missing(line))]
 
 
 def test_a_test_that_does_not_exist_is_seen() -> None:
-    """Else the test above could not fail."""
+    """The check detects a name that does not exist."""
     assert ["tests/nowhere.py"] == missing("held by `tests/nowhere.py`")
     assert ["test_nothing.py"] == missing("`test_nothing.py` and `test_tls.py` in `tests/security`")
     assert ["test_nothing"] == missing("`tests/security/test_tls.py::test_nothing`")
@@ -52,21 +52,21 @@ def test_a_test_that_does_not_exist_is_seen() -> None:
 
 
 def test_every_attacker_has_a_row_that_names_what_holds() -> None:
-    """No sentence of the table stands on nothing; `the same` is the row before."""
-    table = PAGE.split("## Who may attack")[1].split("\n\n")[1].splitlines()[2:]
+    """Every row of the table names a test or setting; `the same` refers to the row before."""
+    table = PAGE.split("## Attackers and defenses")[1].split("\n\n")[1].splitlines()[2:]
     assert len(table) > 15
     assert [] == [row for row in table if not re.search(r"`(?:tests/|test_)|the same", row.rsplit("|", 2)[1])]
 
 
 def test_every_test_of_security_is_named() -> None:
-    """What is shown is said."""
+    """The page lists each security test."""
     held = {file.name for file in (ROOT / "tests" / "security").glob("test_*.py")}
     assert held
     assert set() == held - set(re.findall(r"test_\w+\.py", PAGE))
 
 
 def test_every_command_of_the_page_runs_files_that_exist() -> None:
-    """What is copied from the page runs."""
+    """A command that is copied from the page runs."""
     commands = COMMAND.findall(PAGE)
     assert commands
     assert [] == [path for path in commands if not (ROOT / path).exists()]

@@ -1,4 +1,4 @@
-"""What the tests themselves stand on: missing tools, a real Redis, free ports."""
+"""Test the shared fixtures: missing tools, a real Redis, and free ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Redis(Protocol):
-    """What is asked of the session's Redis here."""
+    """The part of the session's Redis that these tests use."""
 
     @property
     def socket(self) -> Path: ...
@@ -29,8 +29,8 @@ def test_a_missing_tool_skips_or_fails_where_every_tool_is_asked_for(
         needs_tool("no-such-program")
 
 
-def test_a_tool_beside_this_python_is_found(needs_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a wheel installed needs no PATH."""
+def test_a_tool_next_to_this_python_is_found(needs_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that a wheel installed need not be on PATH."""
     monkeypatch.setenv("PATH", "")
     assert needs_tool("pytest").endswith("/pytest")
 
@@ -45,6 +45,6 @@ def test_the_redis_of_the_session_answers_on_its_socket(redis_server: _Redis) ->
 
 
 def test_a_free_port_can_be_bound(free_port: int) -> None:
-    """Nobody listens on it."""
+    """The port has no listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", free_port))

@@ -15,3 +15,10 @@ class Expression:
     def finditer(self, text: bytes | str) -> Iterator[Match]: ...
 
 def compile(pattern: str, options: Options | None = None) -> Expression: ...  # noqa: A001
+
+class Set:
+    @staticmethod
+    def SearchSet() -> Set: ...  # noqa: N802
+    def Add(self, pattern: str) -> int: ...  # noqa: N802
+    def Compile(self) -> None: ...  # noqa: N802
+    def Match(self, text: bytes | str) -> list[int] | None: ...  # noqa: N802

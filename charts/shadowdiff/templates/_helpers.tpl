@@ -31,7 +31,7 @@ app.kubernetes.io/part-of: shadowdiff
 {{- end }}
 {{- end -}}
 
-{{/* The service's own pods: those of the trial Redis and of `helm test` bear another component. */}}
+{{/* Labels of the service's pods; the trial Redis and `helm test` have another component. */}}
 {{- define "shadowdiff.podSelector" -}}
 {{ include "shadowdiff.selectorLabels" . }}
 app.kubernetes.io/component: service
@@ -54,12 +54,12 @@ app.kubernetes.io/component: service
 {{- end -}}
 {{- end -}}
 
-{{/* The service's name as other namespaces call it. */}}
+{{/* The service's name in other namespaces. */}}
 {{- define "shadowdiff.host" -}}
 {{- printf "%s.%s.svc.%s" (include "shadowdiff.fullname" .) .Release.Namespace .Values.istio.clusterDomain -}}
 {{- end -}}
 
-{{/* "true" where each pod runs a Redis of its own. */}}
+{{/* "true" if each pod runs its own Redis. */}}
 {{- define "shadowdiff.embedded" -}}
 {{- if not (or .Values.store.url .Values.store.existingSecret.name .Values.redis.enabled) -}}true{{- end -}}
 {{- end -}}
@@ -72,11 +72,11 @@ app.kubernetes.io/component: service
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where nothing says who may come in by the web port: it then binds to the pod's own loopback. */}}
+{{/* "true" if no value says who may use the web port; it then listens on the pod's loopback. */}}
 {{- define "shadowdiff.webClosed" -}}
-{{- $said := list .Values.access.tokens (dig "access" "proxy" dict .Values.config) (dig "tls" "web" "client_ca" "" .Values.config) -}}
+{{- $access := list .Values.access.tokens (dig "access" "proxy" dict .Values.config) (dig "tls" "web" "client_ca" "" .Values.config) -}}
 {{- $anonymous := dig "access" "anonymous" "none" .Values.config -}}
-{{- if not (or (index $said 0) (index $said 1) (index $said 2) (ne (toString $anonymous) "none")) -}}true{{- end -}}
+{{- if not (or (index $access 0) (index $access 1) (index $access 2) (ne (toString $anonymous) "none")) -}}true{{- end -}}
 {{- end -}}
 
 {{/* http or https, of (list $ "mirror"): whether `config.tls` has a certificate for the port. */}}
@@ -86,11 +86,11 @@ app.kubernetes.io/component: service
 
 {{/* The ports in `config.tls`, comma-separated: all of them, or those with `client_ca`: (list . "client_ca"). */}}
 {{- define "shadowdiff.tlsPorts" -}}
-{{- $asked := index . 1 -}}
+{{- $setting := index . 1 -}}
 {{- $found := list -}}
 {{- $numbers := dict "mirror" "8080" "records" "8081" "web" "8082" "metrics" "9090" -}}
 {{- range $port, $files := dig "tls" dict (index . 0).Values.config -}}
-{{- if and $files (or (not $asked) (get $files $asked)) -}}{{- $found = append $found (get $numbers $port) -}}{{- end -}}
+{{- if and $files (or (not $setting) (get $files $setting)) -}}{{- $found = append $found (get $numbers $port) -}}{{- end -}}
 {{- end -}}
 {{- join "," $found -}}
 {{- end -}}
@@ -150,24 +150,24 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* What cannot work is refused here, by name and with the way out. */}}
+{{/* Reject values that cannot work, with the fix. */}}
 {{- define "shadowdiff.check" -}}
 {{- if and .Values.store.url .Values.store.existingSecret.name -}}
-{{- fail "store.url and store.existingSecret.name are both given: leave one of them out" -}}
+{{- fail "store.url and store.existingSecret.name are both set: remove one of them" -}}
 {{- end -}}
 {{- if and .Values.redis.enabled (or .Values.store.url .Values.store.existingSecret.name) -}}
-{{- fail "redis.enabled is only for trying out, and store names another Redis: set redis.enabled=false" -}}
+{{- fail "redis.enabled is only for trials, and store names another Redis: set redis.enabled=false" -}}
 {{- end -}}
 {{- if include "shadowdiff.embedded" . -}}
 {{- if or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
-{{- fail "several pods need one Redis: give its URL by store.existingSecret (or store.url), or set replicaCount=1 and autoscaling.enabled=false" -}}
+{{- fail "several pods need one Redis: set store.existingSecret (or store.url) to its URL, or set replicaCount=1 and autoscaling.enabled=false" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (include "shadowdiff.webClosed" .) (or .Values.ingress.enabled .Values.httpRoute.enabled .Values.openshift.route.enabled) -}}
-{{- fail "the pages are opened to others, and nothing says who may come in: name access.tokens, config.access.proxy, or config.access.anonymous (read or write)" -}}
+{{- fail "the pages can be reached from outside, and no value says who may use them: set access.tokens, config.access.proxy, or config.access.anonymous (read or write)" -}}
 {{- end -}}
 {{- if dig "tls" "metrics" "client_ca" "" .Values.config -}}
-{{- fail "config.tls.metrics.client_ca asks the kubelet's probes for a certificate that they cannot show: leave it out, and keep others out by networkPolicy.metrics.from" -}}
+{{- fail "config.tls.metrics.client_ca requires a client certificate, which the kubelet's probes do not have: remove it, and restrict access with networkPolicy.metrics.from" -}}
 {{- end -}}
 {{- range .Values.targets -}}
 {{- $mesh := default dict .mesh -}}
@@ -181,10 +181,10 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- fail (printf "target %s: mesh.%s renders Istio's kinds: set istio.enabled=true" .name (join ", mesh." $uses)) -}}
 {{- end -}}
 {{- if and $recorder.enabled (not $recorder.selector) -}}
-{{- fail (printf "target %s: mesh.recorder.selector is empty, so every workload of the namespace would record: name v1's labels" .name) -}}
+{{- fail (printf "target %s: mesh.recorder.selector is empty, so every workload of the namespace would record: set v1's labels" .name) -}}
 {{- end -}}
 {{- if and $both.enabled (not $both.selector) -}}
-{{- fail (printf "target %s: mesh.candidateRecorder.selector is empty: name v2's labels" .name) -}}
+{{- fail (printf "target %s: mesh.candidateRecorder.selector is empty: set v2's labels" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -199,7 +199,7 @@ securityContext:
 {{- printf "%s-%s" (include "shadowdiff.fullname" .root) (regexReplaceAll "[._]" .target.name "-") | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Set one of the Lua filter's settings; a filter that has no such setting is not rendered wrongly in silence. */}}
+{{/* Set one of the Lua filter's settings; fail if the filter has no such setting. */}}
 {{- define "shadowdiff.luaSetting" -}}
 {{- $pattern := printf "(?m)^local %s = .*$" .name -}}
 {{- if .block -}}{{- $pattern = printf "(?ms)^local %s = \\{.*?^\\}$" .name -}}{{- end -}}
@@ -207,7 +207,7 @@ securityContext:
 {{- regexReplaceAllLiteral $pattern .lua (printf "local %s = %s" .name .value) -}}
 {{- end -}}
 
-{{/* A list of texts as a Lua table. JSON's escapes are Lua's for what a header or path may hold. */}}
+{{/* A list of texts as a Lua table. For headers and paths JSON's escapes are Lua's. */}}
 {{- define "shadowdiff.luaList" -}}
 { {{ range $index, $text := . }}{{ if $index }}, {{ end }}{{ toRawJson $text }}{{ end }} }
 {{- end -}}

@@ -1,1 +1,1 @@
-"""Lua scripts; each opens by naming its keys and arguments."""
+"""Lua scripts; each script begins with a list of its keys and arguments."""

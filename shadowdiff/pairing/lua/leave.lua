@@ -1,5 +1,5 @@
--- Remove a consumer that holds nothing; what it holds stays for others to claim.
--- KEYS: ready streams. ARGV: group, consumer. Answers: from how many streams it was removed.
+-- Remove a consumer that has no claims; claims that it has stay, and others can reclaim them.
+-- KEYS: ready streams. ARGV: group, consumer. Returns: from how many streams it was removed.
 local removed = 0
 for _, stream in ipairs(KEYS) do
   if #redis.call('XPENDING', stream, ARGV[1], '-', '+', 1, ARGV[2]) == 0 then

@@ -1,14 +1,14 @@
--- Park a flush of observations; what completes a pair goes to the ready stream.
+-- Park a flush of observations. Complete pairs go to the ready stream.
 --
--- KEYS: the sender's last flush; then per target ledger, ready stream, deadlines of primary, candidate, control;
---       then the dictionaries that payloads are encoded by; then one key per observation.
--- ARGV: the flush's number, how long it is remembered in s, window ms, settle ms, how long a waiting value lives in
---       ms, number of targets, number of dictionaries, how long those are kept in s; then per observation: head, payload.
--- Answers: of each kind and target the first observation that fits no pair, as 'index:what' (see ODD); or 0 where this
---       flush already ran
---       (its answer was lost); or 1 where nothing ran, since a dictionary is not here. A sender has one flush on its way
---       at a time, so that its last number is enough to tell.
--- The first write that adds is one that a full store refuses, so a flush is refused whole or runs whole.
+-- KEYS: the number of the sender's last flush; then per target ledger, ready stream, deadlines of primary, candidate,
+--       control; then the dictionaries that payloads are encoded with; then one key per observation.
+-- ARGV: the flush's number, how long it is remembered (s), window (ms), settle (ms), life of a waiting value (ms),
+--       number of targets, number of dictionaries, how long those are kept (s); then per observation: head, payload.
+-- Returns: of each kind and target the first observation that fits no pair, as 'index:kind' (see ODD); or 0 if this
+--          flush already ran and its reply was lost; or 1 if nothing ran because a dictionary is missing here.
+--
+-- A sender has one flush in flight at a time, so its last number identifies it. A full store rejects the first write
+-- that adds, so a flush runs completely or not at all.
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
 local targets, dictionaries = tonumber(ARGV[6]), tonumber(ARGV[7])
 local first_item = 2 + targets * 5 + dictionaries
@@ -20,10 +20,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 local window, settle, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
 local counts = {}
--- What a forged or repeated record leaves: each is counted, and of a flush the first of each kind is told as an
--- example, so that many of one kind hide none of another.
+-- Kinds that forged or repeated records leave. Each is counted, and the first of each kind in a flush is returned as an
+-- example, so that many of one kind do not hide another.
 local ODD = {duplicate = true, ambiguous = true, replaced = true, late = true}
-local odd, told = {}, {}
+local odd, returned = {}, {}
 local target_names = {}
 for t = 0, targets - 1 do
   target_names[t] = names(2 + t * 5)
@@ -41,13 +41,13 @@ for i = 0, #KEYS - first_item do
     local field = (SIDE_NAMES[side] or side) .. '.' .. what
     tally[field] = (tally[field] or 0) + (by or 1)
     local kind = frame.target .. what
-    if ODD[what] and side == frame.side and not told[kind] then
-      told[kind] = true
+    if ODD[what] and side == frame.side and not returned[kind] then
+      returned[kind] = true
       odd[#odd + 1] = i .. ':' .. what
     end
   end
   count(frame.side, 'parked')
-  -- What is accepted enters its row here and nowhere else, so that no process takes it away when it dies.
+  -- Accepted requests and records are counted here and nowhere else, so that no count dies with a process.
   if frame.mirrored then count('mirrored', 'received'); count('mirrored', 'forwarded') end
   if frame.recorded then count('recorded', 'received'); count('recorded', 'accepted') end
 

@@ -1,12 +1,12 @@
 -- The state of one key, shared by park.lua and sweep.lua.
 --
 -- A key's value is one string:
---   'W' and one frame per side that waits; 'T' tombstone (became a pair or an orphan); 'A' ambiguous.
+--   'W' and one frame per waiting side; 'T' tombstone (became a pair or an orphan); 'A' ambiguous.
 -- A frame: head (26 bytes), arrival (13 decimal digits, Unix ms), payload length (10 digits), payload.
 -- A head:  side ('p','c','x'), target index (2 bytes), flags (1), attempt (2), control wait in ms (4),
 --          digest of the response (16).   Big-endian; the target index means nothing once stored.
--- Flags: 1 the id is shared, 2 a proxy may retry this answer, 4 a control's answer is to be waited for,
---        8 it came as a mirrored request, 16 as a record.
+-- Flags: 1 several requests may share the id, 2 a proxy may retry this response, 4 wait for a control's response,
+--        8 it arrived as a mirrored request, 16 as a record.
 local HEAD, META = 26, 49
 
 local function now_ms()
@@ -53,7 +53,7 @@ local function compose(sides)
   return table.concat(parts)
 end
 
--- When a key is due (Unix ms), and what it then is: 'pair' or 'orphan'. Reads no clock.
+-- Return when a key is due (Unix ms), and what it then becomes: 'pair' or 'orphan'. Reads no clock.
 local function due_of(sides, window, settle)
   local p, c, x = sides.p, sides.c, sides.x
   if not (p and c) then
@@ -70,7 +70,7 @@ local function due_of(sides, window, settle)
   return due, 'pair'
 end
 
--- Per target: its ledger, ready stream, and one sorted set of deadlines a side, from KEYS[first] on.
+-- Return a target's keys, from KEYS[first] on: ledger, ready stream, and one sorted set of deadlines per side.
 local function names(first)
   return {ledger = KEYS[first], ready = KEYS[first + 1], p = KEYS[first + 2], c = KEYS[first + 3], x = KEYS[first + 4]}
 end

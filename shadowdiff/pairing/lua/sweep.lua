@@ -1,9 +1,9 @@
--- Settle what is due of one target: to the ready stream, or to the orphans.
+-- Settle due keys of one target: they become ready pairs or orphans.
 --
 -- KEYS: ledger, ready stream, deadlines of primary, candidate, control; then the keys that look due.
--- ARGV: window ms, settle ms, how long a waiting value lives in ms, the most examples to answer with, their most bytes.
--- Answers: examples of orphans, each {key, side, payload}.
--- Safe to run by several services at once, and on keys that are no longer due: each is judged anew.
+-- ARGV: window (ms), settle (ms), life of a waiting value (ms), most examples to return, most bytes of an example.
+-- Returns: examples of orphans, each {key, payload}.
+-- Several services may run it at once, and on keys that are no longer due: each key is checked again.
 local target = names(1)
 local window, settle, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -23,7 +23,7 @@ for i = 6, #KEYS do
     if due > now then
       for side in pairs(sides) do redis.call('ZADD', target[side], due, key) end
     else
-      -- Removing comes first: a full store refuses a script whose first write adds, and would never empty.
+      -- Remove first: a full store rejects a script whose first write adds, and would never empty.
       for side in pairs(sides) do redis.call('ZREM', target[side], key) end
       if becomes == 'pair' then
         make_ready(key, sides, target, now, window, count)
@@ -32,14 +32,14 @@ for i = 6, #KEYS do
         for side, frame in pairs(sides) do
           count(side, 'orphaned')
           if #examples < most and #frame.payload <= most_bytes then
-            examples[#examples + 1] = {string.sub(key, -16), SIDE_NAMES[side], frame.payload}
+            examples[#examples + 1] = {string.sub(key, -16), frame.payload}
           end
         end
       end
     end
   else
-    -- No value waits here. One that outlived its time to live while no service swept is an orphan; one that
-    -- vanished earlier was removed behind the service's back, and stays missing from the books.
+    -- No value waits here. A value that reached its time to live while no service swept is an orphan. A value that
+    -- vanished earlier was removed behind the service's back, and stays missing from the ledger.
     for _, side in ipairs(ORDER) do
       local score = redis.call('ZSCORE', target[side], key)
       if score then

@@ -1,1 +1,1 @@
-"""The scripts that keep epochs, as files of the package."""
+"""The Lua scripts that store runs, as package files."""

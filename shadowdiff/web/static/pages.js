@@ -1,11 +1,14 @@
-/* What a reader with JavaScript gets on top: times of their own zone, keys, pages that follow what is counted.
-   Everything can be read, and every form sent, without it. Nothing here writes markup made of data. */
+/* Extras for browsers with JavaScript: local times, keyboard shortcuts, live updates. Every page and form works without
+   it, in UTC. The header names the time zone. Nothing here writes markup made of data. */
 "use strict";
 
 const two = (number) => String(number).padStart(2, "0");
 const day = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 const minute = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+const zone = (at) =>
+  new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(at).find((part) => part.type === "timeZoneName").value;
 const FORMS = {
+  zoned: (at) => `${FORMS.whole(at)} ${zone(at)}`,
   whole: (at) => `${day(at)} ${minute(at)}:${two(at.getSeconds())}`,
   minute,
   day: (at) => day(at).slice(5),
@@ -14,11 +17,11 @@ const FORMS = {
 function localize(root) {
   for (const time of root.querySelectorAll("[data-at]")) {
     const at = new Date(time.dataset.at);
-    if (!Number.isNaN(at.getTime())) time.textContent = FORMS[time.dataset.form](at);
+    if (!Number.isNaN(at.getTime())) time.textContent = FORMS[time.dataset.form](at) + (time.dataset.after ?? "");
   }
 }
 
-/* Keys: whatever bears data-key is pressed or focused by it; j and k go through data-stop. */
+/* Keys: elements with data-key are clicked or focused by that key; j and k go through data-stop. */
 const shown = (element) => element.getClientRects().length > 0;
 
 function step(by) {
@@ -30,7 +33,7 @@ function step(by) {
   next.scrollIntoView({ block: "nearest" });
 }
 
-function pressed(event) {
+function onKey(event) {
   const typing = event.target.closest("input, textarea, select");
   if (typing && event.key === "Escape") return typing.blur();
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
@@ -44,10 +47,10 @@ function pressed(event) {
   else found.click();
 }
 
-/* Live: the server says that something was counted, and the page is asked for again. */
+/* Live: the server reports new counts, and the page is fetched again. */
 const PAUSED = "shadowdiff-paused";
 let source = null;
-let asked = false;
+let isLoading = false;
 
 const nameOf = (element) =>
   element && (element.id || element.getAttribute("href") || element.querySelector(":scope > summary")?.textContent);
@@ -60,10 +63,10 @@ function busy(main) {
   );
 }
 
-async function renew() {
+async function reload() {
   const main = document.querySelector("main");
-  if (asked || busy(main)) return;
-  asked = true;
+  if (isLoading || busy(main)) return;
+  isLoading = true;
   try {
     const answer = await fetch(location.href, { redirect: "error" });
     if (!answer.ok) return;
@@ -78,9 +81,9 @@ async function renew() {
     localize(document);
     if (focused) [...main.querySelectorAll("a, [id], summary")].find((e) => nameOf(e) === focused)?.focus({ preventScroll: true });
   } catch {
-    /* The next event asks again. */
+    /* The next event retries. */
   } finally {
-    asked = false;
+    isLoading = false;
   }
 }
 
@@ -88,19 +91,19 @@ function follow() {
   const button = document.querySelector("[data-live]");
   if (!button) return;
   const paused = sessionStorage.getItem(PAUSED) === "yes";
-  button.textContent = paused ? "paused" : "live";
+  button.textContent = paused ? "Paused" : "Live";
   button.setAttribute("aria-pressed", String(!paused));
   source?.close();
   source = null;
   if (paused || document.hidden) return;
   source = new EventSource(button.dataset.live);
-  source.addEventListener("counted", renew);
+  source.addEventListener("counted", reload);
 }
 
 function started() {
   document.documentElement.classList.add("js");
   localize(document);
-  document.addEventListener("keydown", pressed);
+  document.addEventListener("keydown", onKey);
   document.addEventListener("visibilitychange", follow);
   window.addEventListener("pagehide", () => source?.close());
   document.addEventListener("click", async (event) => {
@@ -109,7 +112,7 @@ function started() {
     if (element.dataset.opens) return document.getElementById(element.dataset.opens).showModal();
     if (element.dataset.copies) {
       await navigator.clipboard?.writeText(document.getElementById(element.dataset.copies).textContent);
-      element.textContent = "copied";
+      element.textContent = "Copied";
       return;
     }
     sessionStorage.setItem(PAUSED, sessionStorage.getItem(PAUSED) === "yes" ? "no" : "yes");

@@ -1,4 +1,4 @@
-"""These tests run on the loop that the service runs on."""
+"""Run these tests on the service's event loop."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Take uvloop's loops."""
+    """Return uvloop's loops."""
     return {"uvloop": uvloop.new_event_loop}

@@ -1,6 +1,6 @@
-"""The intake as it runs, between a raw client and a v2 of raw bytes.
+"""Run the real intake between a raw client and a v2 that sends raw bytes.
 
-A scripted v2 is a function over a socket's reader and writer, so that it can answer anything, or nothing.
+A scripted v2 is a function over a socket's reader and writer, so it can send anything, or nothing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from shadowdiff.intake.books import Books
-from shadowdiff.intake.dispatch import Bounds, Dispatcher
-from shadowdiff.intake.held import Held
-from shadowdiff.intake.mirror import MirrorApp
+from shadowdiff.intake.counters import IntakeCounters
+from shadowdiff.intake.dispatch import Dispatcher
+from shadowdiff.intake.exchange import PortMemoryBudget
+from shadowdiff.intake.mirror_port import MirrorApp
+from shadowdiff.intake.overload import LoadShedder
 from shadowdiff.intake.protocol import IntakeProtocol
-from shadowdiff.intake.records import RecordsApp
-from shadowdiff.intake.thinning import Thinning
+from shadowdiff.intake.records_port import RecordsApp
 from shadowdiff.intake.upstream import Upstream
 from shadowdiff.model import Candidate, Control, HostPolicy, Observation, Side, Target
+from tests.fakes.counts import all_counts, is_balanced
 
 if TYPE_CHECKING:
-    from shadowdiff.intake.headers import RawHeaders
+    from shadowdiff.intake.exchange import RawHeaders
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -34,7 +35,7 @@ DEADLINE_S = 10.0
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait on a condition with a deadline."""
+    """Wait for a condition, up to a deadline."""
     deadline_s = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline_s, f"{what}: not within {DEADLINE_S:g} s"
@@ -42,7 +43,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def identify(headers: RawHeaders) -> tuple[str, str] | None:
-    """Give x-diff-id, as the service's own does first."""
+    """Return x-diff-id, the first header that the service uses by default."""
     for name, value in headers:
         if name == b"x-diff-id":
             return value.decode(), "x-diff-id"
@@ -51,7 +52,7 @@ def identify(headers: RawHeaders) -> tuple[str, str] | None:
 
 @dataclass
 class Store:
-    """Takes observations, or does not, as the test says."""
+    """Accepts or rejects observations, as the test configures."""
 
     seen: list[Observation] = field(default_factory=list[Observation])
     waits: list[float] = field(default_factory=list[float])
@@ -61,7 +62,7 @@ class Store:
     breaks: bool = False
 
     def sink(self, observation: Observation, settled: Callable[[bool], None], control_wait_s: float) -> bool:
-        """Stand where the pairing's queue stands."""
+        """Accept observations in place of the pairing queue."""
         if self.breaks:
             raise RuntimeError("a fault in the store's queue")
         if not self.has_room:
@@ -75,38 +76,38 @@ class Store:
         return True
 
     def of(self, side: Side) -> list[Observation]:
-        """Return what one side said."""
+        """Return the observations of one side."""
         return [observation for observation in self.seen if observation.side is side]
 
 
 @dataclass
 class Intake:
-    """A running intake: its two ports, its books, and what reached the store."""
+    """A running intake: its two ports, its counters, and the observations in the store."""
 
     mirror_port: int
     records_port: int
     mirror: MirrorApp
     records: RecordsApp
     dispatcher: Dispatcher
-    books: Books
+    counters: IntakeCounters
     store: Store
 
     async def mirrored(self, *requests: bytes) -> list[Observation]:
-        """Send requests to the mirror port, each on a connection of its own, and wait until all have settled."""
+        """Send requests to the mirror port, each on its own connection, and wait until all have a disposition."""
         for request in requests:
             assert (await exchange(self.mirror_port, request)).startswith(b"HTTP/1.1 202 ")
         await self.settled()
         return self.store.seen
 
     async def settled(self) -> None:
-        """Wait until nothing is in flight, and see that the books balance."""
+        """Wait until nothing is in flight, and check that the counts balance."""
         await self.dispatcher.drained()
-        await until(lambda: not any(row.in_flight for row in self.books.rows()), "settled")
+        await until(lambda: not any(row.in_flight for row in all_counts(self.counters)), "settled")
         self.check()
 
     def check(self) -> None:
-        """Hold the identity of every row."""
-        assert all(row.balanced for row in self.books.rows()), self.books
+        """Check that the counts of every row balance."""
+        assert all(is_balanced(row) for row in all_counts(self.counters)), self.counters
 
     async def record(self, headers: dict[str, str], body: bytes = b"", path: str = "/record") -> tuple[int, bytes]:
         """Post to the records port; return status and body."""
@@ -116,7 +117,7 @@ class Intake:
 
 
 def status_and_body(answer: bytes) -> tuple[int, bytes]:
-    """Split a raw answer."""
+    """Split a raw response."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
 
@@ -130,7 +131,7 @@ def get(path: str = "/", *more: str, method: str = "GET", host: str = "svc-shado
 
 
 async def exchange(port: int, request: bytes) -> bytes:
-    """Send bytes, and return what comes until the other side closes."""
+    """Send bytes, and return the reply until the other side closes the connection."""
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -141,9 +142,9 @@ async def exchange(port: int, request: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def served(app: MirrorApp | RecordsApp, held: Held | None = None) -> AsyncGenerator[int]:
+async def served(app: MirrorApp | RecordsApp, budget: PortMemoryBudget | None = None) -> AsyncGenerator[int]:
     """Serve an application as the service does, on a free port."""
-    speaks: Any = partial(IntakeProtocol, held=held or Held())
+    speaks: Any = partial(IntakeProtocol, budget=budget or PortMemoryBudget())
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -168,7 +169,7 @@ async def served(app: MirrorApp | RecordsApp, held: Held | None = None) -> Async
 
 @contextlib.asynccontextmanager
 async def v2(script: Script) -> AsyncGenerator[int]:
-    """Run a scripted v2 on a free port; what it leaves open is closed."""
+    """Run a scripted v2 on a free port, and close its connections at the end."""
     open_now: set[asyncio.StreamWriter] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -221,51 +222,51 @@ def target(
 @contextlib.asynccontextmanager
 async def intake(
     *targets: Target,
-    bounds: Bounds | None = None,
+    bounds: dict[str, Any] | None = None,
     max_body_bytes: int = 1 << 20,
     max_request_bytes: int = 1 << 20,
     is_busy: bool = False,
     fill: float = 0.0,
 ) -> AsyncGenerator[Intake]:
-    """Run both ports over these targets; the sample keeps ids that begin with `7` or name the control."""
-    books, store = Books(), Store()
+    """Run both ports with these targets. Sampling includes ids that start with `7` or name the control."""
+    counters, store = IntakeCounters(), Store()
 
     def now_ms() -> int:
         return 1_000
 
-    def keeps(identity: str, rate: float) -> bool:
+    def in_sample(identity: str, rate: float) -> bool:
         return rate >= 1.0 or identity.startswith("7")
 
-    thinning = Thinning(lambda _target: fill)
+    load_shedder = LoadShedder(lambda _target: fill)
     async with Upstream(now_ms, max_body_bytes) as upstream, asyncio.TaskGroup() as group:
         dispatcher = Dispatcher(
             group=group,
             upstream=upstream,
-            books=books,
+            counters=counters,
             sink=store.sink,
-            keeps=keeps,
-            bounds=bounds,
+            in_sample=in_sample,
             was_busy=lambda _within_s: is_busy,
+            **(bounds or {}),
         )
         mirror = MirrorApp(
             dispatcher=dispatcher,
-            books=books,
+            counters=counters,
             identify=identify,
-            keeps=keeps,
+            in_sample=in_sample,
             targets=targets,
             max_request_bytes=max_request_bytes,
-            thinning=thinning,
+            load_shedder=load_shedder,
         )
         records = RecordsApp(
             sink=store.sink,
-            books=books,
-            keeps=keeps,
+            counters=counters,
+            in_sample=in_sample,
             targets=targets,
             now_ms=now_ms,
             max_record_bytes=1_000,
             max_batch_bytes=20_000,
             max_reading_bytes=15_000,
-            thinning=thinning,
+            load_shedder=load_shedder,
         )
         async with served(mirror) as mirror_port, served(records) as records_port:
-            yield Intake(mirror_port, records_port, mirror, records, dispatcher, books, store)
+            yield Intake(mirror_port, records_port, mirror, records, dispatcher, counters, store)

@@ -1,4 +1,4 @@
-"""Asking v2 over HTTP/2: whole answers with their trailers, and a failure by name for everything else."""
+"""Test calls to v2 over HTTP/2: complete responses with trailers, and a named failure for everything else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fakes.shop_proto import framed
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from shadowdiff.intake.connection import Answer
+    from shadowdiff.intake.connection import Response
 
 grpc: Any = pytest.importorskip("grpc")
 
@@ -29,7 +29,7 @@ MEBIBYTE = 1 << 20
 
 
 def _echo(message: bytes, context: Any) -> bytes:
-    """Answer with what was asked, in capitals; say in the trailers what came as metadata."""
+    """Return the request in capitals, and its metadata in the trailers."""
     seen = dict(context.invocation_metadata())
     context.set_trailing_metadata((("x-agent", seen["user-agent"]),))
     return message.upper()
@@ -75,7 +75,7 @@ def _v2() -> Generator[int]:
 
 @contextlib.contextmanager
 def client(most_bytes: int = MEBIBYTE) -> Generator[Http2Client]:
-    """Yield a client, and close it."""
+    """Yield a client, and close it afterwards."""
     made = Http2Client(most_bytes)
     try:
         yield made
@@ -83,14 +83,14 @@ def client(most_bytes: int = MEBIBYTE) -> Generator[Http2Client]:
         made.close()
 
 
-async def ask(made: Http2Client, port: int, method: str, body: bytes = b"", within_s: float = 10.0) -> Answer:
-    """Return what v2 answers to one call."""
+async def ask(made: Http2Client, port: int, method: str, body: bytes = b"", within_s: float = 10.0) -> Response:
+    """Return v2's response to one call."""
     until_s = asyncio.get_running_loop().time() + within_s
-    return await made.ask(("http", HOST, port), f"/t.Test/{method}".encode(), FIELDS, body, until_s)
+    return await made.send(("http", HOST, port), f"/t.Test/{method}".encode(), FIELDS, body, until_s)
 
 
-async def test_an_answer_has_its_body_and_its_trailers(v2: int) -> None:
-    """Of one message, and of a stream."""
+async def test_a_response_has_its_body_and_its_trailers(v2: int) -> None:
+    """A response of one message and a stream both arrive with body and trailers."""
     with client() as made:
         one = await ask(made, v2, "Echo", framed(b"abc"))
         many = await ask(made, v2, "Many", framed(b"x"))
@@ -101,24 +101,24 @@ async def test_an_answer_has_its_body_and_its_trailers(v2: int) -> None:
     assert framed(b"x", b"x", b"x") == many.body
 
 
-async def test_an_answer_without_a_message_says_why_in_its_status(v2: int) -> None:
-    """In the trailers or in the headers, as the server likes."""
+async def test_a_response_without_a_message_has_a_status(v2: int) -> None:
+    """The status is in the trailers or in the headers, as the server chooses."""
     with client() as made:
         answer = await ask(made, v2, "Fail", framed(b"abc"))
     assert (b"", None) == (answer.body, answer.failure)
     assert {(b"grpc-status", b"9"), (b"grpc-message", b"not today")} <= {*answer.headers, *answer.trailers}
 
 
-async def test_a_body_larger_than_every_window_goes_out_and_comes_back(v2: int) -> None:
-    """Both sides wait for each other's windows."""
+async def test_a_body_larger_than_every_window_is_sent_and_received(v2: int) -> None:
+    """Both sides wait for each other's flow-control windows."""
     message = b"a" * (3 * MEBIBYTE)
     with client(8 * MEBIBYTE) as made:
         answer = await ask(made, v2, "Echo", framed(message))
     assert framed(message.upper()) == answer.body
 
 
-async def test_what_is_past_the_bound_is_not_kept(v2: int) -> None:
-    """The body is cut, and known to be; the connection serves the next call."""
+async def test_a_body_above_the_limit_is_truncated(v2: int) -> None:
+    """The body is marked as truncated, and the connection continues with the next call."""
     with client(1000) as made:
         cut = await ask(made, v2, "Echo", framed(b"a" * 100_000))
         after = await ask(made, v2, "Echo", framed(b"b"))
@@ -127,15 +127,15 @@ async def test_what_is_past_the_bound_is_not_kept(v2: int) -> None:
     assert framed(b"B") == after.body
 
 
-async def test_many_calls_at_once_each_get_their_own_answer(v2: int) -> None:
-    """More than v2 takes on one connection."""
+async def test_many_calls_at_once_each_get_their_own_response(v2: int) -> None:
+    """The test makes more calls than v2 accepts on a single connection."""
     with client() as made:
         answers = await asyncio.gather(*(ask(made, v2, "Echo", framed(b"n%d" % number)) for number in range(40)))
     assert [framed(b"N%d" % number) for number in range(40)] == [answer.body for answer in answers]
 
 
-async def test_a_call_that_does_not_end_is_a_timeout_that_keeps_what_came(v2: int) -> None:
-    """The stream is reset, so that v2 stops; the next call goes on."""
+async def test_a_call_that_does_not_end_is_a_timeout_with_a_partial_body(v2: int) -> None:
+    """The client resets the stream, so v2 stops. The next call succeeds."""
     with client() as made:
         hung = await ask(made, v2, "Slow", framed(b""), within_s=0.5)
         after = await ask(made, v2, "Echo", framed(b"b"))
@@ -147,8 +147,8 @@ async def _speaking(reply: Callable[[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.start_server(reply, HOST, 0)
 
 
-async def test_a_v2_that_fails_is_named_by_how() -> None:
-    """Nobody there, no such name, hung up, and no HTTP/2."""
+async def test_a_failing_v2_has_a_failure_with_its_cause() -> None:
+    """The causes are a missing listener, an unknown name, a closed connection, and a server without HTTP/2."""
 
     async def http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(MEBIBYTE)
@@ -163,7 +163,7 @@ async def test_a_v2_that_fails_is_named_by_how() -> None:
     with client() as made:
         assert Failure.REFUSED is (await ask(made, free_port_number(), "Echo")).failure
         until_s = asyncio.get_running_loop().time() + 10
-        nowhere = await made.ask(("http", "no-such-host.invalid", 1), b"/", FIELDS, b"", until_s)
+        nowhere = await made.send(("http", "no-such-host.invalid", 1), b"/", FIELDS, b"", until_s)
         assert Failure.UNRESOLVED is nowhere.failure
         for reply, failure in ((http1, Failure.MALFORMED), (gone, Failure.RESET)):
             async with await _speaking(reply) as server:
@@ -171,8 +171,8 @@ async def test_a_v2_that_fails_is_named_by_how() -> None:
                 assert failure is (await ask(made, port, "Echo", framed(b"x"))).failure
 
 
-async def test_a_v2_that_never_answers_the_connection_is_a_timeout() -> None:
-    """A full backlog, or a firewall that drops."""
+async def test_a_v2_that_never_accepts_the_connection_is_a_timeout() -> None:
+    """The cause is a full backlog, or a firewall that drops packets."""
     with socket.socket() as held, client() as made:
         held.bind((HOST, 0))
         held.listen(0)

@@ -1,4 +1,4 @@
-"""The mirror port: what is acknowledged, what goes on, and where everything else is counted."""
+"""The mirror port acknowledges every request, and forwards or counts it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import contextlib
 import pytest
 
 from shadowdiff.intake import dispatch
-from shadowdiff.intake.books import ControlRow, MirrorRow
-from shadowdiff.intake.dispatch import Bounds
+from shadowdiff.intake.counters import ControlCounts, Disposition, MirrorCounts
 from shadowdiff.model import UNKNOWN_TARGET, Candidate, Control, Failure, Side, Target
+from tests.fakes.counts import all_counts
 from tests.integration.intake.scripted import Intake, exchange, get, intake, target, until, v2
 
-ONE = MirrorRow(received=1)
+ONE = MirrorCounts(received=1)
 
 
 async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,8 +25,8 @@ async def hanging(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None
     await reader.read()
 
 
-def row(running: Intake, name: str = "svc") -> MirrorRow:
-    return running.books.mirror_row(name)
+def row(running: Intake, name: str = "svc") -> MirrorCounts:
+    return running.counters.mirrored[name]
 
 
 @pytest.mark.parametrize(
@@ -51,52 +51,50 @@ def row(running: Intake, name: str = "svc") -> MirrorRow:
         "loop", "loop by baggage", "no id", "sampled out", "too large",
     ],
 )  # fmt: skip
-async def test_every_request_is_acknowledged_and_has_one_place(
+async def test_every_request_is_acknowledged_and_has_one_disposition(
     request_bytes: bytes, disposition: str, name: str
 ) -> None:
-    """A 202 with no body whatever becomes of it, and one count in one row."""
+    """Every request gets an empty 202 and one count."""
     async with v2(answering) as port, intake(target(port, sample=0.5)) as running:
         answer = await exchange(running.mirror_port, request_bytes)
         assert answer.startswith(b"HTTP/1.1 202 Accepted\r\n")
         assert answer.endswith(b"\r\n\r\n")
         await running.settled()
-        expected = MirrorRow(received=1)
-        setattr(expected, disposition, 1)
-        assert expected == row(running, name)
+        assert MirrorCounts(received=1, **{disposition: 1}) == row(running, name)
         assert (disposition == "forwarded") == bool(running.store.seen)
-        assert 1 == sum(each.received for each in running.books.rows())
+        assert 1 == sum(each.received for each in all_counts(running.counters))
 
 
-async def test_misfits_are_kept_as_examples() -> None:
-    """What a person needs who asks why nothing pairs."""
+async def test_requests_that_are_not_compared_leave_examples() -> None:
+    """An operator needs the examples to find out why nothing pairs."""
     async with v2(answering) as port, intake(target(port)) as running:
         await running.mirrored(
             get("/a?secret", host="other-shadow:80"),
             get("/b", "x-shadowdiff: 1"),
             get("/c").replace(b"x-diff-id: 7\r\n", b""),
         )
-        assert [("other:80", 1, "/a")] == running.books.unknown_mirrored.newest()
-        assert [("svc:80", 1, "/b")] == running.books.loops.newest()
-        assert [("svc:80", 1, "/c")] == running.books.unidentified.newest()
+        assert [("other:80", 1, "/a")] == running.counters.unknown_mirrored.newest()
+        assert [("svc:80", 1, "/b")] == running.counters.loops.newest()
+        assert [("svc:80", 1, "/c")] == running.counters.unidentified.newest()
 
 
 @pytest.mark.parametrize("part", [b"", b"x", b"x" * 100_000])
-async def test_an_aborted_upload_is_no_observation(part: bytes) -> None:
-    """A client that leaves in the middle gives v2 nothing to answer."""
+async def test_an_aborted_upload_is_not_forwarded(part: bytes) -> None:
+    """A client that disconnects early sends no complete request."""
     async with v2(answering) as port, intake(target(port, methods=("POST",))) as running:
         _, writer = await asyncio.open_connection("127.0.0.1", running.mirror_port)
         writer.write(get(method="POST", body=b"y" * 200_000)[:-200_000] + part)
         await writer.drain()
         await until(lambda: 1 == row(running).received, "received")
         writer.close()
-        await until(lambda: 1 == row(running).aborted, "aborted")
+        await until(lambda: 1 == row(running)[Disposition.ABORTED], "aborted")
         await running.settled()
         assert [] == running.store.seen
         assert 0 == running.dispatcher.held_bytes
 
 
-async def test_the_answer_comes_after_the_whole_body_and_before_v2s() -> None:
-    """Answering early would cut the copy, answering late would hold the mesh's connection."""
+async def test_the_reply_comes_after_the_body_and_before_v2s_response() -> None:
+    """An earlier reply would truncate the copy, and a later one would hold the mesh's connection."""
     async with v2(hanging) as port, intake(target(port, methods=("POST",), timeout_s=0.5)) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.mirror_port)
         request = get(method="POST", body=b"0123456789")
@@ -113,25 +111,25 @@ async def test_the_answer_comes_after_the_whole_body_and_before_v2s() -> None:
 
 
 async def test_one_connection_carries_many_requests() -> None:
-    """The mesh keeps its connections; pipelined requests are answered in turn."""
+    """The mesh keeps its connections, and pipelined requests get responses in order."""
     async with v2(answering) as port, intake(target(port)) as running:
         kept = get("/").replace(b"connection: close\r\n", b"")
         answer = await exchange(running.mirror_port, kept * 4 + get("/"))
         await running.settled()
         assert 5 == answer.count(b"HTTP/1.1 202 ")
-        assert 5 == row(running).forwarded
+        assert 5 == row(running)[Disposition.FORWARDED]
 
 
 async def test_an_upgrade_that_v1_ignores_is_an_ordinary_request() -> None:
-    """Java's client offers h2c with every first request; the offer itself stays behind."""
+    """Java's client offers h2c with every first request, and the offer is not forwarded."""
     async with v2(answering) as port, intake(target(port)) as running:
         request = get("/", "upgrade: h2c", "http2-settings: AAMAAABkAARAAAAAAAIAAAAA")
         await running.mirrored(request.replace(b"connection: close", b"connection: Upgrade, HTTP2-Settings, close"))
-        assert MirrorRow(received=1, forwarded=1) == row(running)
+        assert MirrorCounts(received=1, forwarded=1) == row(running)
 
 
-async def test_a_full_lane_counts_against_v2_and_is_no_shed() -> None:
-    """One is out, one waits too long, and the third finds no place: three failures, all parked."""
+async def test_a_full_queue_is_a_failure_of_v2() -> None:
+    """One request is sent, one waits too long, and the third does not fit. All three failures are stored."""
     async with (
         v2(hanging) as port,
         intake(target(port, concurrency=1, queue=1, timeout_s=0.6, queue_timeout_s=0.1)) as running,
@@ -140,12 +138,12 @@ async def test_a_full_lane_counts_against_v2_and_is_no_shed() -> None:
         assert {"/1": Failure.TIMEOUT, "/2": Failure.SATURATED, "/3": Failure.SATURATED} == {
             seen.path: seen.failure for seen in running.store.seen
         }
-        assert MirrorRow(received=3, forwarded=3) == row(running)
+        assert MirrorCounts(received=3, forwarded=3) == row(running)
 
 
 @pytest.mark.parametrize("has_answered", [True, False])
-async def test_what_finds_no_room_while_the_service_is_busy_is_shed_where_v2_answers(has_answered: bool) -> None:
-    """A v2 of which nothing is heard is blamed however busy this service is."""
+async def test_an_overloaded_service_sheds_if_v2_answers(has_answered: bool) -> None:
+    """If v2 does not respond, the failure counts against v2, however busy this service is."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -163,72 +161,72 @@ async def test_what_finds_no_room_while_the_service_is_busy_is_shed_where_v2_ans
         failures = {seen.path: seen.failure for seen in running.store.seen}
         assert Failure.TIMEOUT == failures["/hangs"]
         assert (None if has_answered else Failure.SATURATED) == failures.get("/no-room")
-        assert ({("svc", "busy"): 1} if has_answered else {}) == running.books.shed_reasons
+        assert ({("svc", "busy"): 1} if has_answered else {}) == running.counters.shed_reasons
 
 
-async def test_what_waits_is_served_when_its_turn_comes() -> None:
-    """A lane of one still serves everybody."""
+async def test_waiting_requests_are_sent_in_turn() -> None:
+    """A queue with one place is enough to serve all requests."""
     async with v2(answering) as port, intake(target(port, concurrency=1)) as running:
         await running.mirrored(*[get(f"/{number}") for number in range(6)])
         assert [None] * 6 == [seen.failure for seen in running.store.seen]
 
 
-async def test_memory_is_bounded_and_what_does_not_fit_is_shed_with_its_reason() -> None:
-    """This service's own bound is not held against v2."""
+async def test_memory_is_bounded() -> None:
+    """A request that does not fit is shed with a reason, and does not count against v2."""
     async with (
         v2(hanging) as port,
-        intake(target(port, timeout_s=0.3), bounds=Bounds(items=2)) as running,
+        intake(target(port, timeout_s=0.3), bounds={"most_items": 2}) as running,
     ):
         await running.mirrored(get("/1"), get("/2"), get("/3"))
-        assert MirrorRow(received=3, forwarded=2, shed=1) == row(running)
-        assert {("svc", "memory"): 1} == running.books.shed_reasons
+        assert MirrorCounts(received=3, forwarded=2, shed=1) == row(running)
+        assert {("svc", "memory"): 1} == running.counters.shed_reasons
 
 
-async def test_bodies_being_read_count_as_memory_held() -> None:
-    """Slow uploads cannot add up beyond the bound."""
+async def test_arriving_bodies_count_as_memory() -> None:
+    """Slow uploads must not exceed the memory limit together."""
     async with (
         v2(answering) as port,
-        intake(target(port, methods=("POST",)), bounds=Bounds(body_bytes=300_000)) as running,
+        intake(target(port, methods=("POST",)), bounds={"most_bytes": 300_000}) as running,
     ):
         await running.mirrored(get(method="POST", body=b"x" * 500_000))
-        assert MirrorRow(received=1, shed=1) == row(running)
+        assert MirrorCounts(received=1, shed=1) == row(running)
         assert 0 == running.dispatcher.held_bytes
 
 
 @pytest.mark.parametrize("has_room", [True, False])
-async def test_what_the_store_cannot_take_is_lost_and_said_so(*, has_room: bool) -> None:
-    """A full queue at once, or a store that fails later: the same place in the books."""
+async def test_a_request_that_the_store_cannot_take_is_store_lost(*, has_room: bool) -> None:
+    """The store's queue is full, or the store fails later."""
     async with v2(answering) as port, intake(target(port)) as running:
         running.store.has_room = has_room
         running.store.settles = False
         await running.mirrored(get())
-        assert MirrorRow(received=1, store_lost=1) == row(running)
+        assert MirrorCounts(received=1, store_lost=1) == row(running)
 
 
-async def test_until_the_store_has_answered_a_request_is_in_flight() -> None:
-    """`forwarded` is counted when the store said so, and not before."""
+async def test_a_request_is_in_flight_until_the_store_confirms_it() -> None:
+    """A request counts as `forwarded` only after the store has confirmed it."""
     async with v2(answering) as port, intake(target(port)) as running:
         running.store.settles = None
         await exchange(running.mirror_port, get())
         await until(lambda: bool(running.store.unsettled), "offered")
-        assert MirrorRow(received=1, in_flight=1) == row(running)
+        assert MirrorCounts(received=1, in_flight=1) == row(running)
         running.store.unsettled.pop()(True)
-        assert MirrorRow(received=1, forwarded=1) == row(running)
+        assert MirrorCounts(received=1, forwarded=1) == row(running)
 
 
-async def test_an_error_of_the_sink_costs_one_request_and_not_the_service() -> None:
-    """The task's outer edge counts it, and the next request goes its way."""
+async def test_an_error_of_the_sink_loses_one_request() -> None:
+    """The lost request is counted, and the next request is processed."""
     async with v2(answering) as port, intake(target(port)) as running:
         running.store.breaks = True
         await running.mirrored(get())
         running.store.breaks = False
         await running.mirrored(get())
-        assert MirrorRow(received=2, shed=1, forwarded=1) == row(running)
-        assert {("svc", "error"): 1} == running.books.shed_reasons
+        assert MirrorCounts(received=2, shed=1, forwarded=1) == row(running)
+        assert {("svc", "error"): 1} == running.counters.shed_reasons
 
 
 async def test_new_targets_take_effect_between_two_requests() -> None:
-    """Hosts, methods and the candidate change; what is on its way keeps what it had."""
+    """Hosts, methods and the candidate change. Requests in flight use the old settings."""
     asked: list[str] = []
 
     def naming(name: str):  # noqa: ANN202
@@ -246,12 +244,12 @@ async def test_new_targets_take_effect_between_two_requests() -> None:
         running.mirror.replace([other])
         await running.mirrored(get())
         assert ["old", "new", "new"] == asked
-        assert MirrorRow(received=2, forwarded=2) == row(running)
-        assert MirrorRow(received=1, blocked=1) == row(running, UNKNOWN_TARGET)
+        assert MirrorCounts(received=2, forwarded=2) == row(running)
+        assert MirrorCounts(received=1, blocked=1) == row(running, UNKNOWN_TARGET)
 
 
 async def test_a_client_that_half_closes_after_its_request_is_served_or_counted() -> None:
-    """It gave its request whole; whatever the server makes of the early end, the books balance."""
+    """The client sent a complete request. Whatever the server does, the counts balance."""
     async with v2(answering) as port, intake(target(port)) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.mirror_port)
         writer.write(get())
@@ -261,11 +259,11 @@ async def test_a_client_that_half_closes_after_its_request_is_served_or_counted(
         writer.close()
         await until(lambda: 1 == row(running).received, "received")
         await running.settled()
-        assert 1 == row(running).forwarded + row(running).aborted
+        assert 1 == row(running)[Disposition.FORWARDED] + row(running)[Disposition.ABORTED]
 
 
 async def test_lifespan_and_websockets_are_answered() -> None:
-    """A server that speaks them finds an application that does, too."""
+    """The application supports servers that use lifespan events and WebSockets."""
     async with v2(answering) as port, intake(target(port)) as running:
         for scope, messages, answers in (
             ("lifespan", ["lifespan.startup", "lifespan.shutdown"], ["startup.complete", "shutdown.complete"]),
@@ -284,11 +282,11 @@ async def test_lifespan_and_websockets_are_answered() -> None:
             assert answers == sent
 
 
-async def test_after_a_stop_nothing_expires_and_the_books_still_balance() -> None:
-    """A service that gives up draining leaves what it holds in flight, and says nothing more of v2, whatever comes."""
+async def test_a_stopped_dispatcher_leaves_its_requests_in_flight() -> None:
+    """The dispatcher reports no further failures of v2, and the counts balance."""
     async with (
         v2(hanging) as port,
-        intake(target(port, concurrency=1, timeout_s=0.5, queue_timeout_s=0.01)) as running,
+        intake(target(port, concurrency=1, timeout_s=0.5, queue_timeout_s=0.2)) as running,
     ):
         await exchange(running.mirror_port, get("/1"))
         await until(lambda: 1 == running.dispatcher.held_items, "out")
@@ -296,17 +294,17 @@ async def test_after_a_stop_nothing_expires_and_the_books_still_balance() -> Non
         writer.write(get("/2"))
         await until(lambda: 2 == row(running).received, "received")
         running.dispatcher.stop()
-        (lane,) = running.dispatcher.lanes()
-        assert lane.timer is None
+        (queue,) = running.dispatcher.queues.values()
+        assert queue.timer is None
         await reader.read()
         writer.close()
         await running.dispatcher.drained()
         running.check()
-        assert ([], 0, 2) == (running.store.seen, row(running).forwarded, row(running).in_flight)
+        assert ([], 0, 2) == (running.store.seen, row(running)[Disposition.FORWARDED], row(running).in_flight)
 
 
-async def test_controls_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow control is asked no more, and the pairs that it misses do not wait for it."""
+async def test_control_requests_have_their_own_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow control gets no more requests, and pairs without one do not wait for it."""
     monkeypatch.setattr(dispatch, "CONTROL_CONCURRENCY", 1)
     async with v2(hanging) as slow, v2(answering) as port:
         control = Control(url=f"http://127.0.0.1:{slow}", sample=1.0, timeout_s=0.4)
@@ -316,5 +314,5 @@ async def test_controls_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatc
             waits = {seen.path: running.store.waits[running.store.seen.index(seen)] for seen in candidates}
             assert {"/1": 0.4, "/2": 0.0} == waits
             assert [Failure.TIMEOUT] == [seen.failure for seen in running.store.of(Side.CONTROL)]
-            assert ControlRow(received=2, observed=1, shed=1) == running.books.control_row("svc")
-            assert {("svc", "control"): 1} == running.books.shed_reasons
+            assert ControlCounts(received=2, observed=1, shed=1) == running.counters.controls["svc"]
+            assert {("svc", "control"): 1} == running.counters.shed_reasons

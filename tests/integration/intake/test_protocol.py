@@ -1,4 +1,4 @@
-"""What the intake's own HTTP takes, refuses and bounds, byte for byte."""
+"""Test the HTTP of the intake ports byte for byte: what it accepts, rejects and limits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from shadowdiff.intake import protocol
-from shadowdiff.intake.held import Held
+from shadowdiff.intake.counters import Disposition
+from shadowdiff.intake.exchange import PortMemoryBudget
 from shadowdiff.intake.protocol import IntakeProtocol
+from tests.fakes.counts import all_counts
 from tests.integration.intake.scripted import exchange, get, intake, served, target, until, v2
 
 RECORD = "x-shadowdiff-"
@@ -25,7 +27,7 @@ async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def record(body: bytes, *more: str) -> bytes:
-    """Return one recorded response as it is posted, on a connection that stays."""
+    """Return the bytes of one recorded response on a persistent connection."""
     lines = ["POST /record HTTP/1.1", "host: s", *(f"{RECORD}{name}: {value}" for name, value in FIELDS.items()), *more]
     return "\r\n".join(lines).encode() + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
@@ -33,8 +35,8 @@ def record(body: bytes, *more: str) -> bytes:
 LAST = b"GET /none HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n"
 
 
-async def test_answers_come_in_the_order_of_the_requests() -> None:
-    """Pipelined, whole and in parts, taken at once and the ASGI way: 202, 404, 400, 202, 405 and the end."""
+async def test_responses_have_the_order_of_the_requests() -> None:
+    """Pipelined requests, whole and in parts, get 202, 404, 400, 202 and 405 in order. Then the connection closes."""
     other = b"POST /other HTTP/1.1\r\nhost: s\r\ncontent-length: 3\r\n\r\nabc"
     bad = record(b"x").replace(b"-status: 200", b"-status: 99")
     async with v2(answering) as port, intake(target(port)) as running:
@@ -82,17 +84,17 @@ async def _in_two(port: int, sent: bytes, cut: int) -> bytes:
         "long path",
     ],
 )
-async def test_what_cannot_be_a_request_is_refused_and_the_connection_ends(sent: bytes, status: bytes) -> None:
-    """A bound on what a head may hold, and no second guess at where a body ends; nothing is counted as received."""
+async def test_an_invalid_request_is_refused_and_the_connection_closes(sent: bytes, status: bytes) -> None:
+    """Heads are bounded, and the end of a body is never guessed. An invalid request does not count as received."""
     async with v2(answering) as port, intake(target(port)) as running:
         answer = await exchange(running.mirror_port, sent)
         assert answer.startswith(b"HTTP/1.1 " + status)
         assert b"\r\nconnection: close\r\n" in answer
-        assert 0 == sum(row.received for row in running.books.rows())
+        assert 0 == sum(row.received for row in all_counts(running.counters))
 
 
-async def test_a_body_that_nobody_wants_is_read_past_and_the_connection_stays() -> None:
-    """Its sender sees the answer, and its next request is answered too."""
+async def test_an_unneeded_body_is_discarded_and_the_connection_stays_open() -> None:
+    """The sender gets the response, and one to its next request."""
     long = b"POST /nowhere HTTP/1.1\r\nhost: s\r\ncontent-length: 3000000\r\n\r\n" + b"z" * 3_000_000
     async with v2(answering) as port, intake(target(port)) as running:
         answers = await exchange(running.records_port, long + record(b"next") + LAST)
@@ -102,16 +104,14 @@ async def test_a_body_that_nobody_wants_is_read_past_and_the_connection_stays() 
 @pytest.mark.parametrize(
     ("sent", "aborted"), [(b"GET / HT", 0), (get(method="POST", body=b"x" * 100)[:-50], 1)], ids=["head", "body"]
 )
-async def test_a_sender_that_stalls_loses_its_connection(
-    sent: bytes, aborted: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the head or in the body: connections are not there to be held."""
-    for name in ("HEAD_WITHIN_S", "STALLED_S", "_LOOK_EVERY_S"):
+async def test_a_stalled_connection_is_closed(sent: bytes, aborted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that stalls in the head or the body must not occupy memory."""
+    for name in ("HEAD_WITHIN_S", "STALLED_S", "_CHECK_EVERY_S"):
         monkeypatch.setattr(protocol, name, 0.02)
     async with v2(answering) as port, intake(target(port, methods=("POST",))) as running:
         assert b"" == await exchange(running.mirror_port, sent)
-        row = running.books.mirror_row("svc")
-        await until(lambda: aborted == row.aborted == row.received, "the request in its place")
+        row = running.counters.mirrored["svc"]
+        await until(lambda: aborted == row[Disposition.ABORTED] == row.received, "the request in its place")
 
 
 ONE = b"GET /one HTTP/1.1\r\nhost: s\r\n\r\n"
@@ -131,8 +131,8 @@ CHUNKED = b"POST /record HTTP/1.1\r\nhost: s\r\ntransfer-encoding: chunked\r\n\r
     ],
     ids=["after one", "after two", "bad chunk", "too many", "trailers", "extension", "empty lines"],
 )
-async def test_what_came_whole_is_answered_before_the_connection_ends(sent: bytes, statuses: list[bytes]) -> None:
-    """Behind good requests a bad one is refused in its turn; what has no end is given up at the bound of a head."""
+async def test_whole_requests_are_answered_before_the_connection_closes(sent: bytes, statuses: list[bytes]) -> None:
+    """Valid requests before an invalid one or an endless head get their responses first."""
     async with v2(answering) as port, intake(target(port)) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.records_port)
         writer.write(sent)
@@ -142,22 +142,22 @@ async def test_what_came_whole_is_answered_before_the_connection_ends(sent: byte
                 while part := await reader.read(65_536):
                     answers += part
             except ConnectionError:
-                pass  # it ended beside unread bytes
+                pass  # the server closed the connection with unread bytes
         writer.transport.abort()
         found = re.findall(rb"HTTP/1.1 ([0-9]+) ", answers)
         assert statuses == found[: len(statuses)]
         assert len(found) <= max(1, len(statuses))
 
 
-async def test_an_answer_to_head_has_no_body() -> None:
-    """Its length is said, and the next answer on the connection stands where the client looks for it."""
+async def test_a_response_to_head_has_no_body() -> None:
+    """The response has a length, and the next response starts where the client expects it."""
     async with v2(answering) as port, intake(target(port)) as running:
         answers = await exchange(running.records_port, b"HEAD / HTTP/1.1\r\nhost: s\r\n\r\n" + record(b"x") + LAST)
         assert re.match(rb"HTTP/1.1 405 [^\0]*?\r\n\r\nHTTP/1.1 202 ", answers)
 
 
 class _Line(asyncio.Transport):
-    """A transport that notes whether it is read from, and what is written: no kernel cuts what comes by it."""
+    """A transport that records whether it is read, and what is written. The kernel does not split its reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,8 +177,8 @@ class _Line(asyncio.Transport):
         self.written += data
 
 
-async def test_a_long_body_that_comes_in_one_piece_does_not_end_the_reading() -> None:
-    """It is longer than what reading pauses for, and answered at once: the next request has to be read too."""
+async def test_reading_resumes_after_a_long_body_in_one_read() -> None:
+    """The long body pauses reading and gets a response immediately. The next request must still be read."""
     async with v2(answering) as port, intake(target(port, methods=("POST",))) as running:
         config = uvicorn.Config(running.mirror, lifespan="off", log_config=None, proxy_headers=False)
         config.load()
@@ -197,17 +197,17 @@ async def test_a_long_body_that_comes_in_one_piece_does_not_end_the_reading() ->
 HTTP_1_0 = b"POST /record HTTP/1.0\r\nhost: s\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
 
 
-async def test_who_speaks_http_1_0_is_not_told_to_go_on() -> None:
-    """It would take the interim answer for the final one. Source: RFC 9110, section 10.1.1."""
+async def test_an_http_1_0_client_gets_no_100_continue() -> None:
+    """An HTTP/1.0 client would read it as the final response. Source: RFC 9110, section 10.1.1."""
     async with v2(answering) as port, intake(target(port)) as running:
-        for sent, told in ((HTTP_1_0, [b"400"]), (HTTP_1_0.replace(b"1.0", b"1.1"), [b"100", b"400"])):
+        for sent, expected in ((HTTP_1_0, [b"400"]), (HTTP_1_0.replace(b"1.0", b"1.1"), [b"100", b"400"])):
             reader, writer = await asyncio.open_connection("127.0.0.1", running.records_port)
             writer.write(sent)
-            if b"100" in told:
+            if b"100" in expected:
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
             writer.write(b"abc")
             writer.write_eof()
-            assert told[-1:] == re.findall(rb"HTTP/1.1 ([0-9]+) ", await reader.read())
+            assert expected[-1:] == re.findall(rb"HTTP/1.1 ([0-9]+) ", await reader.read())
             writer.close()
 
 
@@ -215,7 +215,7 @@ TOGETHER = 8
 
 
 @pytest.mark.parametrize(
-    "held",
+    "sent",
     [
         b"POST /record HTTP/1.1\r\nhost: s\r\nx: " + b"v" * 10_000,
         b"POST /record HTTP/1.1\r\nhost: s\r\nx: " + b"v" * 10_000 + b"\r\ncontent-length: 9\r\n\r\n1",
@@ -223,17 +223,17 @@ TOGETHER = 8
     ],
     ids=["head", "body", "trailers"],
 )
-async def test_what_many_connections_hold_together_has_a_bound(held: bytes) -> None:
-    """Beyond it who would hold more is refused, what comes whole is answered, and what ends frees its share."""
-    bound = Held(most_bytes=TOGETHER * 10_500)
+async def test_the_connections_of_a_port_have_a_common_memory_bound(sent: bytes) -> None:
+    """Above the limit, new requests are rejected and complete ones get responses. A closed connection frees memory."""
+    bound = PortMemoryBudget(most_bytes=TOGETHER * 10_500)
     async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
         opened = [await asyncio.open_connection("127.0.0.1", records_port) for _ in range(TOGETHER * 2)]
         for number, (_, writer) in enumerate(opened[:-1], 1):
-            writer.write(held)
+            writer.write(sent)
             share = 9_000 * min(number, TOGETHER - 2)
             await until(lambda at_least=share: bound.bytes > at_least, "it is counted")
         reader, last = opened[-1]
-        last.write(held)
+        last.write(sent)
         assert re.match(rb"HTTP/1.1 431 |$", await asyncio.wait_for(reader.read(), 10))
         assert bound.bytes <= bound.most_bytes
         assert b" 202 " in await exchange(records_port, record(b"x", "connection: close"))
@@ -242,9 +242,9 @@ async def test_what_many_connections_hold_together_has_a_bound(held: bytes) -> N
         await until(lambda: bound.bytes == 0, "nothing is held")
 
 
-async def test_connections_have_a_bound_in_number() -> None:
-    """One more is closed at once; one that ends makes room."""
-    bound = Held(most_connections=3)
+async def test_the_number_of_connections_is_bounded() -> None:
+    """A further connection is closed immediately, and each closed one makes room."""
+    bound = PortMemoryBudget(most_connections=3)
     async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
         open_now = [await asyncio.open_connection("127.0.0.1", records_port) for _ in range(3)]
         for _, writer in open_now:
@@ -260,7 +260,7 @@ async def test_connections_have_a_bound_in_number() -> None:
 
 
 async def until_answered(port: int) -> None:
-    """Wait until a record is taken."""
+    """Wait until a record is accepted."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(ConnectionError):
@@ -269,7 +269,7 @@ async def until_answered(port: int) -> None:
 
 
 async def test_a_head_of_very_many_fields_is_refused() -> None:
-    """Each takes far more in memory than on the wire; a thousand are taken."""
+    """A field takes far more memory than bytes on the wire. A thousand fields are accepted."""
     async with v2(answering) as port, intake(target(port)) as running:
         for count, status in ((990, b"202"), (1001, b"431")):
             sent = record(b"x", *["a: b"] * count, "connection: close")
@@ -277,20 +277,20 @@ async def test_a_head_of_very_many_fields_is_refused() -> None:
 
 
 async def _refuses(port: int) -> None:
-    """Wait until a port takes no more connections."""
+    """Wait until a port accepts no more connections."""
     async with asyncio.timeout(10):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
                 return
-            except ConnectionError:  # in the kernel's queue as it closed
+            except ConnectionError:  # the connection was in the kernel's queue when the port closed
                 continue
             writer.transport.abort()
 
 
 async def _on_its_way(port: int, is_open: asyncio.Event, late: bytes) -> bytes:
-    """Have one record answered, send `late` over the same connection once its port has closed; return the answer."""
+    """Send a record, then send `late` on the same connection after its port has closed; return the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(record(b"first"))
     assert b"connection: close" not in await reader.readuntil(b"\r\n\r\n")
@@ -307,10 +307,10 @@ async def _on_its_way(port: int, is_open: asyncio.Event, late: bytes) -> bytes:
     [(record(b"late"), 10.0, rb"HTTP/1.1 202 [^\0]*connection: close\r\n[^\0]*"), (b"", 0.2, rb"")],
     ids=["a request", "nothing"],
 )
-async def test_what_is_on_its_way_as_the_port_closes_is_answered(
+async def test_a_request_on_its_way_while_the_port_closes_is_answered(
     monkeypatch: pytest.MonkeyPatch, late: bytes, lingers_s: float, expected: bytes
 ) -> None:
-    """A connection that stands idle takes one more request, told that it is the last; without one it is closed."""
+    """An idle connection accepts one last request, and is closed if there is no request."""
     monkeypatch.setattr(protocol, "LINGERS_S", lingers_s)
     is_open = asyncio.Event()
     async with v2(answering) as port, intake(target(port)) as running, asyncio.TaskGroup() as group:
@@ -321,9 +321,9 @@ async def test_what_is_on_its_way_as_the_port_closes_is_answered(
         assert [b"first", b"late"][: 1 + bool(late)] == [seen.body for seen in running.store.seen]
 
 
-async def test_a_connection_of_the_last_moment_is_answered_once() -> None:
-    """Made while the port closes: its request is taken, and the answer says that it was the last."""
-    bound = Held()
+async def test_a_connection_made_while_the_port_closes_is_answered_once() -> None:
+    """The response announces that it is the last one."""
+    bound = PortMemoryBudget()
     bound.is_closing = True
     async with v2(answering) as port, intake(target(port)) as running, served(running.records, bound) as records_port:
         answer = await exchange(records_port, record(b"one"))

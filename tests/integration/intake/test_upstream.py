@@ -1,4 +1,4 @@
-"""What v2 is asked, byte for byte, and what becomes of every way to answer."""
+"""Test the bytes that v2 receives, and the observation of every kind of response."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ import gzip
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
+from shadowdiff.compare import Limits, compare
+from shadowdiff.intake.counters import Disposition
+from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Pair, Result, Side, Target
+from shadowdiff.rules import compile_rules, parse_rules
 from tests.integration.intake.scripted import Intake, get, intake, target, until, v2
+
+if TYPE_CHECKING:
+    from shadowdiff.model import Headers
 
 Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def answering(response: bytes, heard: list[bytes] | None = None, *, close: bool = True) -> Respond:
-    """Return a v2 that gives the same bytes to every request, and notes what it heard."""
+    """Return a v2 that sends the same bytes for every request, and records the requests."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -35,10 +44,10 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 async def observed(script: Respond, request: bytes | None = None, **settings: float) -> Observation:
-    """Return the one observation that a scripted v2 leads to."""
+    """Return the only observation of a scripted v2."""
     async with v2(script) as port, intake(target(port, **settings)) as running:  # pyright: ignore[reportArgumentType]
         await running.mirrored(request or get())
-        assert 1 == running.books.mirror_row("svc").forwarded
+        assert 1 == running.counters.mirrored["svc"][Disposition.FORWARDED]
         (observation,) = running.store.seen
         return observation
 
@@ -51,24 +60,27 @@ async def observed(script: Respond, request: bytes | None = None, **settings: fl
     ],
 )  # fmt: skip
 async def test_path_and_query_arrive_byte_for_byte(path: str) -> None:
-    """What v1 was asked is what v2 is asked: nothing is decoded, encoded or normalised."""
+    """The service neither decodes, encodes nor normalizes the path."""
     heard: list[bytes] = []
     observation = await observed(answering(OK, heard), get(path))
-    sent = path.removesuffix("?")  # the server gives no trace of an empty query
+    sent = path.removesuffix("?")  # the server does not report an empty query
     assert sent.encode() == heard[0].split(b" ")[1]
     assert sent == observation.path
 
 
-async def test_an_absolute_form_is_asked_by_its_path() -> None:
-    """The candidate is named by configuration alone, whatever the request line says."""
+async def test_an_absolute_form_is_sent_as_a_path() -> None:
+    """Only the configuration names the candidate, not the request line."""
     heard: list[bytes] = []
     await observed(answering(OK, heard), get("http://elsewhere.example:1/p?q=1"))
     assert heard[0].startswith(b"GET /p?q=1 HTTP/1.1\r\n")
     assert b"elsewhere" not in heard[0]
 
 
-async def test_headers_arrive_as_sent_and_nothing_is_added_but_the_marks() -> None:
-    """No User-Agent, Accept or Accept-Encoding of the client library; order and duplicates kept."""
+async def test_headers_arrive_as_sent_with_only_the_marks_added() -> None:
+    """No User-Agent, Accept or Accept-Encoding of the client library is added.
+
+    Header order and duplicates are unchanged.
+    """
     heard: list[bytes] = []
     request = get("/p", "cookie: a=1", "X-Two: 2", "cookie: b=2", "baggage: k=v", "x-envoy-attempt-count: 1")
     async with v2(answering(OK, heard)) as port, intake(target(port)) as running:
@@ -80,8 +92,8 @@ async def test_headers_arrive_as_sent_and_nothing_is_added_but_the_marks() -> No
     ] == lines  # fmt: skip
 
 
-async def test_a_preserved_host_has_lost_its_suffix() -> None:
-    """v2 sees the Host that the user sent; and a prefix of the candidate's URL stands before the path."""
+async def test_a_preserved_host_loses_its_suffix() -> None:
+    """v2 gets the Host that the user sent. The path prefix of the URL comes before the path."""
     heard: list[bytes] = []
     async with (
         v2(answering(OK, heard)) as port,
@@ -95,7 +107,7 @@ async def test_a_preserved_host_has_lost_its_suffix() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_is_sent_whole_with_its_own_length(*, chunked: bool) -> None:
-    """However it came, also after `Expect: 100-continue`, v2 gets one body and no content type of our making."""
+    """v2 gets a Content-Length after chunks or `Expect: 100-continue`, and no added content type."""
     heard: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +140,7 @@ async def _posted(running: Intake, request: bytes) -> list[Observation]:
 
 
 async def test_response_headers_keep_order_and_duplicates() -> None:
-    """Names in lower case, values as they were, duration and times measured."""
+    """Names are in lower case, values are unchanged, and the duration is measured."""
     seen = await observed(
         answering(b"HTTP/1.1 203 X\r\nSet-Cookie: a\r\nX-B:  v \r\nset-cookie: b\r\nContent-Length: 2\r\n\r\nok")
     )
@@ -164,8 +176,10 @@ MIB = b"y" * (1 << 20)
     ],
     ids=["204", "304", "HEAD", "gzip", "1MiB", "chunked", "close", "1.0", "103", "302", "500", "long header"],
 )  # fmt: skip
-async def test_every_whole_answer_is_taken_as_it_is(response: bytes, method: str, status: int, body: bytes) -> None:
-    """Nothing followed, nothing decoded, and none of these is truncated or failed."""
+async def test_every_complete_response_is_kept_unchanged(
+    response: bytes, method: str, status: int, body: bytes
+) -> None:
+    """No redirect is followed, no body is decoded, and no response counts as truncated or failed."""
     seen = await observed(answering(response), get(method=method))
     assert (status, body, len(body), None) == (seen.status, seen.body, seen.body_bytes, seen.failure)
 
@@ -193,10 +207,10 @@ async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     ],
     ids=["empty", "in headers", "in body", "in chunks", "RST", "bad chunk", "no HTTP", "bad header", "huge header"],
 )
-async def test_every_broken_answer_is_a_failure_with_its_cause(
+async def test_every_broken_response_is_a_failure_with_its_cause(
     script: Respond, failure: Failure, status: int | None
 ) -> None:
-    """What came is kept, and never looks whole."""
+    """The service stores the received part of the response, which never counts as complete."""
     seen = await observed(script)
     assert failure == seen.failure
     if status is not None:
@@ -209,20 +223,23 @@ async def hanging(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None
 
 
 async def test_a_v2_that_accepts_and_never_answers_times_out() -> None:
-    """A stopped process looks so: the kernel accepts for it."""
+    """An example is a stopped process, for which the kernel accepts connections."""
     seen = await observed(hanging, timeout_s=0.1)
     assert (Failure.TIMEOUT, 0) == (seen.failure, seen.status)
     assert seen.duration_ms >= 90
 
 
-async def test_a_v2_that_never_ends_its_body_times_out_with_what_came() -> None:
-    """The deadline spans the whole exchange, not each read."""
+async def test_a_v2_that_never_ends_its_body_times_out() -> None:
+    """The service stores the received part of the response.
+
+    The deadline applies to the whole exchange, not to each read.
+    """
     seen = await observed(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", close=False), timeout_s=0.1)
     assert (Failure.TIMEOUT, 200, b"half", 9) == (seen.failure, seen.status, seen.body, seen.body_bytes)
 
 
-async def test_an_endless_body_is_cut_at_the_bound_and_the_connection_dropped() -> None:
-    """Memory and traffic are bounded, and the observation says that it is only the start."""
+async def test_an_endless_body_is_cut_at_the_bound_and_the_connection_closed() -> None:
+    """Memory and traffic are bounded, and the observation is truncated."""
     dropped = asyncio.Event()
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -243,41 +260,41 @@ async def test_an_endless_body_is_cut_at_the_bound_and_the_connection_dropped() 
             await dropped.wait()
 
 
-async def test_a_long_body_with_a_length_says_its_full_size() -> None:
-    """The size that v2 declared is what the comparison is told."""
+async def test_a_truncated_body_has_its_declared_size() -> None:
+    """The comparison gets the size that v2 declared."""
     response = b"HTTP/1.1 200 OK\r\ncontent-length: 500000\r\n\r\n" + b"z" * 500_000
     async with v2(answering(response)) as port, intake(target(port), max_body_bytes=1000) as running:
         (seen,) = await running.mirrored(get())
     assert (1000, 500_000) == (len(seen.body), seen.body_bytes)
 
 
-async def test_a_dead_v2_is_refused_and_then_left_alone() -> None:
-    """After five refusals the breaker answers, and every request still counts against v2."""
+async def test_a_dead_v2_opens_the_breaker() -> None:
+    """The breaker opens after five refusals. Every request still counts against v2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     async with intake(target(port)) as running:
-        for _ in range(8):  # one after another: of several at once, more than five may be refused
+        for _ in range(8):  # one after another, because more than five at once may be refused
             await running.mirrored(get())
         assert [Failure.REFUSED] * 5 + [Failure.BREAKER_OPEN] * 3 == [o.failure for o in running.store.seen]
-        assert 8 == running.books.mirror_row("svc").forwarded
+        assert 8 == running.counters.mirrored["svc"][Disposition.FORWARDED]
 
 
-async def test_a_name_that_does_not_resolve_is_told_apart() -> None:
-    """A typing error in the candidate's URL is no dead service."""
+async def test_a_name_that_does_not_resolve_has_its_own_failure() -> None:
+    """A typo in the candidate's URL is not a dead service."""
     wrong = Target(name="svc", hosts=("svc",), candidate=Candidate(url="http://no-such-host.invalid:1"))
     async with intake(wrong) as running:
         (seen,) = await running.mirrored(get())
     assert Failure.UNRESOLVED == seen.failure
 
 
-async def test_a_closed_idle_connection_is_not_held_against_v2() -> None:
-    """A GET that meets a connection closed under it is sent once more, on a new one."""
+async def test_a_closed_idle_connection_is_not_a_failure() -> None:
+    """A GET on a connection that v2 has just closed is sent again on a new one."""
     heard: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(OK)
-        heard.append(await reader.readuntil(b"\r\n\r\n"))  # and closes without an answer
+        heard.append(await reader.readuntil(b"\r\n\r\n"))  # closes without a response
 
     async with v2(script) as port, intake(target(port)) as running:
         await running.mirrored(get())
@@ -287,15 +304,15 @@ async def test_a_closed_idle_connection_is_not_held_against_v2() -> None:
     assert 3 == len(heard)
 
 
-async def test_a_new_connection_that_ends_unheard_is_no_reason_to_ask_twice() -> None:
-    """v2 took the request and closed: it may have worked on it, so that it is a failure and not sent again."""
+async def test_a_request_on_a_new_connection_is_never_sent_again() -> None:
+    """v2 may have processed the request before it closed the connection, so it is a failure."""
     heard: list[bytes] = []
     seen = await observed(answering(b"", heard))
     assert (Failure.RESET, 1) == (seen.failure, len(heard))
 
 
-async def test_connections_are_used_again_after_every_answer_whose_end_is_clear() -> None:
-    """Also after HEAD, whose length speaks of a body that never comes, after chunks, and after an interim answer."""
+async def test_connections_are_reused_after_a_response_with_a_clear_end() -> None:
+    """The connection is also reused after HEAD, chunks, and interim responses."""
     answers = [
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", "HEAD", b""),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-sum: 7\r\n\r\n", "GET", b"a"),
@@ -323,8 +340,8 @@ async def test_connections_are_used_again_after_every_answer_whose_end_is_clear(
 
 
 @pytest.mark.parametrize("surplus", [b"junk", OK], ids=["junk", "a second answer"])
-async def test_what_comes_after_an_answer_never_becomes_part_of_the_next(surplus: bytes) -> None:
-    """A connection that says more than it was asked is closed, and the next request goes out on a new one."""
+async def test_bytes_after_a_response_never_become_part_of_the_next(surplus: bytes) -> None:
+    """The connection is closed, and the next request uses a new one."""
     async with v2(answering(OK + surplus, close=False)) as port, intake(target(port)) as running:
         await running.mirrored(get())
         await running.mirrored(get())
@@ -334,8 +351,8 @@ async def test_what_comes_after_an_answer_never_becomes_part_of_the_next(surplus
     assert [None] == [seen[1].failure]
 
 
-async def test_an_answer_before_the_whole_request_was_read_is_taken() -> None:
-    """v2 may refuse a large body from its head; its connection is not used again."""
+async def test_a_response_before_the_request_was_read_is_accepted() -> None:
+    """v2 may reject a large body after its head. The connection is not reused."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -349,8 +366,8 @@ async def test_an_answer_before_the_whole_request_was_read_is_taken() -> None:
     assert (413, None) == (observation.status, observation.failure)
 
 
-async def test_the_control_is_asked_the_same_and_its_pair_waits_for_it() -> None:
-    """The control sees the marks and no pairing id; only the candidate's observation carries the request."""
+async def test_the_control_gets_the_same_request_and_the_pair_waits_for_it() -> None:
+    """The control gets the marks and no pairing id. Only the candidate's observation has the request."""
     heard: list[bytes] = []
     asked_v2: list[bytes] = []
     async with (
@@ -363,9 +380,85 @@ async def test_the_control_is_asked_the_same_and_its_pair_waits_for_it() -> None
         await running.mirrored(get("/p?q", "x-request-id: r"))
         (candidate,), (control,) = running.store.of(Side.CANDIDATE), running.store.of(Side.CONTROL)
         assert [3, 0] == [running.store.waits[running.store.seen.index(side)] for side in (candidate, control)]
-        assert 1 == running.books.control_row("svc").observed
+        assert 1 == running.counters.controls["svc"][Disposition.OBSERVED]
     assert heard[0].replace(b"%d" % control_port, b"") == asked_v2[0].replace(b"%d" % port, b"")
     assert b"\r\nx-request-id: r\r\n" in heard[0]
     assert b"\r\nx-shadowdiff: 1\r\n" in heard[0]
     assert b"x-diff-id" not in heard[0]
     assert ((), "7", "/p?q") == (control.request_headers, control.id, control.path)
+
+
+@pytest.mark.parametrize("policy", list(HostPolicy))
+async def test_the_host_that_v2_was_sent_is_recorded(policy: HostPolicy) -> None:
+    """v2 may use this host in links. The pair still has the user's host."""
+    heard: list[bytes] = []
+    async with v2(answering(OK, heard)) as port, intake(target(port, host=policy)) as running:
+        (seen,) = await running.mirrored(get())
+    sent = next(line for line in heard[0].split(b"\r\n") if line.startswith(b"host: ")).removeprefix(b"host: ")
+    assert sent.decode() == seen.authority
+    assert "svc:80" == seen.host
+
+
+@pytest.mark.parametrize("policy", list(HostPolicy))
+async def test_a_redirect_to_its_own_name_matches(policy: HostPolicy) -> None:
+    """An application builds the redirect from the Host that it gets."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        host = next(line for line in lines if line.startswith(b"host: ")).removeprefix(b"host: ")
+        writer.write(b"HTTP/1.1 302 Found\r\nlocation: http://%b/login\r\ncontent-length: 0\r\n\r\n" % host)
+        await writer.drain()
+
+    async with v2(script) as port, intake(target(port, host=policy)) as running:
+        (seen,) = await running.mirrored(get())
+    v1 = msgspec.structs.replace(
+        seen,
+        side=Side.PRIMARY,
+        authority="",
+        headers=((b"location", b"http://svc/login"), (b"content-length", b"0")),
+    )
+    pair = Pair(key=b"", target="svc", route="GET /", primary=v1, candidate=seen)
+    assert Result.MATCH is compare(pair, compile_rules(parse_rules([]), datetime.now(UTC)), Limits()).result
+
+
+@pytest.mark.parametrize("media", ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"])
+async def test_grpc_web_uses_http1(media: str) -> None:
+    """The client uses HTTP/1.1, as a browser does."""
+    heard: list[bytes] = []
+    request = get("/t.Test/Get", f"content-type: {media}", method="POST", body=b"\0\0\0\0\0")
+    async with v2(answering(OK, heard)) as port, intake(target(port, methods=("POST",))) as running:
+        (seen,) = await running.mirrored(request)
+    assert (200, None, b"ok") == (seen.status, seen.failure, seen.body)
+    assert heard[0].startswith(b"POST /t.Test/Get HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "fields"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-a: b\r\n c\r\n", ((b"x-a", b"b c"),)),
+        (b"HTTP/1.1 200 OK\r\nx-a: b \r\n\t c\r\n  d\r\n", ((b"x-a", b"b \t c  d"),)),
+        (b"HTTP/1.1 200 OK\nx-a: b\n", ((b"x-a", b"b"),)),
+        (b"HTTP/1.1 200 OK\nx-a:\n b\n", ((b"x-a", b"b"),)),
+    ],
+)
+async def test_unusual_heads_are_read_as_envoy_reads_them(head: bytes, fields: Headers) -> None:
+    """Folded fields lose their line ends, and a line may end in LF alone."""
+    end = b"\r\n" if head.endswith(b"\r\n") else b"\n"
+    seen = await observed(answering(head + b"content-length: 2" + end + end + b"ok"))
+    assert (200, None, b"ok", (*fields, (b"content-length", b"2"))) == (
+        seen.status, seen.failure, seen.body, seen.headers,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", [b"x: a\0b", b"x: a\x01b", b"x: a\x7fb", b" x: folded first", b"x: \r"])
+async def test_a_head_that_envoy_refuses_is_malformed(field: bytes) -> None:
+    """Control characters and a fold without a field are malformed. A doubled CR is never the end of the head."""
+    seen = await observed(answering(b"HTTP/1.1 200 OK\r\n" + field + b"\r\ncontent-length: 2\r\n\r\nok"))
+    assert Failure.MALFORMED is seen.failure
+
+
+async def test_a_body_may_have_what_a_head_may_not() -> None:
+    """The service checks only the head for invalid bytes."""
+    body = b"\r\r\n x\0\x01"
+    seen = await observed(answering(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body))
+    assert (200, None, body) == (seen.status, seen.failure, seen.body)

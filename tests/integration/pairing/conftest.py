@@ -1,4 +1,4 @@
-"""A pairing bench over real Redis: park, sweep, claim, commit, and read the books."""
+"""Test pairing over a real Redis: park, sweep, claim, commit, and read the ledger."""
 
 from __future__ import annotations
 
@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shadowdiff.model import Observation, Result, Side
-from shadowdiff.pairing import (
-    Claim,
-    Claimer,
-    Codec,
-    Dictionaries,
-    Judged,
-    Ledger,
-    Orphan,
-    Parker,
-    ParkSettings,
-    Sweeper,
-    commit,
-    ledger_write,
-    read_ledger,
-)
+from shadowdiff.pairing.claim import Claim, Claimer, Judged, commit, ledger_write
+from shadowdiff.pairing.codec import Codec, Dictionaries
+from shadowdiff.pairing.ledger import Ledger, read_ledger
+from shadowdiff.pairing.observation_writer import ObservationWriter, PairingSettings
+from shadowdiff.pairing.sweep import Orphan, Sweeper
 from shadowdiff.store import Store, connect, open_client
-from shadowdiff.store.cluster import ClusterClient
+from shadowdiff.store.connections import ClusterClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -39,7 +29,7 @@ WITHIN_S = 10.0
 
 
 def observed(side: Side = Side.PRIMARY, request_id: str = "a", **changes: object) -> Observation:
-    """Return one observation with a unique id, changed as asked."""
+    """Return one observation with a unique id and these changes."""
     fields: dict[str, object] = {
         "side": side,
         "target": TARGET,
@@ -57,7 +47,7 @@ def observed(side: Side = Side.PRIMARY, request_id: str = "a", **changes: object
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds; fail after a bound."""
+    """Wait until `condition` is true; fail at the timeout."""
     async with asyncio.timeout(WITHIN_S):
         while not condition():  # noqa: ASYNC110 - tests wait on conditions
             await asyncio.sleep(0.005)
@@ -65,17 +55,17 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @dataclass
 class Bench:
-    """One service's pairing, without the rest of the service."""
+    """The pairing of one service, without the rest of the service."""
 
     store: Store
-    settings: ParkSettings
+    settings: PairingSettings
     codec: Codec = field(default_factory=lambda: Codec(KEY))
     orphans: list[Orphan] = field(default_factory=list[Orphan])
     depths: list[int] = field(default_factory=list[int])
     settled: list[bool] = field(default_factory=list[bool])
 
     def __post_init__(self) -> None:
-        self.parker = Parker(self.store, self.codec, self.settings, "bench")
+        self.parker = ObservationWriter(self.store, self.codec, self.settings, "bench", redact=str)
         self.sweeper = Sweeper(
             self.store,
             self.codec,
@@ -90,14 +80,14 @@ class Bench:
         return Claimer(self.store, shard, consumer, [TARGET], Dictionaries(self.store, self.codec))
 
     async def park(self, *observations: Observation, control_wait_s: float = 0.0) -> None:
-        """Park each in order, in a flush of its own."""
+        """Park each observation in order, in its own flush."""
         for observation in observations:
             before = len(self.settled)
             assert self.parker.offer(observation, self.settled.append, control_wait_s)
             await until(lambda before=before: len(self.settled) > before)
 
     async def claims(self, consumer: str = "one") -> list[Claim]:
-        """Claim whatever is ready in every shard."""
+        """Claim the ready pairs of every shard."""
         found: list[Claim] = []
         for shard in range(self.store.shards):
             claimer = self.claimer(consumer, shard)
@@ -115,7 +105,7 @@ class Bench:
         return answers
 
     async def sweep_until(self, condition: Callable[[Ledger], bool]) -> Ledger:
-        """Sweep until the ledger says so."""
+        """Sweep until the ledger meets the condition."""
         async with asyncio.timeout(WITHIN_S):
             while True:
                 for shard in range(self.store.shards):
@@ -126,7 +116,7 @@ class Bench:
                 await asyncio.sleep(0.01)
 
     async def ledger(self) -> Ledger:
-        """Read the books."""
+        """Read the ledger."""
         return await read_ledger(self.store, TARGET)
 
     def body(self, claim: Claim, side: Side) -> bytes:
@@ -137,10 +127,10 @@ class Bench:
 
 
 async def on_every_server(store: Store, *words: Any) -> list[Any]:
-    """Send a command to each server of the store; return what each said."""
+    """Send a command to each server of the store; return each reply."""
     if not isinstance(store.client, ClusterClient):
         return [await store.command(*words)]
-    cluster = await store.client._reached()  # pyright: ignore[reportPrivateUsage] - the product never asks all
+    cluster = await store.client._initialized()  # pyright: ignore[reportPrivateUsage] - the product never asks all
     return [await node.execute_command(*words) for node in cluster.get_primaries()]
 
 
@@ -152,7 +142,7 @@ def where(request: pytest.FixtureRequest) -> tuple[int, bool]:
 
 @pytest.fixture
 def shards(where: tuple[int, bool]) -> int:
-    """Return how many shards the store has."""
+    """Return the number of shards of the store."""
     return where[0]
 
 
@@ -160,7 +150,7 @@ def shards(where: tuple[int, bool]) -> int:
 async def store(
     request: pytest.FixtureRequest, redis_server: RedisServer, where: tuple[int, bool]
 ) -> AsyncIterator[Store]:
-    """Connect to an emptied real Redis, or cluster."""
+    """Connect to an emptied real Redis or cluster."""
     shards, on_cluster = where
     if on_cluster:
         cluster: RedisCluster = request.getfixturevalue("redis_cluster")
@@ -176,20 +166,20 @@ async def store(
 
 @pytest.fixture
 async def bench(store: Store) -> AsyncIterator[Bench]:
-    """Run a bench with a window long enough never to end by itself, and a settle that soon does."""
-    async for made in running(Bench(store, ParkSettings(window_s=600.0, settle_s=0.1, gather_s=0.001))):
+    """Run a bench with a window that never ends by itself, and a short settle time."""
+    async for made in running(Bench(store, PairingSettings(window_s=600.0, settle_s=0.1, gather_s=0.001))):
         yield made
 
 
 @pytest.fixture
 async def brief(store: Store) -> AsyncIterator[Bench]:
-    """Run a bench whose window ends at once."""
-    async for made in running(Bench(store, ParkSettings(window_s=0.05, settle_s=0.01, gather_s=0.001))):
+    """Run a bench with a window that ends immediately."""
+    async for made in running(Bench(store, PairingSettings(window_s=0.05, settle_s=0.01, gather_s=0.001))):
         yield made
 
 
 async def running(bench: Bench) -> AsyncIterator[Bench]:
-    """Keep the bench's parker running."""
+    """Keep the observation writer of the bench running."""
     async with asyncio.TaskGroup() as group:
         flushing = group.create_task(bench.parker.run())
         yield bench

@@ -1,4 +1,4 @@
-"""What Redis is asked for a pair does not depend on how many wait, nor on how many there were."""
+"""The Redis calls per pair do not depend on the number of waiting or earlier pairs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ OF_CONNECTIONS = ("client", "hello", "cluster", "info", "ping", "select", "comma
 
 
 async def _calls(store: Store) -> Counter[str]:
-    """Return how often each command ran on all servers, those within scripts too."""
+    """Return how often each command ran on all servers, including scripts."""
     calls: Counter[str] = Counter()
-    for told in await on_every_server(store, "INFO", "commandstats"):
-        calls.update({name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in told.items()})
+    for command_stats in await on_every_server(store, "INFO", "commandstats"):
+        calls.update({name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in command_stats.items()})
     return Counter({name: count for name, count in calls.items() if not name.startswith(OF_CONNECTIONS)})
 
 
 async def _park_together(bench: Bench, side: Side, ids: range) -> None:
-    """Park all in one flush a shard."""
+    """Park all observations in one flush per shard."""
     before = len(bench.settled)
     assert all(bench.parker.offer(observed(side, f"{number:08d}"), bench.settled.append) for number in ids)
     await until(lambda: len(bench.settled) == before + len(ids))
 
 
 async def _pairs(bench: Bench, ids: range) -> Counter[str]:
-    """Take pairs from their halves to the commit; return the calls that they cost."""
+    """Process pairs from their observations to the commit; return the number of calls."""
     before = await _calls(bench.store)
     for side in (Side.PRIMARY, Side.CANDIDATE):
         await _park_together(bench, side, ids)
@@ -41,9 +41,9 @@ async def _pairs(bench: Bench, ids: range) -> Counter[str]:
     return (await _calls(bench.store)) - before
 
 
-async def test_a_pair_costs_the_same_calls_however_many_wait(bench: Bench) -> None:
-    """Command by command: with nothing in the store, and with thousands that wait and were seen."""
-    await _pairs(bench, range(PAIRS))  # by which the servers learn the scripts
+async def test_calls_per_pair_do_not_depend_on_waiting_pairs(bench: Bench) -> None:
+    """The calls of each command are the same with an empty store and with thousands of pairs."""
+    await _pairs(bench, range(PAIRS))  # loads the scripts on the servers
     alone = await _pairs(bench, range(PAIRS, 2 * PAIRS))
     for first in range(10_000, 10_000 + WAITING, 100):
         await _park_together(bench, Side.PRIMARY, range(first, first + 100))

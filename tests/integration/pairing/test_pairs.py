@@ -1,4 +1,4 @@
-"""Pairs come out of real Redis exactly once, in whatever order their halves went in."""
+"""Real Redis returns each pair exactly once, in whatever order its observations arrived."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shadowdiff.model import Failure, Incr, Push, Put, Result, Side
-from shadowdiff.pairing import Judged, ParkSettings, commit, ledger_write
-from shadowdiff.pairing.park import Flush, Item, head_of
-from shadowdiff.store import Store, StoreMisfitError
+from shadowdiff.pairing.claim import Judged, commit, ledger_write
+from shadowdiff.pairing.observation_writer import Flush, PairingSettings, QueuedObservation, head_of
+from shadowdiff.store import Store, StoreMismatchError
 from tests.integration.pairing.conftest import TARGET, Bench, observed, on_every_server, running, until
 
 PRIMARY, CANDIDATE, CONTROL = Side.PRIMARY, Side.CANDIDATE, Side.CONTROL
@@ -19,7 +19,7 @@ PRIMARY, CANDIDATE, CONTROL = Side.PRIMARY, Side.CANDIDATE, Side.CONTROL
 
 @pytest.mark.parametrize("order", list(itertools.permutations([PRIMARY, CANDIDATE])))
 async def test_either_arrival_order_gives_one_pair(bench: Bench, order: tuple[Side, ...]) -> None:
-    """The two halves meet whichever comes first, and nothing waits afterwards."""
+    """The two halves meet in any order, and nothing waits afterwards."""
     await bench.park(*(observed(side, body=side.encode(), body_bytes=len(side)) for side in order))
     (claim,) = await bench.claims()
     assert (b"primary", b"candidate") == (bench.body(claim, PRIMARY), bench.body(claim, CANDIDATE))
@@ -44,7 +44,7 @@ async def test_arrival_order_never_changes_the_pairs(bench: Bench) -> None:
 
 
 async def test_a_commit_counts_once_however_often_it_is_sent(bench: Bench) -> None:
-    """A second commit of the same pair is answered with False and changes nothing."""
+    """A second commit of the same pair returns False and changes nothing."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     (claim,) = await bench.claims()
     writes = (ledger_write(TARGET, Result.MATCH), Incr("counts", "seen"), Push("list", b"x", 5), Put("item", b"y", 60))
@@ -56,8 +56,8 @@ async def test_a_commit_counts_once_however_often_it_is_sent(bench: Bench) -> No
     assert 1 == (await bench.ledger())["pairs"]["match"]
 
 
-async def test_a_hash_past_its_cap_counts_under_other(bench: Bench) -> None:
-    """New fields past the cap go to `_other`; known ones still count."""
+async def test_a_hash_above_its_cap_counts_under_other(bench: Bench) -> None:
+    """New fields above the cap go to `_other`, and known ones still count."""
     for n in range(4):
         await bench.park(observed(PRIMARY, str(n)), observed(CANDIDATE, str(n)))
     claims = sorted(await bench.claims(), key=lambda claim: claim.shard)
@@ -71,7 +71,7 @@ async def test_a_hash_past_its_cap_counts_under_other(bench: Bench) -> None:
 
 
 async def test_an_id_used_twice_after_its_pair_counts_late(bench: Bench) -> None:
-    """The tombstone turns away what comes after, on both sides."""
+    """The tombstone rejects later observations of both sides."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE), observed(PRIMARY, status=404), observed(CANDIDATE))
     assert 1 == len(await bench.claims())
     ledger = await bench.ledger()
@@ -80,7 +80,7 @@ async def test_an_id_used_twice_after_its_pair_counts_late(bench: Bench) -> None
 
 
 async def test_the_same_side_twice_is_a_duplicate_when_equal(bench: Bench) -> None:
-    """An equal answer with an equal attempt is dropped and counted."""
+    """An equal response with an equal attempt is dropped and counted."""
     await bench.park(observed(PRIMARY), observed(PRIMARY), observed(CANDIDATE))
     assert 1 == len(await bench.claims())
     ledger = await bench.ledger()
@@ -89,7 +89,7 @@ async def test_the_same_side_twice_is_a_duplicate_when_equal(bench: Bench) -> No
 
 
 async def test_the_same_side_twice_is_ambiguous_when_unequal(bench: Bench) -> None:
-    """Nothing of a key that two different requests used is compared."""
+    """If two different requests used a key, it is not compared."""
     await bench.park(observed(PRIMARY), observed(PRIMARY, status=404), observed(CANDIDATE))
     assert [] == await bench.claims()
     ledger = await bench.ledger()
@@ -100,8 +100,8 @@ async def test_the_same_side_twice_is_ambiguous_when_unequal(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("candidate_at", range(3))
-async def test_the_highest_attempt_is_the_answer_that_counts(bench: Bench, candidate_at: int) -> None:
-    """A retried 503 is replaced by the 200 that followed, wherever the candidate's half falls between them."""
+async def test_the_highest_attempt_is_compared(bench: Bench, candidate_at: int) -> None:
+    """The 200 after a retry replaces the 503, even if the candidate's half arrives between them."""
     halves = [observed(PRIMARY, status=503, attempt=1), observed(PRIMARY, body=b"ok", body_bytes=2, attempt=2)]
     halves.insert(candidate_at, observed(CANDIDATE))
     await bench.park(*halves)
@@ -113,7 +113,7 @@ async def test_the_highest_attempt_is_the_answer_that_counts(bench: Bench, candi
 
 
 async def test_an_earlier_attempt_that_comes_later_is_replaced_too(bench: Bench) -> None:
-    """Records may overtake each other on their way."""
+    """Records may overtake each other."""
     await bench.park(observed(PRIMARY, attempt=2), observed(PRIMARY, status=503, attempt=1), observed(CANDIDATE))
     (claim,) = await bench.claims()
     assert b'{"price": 1}' == bench.body(claim, PRIMARY)
@@ -123,8 +123,8 @@ async def test_an_earlier_attempt_that_comes_later_is_replaced_too(bench: Bench)
 @pytest.mark.parametrize(
     "change", [{"status": 503}, {"status": 0, "failure": Failure.RESET}, {"headers": ((b"grpc-status", b"14"),)}]
 )
-async def test_an_answer_that_may_be_retried_settles_before_it_pairs(bench: Bench, change: dict[str, Any]) -> None:
-    """A 5xx, a reset or a failed gRPC call waits for `settle`, then pairs as it is."""
+async def test_a_response_that_may_be_retried_settles_before_it_pairs(bench: Bench, change: dict[str, Any]) -> None:
+    """A 5xx, a reset or a failed gRPC call waits for `settle`, then pairs unchanged."""
     await bench.park(observed(PRIMARY, **change), observed(CANDIDATE))
     assert 0 == (await bench.ledger())["pairs"]["ready"]
     ledger = await bench.sweep_until(lambda books: books["pairs"]["ready"] == 1)
@@ -144,7 +144,7 @@ async def test_a_shared_id_settles_and_is_keyed_by_path_too(bench: Bench) -> Non
 
 @pytest.mark.parametrize("order", list(itertools.permutations([PRIMARY, CANDIDATE, CONTROL])))
 async def test_a_pair_marked_for_the_control_waits_for_it(bench: Bench, order: tuple[Side, ...]) -> None:
-    """In all six orders the control joins its pair."""
+    """The control joins its pair in all six orders."""
     for side in order:
         await bench.park(
             observed(side, body=side.encode(), body_bytes=0), control_wait_s=600.0 if side is CANDIDATE else 0
@@ -156,8 +156,8 @@ async def test_a_pair_marked_for_the_control_waits_for_it(bench: Bench, order: t
     assert ledger["balanced"]
 
 
-async def test_a_control_that_does_not_answer_is_left_behind(bench: Bench) -> None:
-    """After the control's deadline the pair goes on without it; the control's answer then is late."""
+async def test_a_control_without_a_response_is_left_out(bench: Bench) -> None:
+    """After the control's deadline the pair continues without it. A later response of the control is late."""
     await bench.park(observed(CANDIDATE), control_wait_s=0.05)
     await bench.park(observed(PRIMARY))
     await bench.sweep_until(lambda books: books["pairs"]["ready"] == 1)
@@ -169,15 +169,15 @@ async def test_a_control_that_does_not_answer_is_left_behind(bench: Bench) -> No
 
 @pytest.mark.parametrize("side", [PRIMARY, CANDIDATE, CONTROL])
 async def test_an_observation_without_a_partner_becomes_an_orphan(brief: Bench, side: Side) -> None:
-    """When its window ends it is counted, kept as an example, and leaves a tombstone."""
+    """At the end of its window it is counted, kept as an example, and replaced by a tombstone."""
     await brief.park(observed(side))
     ledger = await brief.sweep_until(lambda books: books["observations"][side]["orphaned"] == 1)
     assert ledger["balanced"]
     assert ["/products/1"] == [orphan.observation.path for orphan in brief.orphans]
 
 
-async def test_an_observation_removed_behind_the_services_back_unbalances_the_books(bench: Bench) -> None:
-    """Waiting is read from what is really there, so a missing value shows at once and for good."""
+async def test_an_observation_deleted_from_redis_unbalances_the_ledger(bench: Bench) -> None:
+    """Waiting observations are counted in the store, so a missing value shows immediately and permanently."""
     await bench.park(observed(PRIMARY))
     assert (await bench.ledger())["balanced"]
     (key,) = await _keys(bench.store, b"*}:o:*")
@@ -185,16 +185,16 @@ async def test_an_observation_removed_behind_the_services_back_unbalances_the_bo
     assert not (await bench.ledger())["balanced"]
 
 
-async def test_a_ready_pair_removed_behind_the_services_back_unbalances_the_books(bench: Bench) -> None:
-    """Pending is the length of the stream."""
+async def test_a_ready_pair_deleted_from_redis_unbalances_the_ledger(bench: Bench) -> None:
+    """The pending count is the length of the stream."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     (claim,) = await bench.claims()
     await bench.store.command("XDEL", bench.store.keys.name(claim.shard, f"ready:{TARGET}"), claim.entry)
     assert not (await bench.ledger())["balanced"]
 
 
-async def test_what_a_dead_worker_left_is_claimed_with_its_deliveries(bench: Bench) -> None:
-    """Another consumer gets the same pair again, and learns how often it was handed out."""
+async def test_pairs_of_a_dead_worker_are_claimed_with_their_delivery_count(bench: Bench) -> None:
+    """After a worker dies, another consumer gets the same pair and its delivery count."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     (first,) = await bench.claims("dead")
     (second,) = await bench.claimer("two", first.shard).reclaim(10, 0.0)
@@ -205,18 +205,18 @@ async def test_what_a_dead_worker_left_is_claimed_with_its_deliveries(bench: Ben
 
 
 async def test_waiting_values_are_unreadable_without_the_key(bench: Bench) -> None:
-    """No part of a body lies in Redis in clear."""
-    body = b"card of Ada Lovelace"  # a part of a number could be one of a time
+    """No part of a body is plain text in Redis."""
+    body = b"card of Ada Lovelace"  # a part of a number could also be part of a time
     await bench.park(observed(PRIMARY, body=body, body_bytes=len(body)))
     (key,) = await _keys(bench.store, b"*}:o:*")
     stored = await bench.store.command("GET", key)
     assert not [at for at in range(len(body) - 3) if body[at : at + 4] in stored]
 
 
-async def test_a_store_of_another_shard_count_is_refused(store: Store) -> None:
-    """The number of shards is fixed for a store's life, and the message says the way out."""
+async def test_a_store_with_another_shard_count_is_rejected(store: Store) -> None:
+    """The number of shards never changes for a store, and the message names the fix."""
     other = Store(store.client, shards=store.shards + 1)
-    with pytest.raises(StoreMisfitError, match=f"set store.shards: {store.shards}"):
+    with pytest.raises(StoreMismatchError, match=f"set store.shards: {store.shards}"):
         await other.check()
 
 
@@ -236,15 +236,15 @@ async def _dump(store: Store) -> dict[bytes, bytes]:
     return {key: await store.command("DUMP", key) for key in await _keys(store, b"*")}
 
 
-async def test_a_store_that_holds_too_much_turns_observations_away_until_it_holds_less(store: Store) -> None:
-    """The sweep says how much lies in the store, so that the bound opens again by itself."""
-    settings = ParkSettings(window_s=0.05, settle_s=0.01, gather_s=0.001, store_depth=2)
+async def test_a_full_buffer_rejects_observations_until_it_has_room(store: Store) -> None:
+    """The sweep measures the store, so the limit opens again by itself."""
+    settings = PairingSettings(window_s=0.05, settle_s=0.01, gather_s=0.001, store_depth=2)
     async for bench in running(Bench(store, settings)):
         await bench.park(observed(PRIMARY, "a"), observed(CANDIDATE, "b"))
         for shard in range(store.shards):
             await bench.sweeper.sweep(shard)
         bench.parker.store_depth = bench.depths[-1]
-        if bench.parker.store_depth >= settings.store_depth:  # not where the window ended meanwhile
+        if bench.parker.store_depth >= settings.store_depth:  # unless the window has ended meanwhile
             assert not bench.parker.offer(observed(PRIMARY, "c"), bench.settled.append)
         await bench.sweep_until(lambda books: books["observations"]["primary"]["orphaned"] == 1)
         await bench.sweep_until(lambda _, depths=bench.depths: depths[-1] == 0)
@@ -253,9 +253,11 @@ async def test_a_store_that_holds_too_much_turns_observations_away_until_it_hold
 
 
 async def test_a_flush_that_is_sent_twice_parks_once(bench: Bench) -> None:
-    """The store knows a sender's last flush by its number, and refuses to run it again."""
+    """The store keeps the last flush number of each sender, and rejects it the second time."""
     await bench.park(observed(PRIMARY))
-    flush = Flush(0, 99, [Item(b"k" * 16, TARGET, head_of(observed(PRIMARY), 0.0), b"payload", bench.settled.append)])
+    flush = Flush(
+        0, 99, [QueuedObservation(b"k" * 16, TARGET, head_of(observed(PRIMARY), 0.0), b"payload", bench.settled.append)]
+    )
     for _ in range(2):
         await bench.parker.send(flush)
     ledger = await bench.ledger()
@@ -263,8 +265,8 @@ async def test_a_flush_that_is_sent_twice_parks_once(bench: Bench) -> None:
     assert ledger["balanced"]
 
 
-async def test_after_the_last_flush_nothing_more_is_taken(bench: Bench) -> None:
-    """What is queued by then is parked; what comes later is turned away at once, and told nothing of."""
+async def test_no_observation_is_accepted_after_the_last_flush(bench: Bench) -> None:
+    """Queued observations are parked. New observations are rejected immediately."""
     assert bench.parker.offer(observed(PRIMARY, "a"), bench.settled.append)
     assert 0 == await bench.parker.drain(10)
     assert [True] == bench.settled
@@ -272,8 +274,8 @@ async def test_after_the_last_flush_nothing_more_is_taken(bench: Bench) -> None:
     assert ([True], 1) == (bench.settled, (await bench.ledger())["observations"]["primary"]["parked"])
 
 
-async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_room(bench: Bench) -> None:
-    """Nothing of a refused flush is counted; sweeping and committing go on, and make the room."""
+async def test_a_full_store_rejects_a_flush_whole_and_accepts_it_with_room(bench: Bench) -> None:
+    """A rejected flush counts nothing. Sweeping and committing continue and free memory."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     claims = await bench.claims()
     await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "1")
@@ -289,7 +291,7 @@ async def test_a_full_store_refuses_a_flush_whole_and_takes_it_when_there_is_roo
 
 
 async def test_a_process_that_starts_while_the_store_is_full_claims_and_commits(bench: Bench) -> None:
-    """It makes the group that nobody made before: else the store would be full for ever."""
+    """The process creates the missing consumer group, because otherwise the store would stay full."""
     await bench.park(observed(PRIMARY), observed(CANDIDATE))
     await on_every_server(bench.store, "CONFIG", "SET", "maxmemory", "1")
     try:
@@ -300,8 +302,8 @@ async def test_a_process_that_starts_while_the_store_is_full_claims_and_commits(
     assert 1 == (await bench.ledger())["pairs"]["match"]
 
 
-async def test_answers_that_were_never_recorded_lower_the_coverage(brief: Bench) -> None:
-    """A candidate without its primary is v1's traffic of which the numbers say nothing."""
+async def test_unrecorded_responses_lower_the_coverage(brief: Bench) -> None:
+    """A candidate without a primary is a request to v1 that no count covers."""
     await brief.park(observed(PRIMARY), observed(CANDIDATE), observed(CANDIDATE, "b"))
     await brief.commit(await brief.claims())
     ledger = await brief.sweep_until(lambda books: books["observations"]["candidate"]["orphaned"] == 1)

@@ -1,9 +1,8 @@
-"""Hundreds of secrets sent through a whole service, in every place; none is found again in clear anywhere it rests.
+"""Send hundreds of secrets through a whole service in every position. No secret is stored or shown in plain text.
 
-Looked through: every key of Redis with its value, opened where it is sealed with the service's own key; its files on
-disk, the dump and the append-only file of all that was ever written; the log; the metrics; every operation of the API
-that tells of samples; every page and every file to share; what the commands print; what webhooks and spans say. The
-search is known to find: the same words without redaction do show.
+The test searches every Redis key and value, decrypted with the service's own key; the files on disk, the dump and the
+append-only file; the log; the metrics; every API operation with samples; every page and exported file; the output of
+the commands; webhooks and spans. The test also checks the search: without redaction it finds the secrets.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from click.testing import CliRunner
 from shadowdiff.cli import main
 from shadowdiff.store import Store, connect
 from tests.fakes.collector import attributes, collecting
-from tests.fakes.office import Office, opened
+from tests.fakes.webhook_receiver import WebhookReceiver, serving_receiver
 from tests.integration.service.conftest import serving, settings, target
 from tests.integration.service.scripts import response, v2
-from tests.integration.service.test_news import looked_before
+from tests.integration.service.test_notifications import earlier_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -40,19 +39,19 @@ if TYPE_CHECKING:
 
 KEY: Final = b"0123456789abcdef0123456789abcdef"
 NO_PATCH: Final = 422
-"""The export of what is no JSON."""
+"""The export of a sample that is not JSON."""
 _WORDS: Final = ("Qzv", "Wkx", "Jhg", "Ypt", "Bnm", "Fdr", "Lcs", "Gtk")
 PLAIN: Final = {"ordinary": "Kettle-of-copper"}
-"""What is no secret, and must be found, so that the search is known to look where things lie."""
+"""Words that are not secret and must be found, so the search is known to read the right data."""
 
 
 def _secret(number: int) -> str:
-    """Return a secret that occurs nowhere else, and holds nothing that gives it away by its look."""
+    """Return a unique secret without a recognizable pattern."""
     return f"{_WORDS[number % 8]}{number:03d}{_WORDS[(number // 8) % 8].lower()}pw{_WORDS[number * 5 % 8]}"
 
 
 def _card(number: int) -> str:
-    """Return a card's number with the right check digit."""
+    """Return a card number with the right check digit."""
     body = f"4539{number:011d}"
     doubled = sum(sum(divmod(2 * int(one), 10)) for one in body[::-2])
     return body + str(-(doubled + sum(int(one) for one in body[-2::-2])) % 10)
@@ -63,8 +62,8 @@ def _iban(number: int) -> str:
     return f"DE{98 - int(account + '131400') % 97:02d}{account}"
 
 
-def _by_look(number: int) -> str:
-    """Return a secret that its look gives away."""
+def _by_pattern(number: int) -> str:
+    """Return a secret with a recognizable pattern."""
     tail = f"{number:04d}" + "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1z"
     made = (
         _card(number), _iban(number), f"jo.{number}.doe@mail{number}.example.com", f"AKIA{number:04d}QWERTYUIOPAS",
@@ -76,7 +75,7 @@ def _by_look(number: int) -> str:
 
 
 class Planted:
-    """Bodies, headers and paths full of secrets, each noted."""
+    """Bodies, headers and paths full of recorded secrets."""
 
     def __init__(self) -> None:
         self.secrets: list[str] = []
@@ -84,23 +83,23 @@ class Planted:
         self.requests: list[tuple[str, dict[str, str], str, str]] = []
 
     def named(self) -> str:
-        """Return a new secret that a name gives away."""
+        """Return a new secret that its name identifies."""
         self.secrets.append(_secret(len(self.secrets)))
         self.named_ones.append(self.secrets[-1])
         return self.secrets[-1]
 
     def seen(self) -> str:
-        """Return a new secret that its look gives away."""
-        self.secrets.append(_by_look(len(self.secrets)))
+        """Return a new secret that its pattern identifies."""
+        self.secrets.append(_by_pattern(len(self.secrets)))
         return self.secrets[-1]
 
     def add(self, kind: str, body: str, path: str = "/", **headers: str) -> None:
-        """Plant a request whose answer is `body`, of a content type."""
+        """Plant a request with `body` of this content type as its response."""
         self.requests.append((path, headers, body, kind))
 
 
 def planted() -> Planted:
-    """Return more than two hundred secrets in every place there is."""
+    """Return more than two hundred secrets in every position."""
     made = Planted()
     named, seen = made.named, made.seen
     for name in ("authorization", "x-api-key", "x-auth-token", "x-csrf-token", "x-secret", "cookie"):
@@ -145,8 +144,8 @@ def planted() -> Planted:
     return made
 
 
-async def _everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]:
-    """Return every key with every value of it, opened where it is sealed or compressed."""
+async def everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]:
+    """Return every key with every value, decrypted and decompressed."""
     store = Store(connect(url), key=KEY)
     found: list[tuple[str, bytes]] = []
     for raw in await store.command("KEYS", f"{prefix}:*"):
@@ -158,7 +157,7 @@ async def _everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]
         if kind == "hash" and ":samples:" in name:
             part = "line" if name.endswith(":lines") else "sample"
             for field, value in cast("dict[bytes, bytes]", held).items():
-                whole = store.opened(value, f"{part} {field[-16:].decode()}".encode())
+                whole = store.decode_value(value, f"{part} {field[-16:].decode()}".encode())
                 assert whole is not None, name
                 found.append((name, whole))
         found += [(name, raw), (name, repr(held).encode())]
@@ -166,8 +165,8 @@ async def _everything_in_redis(url: str, prefix: str) -> list[tuple[str, bytes]]
     return found
 
 
-def _answers(made: Planted) -> Answer:
-    """Return a v2 whose answers have another status, and other secrets under the names of secrets."""
+def _changed_responses(made: Planted) -> Answer:
+    """Return a v2 with another status and other secrets under the same names."""
     raw: list[bytes] = []
     for _, _, body, kind in made.requests:
         other = body
@@ -184,7 +183,7 @@ def _answers(made: Planted) -> Answer:
 
 @contextlib.asynccontextmanager
 async def _written_to(redis_server: RedisServer, folder: Path) -> AsyncGenerator[None]:
-    """Have Redis write all that comes to files in a folder, as it is: neither compressed nor as a dump."""
+    """Make Redis write everything to files in a folder, without compression and without a dump."""
     client: Any = connect(redis_server.url)
     plain = {"dir": str(folder), "rdbcompression": "no", "aof-use-rdb-preamble": "no", "appendonly": "yes"}
     before: Any = {name: (await client.config_get(name))[name] for name in plain}
@@ -199,15 +198,15 @@ async def _written_to(redis_server: RedisServer, folder: Path) -> AsyncGenerator
 
 
 async def _files(redis_server: RedisServer, folder: Path) -> list[tuple[str, bytes]]:
-    """Return what Redis has on its disk: a dump of now, and the append-only file, as it came and rewritten."""
+    """Return Redis's data on disk: a current dump, and the append-only file before and after a rewrite."""
     client: Any = connect(redis_server.url)
     await client.save()
     as_it_came = [(f"as it came: {name}", value) for name, value in _read(folder)]
     await client.bgrewriteaof()
     async with asyncio.timeout(60):
         while True:
-            told: Any = await client.info("persistence")
-            if not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]):
+            persistence: Any = await client.info("persistence")
+            if not (persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"]):
                 break
             await asyncio.sleep(0.05)
     await client.aclose()
@@ -218,7 +217,7 @@ def _read(folder: Path) -> list[tuple[str, bytes]]:
     return [(path.name, path.read_bytes()) for path in folder.rglob("*") if path.is_file()]
 
 
-def _fetched(url: str) -> bytes:
+def fetch(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return cast("bytes", answer.read())
@@ -229,11 +228,11 @@ def _fetched(url: str) -> bytes:
 
 
 def _addresses(samples: list[Any], groups: list[Any]) -> list[tuple[str, str]]:
-    """Return every operation and page that tells of what was seen, each with its port."""
+    """Return every operation and page with observed data, each with its port."""
     api = ["targets", "targets/shop", "samples?target=shop&limit=1000", "fingerprints?target=shop&limit=200",
            "samples?target=shop&result=incomparable", "history?target=shop", "verdict?target=shop", "doctor", "audit",
            "ledger?target=shop", "suggestions?target=shop", "latency?target=shop", "noise?target=shop",
-           "funnel?target=shop", "epochs?target=shop"]  # fmt: skip
+           "funnel?target=shop", "runs?target=shop"]  # fmt: skip
     for one in samples:
         api += [f"samples/{one['id']}", *(f"samples/{one['id']}/export?form={form}" for form in ("patch", "deepdiff"))]
     api += [f"fingerprints/{one['id']}" for one in groups]
@@ -249,33 +248,33 @@ def _addresses(samples: list[Any], groups: list[Any]) -> list[tuple[str, str]]:
 
 
 async def _shown(service: Service, samples: list[Any], groups: list[Any]) -> list[tuple[str, bytes]]:
-    """Return what the API, the pages and the metrics show."""
+    """Return the output of the API, the pages and the metrics."""
 
     def fetched() -> list[tuple[str, bytes]]:
-        return [(path, _fetched(service.url(port, path))) for port, path in _addresses(samples, groups)]
+        return [(path, fetch(service.url(port, path))) for port, path in _addresses(samples, groups)]
 
     return await asyncio.to_thread(fetched)
 
 
 async def _printed(service: Service, samples: list[Any], groups: list[Any]) -> list[tuple[str, bytes]]:
-    """Return what the commands print."""
+    """Return the output of the commands."""
     one, group = samples[0]["id"], groups[0]["id"]
     commands = (
         ["targets"], ["targets", "shop"], ["fingerprints", "--limit", "200"], ["fingerprint", group],
         ["samples", "--limit", "1000"], ["samples", "--json"], ["sample", one, "--all"], ["verdict"], ["doctor"],
-        ["rules", "suggest"], ["noise", "show"], ["epoch", "show"],
+        ["rules", "suggest"], ["noise", "show"], ["run", "show"],
     )  # fmt: skip
 
     def run() -> list[tuple[str, bytes]]:
         environment = {"SHADOWDIFF_URL": service.url("web", ""), "COLUMNS": "4000"}
-        told = [(" ".join(command), CliRunner().invoke(main, command, env=environment)) for command in commands]
-        return [(name, f"{result.output}{result.exception or ''}".encode()) for name, result in told]
+        results = [(" ".join(command), CliRunner().invoke(main, command, env=environment)) for command in commands]
+        return [(name, f"{result.output}{result.exception or ''}".encode()) for name, result in results]
 
     return await asyncio.to_thread(run)
 
 
-def _told(service: Service, path: str, said: dict[str, Any]) -> None:
-    """Post what somebody writes."""
+def _post(service: Service, path: str, said: dict[str, Any]) -> None:
+    """Post a form or document of a user."""
     asked = urllib.request.Request(service.url("web", f"/api/v1/{path}"), json.dumps(said).encode())
     asked.add_header("content-type", "application/json")
     with urllib.request.urlopen(asked, timeout=20) as answer:
@@ -285,18 +284,18 @@ def _told(service: Service, path: str, said: dict[str, Any]) -> None:
 AT_REST_IN: Final = ("planted:", "audit", ".aof")
 AT_REST: Final = ("dump.rdb", "log", "webhook", "span", "metric", "/metrics")
 WRITTEN: Final = ("jo.note.doe@mail.example.com", "ghp_4242aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1z9")
-"""What people write beside a fingerprint, and what a rule of theirs quotes, which the page of rules shows as it is."""
+"""Text that users write in notes, and text that their rules quote, which the rules page shows unchanged."""
 
 
 async def _write_secrets(service: Service, groups: list[Any]) -> None:
-    """Note a secret, and make a rule that quotes one, with another in its reason."""
+    """Add a note with a secret, and a rule that quotes one and has another in its reason."""
     noted, quoted = WRITTEN
     rule = {"ignore": f"$['{quoted}']"}
     for path, said in (
         (f"fingerprints/{groups[0]['id']}/note", {"text": f"asked by {noted}", "author": "ada"}),
         ("rules", {"target": "shop", "rule": rule, "author": "ada", "reason": f"asked by {noted}"}),
     ):
-        await asyncio.to_thread(_told, service, path, said)
+        await asyncio.to_thread(_post, service, path, said)
 
 
 @pytest.fixture
@@ -306,16 +305,18 @@ def collector() -> Iterator[Collector]:
         yield made
 
 
-async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, collector: Collector, tmp_path: Path) -> None:
-    """Not one of more than two hundred, in Redis, on its disk, in the log, or in anything that is shown or told."""
-    made, office = planted(), Office()
+async def test_no_planted_secret_is_stored_or_shown(
+    redis_server: RedisServer, collector: Collector, tmp_path: Path
+) -> None:
+    """No planted secret is in Redis, on its disk, in the log, or in any output."""
+    made, receiver = planted(), WebhookReceiver()
     assert len(set(made.secrets)) > 200
     disk = tmp_path / "disk"
     disk.mkdir()
-    await looked_before(redis_server, "planted")
+    await earlier_process(redis_server, "planted")
     async with (
-        v2(_answers(made)) as port,
-        opened(office) as hook,
+        v2(_changed_responses(made)) as port,
+        serving_receiver(receiver) as hook,
         _written_to(redis_server, disk),
     ):
         config = settings(
@@ -324,7 +325,7 @@ async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, collec
             store={"prefix": "planted", "key": "STORE_KEY"},
             redaction={"patterns": ["CUST-[0-9]{8}"], "paths": ["$.patient.insurance"], "headers": ["x-clinic"]},
             log={"format": "json", "level": "debug"},
-            telemetry={"otlp": collector.url, "sample": 1.0, "every": "1s"},
+            telemetry={"otlp": collector.url, "sample": 1.0, "interval": "1s"},
         )
         config["webhooks"] = [{"url": hook}]
         async with serving(tmp_path, config, STORE_KEY=base64.b64encode(KEY).decode()) as world:
@@ -336,23 +337,23 @@ async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, collec
             samples = await world.samples()
             groups = world.service.get("fingerprints?target=shop&limit=200")["fingerprints"]
             await _write_secrets(world.service, groups)
-            places = await _everything_in_redis(redis_server.url, "planted")
+            places = await everything_in_redis(redis_server.url, "planted")
             places += await _files(redis_server, disk)
             places += await _shown(world.service, samples, groups)
             places += await _printed(world.service, samples, groups)
-            await office.until_told("fingerprint.new")
+            await receiver.until_received("fingerprint.new")
         places += [("log", world.service.log.encode())]
-        places += [("webhook", body) for _, body in office.posts]
+        places += [("webhook", body) for _, body in receiver.posts]
         places += [("span", repr([attributes(one), str(one)]).encode()) for one in collector.spans]
         places += [("metric", str(one).encode()) for one in collector.metrics.values()]
     shown = {(where, secret) for where, value in places for secret in made.secrets if secret.encode() in value}
     assert set[tuple[str, str]]() == shown
     noted, quoted = (secret.encode() for secret in WRITTEN)
     assert [] == [where for where, value in places if noted in value]
-    told = [where for where, value in places if quoted in value]
-    assert "/api/v1/targets" in told  # people read their rules as they wrote them
+    quoting = [where for where, value in places if quoted in value]
+    assert "/api/v1/targets" in quoting  # users see their rules as they wrote them
     assert [] == [
-        where for where in told if "planted:" in where or where in AT_REST or "audit" in where or ".aof" in where
+        where for where in quoting if "planted:" in where or where in AT_REST or "audit" in where or ".aof" in where
     ]
     assert len(samples) > 100
     assert any(PLAIN["ordinary"].encode() in value for where, value in places if ":samples:" in where)
@@ -360,11 +361,11 @@ async def test_no_planted_secret_comes_to_rest(redis_server: RedisServer, collec
         assert any(where in name and value for name, value in places), where
 
 
-async def test_the_search_finds_what_is_not_taken_out(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Without the expressions for looks, secrets that only their look gives away do show."""
+async def test_the_search_finds_unredacted_secrets(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Without the patterns, the search finds secrets that only a pattern identifies."""
     made = Planted()
     made.add("text/plain", f"id,holder,number\n1,jo,{made.seen()}\n")
-    async with v2(_answers(made)) as port:
+    async with v2(_changed_responses(made)) as port:
         config = settings(
             redis_server.url,
             target(port),
@@ -377,7 +378,7 @@ async def test_the_search_finds_what_is_not_taken_out(redis_server: RedisServer,
             )
             assert 202 == await world.mesh.mirror("planted-0")
             await world.until(pairs__ready=1)
-            places = await _everything_in_redis(redis_server.url, "unplanted")
+            places = await everything_in_redis(redis_server.url, "unplanted")
             places += await _shown(world.service, await world.samples(), [])
     assert {True} == {any(made.secrets[0].encode() in value for where, value in places if part in where)
                       for part in (":samples:", "/api/v1/samples/", "/samples/")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What stands for a secret, in different processes of one service."""
+"""Test placeholders of secrets in different processes of one service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fakeredis
 from shadowdiff.report import redaction_key, shared_key
 from shadowdiff.store import Store
 from tests.integration.service.conftest import JSON, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ OURS, THEIRS = b'{"id": 1, "token": "one-secret"}', b'{"id": 2, "token": "anothe
 
 
 async def test_all_processes_of_a_store_share_one_key() -> None:
-    """Whoever comes first makes it; another store has another."""
+    """The first process creates the key. A second store has its own key."""
     server = fakeredis.FakeServer()
     stores = [Store(fakeredis.FakeAsyncRedis(server=server), prefix) for prefix in ("a", "a", "b")]
     first, second, other = [await shared_key(store) for store in stores]
@@ -31,10 +31,12 @@ async def test_all_processes_of_a_store_share_one_key() -> None:
         await store.close()
 
 
-async def test_equal_secrets_are_equal_whichever_process_saw_them(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Without `store.key`, where nothing but the store is shared: one process after another says the same."""
-    told: list[set[str]] = []
-    async with v2(says(response(THEIRS, "200 OK", f"content-type: {JSON}"))) as port:
+async def test_equal_secrets_have_equal_placeholders_in_all_processes(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Without `store.key`, processes that share only the store use the same placeholder."""
+    hashes: list[set[str]] = []
+    async with v2(always(response(THEIRS, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "keyed"})
         for number in range(2):
             async with serving(tmp_path, config) as world:
@@ -42,5 +44,5 @@ async def test_equal_secrets_are_equal_whichever_process_saw_them(redis_server: 
                 await world.until(pairs__mismatch=number + 1)
                 (newest, *_) = await world.samples()
                 whole = world.service.get(f"samples/{newest['id']}")
-                told.append(set(re.findall("‹redacted:[0-9a-f]{12}›", str(whole))))
-    assert (2, told[0]) == (len(told[0]), told[1])
+                hashes.append(set(re.findall("‹redacted:[0-9a-f]{12}›", str(whole))))
+    assert (2, hashes[0]) == (len(hashes[0]), hashes[1])

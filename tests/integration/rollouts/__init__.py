@@ -1,1 +1,1 @@
-"""The examples for rollout controllers, and what those controllers ask."""
+"""Tests of the examples for rollout controllers, and of the controllers' requests."""

@@ -1,8 +1,8 @@
-"""Flagger's and Argo's own calls, as examples/rollouts has them configured, replayed against a real service.
+"""Replay the requests of Flagger and Argo against a real service, as configured in examples/rollouts.
 
-The controllers cannot run here; what they send and how they read the answer is theirs, read from their sources:
-Flagger posts {name, namespace, phase, checksum, metadata} and takes 2xx for a yes; Argo's web provider gets a URL and
-reads JSON, its Prometheus provider asks a real Prometheus, and both hold `result` against their conditions.
+The controllers cannot run here. The requests, and the reading of responses, follow their source code. Flagger posts
+{name, namespace, phase, checksum, metadata} and reads 2xx as yes. Argo's web provider gets a URL and reads JSON; its
+Prometheus provider queries a real Prometheus. Both check `result` against their conditions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import aiohttp
 import pytest
 import yaml
 
-from shadowdiff.demo.port import free_ports
+from shadowdiff.demo.process import free_ports
 from tests.chart.schemas import faults_of_custom, is_custom, schemas_folder
 from tests.conftest import ROOT, RedisServer, needs_tool
 from tests.running import Mesh, Service, mesh_of, settled
@@ -50,8 +50,8 @@ def objects(name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_each_example_is_what_the_controllers_take(path: Path) -> None:
-    """By the schemas of their own definitions, closed to unknown keys."""
+def test_each_example_is_valid_for_its_controller(path: Path) -> None:
+    """Each example is valid under the schema of its controller's own definitions, without unknown keys."""
     folder = schemas_folder()
     if folder is None:
         pytest.skip("no schemas of custom resources here: name their folder in SHADOWDIFF_CRD_SCHEMAS")
@@ -61,7 +61,7 @@ def test_each_example_is_what_the_controllers_take(path: Path) -> None:
 
 
 class Candidate(ThreadingHTTPServer):
-    """v2, which can be made wrong."""
+    """A v2 whose responses a test can make wrong."""
 
     wrong = False
     daemon_threads = True
@@ -80,15 +80,15 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base has the name
-        """Say nothing."""
+        """Suppress the server's log lines."""
 
 
 @dataclass
-class Own(Service):
-    """A service whose API asks for a token."""
+class AuthenticatedService(Service):
+    """A service whose API requires a token."""
 
     def get(self, path: str, within_s: float = 10) -> Any:
-        """Return the JSON of a path of the API."""
+        """Return the JSON of an API path."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
         request = urllib.request.Request(self.url("web", f"/api/v1/{path}"), headers=headers)
         with urllib.request.urlopen(request, timeout=within_s) as answer:
@@ -104,7 +104,7 @@ class World:
     target: str = ""
 
     async def pairs(self, count: int = PAIRS) -> None:
-        """Send that many requests through the mesh, and wait until all are judged."""
+        """Send this number of requests through the mesh, and wait until all are compared."""
         before = (await asyncio.to_thread(self.service.ledger, self.target))["pairs"]["ready"]
         async with mesh_of(self.service) as mesh:
             mesh.host = self.target
@@ -118,7 +118,7 @@ class World:
         assert 202 == await mesh.record(name, b'{"price": 1}', **{"h-content-type": "application/json"})
 
     def here(self, url: str) -> str:
-        """Return where a URL of the examples leads on this machine."""
+        """Return the URL on this machine for a URL of the examples."""
         return url.replace("http://shadowdiff.shadowdiff:8082", self.service.url("web", ""))
 
 
@@ -136,7 +136,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer)
                 "hooks": "HOOKS_TOKEN",
             },
         }
-        service = Own(tmp_path_factory.mktemp("rollouts"), config, {"ARGO_TOKEN": TOKEN, "HOOKS_TOKEN": HOOKS_TOKEN})
+        service = AuthenticatedService(
+            tmp_path_factory.mktemp("rollouts"), config, {"ARGO_TOKEN": TOKEN, "HOOKS_TOKEN": HOOKS_TOKEN}
+        )
         service.start()
         try:
             yield World(service, v2)
@@ -147,7 +149,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer)
 
 @pytest.fixture
 def here(running: World, request: pytest.FixtureRequest) -> World:
-    """Return the service with a target that no other test uses, and with a v2 that is sound."""
+    """Return the service with a target that no other test uses, and with a correct v2."""
     running.candidate.wrong = False
     running.target = TARGETS[_TAKEN.setdefault(request.node.name, len(_TAKEN))]
     return running
@@ -155,7 +157,7 @@ def here(running: World, request: pytest.FixtureRequest) -> World:
 
 @dataclass
 class Flagger:
-    """What its controller does with a Canary's webhooks."""
+    """Runs the webhooks of a Canary like Flagger's controller."""
 
     world: World
     canary: dict[str, Any]
@@ -163,7 +165,7 @@ class Flagger:
     phase: str = "Progressing"
 
     async def call(self, kind: str) -> int:
-        """Call the hooks of one type, as its controller does, and return the status."""
+        """Call the hooks of one type like the controller, and return the status."""
         (hook,) = [each for each in self.canary["spec"]["analysis"]["webhooks"] if each["type"] == kind]
         payload = {
             "name": self.canary["metadata"]["name"],
@@ -179,8 +181,8 @@ class Flagger:
             assert "\n" not in await answer.text()
             return answer.status
 
-    async def asks_until(self, kind: str, wanted: int) -> None:
-        """Ask as it does, again and again, until that is the answer: the books of an epoch come a moment later."""
+    async def poll_until(self, kind: str, wanted: int) -> None:
+        """Call repeatedly until the expected status, because the ledger of a run arrives with a delay."""
         deadline, status = time.monotonic() + WITHIN_S, 0
         while status != wanted:
             assert time.monotonic() < deadline, f"{kind} answers {status}, not {wanted}"
@@ -188,13 +190,13 @@ class Flagger:
             status = await self.call(kind)
 
     async def advance(self) -> list[int]:
-        """Go one interval on: it asks whether to roll back, then whether this check failed."""
+        """Run one interval: first the rollback hooks, then the rollout hooks."""
         return [await self.call("rollback"), await self.call("rollout")]
 
 
 @pytest.mark.parametrize("name", ["flagger-istio.yaml", "flagger-gateway-api.yaml"])
-async def test_flagger_promotes_what_is_sound_and_rolls_back_what_is_not(name: str, here: World) -> None:
-    """A first revision waits for its pass and is promoted; a second one differs and is rolled back."""
+async def test_flagger_promotes_a_correct_revision_and_rolls_back_a_wrong_one(name: str, here: World) -> None:
+    """The first revision waits for a pass and is promoted. The second revision differs and is rolled back."""
     (canary,) = objects(name)
     first = Flagger(here, canary, "6f9bb5c7b4")
     assert [200, 200] == [await first.call("event"), await first.call("pre-rollout")]
@@ -202,20 +204,20 @@ async def test_flagger_promotes_what_is_sound_and_rolls_back_what_is_not(name: s
     first.phase = "WaitingPromotion"
     assert 409 == await first.call("confirm-promotion")
     await here.pairs()
-    await first.asks_until("confirm-promotion", 200)
+    await first.poll_until("confirm-promotion", 200)
     first.phase = "Succeeded"
     assert 200 == await first.call("event")
     here.candidate.wrong = True
     second = Flagger(here, canary, "77c9d8f6d5")
     assert 200 == await second.call("pre-rollout")
     await here.pairs()
-    await second.asks_until("rollout", 412)
+    await second.poll_until("rollout", 412)
     assert [200, 412] == await second.advance()
     assert 412 == await second.call("confirm-promotion")
 
 
-async def test_flagger_without_the_token_is_refused(here: World) -> None:
-    """By a 4xx, which neither promotes nor rolls back."""
+async def test_flagger_without_the_token_is_rejected(here: World) -> None:
+    """The response is a 4xx, which neither promotes nor rolls back."""
     (canary,) = objects("flagger-istio.yaml")
     for hook in canary["spec"]["analysis"]["webhooks"]:
         async with (
@@ -231,7 +233,7 @@ _COMPARED = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
 def _holds(condition: str, result: Any) -> bool:
-    """Return what a condition is for a result; the language is Argo's expr, as far as the examples use it."""
+    """Evaluate a condition for a result, in the part of Argo's expr language that the examples use."""
     form = _ARGO.fullmatch(condition)
     assert form is not None, condition
     what, compared, value = form.groups()
@@ -241,7 +243,7 @@ def _holds(condition: str, result: Any) -> bool:
 
 
 def _phase(metric: dict[str, Any], result: Any) -> str:
-    """Return the phase of a measurement, as Argo tells it from its conditions."""
+    """Return the phase of a measurement, as Argo derives it from its conditions."""
     if _holds(metric["failureCondition"], result):
         return "Failed"
     return "Successful" if _holds(metric["successCondition"], result) else "Inconclusive"
@@ -255,7 +257,7 @@ def _filled(text: str, **arguments: str) -> str:
 
 
 async def test_argos_web_provider_pauses_passes_and_fails(here: World) -> None:
-    """Each revision by its own epoch: inconclusive at first, then successful; the next one fails. Always a 200."""
+    """Each revision has its own run: first inconclusive, then successful. The next one fails. Each reply is a 200."""
     template, rollout, _ = objects("argo-web.yaml")
     (metric,) = template["spec"]["metrics"]
     provider = metric["provider"]["web"]
@@ -289,7 +291,7 @@ async def test_argos_web_provider_pauses_passes_and_fails(here: World) -> None:
 
 @asynccontextmanager
 async def _prometheus(folder: Path, metrics: int) -> AsyncGenerator[str]:
-    """Run a real Prometheus on the service's metrics."""
+    """Run a real Prometheus that scrapes the service."""
     (port,) = free_ports([0])
     config = folder / "prometheus.yml"
     job = {"job_name": "shadowdiff", "static_configs": [{"targets": [f"127.0.0.1:{metrics}"]}]}
@@ -306,7 +308,7 @@ async def _prometheus(folder: Path, metrics: int) -> AsyncGenerator[str]:
 
 
 async def test_argos_prometheus_provider_reads_the_same_verdict(here: World, tmp_path: Path) -> None:
-    """From a real Prometheus: no series is inconclusive, then so is insufficient, then a pass and a fail."""
+    """A missing series and an insufficient verdict are inconclusive. The test then reads a pass and a fail."""
     (template,) = objects("argo-prometheus.yaml")
     (metric,) = template["spec"]["metrics"]
     provider = metric["provider"]["prometheus"]
@@ -329,7 +331,7 @@ async def test_argos_prometheus_provider_reads_the_same_verdict(here: World, tmp
                 await asyncio.sleep(0.1)
                 try:
                     seen = await measure()
-                except aiohttp.ClientError:  # it starts
+                except aiohttp.ClientError:  # still starting
                     seen = "Prometheus does not answer yet"
 
         await until("Inconclusive")

@@ -1,4 +1,4 @@
-"""A real Redis, emptied for each test, and the same rules held on the one that is part of this process."""
+"""Provide a real Redis, emptied for each test, and the fake that runs within this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["redis", "fake"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """Yield an empty store: a real Redis, and the fake that serves where none can run."""
+    """Yield an empty store: a real Redis, or the fake for machines without Redis."""
     if request.param == "fake":
         client: Redis = fakeredis.FakeAsyncRedis()
     else:

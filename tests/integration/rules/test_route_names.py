@@ -1,4 +1,4 @@
-"""Processes that share a store name routes alike, within one bound."""
+"""Processes that share a store name routes the same way, within one limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from shadowdiff.rules import Router
-from shadowdiff.service.route_names import RouteNames
+from shadowdiff.worker.route_names import RouteNames
 
 if TYPE_CHECKING:
     from shadowdiff.store import Store
@@ -17,10 +17,10 @@ MOST = 6
 
 
 class Process:
-    """One process: a router of one target, and what shares its names."""
+    """One process: a router of one target, and its shared names."""
 
     def __init__(self, store: Store, most: int = MOST) -> None:
-        self.router = Router(most=most)
+        self.router = Router(max_names=most)
         self.names = RouteNames(store, lambda: {"shop": self.router}, most)
 
     def route(self, *paths: str) -> list[str]:
@@ -33,32 +33,32 @@ def people() -> list[str]:
     return [f"/users/{first}{last}" for first in "abcdefgh" for last in "stuvwxyz"]
 
 
-async def test_one_bound_holds_for_all(store: Store) -> None:
-    """Names given first stand; what one process gave, the other knows."""
+async def test_all_processes_share_one_limit(store: Store) -> None:
+    """Earlier names stay, and each process uses the names of the others."""
     one, other = Process(store), Process(store)
     one.route("/a", "/b", "/c", "/d")
     other.route("/e", "/f", "/g")
     await one.names.share()
     await other.names.share()
     await one.names.share()
-    assert sorted(one.router.given()) == sorted(other.router.given())
-    assert len(one.router.given()) == MOST
+    assert sorted(one.router.names_in_use()) == sorted(other.router.names_in_use())
+    assert len(one.router.names_in_use()) == MOST
     assert one.route("/e", "/g", "/z") == other.route("/e", "/g", "/z") == ["GET /e", "_other", "_other"]
 
 
-async def test_a_process_that_starts_anew_names_as_those_before(store: Store) -> None:
-    """What was found out survives every process."""
+async def test_a_new_process_uses_the_names_of_earlier_ones(store: Store) -> None:
+    """Learned names outlive every process."""
     before = Process(store)
     for path in people():
         before.route(path, "/users/me")
     await before.names.share()
-    anew = Process(store)
-    await anew.names.share()
-    assert anew.route("/users/somebody", "/users/me") == ["GET /users/{name}", "GET /users/me"]
+    restarted = Process(store)
+    await restarted.names.share()
+    assert restarted.route("/users/somebody", "/users/me") == ["GET /users/{name}", "GET /users/me"]
 
 
-async def test_two_that_find_a_place_at_once_agree(store: Store) -> None:
-    """The first to say so decides."""
+async def test_two_processes_that_find_a_parameter_at_once_agree(store: Store) -> None:
+    """The parameter that was stored first is used."""
     one, other = Process(store), Process(store)
     for path in people():
         one.route(path, "/users/me")
@@ -69,8 +69,8 @@ async def test_two_that_find_a_place_at_once_agree(store: Store) -> None:
     assert one.route("/users/self") == ["GET /users/self"]
 
 
-async def test_names_that_a_place_used_up_leave_the_store_room(store: Store) -> None:
-    """Users' names told before the place was found give way."""
+async def test_names_of_a_parameter_are_removed_from_the_store(store: Store) -> None:
+    """The names of users from before the parameter was found are removed to make room."""
     process = Process(store, most=20)
     process.route(*people()[:20])
     await process.names.share()
@@ -83,17 +83,19 @@ async def test_names_that_a_place_used_up_leave_the_store_room(store: Store) -> 
 
 
 async def test_a_new_configuration_keeps_the_names(store: Store) -> None:
-    """Routers made by a reload know at once what the old ones knew."""
+    """After a reload, new routers have the names of the old ones."""
     process = Process(store)
     process.route("/a", "/b")
     await process.names.share()
-    process.router = Router(most=MOST)
+    process.router = Router(max_names=MOST)
     process.names.furnish({"shop": process.router})
-    assert process.router.given() == ["GET /a", "GET /b"]
+    assert process.router.names_in_use() == ["GET /a", "GET /b"]
 
 
-async def test_what_could_not_be_said_is_said_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that is away costs no name."""
+async def test_names_are_stored_later_if_the_store_is_unavailable(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No name is lost."""
     process = Process(store)
     process.route("/a")
     with monkeypatch.context() as away:
@@ -103,7 +105,7 @@ async def test_what_could_not_be_said_is_said_later(store: Store, monkeypatch: p
     await process.names.share()
     other = Process(store)
     await other.names.share()
-    assert other.router.given() == ["GET /a"]
+    assert other.router.names_in_use() == ["GET /a"]
 
 
 async def _refuse(*_args: object) -> None:

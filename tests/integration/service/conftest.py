@@ -1,4 +1,4 @@
-"""A real service process over a real Redis, and the two halves of a mesh in front of it."""
+"""Run a real service process over a real Redis, and play the two halves of a mesh in front of it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 DEAD_PORT = 1
-"""Nobody listens there, so that a candidate that no test asks is refused."""
+"""No process listens on it, so a candidate that no test uses is refused."""
 
 
 def target(port: int = DEAD_PORT, name: str = TARGET, **changes: Any) -> dict[str, Any]:
-    """Return the settings of a target whose v2 listens on `port`; `candidate` adds to the candidate's own."""
+    """Return the settings of a target whose v2 listens on `port`; `candidate` adds settings of the candidate."""
     candidate = {"url": f"http://127.0.0.1:{port}", "timeout": "5s", "queue_timeout": "2s"}
     return {"name": name, "hosts": [name], "candidate": candidate | changes.pop("candidate", {})} | changes
 
 
 def settings(url: str, *targets: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    """Return a configuration on the Redis at `url`; `sections` add to, or replace, its parts."""
+    """Return a configuration for the Redis at `url`; `sections` add or replace parts."""
     plain: dict[str, Any] = {
         "store": {"url": url},
         "pairing": {"window": "20s", "settle": "200ms", "claim_idle": "5s"},
-        "samples": {"per_fingerprint": 5000},  # every one, since tests look for theirs
+        "samples": {"per_fingerprint": 5000},  # keep all samples, because tests search for their own
         "targets": list(targets),
     }
     return plain | {name: {**plain.get(name, {}), **section} for name, section in sections.items()}
@@ -53,13 +53,13 @@ class World:
     target: str = TARGET
 
     async def both(self, request_id: str, body: bytes = b"{}", path: str = "/", **fields: str) -> None:
-        """Send both halves of one request: v1's recorded answer is `body`, as JSON unless `fields` say otherwise."""
+        """Send both halves of one request: v1's response has `body`, as JSON unless `fields` has another type."""
         stated = {name: value for name, value in ({"h_content_type": JSON} | fields).items() if value}
         assert await self.mesh.record(request_id, body, path, **stated) == 202
         assert await self.mesh.mirror(request_id, path, stated.get("method", "GET")) == 202
 
     async def until(self, **fields: int) -> Any:
-        """Return the books once they hold these figures, written `pairs__match=1`, and nothing is on its way."""
+        """Return the ledger once it has these figures, such as `pairs__match=1`, and nothing is in flight."""
 
         def holds(books: Any) -> bool:
             return balanced_and_still(books) and all(figure(books, name) == count for name, count in fields.items())
@@ -72,19 +72,19 @@ class World:
         return (await asyncio.to_thread(self.service.get, path))["samples"]
 
     async def failures(self) -> Counter[str | None]:
-        """Return how often each failure of v2 stands among the samples."""
+        """Return the count of each failure of v2 in the samples."""
         return Counter(sample["failure"] for sample in await self.samples())
 
 
 def figure(books: Any, dotted: str) -> int:
-    """Return one figure of the books, such as `pairs__match`."""
+    """Return one figure of the ledger, such as `pairs__match`."""
     for part in dotted.split("__"):
         books = books[part]
     return books
 
 
 def balanced_and_still(books: Any) -> bool:
-    """Return whether the books balance and nothing is waiting, pending or in flight."""
+    """Return whether the ledger balances and nothing is waiting, pending or in flight."""
     waiting = sum(row["waiting"] for row in books["observations"].values())
     in_flight = books["mirrored"]["in_flight"] + books["recorded"]["in_flight"]
     return books["balanced"] and waiting + in_flight + books["pairs"]["pending"] == 0
@@ -114,7 +114,7 @@ async def metrics_of(service: Service) -> Metrics:
 async def serving(
     folder: Path, config: dict[str, Any], *, tls: ssl.SSLContext | None = None, **environment: str
 ) -> AsyncGenerator[World]:
-    """Run a service for a test, and stop it cleanly. tls: how its ports are asked, where they speak TLS."""
+    """Run a service for a test, and stop it cleanly. tls: the TLS context for its ports, if any."""
     service = Service(folder, config, environment, tls=tls)
     try:
         await asyncio.to_thread(service.start)
@@ -127,7 +127,7 @@ async def serving(
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    """Return a Redis of the test's own, not yet started."""
+    """Return a separate Redis that has not started yet."""
     folder = tmp_path / "redis"
     folder.mkdir()
     redis = OwnRedis(folder)
@@ -137,7 +137,7 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
 
 @pytest.fixture
 async def link(own_redis: OwnRedis) -> AsyncIterator[RedisLink]:
-    """Return a link to an own Redis that runs."""
+    """Return a link to a separate running Redis."""
     await asyncio.to_thread(own_redis.start)
     async with linked(own_redis.port) as made:
         yield made

@@ -1,4 +1,4 @@
-"""A real Redis of a test's own, which the test may start, pause, kill and start again."""
+"""A separate real Redis that a test can start, pause, kill and restart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWERS_WITHIN_S = 10.0
 
 @dataclass
 class OwnRedis:
-    """A redis-server on one port, empty after every start, or with what it wrote to `folder`."""
+    """A redis-server on one port, empty after every start, or with the data in `folder`."""
 
     folder: Path
     durable: bool = False
@@ -32,11 +32,11 @@ class OwnRedis:
 
     @property
     def url(self) -> str:
-        """Return the URL by loopback port."""
+        """Return the URL with the loopback port."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it responds."""
         command = [needs_tool("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
         command += ["--appendonly", "yes" if self.durable else "no", "--appendfsync", "always"]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log")]
@@ -55,7 +55,7 @@ class OwnRedis:
         return False
 
     def kill(self) -> None:
-        """End the server at once, as a crash does."""
+        """Kill the server at once, like a crash."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
@@ -63,11 +63,11 @@ class OwnRedis:
             self.process = None
 
     def pause(self) -> None:
-        """Stop the server without closing anything."""
+        """Pause the server without closing connections."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Resume a paused server."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A service of several processes, and what can be seen of them from outside."""
+"""Inspect a service of several processes from outside."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ LONG_S = 1.5 * WITHIN_S
 
 
 def children(pid: int) -> set[int]:
-    """Return the processes that a supervisor started and that serve."""
+    """Return the serving processes that a supervisor started."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return {int(child) for child in found if b"--control" in command_of(int(child))}
 
 
-def others(pid: int, before: set[int]) -> set[int]:
-    """Return who serves now, once none of those before is left."""
+def replacements(pid: int, before: set[int]) -> set[int]:
+    """Return the serving processes once no earlier one is left."""
     now = children(pid)
     return set() if now & before else now
 
 
 def command_of(pid: int) -> list[bytes]:
-    """Return the words that a process was started by; none where it is no more."""
+    """Return the command line of a process, or an empty one if it has exited."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return []
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Wait until `condition` holds."""
+    """Wait until `condition` is true."""
     async with asyncio.timeout(LONG_S):
         while not condition():  # noqa: ASYNC110 - tests wait on conditions
             await asyncio.sleep(0.05)
@@ -50,7 +50,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def two_workers(folder: Path, config: dict[str, Any]) -> AsyncGenerator[World]:
-    """Run two workers; each request comes over a connection of its own, so that the kernel deals them out."""
+    """Run two workers. Each request uses its own connection, so the kernel distributes them."""
     service = Service(folder, config, arguments=["--workers", str(WORKERS)])
     try:
         await asyncio.to_thread(service.start)
@@ -62,7 +62,7 @@ async def two_workers(folder: Path, config: dict[str, Any]) -> AsyncGenerator[Wo
 
 
 async def metrics_where(world: World, condition: Callable[[Metrics], bool]) -> Metrics:
-    """Return the first scrape that satisfies `condition`."""
+    """Return the first scrape that meets `condition`."""
     found: Metrics = {}
     async with asyncio.timeout(LONG_S):
         while not found or not condition(found):
@@ -72,7 +72,7 @@ async def metrics_where(world: World, condition: Callable[[Metrics], bool]) -> M
 
 
 def agree(metrics: Metrics, books: Any) -> None:
-    """Hold one scrape over all workers to the books."""
+    """Check one scrape over all workers against the ledger."""
     assert {name: books["pairs"][name] for name in RESULTS} == {
         name: total(metrics, "shadowdiff_comparisons_total", target="shop", result=name) for name in RESULTS
     }

@@ -1,8 +1,7 @@
-"""A link between the service and a real Redis that a test can cut, hold and read, call by call.
+"""A link between the service and a real Redis that a test can cut, delay and read, call by call.
 
-In: a Redis on a loopback port, and a function that is asked about every call.  Out: a port that speaks as Redis does.
-Holds: calls and answers go through byte for byte unless the test says otherwise; a call that is forwarded did run
-when its answer is here, so that an answer can be lost at exactly that moment.
+The link listens on its own port and calls a function for every Redis call. Calls and replies pass unchanged unless the
+test changes them. A forwarded call has run once its reply arrives, so a test can lose a reply at exactly that moment.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from shadowdiff.model import Observation, Side
-from shadowdiff.pairing import Codec, names
+from shadowdiff.pairing import names
+from shadowdiff.pairing.codec import Codec
 from shadowdiff.store import Dictionary
 from tests.integration.service.scripts import end
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 _TEXTS = frozenset({b"$", b"=", b"!"})
 DICTIONARY_KEY = b"}:dictionary:"
 RAN_BEFORE = b":0\r\n"
-"""What the park script answers to a flush that it ran already."""
+"""The reply of the park script to a flush that it ran before."""
 _ITEMS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
 
 Words = list[bytes]
 Ask = Callable[[], Awaitable[bytes]]
 OnCall = Callable[[Words, Ask], Awaitable[bytes | None]]
-"""Given a call and a function that lets Redis run it, returns the bytes to answer with, or None to cut the link."""
+"""Gets a call and a function that runs it in Redis; returns the reply, or None to cut the link."""
 
 
 async def pass_on(_words: Words, ask: Ask) -> bytes | None:
-    """Let a call through."""
+    """Forward a call."""
     return await ask()
 
 
@@ -43,7 +43,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def read_call(reader: asyncio.StreamReader) -> tuple[bytes, Words]:
-    """Return one call as it came, and its words."""
+    """Return one call unchanged, and its words."""
     raw = [await _line(reader)]
     words: Words = []
     for _ in range(int(raw[0][1:])):
@@ -55,7 +55,7 @@ async def read_call(reader: asyncio.StreamReader) -> tuple[bytes, Words]:
 
 
 async def read_reply(reader: asyncio.StreamReader) -> bytes:
-    """Return one whole reply as it came, in RESP2 or RESP3."""
+    """Return one complete reply unchanged, in RESP2 or RESP3."""
     parts: list[bytes] = []
     left = 1
     while left:
@@ -71,19 +71,19 @@ async def read_reply(reader: asyncio.StreamReader) -> bytes:
 
 
 def runs(words: Words, script: Script) -> bool:
-    """Return whether a call runs this script, by its digest or whole."""
+    """Return whether a call runs this script, by digest or by text."""
     return (words[0] == b"EVALSHA" and words[1] == script.sha.encode()) or (
         words[0] == b"EVAL" and words[1] == script.source
     )
 
 
 def is_an_error(answer: bytes) -> bool:
-    """Return whether Redis refused a call, so that it did not run."""
+    """Return whether Redis rejected a call without running it."""
     return answer.startswith(b"-")
 
 
 def parked(words: Words, codec: Codec) -> list[Observation]:
-    """Return the observations that a call of the park script brings."""
+    """Return the observations in a call of the park script."""
     keys = words[3 : 3 + int(words[2])]
     digests = [key[-16:] for key in keys if b"}:o:" in key]
     payloads = words[-2 * len(digests) :][1::2]
@@ -92,7 +92,7 @@ def parked(words: Words, codec: Codec) -> list[Observation]:
 
 @dataclass
 class RedisLink:
-    """A running link, and what it saw go through."""
+    """A running link that records the calls."""
 
     upstream_port: int
     on_call: OnCall = pass_on
@@ -107,16 +107,16 @@ class RedisLink:
 
     @property
     def url(self) -> str:
-        """Return the URL that the service is given."""
+        """Return the URL for the service."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def up(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen on the same port as before."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def down(self) -> None:
-        """Refuse new connections and cut those there are."""
+        """Refuse new connections and cut open ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -125,7 +125,7 @@ class RedisLink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._connections.add(task)
-        # The task's outer edge: asyncio's streams report a cancelled connection as an error of their own.
+        # asyncio's streams report a cancelled connection as an error, so this task must suppress it.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await self._pass(reader, writer)
         self._connections.discard(task)
@@ -146,7 +146,7 @@ class RedisLink:
         theirs: asyncio.StreamReader,
         ours: asyncio.StreamWriter,
     ) -> bool:
-        """Serve one call; False ends the connection."""
+        """Serve one call; False closes the connection."""
         raw, words = await read_call(reader)
 
         async def ask() -> bytes:
@@ -164,13 +164,13 @@ class RedisLink:
         return True
 
     def _note(self, words: Words, answer: bytes) -> None:
-        """Enter the ids of a flush that Redis ran: from here on they are accepted.
+        """Record the ids of a flush that Redis ran; they now count as accepted.
 
-        One that it says to have run before is entered where Redis died between running it and answering.
+        A flush that ran before is recorded too, because Redis may have died between running it and replying.
         """
         if words[0] == b"SET" and DICTIONARY_KEY in words[1]:
             dictionary_id = bytes.fromhex(words[1].rpartition(b":")[2].decode())
-            self._codec.know(Dictionary(self._codec.vault.open(words[2], dictionary_id)))
+            self._codec.add_dictionary(Dictionary(self._codec.value_codec.decode(words[2], dictionary_id)))
         if not runs(words, names.PARK):
             return
         flush = (words[3], words[3 + int(words[2])])

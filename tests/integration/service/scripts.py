@@ -1,4 +1,4 @@
-"""Scripted second versions: what v2 says to one request, as raw bytes over a real socket."""
+"""Scripted v2 servers that send the raw bytes of a response over a real socket."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from functools import partial
 from typing import cast
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-"""Given a request's head, writes what v2 answers; the connection stays open unless it closes it."""
+"""Gets the head of a request and writes v2's response; the connection stays open unless it closes it."""
 
 
 def response(body: bytes = b"", status: str = "200 OK", *fields: str) -> bytes:
-    """Return a whole HTTP/1.1 response."""
+    """Return a complete HTTP/1.1 response."""
     lines = [f"HTTP/1.1 {status}", *fields]
     if not status.startswith("204"):
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def says(raw: bytes) -> Answer:
-    """Return a v2 that answers everything with the same bytes."""
+def always(raw: bytes) -> Answer:
+    """Return a v2 that sends the same bytes to every request."""
 
     async def answer(_head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
@@ -31,7 +31,7 @@ def says(raw: bytes) -> Answer:
 
 
 def echoes_the_path(of: Callable[[str], bytes]) -> Answer:
-    """Return a v2 that answers JSON made of each request's path."""
+    """Return a v2 that responds with JSON made from each request's path."""
 
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         path = head.split(b" ")[1].decode()
@@ -41,12 +41,12 @@ def echoes_the_path(of: Callable[[str], bytes]) -> Answer:
 
 
 async def silent(_head: bytes, writer: asyncio.StreamWriter) -> None:
-    """Take the request and never answer, until the client leaves."""
+    """Read the request and never respond, until the client disconnects."""
     await writer.wait_closed()
 
 
 async def resets(_head: bytes, writer: asyncio.StreamWriter) -> None:
-    """Send half a body, then break the connection."""
+    """Send half a body, then reset the connection."""
     writer.write(response(b"x" * 1000)[:-500])
     await writer.drain()
     writer.transport.abort()
@@ -60,13 +60,13 @@ def chunked(body: bytes, *fields: str) -> bytes:
 
 
 def zipped(body: bytes) -> bytes:
-    """Return a body in gzip that is the same every time."""
+    """Return a gzip body that is always the same."""
     return gzip.compress(body, mtime=0)
 
 
 @contextlib.asynccontextmanager
 async def v2(answer: Answer, port: int = 0) -> AsyncGenerator[int]:
-    """Serve `answer` for every request of every connection; yield the port."""
+    """Serve `answer` for every request on every connection; yield the port."""
     connections: set[asyncio.Task[None]] = set()
     server = await asyncio.start_server(partial(_serve, answer, connections), "127.0.0.1", port)
     try:
@@ -77,7 +77,7 @@ async def v2(answer: Answer, port: int = 0) -> AsyncGenerator[int]:
 
 
 async def end(connections: set[asyncio.Task[None]]) -> None:
-    """End what serves connections, and wait until it did."""
+    """Stop a server task, and wait for it."""
     for task in tuple(connections):
         task.cancel()
     await asyncio.gather(*connections)
@@ -92,7 +92,7 @@ async def _serve(
     task = cast("asyncio.Task[None]", asyncio.current_task())
     connections.add(task)
     try:
-        # The task's outer edge: asyncio's streams report a cancelled connection as an error of their own.
+        # asyncio's streams report a cancelled connection as an error, so this task must suppress it.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not writer.is_closing():
                 await answer(await reader.readuntil(b"\r\n\r\n"), writer)

@@ -1,6 +1,6 @@
-"""Whatever v2 does comes out as the right result with its reason, and the books balance.
+"""Each behavior of v2 gives the right result and reason, and the ledger balances.
 
-One service serves all of these; each test has a target of its own, whose v2 it scripts.
+One service serves all tests of this file. Each test has its own target and a scripted v2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import RedisServer, free_port_number
 from tests.integration.service.conftest import JSON, World, settings, target
-from tests.integration.service.scripts import Answer, chunked, resets, response, says, silent, v2, zipped
+from tests.integration.service.scripts import Answer, always, chunked, resets, response, silent, v2, zipped
 from tests.running import Service, mesh_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TEXT = b'{"price": 100}' * 300
 
 @dataclass
 class Shared:
-    """One service with a target for each test, and the port where each target's v2 belongs."""
+    """One service with a target for each test, and the port for each target's v2."""
 
     service: Service
     ports: dict[str, int]
@@ -61,18 +61,18 @@ def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 ANSWERS: dict[str, tuple[Answer, dict[str, str], bytes]] = {
-    "204": (says(response(status="204 No Content")), {"status": "204"}, b""),
-    "head": (says(response(b"0123456789")[:-10]), {"method": "HEAD", "h_content_length": "10"}, b""),
+    "204": (always(response(status="204 No Content")), {"status": "204"}, b""),
+    "head": (always(response(b"0123456789")[:-10]), {"method": "HEAD", "h_content_length": "10"}, b""),
     "gzip": (
-        says(response(zipped(TEXT), "200 OK", "content-encoding: gzip")),
+        always(response(zipped(TEXT), "200 OK", "content-encoding: gzip")),
         {"h_content_encoding": "gzip"},
         zipped(TEXT),
     ),
-    "gzip against plain": (says(response(zipped(TEXT), "200 OK", "content-encoding: gzip")), {}, TEXT),
-    "1 MiB": (says(response(MIB)), {}, MIB),
-    "chunked": (says(chunked(TEXT)), {}, TEXT),
+    "gzip against plain": (always(response(zipped(TEXT), "200 OK", "content-encoding: gzip")), {}, TEXT),
+    "1 MiB": (always(response(MIB)), {}, MIB),
+    "chunked": (always(chunked(TEXT)), {}, TEXT),
     "chunked gzip": (
-        says(chunked(zipped(TEXT), "content-encoding: gzip")),
+        always(chunked(zipped(TEXT), "content-encoding: gzip")),
         {"h_content_encoding": "gzip"},
         zipped(TEXT),
     ),
@@ -80,8 +80,8 @@ ANSWERS: dict[str, tuple[Answer, dict[str, str], bytes]] = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-async def test_an_equal_answer_matches_in_every_form(shared: Shared, case: str) -> None:
-    """Bodies that are empty, compressed, chunked or as long as the bound arrive whole and match."""
+async def test_an_equal_response_matches_in_every_form(shared: Shared, case: str) -> None:
+    """Empty, compressed, chunked and maximum-size bodies arrive completely and match."""
     answer, fields, body = ANSWERS[case]
     async with v2(answer, shared.ports["answers"]), shared.world("answers") as world:
         before = (await world.until())["pairs"]
@@ -90,10 +90,10 @@ async def test_an_equal_answer_matches_in_every_form(shared: Shared, case: str) 
     assert before | {"ready": before["ready"] + 1, "match": before["match"] + 1} == after
 
 
-async def test_a_difference_inside_gzip_is_named(shared: Shared) -> None:
-    """What differs within a compressed body is found at its path."""
+async def test_a_difference_inside_gzip_has_its_path(shared: Shared) -> None:
+    """The difference has the path inside the compressed body."""
     zipped_json = response(zipped(b'{"price": 101}'), "200 OK", "content-encoding: gzip", f"content-type: {JSON}")
-    async with v2(says(zipped_json), shared.ports["answers"]), shared.world("answers") as world:
+    async with v2(always(zipped_json), shared.ports["answers"]), shared.world("answers") as world:
         before = (await world.until())["pairs"]["mismatch"]
         await world.both("gzip-differs", zipped(b'{"price": 100}'), h_content_encoding="gzip")
         await world.until(pairs__mismatch=before + 1)
@@ -103,9 +103,9 @@ async def test_a_difference_inside_gzip_is_named(shared: Shared) -> None:
     ]
 
 
-async def test_a_body_past_the_bound_is_incomparable(shared: Shared) -> None:
-    """A body that was cut says so, instead of matching by the start that both sides share."""
-    async with v2(says(response(MIB + b"b")), shared.ports["answers"]), shared.world("answers") as world:
+async def test_a_body_above_the_limit_is_incomparable(shared: Shared) -> None:
+    """Two truncated bodies do not match, even if both start the same."""
+    async with v2(always(response(MIB + b"b")), shared.ports["answers"]), shared.world("answers") as world:
         before = (await world.until())["pairs"]["incomparable"]
         await world.both("too-long", MIB, h_content_type="", size=str(len(MIB) + 1))
         await world.until(pairs__incomparable=before + 1)
@@ -114,7 +114,7 @@ async def test_a_body_past_the_bound_is_incomparable(shared: Shared) -> None:
 
 
 async def _fails(shared: Shared, name: str, answer: Answer | None, failure: str) -> None:
-    """Send one pair to a v2 that gives no whole answer, and hold the result to the failure."""
+    """Send one pair to a v2 without a complete response, and check the failure in the result."""
     async with contextlib.AsyncExitStack() as stack:
         if answer is not None:
             await stack.enter_async_context(v2(answer, shared.ports[name]))
@@ -131,17 +131,17 @@ async def test_a_dead_v2_is_a_mismatch(shared: Shared) -> None:
 
 
 async def test_a_slow_v2_is_a_mismatch(shared: Shared) -> None:
-    """An answer past the deadline counts against v2, as `timeout`."""
+    """A response after the deadline counts against v2, as `timeout`."""
     await _fails(shared, "slow", silent, "timeout")
 
 
-async def test_a_v2_that_breaks_off_is_a_mismatch(shared: Shared) -> None:
-    """A connection that breaks within the body counts against v2, as `reset`."""
+async def test_a_v2_that_resets_is_a_mismatch(shared: Shared) -> None:
+    """A reset within the body counts against v2, as `reset`."""
     await _fails(shared, "resets", resets, "reset")
 
 
-async def test_a_hung_v2_is_a_mismatch_and_heals(shared: Shared, tmp_path: Path) -> None:
-    """A v2 stopped by SIGSTOP takes connections and answers nothing: `timeout`; once it goes on, it answers again."""
+async def test_a_hung_v2_is_a_mismatch_and_recovers(shared: Shared, tmp_path: Path) -> None:
+    """A v2 stopped by SIGSTOP accepts connections without a response: `timeout`. Once resumed, it responds again."""
     command = [sys.executable, "-m", "http.server", str(shared.ports["hung"]), "--bind", "127.0.0.1"]
     process = subprocess.Popen(  # noqa: ASYNC220 - starts at once, and is waited for below
         [*command, "--directory", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -171,7 +171,7 @@ async def _listening(port: int) -> None:
 
 
 async def test_a_saturated_v2_is_a_mismatch_and_not_shed(shared: Shared) -> None:
-    """What finds v2's only place taken counts against v2, as `saturated`; nothing is shed."""
+    """A request without a free slot at v2 counts against v2 as `saturated`, and nothing is shed."""
     busy, free = asyncio.Event(), asyncio.Event()
 
     async def waits(_head: bytes, writer: asyncio.StreamWriter) -> None:
@@ -195,8 +195,8 @@ async def test_a_saturated_v2_is_a_mismatch_and_not_shed(shared: Shared) -> None
         assert (5, 0) == (books["mirrored"]["forwarded"], books["mirrored"]["shed"])
 
 
-async def test_the_breaker_answers_for_a_dead_v2(shared: Shared) -> None:
-    """After five refusals in a row v2 is asked no more for a while, and each pair still counts against it."""
+async def test_the_breaker_opens_for_a_dead_v2(shared: Shared) -> None:
+    """After five refusals in a row v2 gets no requests for some time, and each pair still counts against it."""
     async with shared.world("breaker") as world:
         for number in range(12):
             await world.both(f"breaker-{number}")

@@ -1,7 +1,7 @@
-"""A service over a real Redis Cluster, and behind real sentinels, that loses a master under load.
+"""Run a service over a real Redis Cluster, and behind real sentinels, and kill a master under load.
 
-Redis acknowledges a write before its replicas have it, so what a master accepted in its last moments may be gone.
-All else is held exactly to what the senders were told, by counts and by ids: every pair differs, and leaves a sample.
+Redis acknowledges a write before its replicas have it, so the last writes of a dead master may be lost. Everything else
+is checked exactly, by counts and ids, against the replies to the senders. Every pair differs, and leaves a sample.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.load import MIRRORED, RECORDED, SHED, TAKEN, Load
 from tests.integration.service.conftest import JSON, World, balanced_and_still, metrics_of, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.redis_cluster import RedisCluster, Sentinels, until
 
 if TYPE_CHECKING:
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 DIFFERS = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 PAIRS = 300
-"""Enough that an uneven spread shows."""
+"""Enough to reveal an uneven distribution."""
 LATER = 100
 """Pairs that must be compared after the loss."""
 TAKES_OVER_WITHIN_S = 30.0
-"""A bound for the busiest of machines: the servers need 2 s to hold a master for dead, and one more to elect."""
+"""A limit for a busy machine: the servers need 2 s to detect a dead master, and one more to elect."""
 LAST_MOMENTS_S = 2.0
-"""So long before its master died an acknowledged half is parked, and its replica has it."""
+"""After this time an acknowledged half is parked and replicated."""
 STILL_WITHIN_S = 90.0
 KEPT = 10_000
 REASONS = {"overload", "records_queue", "busy"}
-"""By which bounds something may be shed while the store is away."""
+"""The limits that may shed requests while the store is unavailable."""
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Generator[RedisCluster]:
-    """Run a cluster of six, of which a test may kill any."""
+    """Run a cluster of six servers; a test may kill any of them."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     made = RedisCluster(folder)
@@ -67,14 +67,14 @@ def sentinels(tmp_path: Path) -> Generator[Sentinels]:
 
 
 @dataclass
-class Watched:
-    """A load, and when each half got its 202."""
+class WatchedLoad:
+    """A load that records the time of each 202."""
 
     load: Load
     at_s: dict[str, list[float]] = field(default_factory=lambda: {MIRRORED: [], RECORDED: []})
 
     def __post_init__(self) -> None:
-        """Hear of each acknowledgement."""
+        """Record each acknowledgement."""
         self.load.on_acknowledged = self._note
 
     def _note(self) -> None:
@@ -82,7 +82,7 @@ class Watched:
             self.at_s[row] += [time.monotonic()] * (len(ids) - len(self.at_s[row]))
 
     def between(self, row: str, since_s: float, until_s: float) -> set[str]:
-        """Return the ids of a row that were acknowledged within a span."""
+        """Return the ids of a row that were acknowledged within a time range."""
         timed = zip(self.load.acknowledged[row], self.at_s[row], strict=True)
         return {request_id for request_id, at_s in timed if since_s <= at_s <= until_s}
 
@@ -108,8 +108,8 @@ def _settings(url: str, port: int, **store: int) -> dict[str, Any]:
 
 
 async def _survives(world: World, victim: Node, *, sheds: int = 0) -> str:
-    """Kill a master under load, shed so many records meanwhile, go on; hold the end to what the senders were told."""
-    watched = Watched(load := Load(world, senders=4, pace_s=0.04))
+    """Kill a master under load, shed this number of records, and continue; compare the result with the replies."""
+    watched = WatchedLoad(load := Load(world, senders=4, pace_s=0.04))
     async with load.running():
         before = (await world.service.until(_judged(PAIRS), STILL_WITHIN_S))["pairs"]["mismatch"]
         since_s = time.monotonic() - LAST_MOMENTS_S
@@ -129,21 +129,21 @@ async def _survives(world: World, victim: Node, *, sheds: int = 0) -> str:
     return (
         f"{LATER} pairs were compared {again_s:.1f} s after the loss; halves sent {sum(load.answers.values())},"
         f" gone with the master {gone}, shed {shed};"
-        f" pairs {books['pairs']['mismatch']}, of which both halves got a 202 and that are not judged {missing}"
+        f" pairs {books['pairs']['mismatch']}, with a 202 for both halves but no result {missing}"
     )
 
 
 def _gone(load: Load, books: Any, last: dict[str, set[str]]) -> int:
-    """Return how many halves the dead master took along: none but of those acknowledged in its last moments."""
+    """Return how many halves were lost with the master, all of them acknowledged in its last moments."""
     assert 0 == load.unanswered
     assert set(load.answers) <= {(MIRRORED, TAKEN), (RECORDED, TAKEN), (RECORDED, SHED)}, load.answers
-    gone = {row: load.told(row) - books[row]["received"] for row in last}
+    gone = {row: load.answered_count(row) - books[row]["received"] for row in last}
     assert all(0 <= count <= len(last[row]) for row, count in gone.items()), (gone, load.answers, books)
     return sum(gone.values())
 
 
 async def _audit_sheds(world: World, load: Load, books: Any) -> None:
-    """Hold the columns of what was shed to the answers, and to the reasons that the metrics tell."""
+    """Check the counts of shed requests against the replies, and against the reasons in the metrics."""
     assert load.answers[RECORDED, SHED] == books["recorded"]["shed"]
     reasons = {
         dict(labels)["reason"]: count
@@ -155,14 +155,14 @@ async def _audit_sheds(world: World, load: Load, books: Any) -> None:
 
 
 async def _audit_ids(world: World, load: Load, books: Any, last: set[str]) -> int:
-    """Return how many pairs with two 202s were not judged: of the master's last moments, or by a count of the books."""
+    """Return how many pairs with two 202s were not compared: the dead master had them, or the service shed a half."""
     pairs = set(load.acknowledged[MIRRORED]) & set(load.acknowledged[RECORDED])
     found = Counter(sample["request_id"] for sample in await world.samples())
     assert {1} == set(found.values())
     assert set() == set(found) - pairs
     assert found.total() == books["pairs"]["mismatch"] == books["pairs"]["ready"] < KEPT
     missing = pairs - set(found)
-    # A mirrored request gets its 202 before it is known whether there is room for it: the books tell where was none.
+    # A mirrored request gets its 202 before the service has checked for room. The ledger counts such losses.
     assert len(missing - last) <= books["mirrored"]["shed"] + books["mirrored"]["store_lost"], missing - last
     return len(missing)
 
@@ -171,8 +171,8 @@ async def _audit_ids(world: World, load: Load, books: Any, last: set[str]) -> in
 async def test_a_master_of_a_cluster_dies_under_load(
     cluster: RedisCluster, tmp_path: Path, record_property: Record
 ) -> None:
-    """Pairs lie evenly on the masters; when one dies its replica takes over, and no pair is lost or counted twice."""
-    async with v2(says(DIFFERS)) as port, serving(tmp_path, _settings(cluster.url, port)) as world:
+    """Masters have an equal share of pairs. When one dies its replica takes over, and no pair is lost or doubled."""
+    async with v2(always(DIFFERS)) as port, serving(tmp_path, _settings(cluster.url, port)) as world:
         load = Load(world, name="spread")
         async with load.running():
             await load.until(lambda: len(load.acknowledged[MIRRORED]) >= PAIRS)
@@ -181,7 +181,7 @@ async def test_a_master_of_a_cluster_dies_under_load(
         assert min(spread) >= 0.7 * sum(spread) / len(spread), spread
     folder = tmp_path / "again"
     folder.mkdir()
-    async with v2(says(DIFFERS)) as port:
+    async with v2(always(DIFFERS)) as port:
         config = _settings(cluster.url, port)
         config["store"]["prefix"] = "again"
         async with serving(folder, config) as world:
@@ -195,6 +195,6 @@ async def test_a_master_of_a_cluster_dies_under_load(
 async def test_a_master_behind_sentinels_dies_under_load(
     sentinels: Sentinels, tmp_path: Path, queue: int, sheds: int, *, record_property: Record
 ) -> None:
-    """The service follows the sentinels to the new master; what finds no room until then is shed, and counted."""
-    async with v2(says(DIFFERS)) as port, serving(tmp_path, _settings(sentinels.url, port, queue=queue)) as world:
+    """The service follows the sentinels to the new master. Until then, excess requests are shed and counted."""
+    async with v2(always(DIFFERS)) as port, serving(tmp_path, _settings(sentinels.url, port, queue=queue)) as world:
         record_property("figures", await _survives(world, sentinels.master, sheds=sheds))

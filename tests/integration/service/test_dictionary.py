@@ -1,4 +1,4 @@
-"""Services that share a Redis learn what their observations share, and read what the others encoded by it."""
+"""Services that share a Redis learn a dictionary from their observations, and read each other's data with it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shadowdiff.pairing.codec import EXAMPLES
-from shadowdiff.store import Vault, connect
+from shadowdiff.store import ValueCodec, connect
 from tests.integration.service.conftest import JSON, lines_of, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 from tests.running import WITHIN_S
 
 if TYPE_CHECKING:
@@ -31,30 +31,30 @@ async def _values(client: Any, pattern: str) -> list[bytes]:
     return [await client.get(key) async for key in client.scan_iter(f"{PREFIX}:*{pattern}*", count=1000)]
 
 
-async def test_two_services_learn_one_dictionary_and_pair_by_it(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A waiting half is stored by it, and its pair is compared by a service that has learned nothing itself."""
+async def test_two_services_share_one_dictionary(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A waiting half is stored with the dictionary, and a service that has learned nothing compares its pair."""
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
     answer = response(_body(1), "200 OK", f"content-type: {JSON}")
-    async with v2(says(answer)) as port, connect(redis_server.url) as client:
+    async with v2(always(answer)) as port, connect(redis_server.url) as client:
         config = settings(redis_server.url, target(port), store={"prefix": PREFIX})
         async with serving(folders[0], config) as first:
             for number in range(EXAMPLES):
                 await first.both(f"pair-{number}", _body(number))
             async with asyncio.timeout(WITHIN_S):
-                while not lines_of(first.service, "a dictionary was learned"):  # noqa: ASYNC110
+                while not lines_of(first.service, "dictionary learned"):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await first.until(pairs__ready=EXAMPLES)
             assert 202 == await first.mesh.record("late", _body(1), h_content_type=JSON)
             await first.service.until(lambda books: 1 == books["observations"]["primary"]["waiting"])
             (waiting,) = [value for value in await _values(client, "}:o:") if value.startswith(b"W")]
             assert len(waiting) < len(_body(1)) / 2
-            (content,) = {Vault().open(closed, b"") for closed in await _values(client, "}:dictionary:")}
+            (content,) = {ValueCodec().decode(closed, b"") for closed in await _values(client, "}:dictionary:")}
             assert b"article" in content
             assert not any(
                 b"%b%03d" % (SECRET.encode(), number) in content for number in range(2, EXAMPLES)
-            )  # v2 always says 1
+            )  # v2 always returns 1
             async with serving(folders[1], config) as second:
                 first.service.stop()
                 assert 202 == await second.mesh.mirror("late")

@@ -1,4 +1,4 @@
-"""Large pairs are compared apart: small ones never wait for them, and nobody takes them for a dead worker's."""
+"""Large pairs are compared separately. Small ones never wait for them, and other workers do not claim them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tests.conftest import RedisServer
 
 SIZES = {"/large": 150_000, "/medium": 30_000}
-"""Elements of some 70 bytes, which gzip makes small."""
+"""Elements of about 70 bytes, which gzip makes small."""
 MEDIUM, SMALL = 10, 60
 LARGE = 1 + MEDIUM
 LONGEST_PAUSE_S = 1.5
-"""Generous on a busy machine; a pair of 10 MiB that is compared on the loop, and parsed twice, stalls it for longer."""
+"""Generous for a busy machine; a pair of 10 MiB compared on the event loop stalls it for longer."""
 
 
 def _large_json(elements: int, changed: int) -> bytes:
-    """Return JSON that gzip makes small, one element of which is `changed`."""
+    """Return JSON that gzip makes small, with one element `changed`."""
     draw = random.Random(7)
     words = [f'{{"id": {number}, "name": "{draw.choice("abcdefgh") * 40}"}}' for number in range(elements)]
     words[changed] = '{"id": -1}'
@@ -32,7 +32,7 @@ def _large_json(elements: int, changed: int) -> bytes:
 
 
 async def _small_pairs(world: World) -> float:
-    """Send small pairs one after another; return the longest that the service took to say that it lives."""
+    """Send small pairs one after another; return the longest time until a liveness reply."""
     longest_s = 0.0
     for number in range(SMALL):
         await world.both(f"small-{number}", b'{"side": "v1"}', "/small")
@@ -42,8 +42,8 @@ async def _small_pairs(world: World) -> float:
     return longest_s
 
 
-async def test_small_pairs_do_not_wait(redis_server: RedisServer, tmp_path: Path) -> None:
-    """More large pairs than may be compared at once wait for longer than a claim lives: small ones overtake them."""
+async def test_small_pairs_do_not_wait_for_large_ones(redis_server: RedisServer, tmp_path: Path) -> None:
+    """More large pairs than can be compared at once wait longer than a claim lasts. Small pairs overtake them."""
     recorded = {path: zipped(_large_json(elements, 10)) for path, elements in SIZES.items()}
     answered = {path: zipped(_large_json(elements, elements - 10)) for path, elements in SIZES.items()}
 

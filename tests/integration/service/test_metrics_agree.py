@@ -1,4 +1,4 @@
-"""After a run the metrics of one service say what the ledger says."""
+"""After a run the metrics of one service equal the ledger."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RESULTS = ("match", "ignored", "mismatch", "incomparable")
 
 
 def _v2(path: str) -> bytes:
-    """Return what v2 says: the same, another clock, or another price."""
+    """Return v2's response: v1's response, or one with another time or another price."""
     return {"/match": b'{"price": 1}', "/ignored": b'{"price": 1, "clock": 2}'}.get(path, b'{"price": 2}')
 
 
 async def _run(world: World) -> None:
-    """Send some of everything that has a place in the books."""
+    """Send some requests for every row of the ledger."""
     for number in range(12):
         await world.both(f"match-{number}", b'{"price": 1}', "/match")
         await world.both(f"ignored-{number}", b'{"price": 1, "clock": 1}', "/ignored")
@@ -40,8 +40,8 @@ async def _run(world: World) -> None:
     assert await world.mesh.mirror("looped", headers={"x-shadowdiff": "1"}) == 202
 
 
-def promtool_says(world: World) -> str:
-    """Return what Prometheus' own linter finds in a scrape."""
+def promtool_findings(world: World) -> str:
+    """Return the findings of Prometheus's own linter on a scrape."""
     promtool = needs_tool("promtool")
     with urllib.request.urlopen(world.service.url("metrics", "/metrics"), timeout=10) as answer:
         text = answer.read()
@@ -50,7 +50,7 @@ def promtool_says(world: World) -> str:
 
 
 async def test_metrics_equal_the_ledger(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Comparisons by result, mirrored requests and records by disposition are the ledger's figures."""
+    """Comparisons are checked by result, and mirrored requests and records by disposition."""
     config = settings(redis_server.url, store={"prefix": "metrics"})
     async with v2(echoes_the_path(_v2)) as port:
         config["targets"] = [target(port, rules=RULES, routes=["/match", "/ignored", "/mismatch"])]
@@ -58,7 +58,7 @@ async def test_metrics_equal_the_ledger(redis_server: RedisServer, tmp_path: Pat
             await _run(world)
             books = await world.until(pairs__ready=34, mirrored__received=37, recorded__received=36)
             metrics = await metrics_of(world.service)
-            complaints = await asyncio.to_thread(promtool_says, world)
+            complaints = await asyncio.to_thread(promtool_findings, world)
     assert complaints == ""
     assert {name: books["pairs"][name] for name in RESULTS} == {
         name: total(metrics, "shadowdiff_comparisons_total", target="shop", result=name) for name in RESULTS
@@ -76,7 +76,7 @@ async def test_metrics_equal_the_ledger(redis_server: RedisServer, tmp_path: Pat
 
 
 def total(metrics: Metrics, family: str, **labels: str) -> float:
-    """Return the sum of a family over everything but these labels."""
+    """Return the sum of a metric over all labels except these."""
     return sum(
         value for (name, stated), value in metrics.items() if name == family and labels.items() <= dict(stated).items()
     )

@@ -1,4 +1,4 @@
-"""Spans and metrics at a real OTLP receiver, and what a receiver that is not there costs."""
+"""Send spans and metrics to a real OTLP receiver, and test the cost of a missing receiver."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WITHIN_S = 20.0
 
 @contextlib.asynccontextmanager
 async def candidate() -> AsyncGenerator[int]:
-    """Yield the port of a v2 that answers `{"a":1}`."""
+    """Yield the port of a v2 that returns `{"a":1}`."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(body=b'{"a":1}', content_type=JSON)
@@ -50,7 +50,7 @@ async def candidate() -> AsyncGenerator[int]:
 
 
 async def until(condition: Callable[[], bool], said: Callable[[], object]) -> None:
-    """Wait for a condition, at most for a while."""
+    """Wait for a condition with a timeout."""
     deadline = time.monotonic() + WITHIN_S
     while not condition():
         assert time.monotonic() < deadline, said()
@@ -75,7 +75,7 @@ def links(span: Any) -> dict[str, tuple[str, str, int]]:
 
 
 async def openmetrics(world: World) -> str:
-    """Return a scrape in the form that has exemplars."""
+    """Return a scrape in the format that has exemplars."""
     url = world.service.url("metrics", "/metrics")
     request = urllib.request.Request(url, headers={"accept": "application/openmetrics-text; version=1.0.0"})
 
@@ -87,14 +87,14 @@ async def openmetrics(world: World) -> str:
 
 
 async def test_a_comparison_is_a_span_linked_to_both_requests(redis_server: RedisServer, tmp_path: Path) -> None:
-    """W3C on one side and B3 on the other, the caller's sampling followed; metrics come by the same way."""
+    """One side uses W3C and the other B3, with the caller's sampling decision. Metrics use the same endpoint."""
     w3c = {"traceparent": f"00-{TRACE}-{V1_SPAN}-01"}
     b3 = {"b3": f"{TRACE}-{V2_SPAN}-1"}
     unsampled = {"traceparent": f"00-{TRACE[::-1]}-{V1_SPAN}-00"}
     with collecting() as collector:
         async with candidate() as port:
             store = {"url": redis_server.url, "prefix": tmp_path.name[-30:]}
-            telemetry = {"otlp": collector.url, "every": "1s"}
+            telemetry = {"otlp": collector.url, "interval": "1s"}
             shop = target(port, routes=["GET /products/{id}"])
             config = settings(redis_server.url, shop, store=store, telemetry=telemetry)
             async with serving(tmp_path, config) as world:
@@ -113,7 +113,7 @@ async def test_a_comparison_is_a_span_linked_to_both_requests(redis_server: Redi
 
 
 def assert_the_spans(collector: Collector) -> None:
-    """Only what was sampled has spans, each with its result and what it is linked to."""
+    """Check that only sampled requests have spans, each with its result and links."""
     both = {"primary": (TRACE, V1_SPAN, 200), "candidate": (TRACE, V2_SPAN, 200)}
     assert [both, both] == [links(span) for span in collector.spans]
     assert ["compare GET /products/{id}"] * 2 == [span.name for span in collector.spans]
@@ -137,7 +137,7 @@ def assert_the_spans(collector: Collector) -> None:
 
 
 def assert_the_metrics(collector: Collector) -> None:
-    """Hold that the push at the end has all figures, under the names of /metrics."""
+    """Check that the final push has all figures, under the names of /metrics."""
     comparisons = collector.metrics["shadowdiff_comparisons_total"].sum
     assert comparisons.is_monotonic
     counted = {attributes(point)["result"]: point.as_int for point in comparisons.data_points}
@@ -150,8 +150,8 @@ def assert_the_metrics(collector: Collector) -> None:
     assert {"shadowdiff"} == {resource["service.name"] for resource in collector.resources}
 
 
-async def test_a_dead_collector_costs_spans_and_nothing_else(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Pairs are compared as ever; of the spans as many are held as fit, the rest are dropped and counted."""
+async def test_a_dead_collector_only_loses_spans(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Pairs are compared as usual. Spans above the queue limit are dropped and counted."""
     async with candidate() as port:
         store = {"url": redis_server.url, "prefix": tmp_path.name[-30:]}
         telemetry = {"otlp": f"http://127.0.0.1:{free_port_number()}", "sample": 1.0, "queue": 4}
@@ -173,13 +173,13 @@ async def test_a_dead_collector_costs_spans_and_nothing_else(redis_server: Redis
 
 
 def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded() -> None:
-    """What is off costs neither memory nor a look at a pair."""
+    """OpenTelemetry uses no memory and no time per pair unless it is configured."""
     program = (
-        "import sys, shadowdiff.service.service, shadowdiff.worker, shadowdiff.cli.serve\n"
-        "from shadowdiff.config.values import TelemetryConfig\n"
-        "from shadowdiff.service.exporting import Exporting\n"
-        "off = Exporting(TelemetryConfig(), 'p')\n"
-        "assert off.trace is None and off.pushing(None) is None and off.outcomes() == {}\n"
+        "import asyncio, sys, shadowdiff.service.service, shadowdiff.worker, shadowdiff.cli.serve\n"
+        "from shadowdiff.config import TelemetryConfig\n"
+        "from shadowdiff.service.otlp_export import OtlpExport\n"
+        "off = OtlpExport(TelemetryConfig(), 'p')\n"
+        "assert off.trace is None and asyncio.run(off.push(None)) is None and off.outcomes() == {}\n"
         "ours = ('opentelemetry.exporter', 'opentelemetry.sdk.trace', 'google.protobuf', 'requests.')\n"
         "print(sorted(name for name in sys.modules if name.startswith(ours)))\n"
     )
@@ -188,7 +188,7 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(("sample", "made"), [(0.0, 0), (0.5, 50), (1.0, 100)])
-def test_a_share_is_drawn_by_the_pair_and_the_same_everywhere(sample: float, made: int) -> None:
-    """Keys are digests, so their first bytes are a fair draw."""
+def test_all_processes_sample_the_same_pairs(sample: float, made: int) -> None:
+    """Keys are digests, so their first bytes are uniformly distributed."""
     keys = [((number << 64) // 100).to_bytes(8, "big") + bytes(8) for number in range(100)]
     assert made == sum(drawn(key, sample) for key in keys)

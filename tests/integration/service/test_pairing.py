@@ -1,6 +1,6 @@
-"""Halves that come over HTTP meet once, in whatever order and however often they come.
+"""Halves that arrive over HTTP pair once, in any order and however often they arrive.
 
-One service serves all of these; its window is long, and that of `test_orphans` short.
+One service serves all tests of this file. The window is long, except for a short one in `test_orphans`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.service.conftest import JSON, World, serving, settings, target
-from tests.integration.service.scripts import echoes_the_path, response, says, v2
+from tests.integration.service.scripts import always, echoes_the_path, response, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +22,12 @@ PAIRS = 40
 
 
 def body_of(path: str) -> bytes:
-    """Return what v1 and v2 answer alike to a path."""
+    """Return the response of v1 and v2 to a path."""
     return b'{"path": "%b"}' % path.encode()
 
 
 async def test_arrival_order_and_repeats(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Either half may come first, or both at once, and an id that comes again never makes a second pair."""
+    """Either half may arrive first, or both at once, and a repeated id never makes a second pair."""
     config = settings(redis_server.url, store={"prefix": "orders"})
     async with v2(echoes_the_path(body_of)) as port:
         config["targets"] = [target(port)]
@@ -68,7 +68,7 @@ async def _both_at_once(world: World) -> None:
 
 
 async def _an_id_used_twice(world: World) -> None:
-    """Both halves again, of ids that are pairs already: all are late, none is a pair."""
+    """Send both halves again with ids of existing pairs: all are late, and no new pair forms."""
     for number in range(PAIRS):
         path = f"/at-once/{number}"
         await world.both(path, body_of(path), path)
@@ -82,9 +82,9 @@ async def _an_id_used_twice(world: World) -> None:
 
 
 async def test_shared_ids(redis_server: RedisServer, tmp_path: Path) -> None:
-    """With an id that others may share, equal repeats are duplicates, and unequal ones make a key ambiguous."""
+    """If requests may share an id, equal repeats are duplicates, and unequal ones make a key ambiguous."""
     config = settings(redis_server.url, store={"prefix": "shared"}, pairing={"settle": "1s"})
-    async with v2(says(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port)]
         async with serving(tmp_path, config) as world:
             for body in (b"{}", b"{}"):
@@ -113,10 +113,10 @@ async def _record_shared(world: World, request_id: str, body: bytes, **fields: s
 
 @pytest.mark.parametrize(("side", "missing"), [("primary", "candidate"), ("candidate", "primary")])
 async def test_orphans(redis_server: RedisServer, tmp_path: Path, side: str, missing: str) -> None:
-    """A half whose window ends alone is an orphan of its side, and its partner that comes then is late."""
+    """A half without a partner at the end of its window is an orphan of its side. A later partner is late."""
     quick = {"timeout": "500ms", "queue_timeout": "200ms"}
     config = settings(redis_server.url, store={"prefix": f"orphan-{side}"}, pairing={"window": "2s"})
-    async with v2(says(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
+    async with v2(always(response(b"{}", "200 OK", f"content-type: {JSON}"))) as port:
         config["targets"] = [target(port, candidate=quick)]
         async with serving(tmp_path, config) as world:
             await _send(world, side, "alone")

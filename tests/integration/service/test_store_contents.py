@@ -1,4 +1,4 @@
-"""What lies in Redis while it waits: all of it in the books, and none of it readable where a key is set."""
+"""Test waiting data in Redis: all of it is in the ledger, and it is unreadable if a key is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zstandard
 
 from shadowdiff.store import connect
 from tests.integration.service.conftest import JSON, serving, settings, target
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +27,12 @@ def _client(redis_server: RedisServer) -> Any:
 
 
 async def _values(client: Any, prefix: str) -> list[tuple[bytes, bytes]]:
-    """Return every key under a prefix with its whole value, as Redis would dump it."""
+    """Return every key under a prefix with its whole value, as Redis dumps it."""
     return [(key, await client.dump(key)) async for key in client.scan_iter(f"{prefix}:*", count=1000)]
 
 
 def _readable(value: bytes) -> bytes:
-    """Return a value, followed by whatever opens of it as zstd: what is compressed is not yet secret."""
+    """Return a value and its decompressed zstd parts, because compressed data is still readable."""
     found = [value]
     at = value.find(zstandard.FRAME_HEADER)
     while at >= 0:
@@ -45,8 +45,8 @@ def _readable(value: bytes) -> bytes:
 
 
 async def _found_while_waiting(redis_server: RedisServer, folder: Path, prefix: str, store: dict[str, Any]) -> bool:
-    """Let halves of both sides wait, and return whether the secret can be read anywhere in Redis."""
-    async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
+    """Make halves of both sides wait, and return whether the secret is readable anywhere in Redis."""
+    async with v2(always(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": prefix} | store)
         key = base64.b64encode(os.urandom(32)).decode()
         async with serving(folder, config, BUFFER_KEY=key) as world, _client(redis_server) as client:
@@ -66,18 +66,18 @@ async def _found_while_waiting(redis_server: RedisServer, folder: Path, prefix: 
 
 
 async def test_an_encrypted_buffer_shows_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
-    """With `store.key` no body and no header can be read in any key of Redis."""
+    """With `store.key`, no body and no header is readable in any key of Redis."""
     assert not await _found_while_waiting(redis_server, tmp_path, "sealed", {"key": "BUFFER_KEY"})
 
 
-async def test_a_plain_buffer_would_show_it(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Without a key the same search finds the secret, so that the search is known to find."""
+async def test_a_plain_buffer_shows_the_secret(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Without a key the same search finds the secret, so the search works."""
     assert await _found_while_waiting(redis_server, tmp_path, "plain", {})
 
 
-async def test_an_observation_removed_unbalances_the_books(redis_server: RedisServer, tmp_path: Path) -> None:
-    """One observation deleted behind the service's back turns `balanced` false in the API, and says on which side."""
-    async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
+async def test_a_removed_observation_unbalances_the_ledger(redis_server: RedisServer, tmp_path: Path) -> None:
+    """One deleted observation sets `balanced` to false in the API, with its side."""
+    async with v2(always(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "removed"})
         async with serving(tmp_path, config) as world, _client(redis_server) as client:
             for number in range(10):
@@ -90,9 +90,9 @@ async def test_an_observation_removed_unbalances_the_books(redis_server: RedisSe
             assert (10, 9) == tuple(books["observations"]["primary"][name] for name in ("parked", "waiting"))
 
 
-async def test_a_ready_pair_removed_unbalances_the_books(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A ready pair deleted before it was compared turns `balanced` false, too."""
-    async with v2(says(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
+async def test_a_removed_ready_pair_unbalances_the_ledger(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A ready pair that is deleted before its comparison also sets `balanced` to false."""
+    async with v2(always(response(V2, "200 OK", f"content-type: {JSON}"))) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "unready"})
         async with serving(tmp_path, config) as world, _client(redis_server) as client:
             await world.both("compared", V1)

@@ -1,4 +1,4 @@
-"""A web port on loopback answers to loopback's names alone."""
+"""A web port on loopback only accepts the host names of loopback."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from tests.conftest import RedisServer
 
 
-def test_a_page_elsewhere_cannot_read_the_loopback_port_under_its_own_name(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
-    """A request that names another host is refused; localhost and 127.0.0.1 are served."""
+def test_a_loopback_port_rejects_other_host_names(tmp_path: Path, redis_server: RedisServer) -> None:
+    """DNS rebinding fails, because only localhost and 127.0.0.1 are accepted."""
     target = {"name": "shop", "hosts": ["shop"], "candidate": {"url": "http://127.0.0.1:1"}}
     service = Service(tmp_path, {"store": {"url": redis_server.unix_url, "prefix": "names"}, "targets": [target]})
     service.start()

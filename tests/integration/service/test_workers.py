@@ -1,4 +1,4 @@
-"""Several processes that serve one pod: whichever takes which half, and however one ends."""
+"""Test several processes that serve one pod: either may get either half, and any of them may exit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def _pairs(world: World, name: str, count: int = PAIRS) -> int:
 
 
 async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Pairs, books and metrics are one; a reload reaches all; a change that needs new processes rolls."""
+    """Workers share pairs, ledger and metrics. A reload reaches both, and other changes replace processes in turn."""
     config = settings(redis_server.url, store={"prefix": f"workers{time.monotonic_ns()}"}) | {"drain": "5s"}
     async with v2(echoes_the_path(lambda _path: b'{"price": 1}')) as port:
         config["targets"] = [target(port)]
@@ -74,13 +74,13 @@ async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: 
             world.service.config = config | {"targets": [target(port, rules=[{"ignore": "$.price"}])]}
             world.service.write()
             world.service.send(signal.SIGHUP)
-            await until(lambda: len(lines_of(world.service, "configuration reloaded")) == WORKERS)
+            await until(lambda: len(lines_of(world.service, "config reloaded")) == WORKERS)
             assert before == children(supervisor.pid)
 
             world.service.config |= {"drain": "6s"}
             world.service.write()
             world.service.send(signal.SIGHUP)
-            await until(lambda: lines_of(world.service, "every worker was replaced"))
+            await until(lambda: lines_of(world.service, "all workers replaced"))
             after = children(supervisor.pid)
             assert (WORKERS, set[int]()) == (len(after), after & before)
             assert PAIRS == await _pairs(world, "two")
@@ -92,14 +92,14 @@ async def test_two_workers_are_one_service(redis_server: RedisServer, tmp_path: 
             world.service.send(signal.SIGHUP)
             name = "shadowdiff_config_last_reload_successful"
             await metrics_where(world, lambda found: found[name, ()] == 0)
-            (said,) = [line for line in world.service.log.splitlines() if "the new configuration is wrong" in line]
+            (said,) = [line for line in world.service.log.splitlines() if "config reload failed" in line]
             assert "drain: " in said
             assert after == children(supervisor.pid)
             assert 0 == await asyncio.to_thread(world.service.stop)
             assert not any(map(command_of, after))
 
 
-def _held_by(pid: int, port: int) -> int:
+def _connections_of(pid: int, port: int) -> int:
     """Return how many connections to a port a process has accepted."""
     established, local = "01", f":{port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -111,8 +111,8 @@ def _held_by(pid: int, port: int) -> int:
     return held
 
 
-async def test_connections_are_dealt_out_evenly(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Of many connections that stay open each worker has its share, on either port, and answers what comes over it."""
+async def test_connections_are_distributed_evenly(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Each worker gets a share of many open connections on either port, and serves them."""
     config = settings(redis_server.url, target(), store={"prefix": f"even{time.monotonic_ns()}"})
     async with two_workers(tmp_path, config) as world, contextlib.AsyncExitStack() as stack:
         supervisor = world.service.process
@@ -122,15 +122,15 @@ async def test_connections_are_dealt_out_evenly(redis_server: RedisServer, tmp_p
             port = world.service.ports[name]
             for _ in range(CONNECTIONS):
                 stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", port))))
-            await until(lambda port=port: sum(_held_by(pid, port) for pid in workers) == CONNECTIONS)
-            held = {pid: _held_by(pid, port) for pid in workers}
-            # The kernel chooses by a hash of both addresses: a fair coin, which gives one of two a quarter or less
-            # of two hundred once in 10^12 runs.
+            await until(lambda port=port: sum(_connections_of(pid, port) for pid in workers) == CONNECTIONS)
+            held = {pid: _connections_of(pid, port) for pid in workers}
+            # The kernel chooses by a hash of both addresses, like a fair coin.
+            # One of two workers gets a quarter or less of two hundred connections once in 10^12 runs.
             assert min(held.values()) > CONNECTIONS / WORKERS / 2, held
 
 
-async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
-    """A supervisor that is killed leaves no process behind, nor a data folder that is held."""
+async def test_workers_exit_with_their_supervisor(tmp_path: Path) -> None:
+    """A killed supervisor leaves no process and no locked data folder."""
     config: dict[str, Any] = {"store": {"data_dir": str(tmp_path / "store")}, "targets": [target()]}
     async with two_workers(tmp_path, config) as world:
         supervisor = world.service.process
@@ -146,8 +146,8 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
         assert WORKERS == len(children(again.pid))
 
 
-def test_what_cannot_work_is_said_once(tmp_path: Path) -> None:
-    """A port that somebody has ends the whole with 2 and one line, also where they would share it."""
+def test_a_fatal_error_is_reported_once(tmp_path: Path) -> None:
+    """A port in use ends the whole service with 2 and one line, even if the workers would share it."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", free_port_number()))
@@ -162,8 +162,8 @@ def test_what_cannot_work_is_said_once(tmp_path: Path) -> None:
     assert said[0].startswith("shadowdiff: listen.mirror: cannot listen on 127.0.0.1:")
 
 
-async def test_a_store_of_other_shards_ends_the_whole(redis_server: RedisServer, tmp_path: Path) -> None:
-    """What no restart mends is said and ends with 2, though the workers were ready by then."""
+async def test_a_store_with_other_shards_stops_the_service(redis_server: RedisServer, tmp_path: Path) -> None:
+    """An error that no restart fixes is reported and exits with 2, although the workers were ready."""
     config = settings(redis_server.url, target(), store={"prefix": f"misfit{time.monotonic_ns()}"})
     store = Store(connect(redis_server.url), config["store"]["prefix"], shards=3)
     await store.check()

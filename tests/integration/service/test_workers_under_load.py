@@ -1,6 +1,6 @@
-"""Workers are replaced, or crash, while their pod is asked: no counter falls, and ids are held to the answers.
+"""Workers are replaced, or crash, under load. No counter falls, and ids are checked against the replies.
 
-Every pair differs, and so leaves a sample with its id. Each request comes over a connection of its own.
+Every pair differs, so it leaves a sample with its id. Each request uses its own connection.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.audit import EVERY_SAMPLE
 from tests.faults.load import MIRRORED, RECORDED, Load
 from tests.integration.service.conftest import JSON, balanced_and_still, lines_of, metrics_of, settings, target
-from tests.integration.service.processes import WORKERS, agree, children, metrics_where, others, two_workers, until
-from tests.integration.service.scripts import response, says, v2
+from tests.integration.service.processes import (
+    WORKERS,
+    agree,
+    children,
+    metrics_where,
+    replacements,
+    two_workers,
+    until,
+)
+from tests.integration.service.scripts import always, response, v2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -40,7 +48,7 @@ def _settings(url: str, port: int, **pairing: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _no_counter_falls(world: World) -> AsyncGenerator[None]:
-    """Scrape one time after another while the block runs: no counter is ever less than it was, nor gone."""
+    """Scrape repeatedly while the block runs, and check that no counter falls or disappears."""
     fell: list[tuple[object, float, float | None]] = []
     scrapes = 0
 
@@ -62,7 +70,7 @@ async def _no_counter_falls(world: World) -> AsyncGenerator[None]:
 
 
 def _pairs(load: Load) -> set[str]:
-    """Return the ids of which both halves got a 202."""
+    """Return the ids with a 202 for both halves."""
     return set(load.acknowledged[MIRRORED]) & set(load.acknowledged[RECORDED])
 
 
@@ -71,16 +79,16 @@ async def _reach(load: Load, more: int = PAIRS) -> None:
     await load.until(lambda: len(load.acknowledged[MIRRORED]) >= count)
 
 
-async def _judged(world: World) -> set[str]:
-    """Return the ids of the pairs that were judged, none of them twice."""
+async def _compared(world: World) -> set[str]:
+    """Return the ids of the compared pairs, each of them once."""
     found = Counter(sample["request_id"] for sample in await world.samples())
     assert {1} == set(found.values())
     return set(found)
 
 
 async def test_a_rolling_restart_under_load_loses_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
-    """SIGUSR1 replaces every worker: no connection is refused or broken, each acknowledged pair is judged once."""
-    async with v2(says(DIFFERS)) as port, two_workers(tmp_path, _settings(redis_server.url, port)) as world:
+    """SIGUSR1 replaces every worker. No connection breaks, and each acknowledged pair is compared once."""
+    async with v2(always(DIFFERS)) as port, two_workers(tmp_path, _settings(redis_server.url, port)) as world:
         supervisor = world.service.process
         assert supervisor is not None
         load = Load(world, senders=4)
@@ -89,23 +97,23 @@ async def test_a_rolling_restart_under_load_loses_nothing(redis_server: RedisSer
             for _ in range(ROLLS):
                 before = children(supervisor.pid)
                 world.service.send(signal.SIGUSR1)
-                await until(lambda before=before: len(others(supervisor.pid, before)) == WORKERS)
+                await until(lambda before=before: len(replacements(supervisor.pid, before)) == WORKERS)
                 await _reach(load)
         assert 0 == load.unanswered
         books = await load.books()
-        assert _pairs(load) == await _judged(world)
+        assert _pairs(load) == await _compared(world)
         assert len(_pairs(load)) == books["pairs"]["mismatch"] == books["pairs"]["ready"]
         assert (0, 0) == (books["unclean_exits"], books["mirrored"]["store_lost"] + books["recorded"]["store_lost"])
-        assert lines_of(world.service, "every worker was replaced")
+        assert lines_of(world.service, "all workers replaced")
         metrics = await metrics_of(world.service)
         assert 0 == metrics["shadowdiff_worker_crashes_total", ()]
         agree(metrics, books)
 
 
-async def test_a_killed_worker_is_started_again(redis_server: RedisServer, tmp_path: Path) -> None:
-    """What was judged before stays, what is asked once there are two again is judged, and the crash is said once."""
+async def test_a_killed_worker_is_restarted(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Earlier results stay, requests after the restart are compared, and the crash is logged once."""
     config = _settings(redis_server.url, 0, claim_idle="1s")
-    async with v2(says(DIFFERS)) as port:
+    async with v2(always(DIFFERS)) as port:
         config["targets"] = [target(port)]
         async with two_workers(tmp_path, config) as world:
             supervisor = world.service.process
@@ -114,23 +122,23 @@ async def test_a_killed_worker_is_started_again(redis_server: RedisServer, tmp_p
             load = Load(world, senders=4)
             async with _no_counter_falls(world), load.running():
                 await world.service.until(lambda books: books["pairs"]["mismatch"] >= PAIRS)
-                before = await _judged(world)
+                before = await _compared(world)
                 os.kill(victim, signal.SIGKILL)
                 await metrics_where(
                     world, lambda found: (found["shadowdiff_workers", ()], found["shadowdiff_worker_crashes_total", ()])
                     == (WORKERS, 1),
                 )  # fmt: skip
-                told = _pairs(load)
+                earlier = _pairs(load)
                 await _reach(load)
             assert victim not in children(supervisor.pid)
-            (line,) = lines_of(world.service, "a worker ended and is started again")
+            (line,) = lines_of(world.service, "worker exited; restarting")
             assert (victim, -signal.SIGKILL) == (line["pid"], line["exit"])
             books = await world.service.until(lambda books: balanced_and_still(books) and books["unclean_exits"] == 1)
-            judged = await _judged(world)
+            judged = await _compared(world)
             assert before <= judged <= _pairs(load)
             assert len(judged) == books["pairs"]["mismatch"] == books["pairs"]["ready"]
-            # Of a pair on its way to the victim either half may be gone; a pair asked since is whole.
-            after = {each for each in _pairs(load) - told if _number(each) > max(map(_number, told))}
+            # A pair in flight to the killed worker may lose either half. Later pairs are complete.
+            after = {each for each in _pairs(load) - earlier if _number(each) > max(map(_number, earlier))}
             assert len(after) > PAIRS / 2
             assert after <= judged
 

@@ -1,4 +1,4 @@
-"""A real service, v1's answers and a v2 that behaves well, badly or not at all: the verdict on each."""
+"""Test the verdict of a real service on a v2 that is right, wrong or unavailable."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOOSE = {"max_mismatch_ratio": 0.05}
 
 
 async def v2(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as v1 does; under /faulty every fiftieth request gets a wrong price."""
+    """Respond as v1 does. Under /faulty every fiftieth response has a wrong price."""
     assert scope["type"] == "http"
     while (await receive()).get("more_body"):
         pass
@@ -48,7 +48,7 @@ async def v2(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextmanager
 def resetting() -> Generator[int]:
-    """Take connections and reset each."""
+    """Accept connections and reset each."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def reset() -> None:
@@ -67,7 +67,7 @@ def resetting() -> Generator[int]:
 
 @contextmanager
 def silent() -> Generator[int]:
-    """Take connections into the backlog and never answer, as a stopped process does."""
+    """Accept connections into the backlog and never respond, as a stopped process does."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=128)) as listener:
         yield listener.getsockname()[1]
 
@@ -79,7 +79,7 @@ def _target(name: str, url: str, gate: dict[str, float] = LOOSE) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service with one target for each way in which v2 can be."""
+    """Run a service with one target per behavior of v2."""
     with served(v2) as sound, resetting() as reset_port, silent() as silent_port:
         config: dict[str, Any] = {
             "store": {"url": redis_server.url, "prefix": f"v{os.urandom(4).hex()}"},
@@ -104,7 +104,7 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 async def _play(service: Service, target: str, numbers: range, *, recorded: bool = True) -> None:
-    """Send so many requests, both halves of each, and wait until their pairs are judged."""
+    """Send this number of requests, both sides of each, and wait until their pairs are compared."""
     books = await asyncio.to_thread(service.ledger, target)
     wanted = books["mirrored"]["received"] + len(numbers)
     async with mesh_of(service) as mesh:
@@ -139,8 +139,8 @@ async def _verdict(service: Service, target: str) -> Any:
     return await asyncio.to_thread(service.get, f"verdict?target={target}")
 
 
-async def test_v2_that_is_v1_passes(service: Service) -> None:
-    """A hundred clean pairs are enough at a limit of 5 %."""
+async def test_v2_equal_to_v1_passes(service: Service) -> None:
+    """A hundred pairs without differences are enough at a limit of 5 %."""
     await _play(service, "sound", range(1, 121))
     verdict = await _verdict(service, "sound")
     assert ("pass", 120, 1.0) == (verdict["verdict"], verdict["pairs"]["compared"], verdict["coverage"]["ratio"])
@@ -148,50 +148,51 @@ async def test_v2_that_is_v1_passes(service: Service) -> None:
 
 
 async def test_one_fault_in_fifty_fails_within_a_thousand_pairs(service: Service) -> None:
-    """2 % where 0.1 % is allowed; the place is named."""
+    """2 % of the pairs differ at a limit of 0.1 %, and the verdict names the path."""
     await _play(service, "faulty", range(1, 601))
     verdict = await _verdict(service, "faulty")
-    assert ("fail", "12 of 600 pairs differ (2%), 0.1% is allowed") == (verdict["verdict"], verdict["reason"])
+    reason = "12 of 600 pairs differ: at least 0.311 %, limit 0.1 %."
+    assert ("fail", reason) == (verdict["verdict"], verdict["reason"])
     assert [("GET /things/{id}", "$['price']", 12)] == [(t["route"], t["path"], t["count"]) for t in verdict["top"]]
 
 
 async def test_too_little_traffic_is_insufficient_with_the_pairs_still_needed(service: Service) -> None:
-    """And an estimate of when."""
+    """The verdict estimates when these pairs will have arrived."""
     await _play(service, "quiet", range(1, 21))
     verdict = await _verdict(service, "quiet")
-    assert ("insufficient", "pairs") == (verdict["verdict"], verdict["lack"])
+    assert ("insufficient", "pairs") == (verdict["verdict"], verdict["insufficient_reason"])
     assert verdict["pairs_needed"] in range(4700, 4800)
     assert verdict["expected_at"] > verdict["window"]["end"]
     assert ["GET /things/{id}"] == verdict["routes_untested"]
 
 
 @pytest.mark.parametrize("target", ["refused", "reset", "silent"])
-async def test_v2_that_does_not_answer_fails(service: Service, target: str) -> None:
-    """What is lost because of v2 counts against v2."""
+async def test_unavailable_v2_fails(service: Service, target: str) -> None:
+    """A missing response of v2 counts against v2."""
     await _play(service, target, range(1, 21))
     verdict = await _verdict(service, target)
     assert ("fail", 20) == (verdict["verdict"], verdict["pairs"]["mismatch"])
 
 
-async def test_a_recorder_that_is_off_is_insufficient_for_lack_of_coverage(service: Service) -> None:
-    """Mirrored requests whose answers nobody recorded are no evidence."""
+async def test_recorder_that_is_off_is_insufficient_by_coverage(service: Service) -> None:
+    """Mirrored requests without recorded primaries are no evidence."""
     await _play(service, "unrecorded", range(1, 31), recorded=False)
     verdict = await _verdict(service, "unrecorded")
-    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["lack"])
-    assert "none of v1's answers to 30 mirrored requests has been recorded" in verdict["reason"]
+    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["insufficient_reason"])
+    assert "no response of v1 to 30 mirrored requests was recorded" in verdict["reason"]
 
 
-async def test_a_recorder_that_goes_off_takes_the_pass_away(service: Service) -> None:
-    """What was compared before does not speak for what comes now."""
+async def test_recorder_that_goes_off_revokes_the_pass(service: Service) -> None:
+    """Earlier pairs do not cover later traffic."""
     await _play(service, "unrecorded", range(1, 121))
     await _play(service, "unrecorded", range(121, 161), recorded=False)
     verdict = await _verdict(service, "unrecorded")
-    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["lack"])
+    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["insufficient_reason"])
     assert verdict["coverage"]["ratio"] < 0.95
 
 
 async def test_the_funnel_of_each_target_ends_with_its_compared_pairs(service: Service) -> None:
-    """Its sums are the ledger's, and every loss has its reason."""
+    """The sums of the funnel are those of the ledger, and every loss has a reason."""
     for target in ("sound", "faulty", "quiet", "refused", "reset", "silent", "unrecorded"):
         books, shown = service.ledger(target), service.get(f"funnel?target={target}")
         counts = [step["count"] for step in shown["steps"]]
@@ -206,40 +207,40 @@ def _run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-async def test_a_new_rule_opens_an_epoch_and_so_does_a_hand(service: Service) -> None:
-    """The evidence begins anew; a restart alone leaves it as it is."""
+async def test_new_rule_and_run_start_command_each_start_a_run(service: Service) -> None:
+    """A new run starts without evidence. A restart of the service alone starts no run."""
     await _play(service, "changed", range(1, 11))
     service.config["targets"][-1]["rules"] = [{"ignore": "$.at"}]
     service.write()
     service.send(signal.SIGHUP)
-    first = await _epoch_after(service, 1)
+    first = await _run_after(service, 1)
     await _play(service, "changed", range(11, 31))
-    opened = await asyncio.to_thread(_run, service, "epoch", "open", "--target", "changed", "--reason", "new data")
-    assert (0, "epoch 3, open since ") == (opened.returncode, opened.stdout[:20])
+    opened = await asyncio.to_thread(_run, service, "run", "start", "--target", "changed", "--reason", "new data")
+    assert (0, "run 3, since ") == (opened.returncode, opened.stdout[:13])
     await _play(service, "changed", range(31, 36))
     service.stop()
     service.start()
     await _play(service, "changed", range(36, 41))
     verdict = await _verdict(service, "changed")
-    assert ("rules", "hand", 10) == (first["by"], verdict["epoch"]["by"], verdict["pairs"]["compared"])
+    assert ("rules", "manual", 10) == (first["by"], verdict["run"]["by"], verdict["pairs"]["compared"])
 
 
-async def _epoch_after(service: Service, known: int) -> Any:
+async def _run_after(service: Service, known: int) -> Any:
     deadline = asyncio.get_running_loop().time() + 20
     while asyncio.get_running_loop().time() < deadline:
-        epoch = (await asyncio.to_thread(service.get, "epochs?target=changed"))["epoch"]
-        if epoch["id"] > known:
-            return epoch
+        run = (await asyncio.to_thread(service.get, "runs?target=changed"))["run"]
+        if run["id"] > known:
+            return run
         await asyncio.sleep(0.05)
-    raise AssertionError("no epoch opened")
+    raise AssertionError("no run started")
 
 
-async def test_waiting_tells_how_far_it_is_and_ends_with_the_verdict(service: Service) -> None:
-    """3 while there is too little; told on standard error, the answer alone on standard output."""
+async def test_wait_prints_progress_and_exits_with_the_verdict(service: Service) -> None:
+    """Progress goes to standard error, and the verdict to standard output. The status is 3 while pairs are missing."""
     waited = await asyncio.to_thread(_run, service, "verdict", "--target", "quiet", "--wait", "--timeout", "1")
     assert 3 == waited.returncode
-    assert waited.stderr.startswith("waiting: 0 of 20 pairs differ (0%); ")
-    assert waited.stdout.startswith("insufficient  0 of 20 pairs differ (0%); ")
+    assert waited.stderr.startswith("waiting: 0 of 20 pairs differ. Too few pairs for a verdict: ")
+    assert waited.stdout.startswith("insufficient  0 of 20 pairs differ. Too few pairs for a verdict: ")
     statuses = {
         target: (await asyncio.to_thread(_run, service, "verdict", "--target", target, "--wait")).returncode
         for target in ("sound", "faulty")

@@ -1,4 +1,4 @@
-"""What Flagger's and Argo's controllers ask, replayed, against the table of what they must be answered."""
+"""Replay requests of the Flagger and Argo controllers, and check the responses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ConnectionError as RedisGoneError
 
+from shadowdiff.config import AccessConfig
 from shadowdiff.model import Result
-from shadowdiff.verdict import Epochs
-from shadowdiff.web.gates import LINE_BYTES
+from shadowdiff.verdict import Runs
+from shadowdiff.web.access import Access
+from shadowdiff.web.flagger import LINE_BYTES
 from tests.fakes.asgi import get
 from tests.integration.verdict.conftest import TARGET, Process, post
 
@@ -26,7 +28,7 @@ TABLE = {
 
 
 def hook(checksum: str = "6f9bb5c7b4", phase: str = "Progressing", **metadata: str) -> dict[str, Any]:
-    """Return the payload as Flagger sends it (its CanaryWebhookPayload)."""
+    """Return a payload as Flagger sends it (its CanaryWebhookPayload)."""
     return {
         "name": "orders",
         "namespace": "shop",
@@ -40,8 +42,8 @@ NO_TARGET: dict[str, Any] = {"name": "orders", "namespace": "shop", "checksum": 
 
 
 async def _seen(process: Process, verdict: str) -> None:
-    """Let an epoch hold what supports this verdict; the rollout has asked already."""
-    await process.epochs.ask(TARGET, "shop/orders/6f9bb5c7b4")
+    """Fill a run with evidence for this verdict. The rollout has already sent a request."""
+    await process.runs.for_rollout(TARGET, "shop/orders/6f9bb5c7b4")
     n, result = {"pass": (200, Result.MATCH), "insufficient": (10, Result.MATCH), "fail": (50, Result.MISMATCH)}[
         verdict
     ]
@@ -51,8 +53,8 @@ async def _seen(process: Process, verdict: str) -> None:
 
 @pytest.mark.parametrize("verdict", ["pass", "insufficient", "fail"])
 @pytest.mark.parametrize("name", TABLE)
-async def test_each_hook_answers_as_the_table_says(process: Process, name: str, verdict: str) -> None:
-    """A status that makes Flagger do what the verdict means, and one short line that says why."""
+async def test_each_hook_returns_the_documented_status(process: Process, name: str, verdict: str) -> None:
+    """With this status, Flagger acts on the verdict. One short line has the reason."""
     await _seen(process, verdict)
     answer = await post(process.app(), f"gates/flagger/{name}", hook())
     assert (TABLE[name][verdict], "text/plain; charset=utf-8") == (answer.status, answer.headers["content-type"])
@@ -65,8 +67,8 @@ async def _walk(app: Starlette, payload: dict[str, Any], *names: str) -> list[in
     return [(await post(app, f"gates/flagger/{name}", payload)).status for name in names]
 
 
-async def test_a_sound_rollout_walks_through_the_hooks_to_its_promotion(process: Process) -> None:
-    """As Flagger calls them: event, pre-rollout, then each interval rollback and rollout, then confirm-promotion."""
+async def test_sound_rollout_reaches_its_promotion(process: Process) -> None:
+    """Flagger calls event and pre-rollout, then rollback and rollout in each interval, then confirm-promotion."""
     app = process.app()
     assert [200, 200] == await _walk(app, hook(), "event", "open")
     assert [404, 200] == await _walk(app, hook(), "rollback", "check")
@@ -78,93 +80,96 @@ async def test_a_sound_rollout_walks_through_the_hooks_to_its_promotion(process:
     assert [200] == await _walk(app, hook(phase="Succeeded"), "event")
 
 
-async def test_one_rollout_has_one_epoch_and_the_next_one_another(process: Process) -> None:
-    """Its first hook opens it; the verdict on a revision never rests on another's answers."""
+async def test_each_rollout_has_one_run(process: Process) -> None:
+    """The first hook of a rollout starts its run. No verdict uses another revision's responses."""
     app = process.app()
     await process.judge(100, Result.MISMATCH)
     assert [200, 200, 404] == await _walk(app, hook("rev-1"), "open", "check", "rollback")
-    first = await process.epochs.current(TARGET)
+    first = await process.runs.current(TARGET)
     await process.judge(100, Result.MISMATCH)
     assert [412, 200] == await _walk(app, hook("rev-1"), "check", "rollback")
     assert [200, 404] == await _walk(app, hook("rev-2"), "check", "rollback")
-    second = await process.epochs.current(TARGET)
+    second = await process.runs.current(TARGET)
     assert (2, 3) == (first and first.id, second and second.id)
 
 
-async def test_the_end_of_a_rollout_opens_nothing(process: Process) -> None:
-    """An event of a rollout that nobody asked for yet, and that is over, is noted and no more."""
+async def test_end_of_a_rollout_starts_no_run(process: Process) -> None:
+    """An event of a finished, unknown rollout is only acknowledged."""
     await _walk(process.app(), hook(phase="Failed"), "event")
-    epoch = await process.epochs.current(TARGET)
-    assert 1 == (epoch and epoch.id)
+    run = await process.runs.current(TARGET)
+    assert 1 == (run and run.id)
 
 
 @pytest.mark.parametrize(
-    ("status", "payload", "told"),
+    ("status", "payload", "message"),
     [
         (400, {"name": "orders"}, "missing required field"),
-        (400, b"{", "the body is not what is expected"),
-        (400, NO_TARGET, "metadata names no target: add `target: NAME`, of shop"),
-        (404, hook(target="nowhere"), "no target is called 'nowhere': configured are shop"),
+        (400, b"{", "invalid body"),
+        (400, NO_TARGET, "metadata names no target: add `target: NAME`; configured: shop"),
+        (404, hook(target="nowhere"), "unknown target 'nowhere'; configured: shop"),
         (413, b" " * 2_000_000, "the body is larger than"),
     ],
 )
-async def test_a_refusal_is_a_4xx_that_says_what_to_do(process: Process, status: int, payload: Any, told: str) -> None:
-    """Flagger swallows the text of any 5xx and 429."""
+async def test_refusal_is_a_4xx_with_a_fix(process: Process, status: int, payload: Any, message: str) -> None:
+    """Flagger drops the text of any 5xx and 429."""
     answer = await post(process.app(), "gates/flagger/check", payload)
-    assert (status, True) == (answer.status, told in answer.text)
+    assert (status, True) == (answer.status, message in answer.text)
 
 
-async def test_a_form_that_a_page_of_another_site_sends_is_refused(process: Process) -> None:
-    """A browser sends text/plain and forms without asking; JSON it does not."""
-    for path in (f"epochs?target={TARGET}", "gates/flagger/open"):
+async def test_cross_site_form_is_refused(process: Process) -> None:
+    """A browser sends text/plain and forms without a preflight request, but not JSON."""
+    for path in (f"runs?target={TARGET}", "gates/flagger/open"):
         assert (
             415 == (await get(process.app(), f"/api/v1/{path}", "POST", b"{}", "text/plain", host="localhost")).status
         )
 
 
-async def test_a_configured_token_is_asked_for(process: Process) -> None:
-    """In the metadata, since Flagger's hooks cannot send headers."""
-    app = process.app(gate_token=lambda: b"s3cret")
+async def test_configured_token_is_required(process: Process) -> None:
+    """The token is in the metadata, because Flagger's hooks cannot send headers."""
+    app = process.app(access=lambda: HOOKS)
     assert [403] == await _walk(app, hook(), "check")
     assert [403] == await _walk(app, hook(token="wrong"), "rollback")
     assert [200] == await _walk(app, hook(token="s3cret"), "check")
 
 
-async def test_who_has_no_token_learns_of_no_target(process: Process) -> None:
-    """Neither that one exists nor what the others are called."""
-    app = process.app(gate_token=lambda: b"s3cret")
-    told = {
+async def test_request_without_token_learns_no_target_names(process: Process) -> None:
+    """The response does not reveal whether a target exists, or the names of others."""
+    app = process.app(access=lambda: HOOKS)
+    answers = {
         name: await post(app, "gates/flagger/check", payload)
         for name, payload in {"known": hook(), "unknown": hook(target="nowhere"), "none": NO_TARGET}.items()
     }
-    assert {403} == {answer.status for answer in told.values()}
-    assert 1 == len({answer.body for answer in told.values()})
+    assert {403} == {answer.status for answer in answers.values()}
+    assert 1 == len({answer.body for answer in answers.values()})
 
 
-class Gone(Epochs):
-    """Epochs whose store is away."""
+HOOKS = Access(AccessConfig(), is_loopback=True, hook_token=b"s3cret")
 
-    async def ask(self, target: str, session: str) -> Any:
+
+class UnavailableRuns(Runs):
+    """Runs whose store is unavailable."""
+
+    async def for_rollout(self, target: str, rollout: str) -> Any:
         """Fail as redis-py does."""
-        raise RedisGoneError(f"{target} {session}")
+        raise RedisGoneError(f"{target} {rollout}")
 
     async def current(self, target: str) -> Any:
         """Fail as redis-py does."""
         raise RedisGoneError(target)
 
 
-async def test_a_store_that_is_away_rolls_nothing_back_and_promotes_nothing(process: Process) -> None:
-    """It is this service that cannot say, not v2 that fails."""
-    gone = Gone(process.store, list, process.epochs._ledger)  # pyright: ignore[reportPrivateUsage]
-    app = process.app(epochs=gone)
+async def test_an_unavailable_store_rolls_nothing_back_and_promotes_nothing(process: Process) -> None:
+    """The service cannot decide, but this is not a failure of v2."""
+    gone = UnavailableRuns(process.store, list, process.runs._ledger)  # pyright: ignore[reportPrivateUsage]
+    app = process.app(runs=gone)
     for name, statuses in TABLE.items():
         assert [statuses["insufficient"]] == await _walk(app, hook(), name)
     answer = await get(app, f"/api/v1/verdict?target={TARGET}&revision=7d4f")
-    assert (200, "insufficient", "store") == (answer.status, answer.json["verdict"], answer.json["lack"])
+    assert (200, "insufficient", "store") == (answer.status, answer.json["verdict"], answer.json["insufficient_reason"])
 
 
 def argo(result: Any) -> str:
-    """Return the phase that Argo's web provider makes of a result, by the conditions of the analysis template."""
+    """Return the phase that Argo's web provider derives from a result, by the conditions of the analysis template."""
     if result["verdict"] == "pass":
         return "Successful"
     return "Failed" if result["verdict"] == "fail" else "Inconclusive"
@@ -173,10 +178,8 @@ def argo(result: Any) -> str:
 @pytest.mark.parametrize(
     ("verdict", "phase"), [("pass", "Successful"), ("insufficient", "Inconclusive"), ("fail", "Failed")]
 )
-async def test_argos_web_provider_is_answered_200_and_reads_the_verdict(
-    process: Process, verdict: str, phase: str
-) -> None:
-    """`insufficient` meets neither condition, so that the rollout pauses."""
+async def test_argo_web_provider_receives_200_and_reads_the_verdict(process: Process, verdict: str, phase: str) -> None:
+    """`insufficient` meets neither condition, so the rollout pauses."""
     app, asked = process.app(), f"/api/v1/verdict?target={TARGET}&revision=7d4f9c"
     first = await get(app, asked)
     assert (200, "Inconclusive") == (first.status, argo(first.json))
@@ -187,11 +190,11 @@ async def test_argos_web_provider_is_answered_200_and_reads_the_verdict(
     await process.judge(n, result)
     answer = await get(app, asked)
     assert (200, phase) == (answer.status, argo(answer.json))
-    assert ("rollout", "7d4f9c") == (answer.json["epoch"]["by"], answer.json["epoch"]["revision"])
+    assert ("rollout", "7d4f9c") == (answer.json["run"]["by"], answer.json["run"]["revision"])
 
 
-async def test_a_declared_route_that_never_had_a_pair_is_named_as_untested(process: Process) -> None:
-    """A pass does not speak for it."""
+async def test_declared_route_without_pairs_is_untested(process: Process) -> None:
+    """A pass does not cover this route."""
     app = process.app(routes=("/cart", "GET /"))
     process.covered(200)
     await process.judge(200)
@@ -199,14 +202,14 @@ async def test_a_declared_route_that_never_had_a_pair_is_named_as_untested(proce
     assert ("pass", ["/cart"]) == (verdict["verdict"], [r for r in verdict["routes_untested"] if r != "GET /"])
 
 
-async def test_an_epoch_opened_by_hand_is_answered_and_shown(process: Process) -> None:
-    """And the verdict counts from there."""
+async def test_manually_started_run_is_returned_and_shown(process: Process) -> None:
+    """The verdict counts from the start of this run."""
     app = process.app()
     await process.judge(100, Result.MISMATCH)
     asked = {"author": "ada", "reason": "new data"}
-    opened = (await post(app, f"epochs?target={TARGET}", asked)).json["epoch"]
-    assert (2, "hand") == (opened["id"], opened["by"])
-    assert opened == (await get(app, f"/api/v1/epochs?target={TARGET}")).json["epoch"]
+    opened = (await post(app, f"runs?target={TARGET}", asked)).json["run"]
+    assert (2, "manual") == (opened["id"], opened["by"])
+    assert opened == (await get(app, f"/api/v1/runs?target={TARGET}")).json["run"]
     verdict = (await get(app, f"/api/v1/verdict?target={TARGET}")).json
     assert (0, opened["started"]) == (verdict["pairs"]["compared"], verdict["window"]["start"])
 
@@ -215,8 +218,8 @@ async def test_an_epoch_opened_by_hand_is_answered_and_shown(process: Process) -
     "headers",
     [{"host": "shadowdiff.example"}, {"origin": "http://elsewhere.example"}, {"sec_fetch_site": "cross-site"}],
 )
-async def test_who_may_not_write_opens_no_epoch(process: Process, headers: dict[str, str]) -> None:
-    """The same check as for rules; the evidence stays as it was."""
-    refused = await post(process.app(), f"epochs?target={TARGET}", {"author": "eve"}, **headers)
-    epoch = await process.epochs.current(TARGET)
-    assert (403, 1) == (refused.status, epoch and epoch.id)
+async def test_caller_without_write_role_starts_no_run(process: Process, headers: dict[str, str]) -> None:
+    """The check is the same as for rules, and the evidence stays."""
+    refused = await post(process.app(), f"runs?target={TARGET}", {"author": "eve"}, **headers)
+    run = await process.runs.current(TARGET)
+    assert (403, 1) == (refused.status, run and run.id)

@@ -1,4 +1,4 @@
-"""Counts over time, committed to and read from a real Redis."""
+"""Counts over time are written to and read from a real Redis."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 NOW_MS = 1_772_000_055_000
 
 
-async def test_a_window_is_summed_over_shards_however_many_buckets_it_has(redis_server: RedisServer) -> None:
-    """A month of hours is several calls of a few hundred buckets each."""
+async def test_window_is_summed_over_all_shards_and_buckets(redis_server: RedisServer) -> None:
+    """A month of hours needs several calls of a few hundred buckets each."""
     store = Store(connect(redis_server.url), prefix=f"h{os.urandom(4).hex()}", shards=3)
     for shard in range(3):
         for hours_ago in (1, 400, 800):

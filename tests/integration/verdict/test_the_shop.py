@@ -1,7 +1,7 @@
-"""The demo's own shop, v1 and v2 as real processes, behind a real service: the verdict on each state of v2.
+"""The demo's shop runs as real processes behind a real service: the verdict on each state of v2.
 
-The mirror and records ports are fed here, since a proxy in between would add nothing: v1 is asked as a user asks it,
-its answer is recorded, and the same request is mirrored.
+The test feeds the mirror and records ports itself, without a proxy. The test sends a user's request to v1, records the
+response, and mirrors the request.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from shadowdiff.demo.fault import CATEGORY, ERROR_PRODUCT, ONE_IN, STRING_AT, STRING_EVERY
-from shadowdiff.demo.shop import CATEGORIES, PRODUCTS
+from shadowdiff.demo.shop import CATEGORIES, CATEGORY, ERROR_PRODUCT, ONE_IN, PRODUCTS, STRING_AT, STRING_EVERY
 from tests.conftest import free_port_number
 from tests.integration.verdict.test_end_to_end import resetting
 from tests.running import Mesh, Service, mesh_of, settled
@@ -37,7 +36,10 @@ SETTLE_WITHIN_S = 120.0
 AT_ONCE = 16
 MOST_PAIRS = 10_000
 A_LOOK = 500
-RULES = [{"ignore": "$.meta.generatedAt", "reason": "the clock of whoever answers"}, {"ignore": "header.x-version"}]
+RULES = [
+    {"ignore": "$.meta.generatedAt", "reason": "the clock of the instance that responds"},
+    {"ignore": "header.x-version"},
+]
 QUICK = {"max_mismatch_ratio": 0.05}
 ALIKE = [
     number
@@ -51,7 +53,7 @@ ALIKE = [
 
 @contextlib.contextmanager
 def shop(version: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run one version of the shop as a process of its own."""
+    """Run one version of the shop as a process."""
     port = free_port_number()
     command = [sys.executable, "-m", "shadowdiff.demo.shop", "--version", version, "--port", str(port)]
     with subprocess.Popen(command) as process:
@@ -77,14 +79,14 @@ def _target(name: str, url: str, gate: dict[str, float] | None = None) -> dict[s
 
 @dataclass
 class Launch:
-    """Everything that runs: the service, v1, and what plays its users."""
+    """The service, v1, and the client that plays its users."""
 
     service: Service
     v1: str
     numbers: Iterator[int]
 
     async def play(self, target: str, pairs: int, *, recorded: bool = True) -> Any:
-        """Send so many users' requests, wait until their pairs are judged, and return the verdict."""
+        """Send this number of user requests, wait until their pairs are compared, and return the verdict."""
         books = await asyncio.to_thread(self.service.ledger, target)
         received = books["mirrored"]["received"] + pairs
         async with mesh_of(self.service) as mesh, aiohttp.ClientSession() as users:
@@ -109,7 +111,7 @@ class Launch:
 
 @pytest.fixture(scope="module")
 def launch(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Run v1, v2 that is v1, v2 with its faults, one that hangs, one that resets, and a service in front of them."""
+    """Run v1, a v2 equal to v1, a faulty v2, one that hangs, one that resets, and a service in front of them."""
     with (
         shop("v1") as (v1, _),
         shop("v1") as (same, _),
@@ -140,7 +142,7 @@ def launch(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 async def _until_decided(launch: Launch, target: str, most: int, a_look: int) -> Any:
-    """Return the first verdict that is no `insufficient`, or the last one."""
+    """Return the first verdict other than `insufficient`, or the last one."""
     verdict: Any = None
     for _ in range(0, most, a_look):
         verdict = await launch.play(target, a_look)
@@ -149,12 +151,12 @@ async def _until_decided(launch: Launch, target: str, most: int, a_look: int) ->
     return verdict
 
 
-async def test_too_little_traffic_is_insufficient_and_says_how_many_pairs_are_needed(launch: Launch) -> None:
-    """And v2 that is v1 differs in nothing that counts, at the default gate, though every instance has its clock."""
+async def test_too_little_traffic_is_insufficient_with_pairs_needed(launch: Launch) -> None:
+    """A v2 equal to v1 has no difference that counts, although every instance has its own clock."""
     verdict = await launch.play("same", 40)
     assert ("insufficient", "pairs", 40, 0) == (
         verdict["verdict"],
-        verdict["lack"],
+        verdict["insufficient_reason"],
         verdict["pairs"]["compared"],
         verdict["pairs"]["mismatch"],
     )
@@ -162,7 +164,7 @@ async def test_too_little_traffic_is_insufficient_and_says_how_many_pairs_are_ne
 
 
 async def test_two_percent_of_faults_fail_within_a_thousand_pairs(launch: Launch) -> None:
-    """At the default gate; the place is the planted one."""
+    """With the default gate, the verdict names the path of the planted fault."""
     verdict = await _until_decided(launch, "faulty", 1_000, 250)
     assert "fail" == verdict["verdict"], verdict
     assert verdict["pairs"]["compared"] <= 1_000
@@ -171,22 +173,22 @@ async def test_two_percent_of_faults_fail_within_a_thousand_pairs(launch: Launch
 
 
 @pytest.mark.parametrize("target", ["refusing", "resetting", "hung"])
-async def test_a_v2_that_gives_no_answer_fails(launch: Launch, target: str) -> None:
-    """Refused, reset or stopped by SIGSTOP: what is lost because of v2 counts against v2."""
+async def test_v2_without_responses_fails(launch: Launch, target: str) -> None:
+    """v2 refuses, resets, or is stopped by SIGSTOP. A missing response counts against v2."""
     verdict = await launch.play(target, 20)
     assert ("fail", 20) == (verdict["verdict"], verdict["pairs"]["mismatch"])
 
 
-async def test_a_recorder_that_is_off_is_insufficient_for_lack_of_coverage(launch: Launch) -> None:
-    """Nothing of v1 is recorded: the reason is coverage, and no pass."""
+async def test_recorder_that_is_off_is_insufficient_by_coverage(launch: Launch) -> None:
+    """No response of v1 is recorded, so coverage is too low for a pass."""
     verdict = await launch.play("unrecorded", 30, recorded=False)
-    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["lack"])
-    assert verdict["reason"].startswith("coverage is 0%"), verdict["reason"]
+    assert ("insufficient", "coverage") == (verdict["verdict"], verdict["insufficient_reason"])
+    assert verdict["reason"].startswith("Coverage is 0 %"), verdict["reason"]
 
 
 @pytest.mark.deep
-async def test_v2_that_is_v1_passes_within_ten_thousand_pairs(launch: Launch) -> None:
-    """At the default gate of 0.1 %."""
+async def test_v2_equal_to_v1_passes_within_ten_thousand_pairs(launch: Launch) -> None:
+    """The gate is the default one, with a limit of 0.1 %."""
     verdict = await _until_decided(launch, "same", MOST_PAIRS, A_LOOK)
     assert ("pass", 0, 1.0) == (verdict["verdict"], verdict["pairs"]["mismatch"], verdict["coverage"]["ratio"])
     assert verdict["pairs"]["compared"] <= MOST_PAIRS

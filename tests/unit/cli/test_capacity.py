@@ -1,4 +1,4 @@
-"""The capacity model: by hand, at its edges, and as the table of the documentation shows it."""
+"""Test the capacity model: manual examples, its limits, and the table of the documentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from shadowdiff.cli import main
-from shadowdiff.cli.plan import MEASURED, Costs, Demand, Plan, plan
+from shadowdiff.cli.capacity import MEASURED, Costs, Demand, Plan, plan
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([\d,]+) \| ([\d.]+) %? ?\| (.+) \|$", PAGE, re.MULTILINE)
@@ -22,12 +22,12 @@ ROUND = Costs(
 
 
 def test_the_model_by_hand() -> None:
-    """A thousand requests a second of which half are compared, with costs that can be added up in the head."""
+    """A thousand requests a second, half of them compared, have costs that are easy to add up."""
     demand = Demand(
         rate=1000, sample=0.5, body_bytes=1000, request_bytes=0, stored=0.5, wait_s=2, window_s=10, busy=0.5
     )
     found = plan(demand, ROUND)
-    # 500 x 500 us + 500 x 100 us = 0.3 s of work a second; half of a core is planned for.
+    # 500 x 500 us + 500 x 100 us = 0.3 s of work a second. The plan uses half of a core.
     assert 1 == found.pods
     assert (1, 1, 0.1) == (found.masters, found.shards, found.redis_cores)  # 500 x 100 us = 0.05 s
     waiting, tombstones = 500 * 2 * 1000, 500 * 10 * 100
@@ -39,13 +39,13 @@ def test_the_model_by_hand() -> None:
 
 @pytest.mark.parametrize("field", ["pods", "masters", "redis_mib", "outage_mib", "depth", "mesh_mbit", "store_mbit"])
 def test_more_takes_no_less(field: str) -> None:
-    """From one request a second to a million, nothing shrinks."""
+    """From one request a second to a million, no resource of the plan shrinks."""
     found = [getattr(plan(Demand(rate=10**power)), field) for power in range(7)]
     assert sorted(found) == found
 
 
 def test_shards_cut_into_masters_evenly_enough() -> None:
-    """A cluster has sixteen shards, and four a master where there are many, so that none holds a quarter more."""
+    """A cluster has sixteen shards, or four per master if it has many masters, so their loads are similar."""
     for power in range(3, 7):
         found = plan(Demand(rate=10**power))
         assert found.shards == 1 or found.shards >= 16
@@ -53,7 +53,7 @@ def test_shards_cut_into_masters_evenly_enough() -> None:
 
 
 def test_what_is_not_compared_costs_less() -> None:
-    """A sample takes fewer pods, less of Redis and less of the network."""
+    """A sample needs fewer pods, less Redis and less network traffic."""
     whole, part = plan(Demand(rate=100_000)), plan(Demand(rate=100_000, sample=0.01))
     assert part.pods < whole.pods / 2
     assert part.masters < whole.masters
@@ -61,14 +61,14 @@ def test_what_is_not_compared_costs_less() -> None:
 
 
 def shown(found: Plan) -> str:
-    """Return a plan as a row of the page shows it."""
+    """Return a plan in the form of a row of the page."""
     gib = f"{found.redis_mib / 1024:.2f} GiB", f"{found.outage_mib / 1024:.2f} GiB"
     mbit = f"{found.mesh_mbit:,.0f}", f"{found.store_mbit:,.0f}"
     return " | ".join([f"{found.pods:,}", f"{found.masters:,}", f"{found.shards:,}", *gib, *mbit])
 
 
 def test_the_page_shows_what_the_model_says() -> None:
-    """Each row of the table, and rates from a thousand to a million among them."""
+    """Each row of the table is right, and the table has rates from a thousand to a million."""
     rates = [int(rate.replace(",", "")) for rate, _, _ in ROWS]
     assert (1_000, 1_000_000) == (min(rates), max(rates))
     for rate, (_, percent, row) in zip(rates, ROWS, strict=True):
@@ -76,23 +76,23 @@ def test_the_page_shows_what_the_model_says() -> None:
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    """Every cost of the model stands on the page with its value."""
-    told = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", PAGE, re.MULTILINE)}
-    assert {name: float(value) for name, value in msgspec.structs.asdict(MEASURED).items()} == told
+    """The page lists every cost of the model with its value."""
+    documented = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", PAGE, re.MULTILINE)}
+    assert {name: float(value) for name, value in msgspec.structs.asdict(MEASURED).items()} == documented
 
 
 def test_the_command_prints_the_plan() -> None:
-    """In words, or as JSON."""
+    """The command prints the plan as text or as JSON."""
     words = CliRunner().invoke(main, ["capacity", "--rate", "50000", "--sample", "0.1"])
-    told = CliRunner().invoke(main, ["capacity", "--rate", "50000", "--sample", "0.1", "--json"])
+    as_json = CliRunner().invoke(main, ["capacity", "--rate", "50000", "--sample", "0.1", "--json"])
     found = plan(Demand(rate=50_000, sample=0.1))
-    assert (0, 0) == (words.exit_code, told.exit_code)
-    assert f"pods      {found.pods}, each one process" in words.output
-    assert found == msgspec.convert(json.loads(told.output), Plan)
+    assert (0, 0) == (words.exit_code, as_json.exit_code)
+    assert f"pods      {found.pods}, each with one process" in words.output
+    assert found == msgspec.convert(json.loads(as_json.output), Plan)
 
 
 def test_a_measured_cost_takes_the_place_of_ours() -> None:
-    """Half the CPU a pair takes about half the pods."""
+    """Half the CPU time per pair needs about half the pods."""
     asked = ["capacity", "--rate", "100000", "--json"]
     ours = json.loads(CliRunner().invoke(main, asked).output)
     theirs = json.loads(

@@ -1,8 +1,7 @@
-"""`shadowdiff doctor` as a user meets it: transcripts, exit statuses, help, errors in one line."""
+"""Test `shadowdiff doctor` as a user runs it: output, exit statuses, help, and errors in one line."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -10,21 +9,24 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shadowdiff.cli import main
-from shadowdiff.doctor import Diagnosis, Evidence, Patient, diagnose
+from shadowdiff.doctor.evidence import Evidence, TargetEvidence
+from shadowdiff.doctor.registry import diagnose
 from shadowdiff.model import Side
 from shadowdiff.web import create_web
 from tests.conftest import free_port_number
-from tests.fakes.patients import WELL, alone, evidence, orphan, target
+from tests.fakes.doctor_evidence import WELL, alone, evidence, orphan, target
 from tests.fakes.serving import served
-from tests.fakes.shop import shop_target, web_state
+from tests.fakes.shop import replace_parts, shop_target, web_parts
 from tests.fakes.store_reader import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shadowdiff.doctor.finding import Diagnosis
+
 ILL = evidence(
-    Patient(
-        target=target(),
+    TargetEvidence(
+        config=target(),
         counts=alone(1, 1),
         orphans=(
             orphan(Side.PRIMARY, id="req-1\x1b[31m", id_source="x-request-id"),
@@ -33,9 +35,9 @@ ILL = evidence(
     )
 )
 TRANSCRIPT = """\
-error  The ids come from different headers: v1's from x-request-id, the copies' from x-diff-id.  different_id_headers · shop
-  Each side takes the first of `pairing.id_headers` that it finds, and v1's recorder has only x-request-id: two ids, two keys. 1 answer of
-  v1 stayed alone.
+error  The ids come from different headers: v1's from x-request-id, the mirrored requests' from x-diff-id.  different_id_headers · shop
+  Each side uses the first of `pairing.id_headers` that it finds, and v1's recorder has only x-request-id. So there are two ids and two
+  keys. 1 v1 response stayed alone.
 
               v1, recorded   v2, mirrored
   ~  key      primary-0      candidate-0
@@ -43,13 +45,14 @@ error  The ids come from different headers: v1's from x-request-id, the copies' 
   ~  id from  x-request-id   x-diff-id
      request  GET /0         GET /0
      host     shop:8080      shop:8080
-     answer   200            200
+     response 200            200
 
-  way out: Set x-diff-id where both sides see it, before the recorder and before the copy is made; or let both look for one header alone:
+  fix: Set x-diff-id before the recorder and before the request is mirrored, so that both sides receive it. Or configure only one id header
+  for both sides:
     request_headers_to_add:   # of the mirrored route; or header_mutation, before the recorder
       - header: { key: x-diff-id, value: "%UNIQUE_ID%" }
         append_action: OVERWRITE_IF_EXISTS_OR_ADD
-    pairing: {id_headers: [x-request-id]}   # or so, and ID_HEADERS in record.lua alike
+    pairing: {id_headers: [x-request-id]}   # or this, and the same ID_HEADERS in record.lua
 """  # noqa: E501 - as wide as a pipe gets it
 
 
@@ -57,29 +60,29 @@ def _address(of: Evidence) -> Iterator[str]:
     async def diagnosis(_target: str | None) -> Diagnosis:
         return diagnose(of)
 
-    state = dataclasses.replace(web_state(MemoryStore(), targets=(shop_target(),)), diagnosis=diagnosis)
+    state = replace_parts(web_parts(MemoryStore(), targets=(shop_target(),)), diagnosis=diagnosis)
     with served(create_web(state)) as url:
         yield url
 
 
 @pytest.fixture(name="ill", scope="module")
 def ill_fixture() -> Iterator[str]:
-    """Serve a shop whose halves bear different ids."""
+    """Serve a shop whose halves have different ids."""
     yield from _address(ILL)
 
 
 @pytest.fixture(name="well", scope="module")
 def well_fixture() -> Iterator[str]:
-    """Serve a shop that is well."""
-    yield from _address(evidence(Patient(target=target(), counts=WELL)))
+    """Serve a healthy shop."""
+    yield from _address(evidence(TargetEvidence(config=target(), counts=WELL)))
 
 
 def _run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["doctor", *arguments])
 
 
-def test_a_finding_is_shown_with_two_halves_side_by_side_and_the_way_out(ill: str) -> None:
-    """What a half says cannot steer the terminal."""
+def test_finding_is_shown_with_two_halves_and_a_fix(ill: str) -> None:
+    """Text in a half cannot control the terminal."""
     result = _run("--url", ill)
     assert 1 == result.exit_code
     assert [" ".join(line.split()) for line in TRANSCRIPT.splitlines()] == [
@@ -89,13 +92,13 @@ def test_a_finding_is_shown_with_two_halves_side_by_side_and_the_way_out(ill: st
 
 
 def test_silence_where_all_is_well(well: str) -> None:
-    """Nothing on standard output, one line beside it, and 0."""
+    """Standard output is empty, standard error has one line, and the status is 0."""
     result = _run("--url", well)
     assert (0, "", "nothing is wrong with shop\n") == (result.exit_code, result.stdout, result.stderr)
 
 
 def test_json_is_what_the_api_answers(ill: str, well: str) -> None:
-    """For machines: the findings, and the same exit status."""
+    """The JSON has the findings, and the exit status is the same."""
     sick, sound = _run("--url", ill, "--json"), _run("--url", well, "--json", "--target", "shop")
     assert (1, 0) == (sick.exit_code, sound.exit_code)
     assert ["different_id_headers"] == [finding["code"] for finding in json.loads(sick.stdout)["findings"]]
@@ -103,24 +106,24 @@ def test_json_is_what_the_api_answers(ill: str, well: str) -> None:
 
 
 def test_a_target_that_is_not_there_ends_with_2(well: str) -> None:
-    """One line that names the targets there are."""
+    """One error line lists the existing targets."""
     result = _run("--url", well, "--target", "shpo")
-    assert (2, "Error: no target is called 'shpo': configured are shop\n") == (result.exit_code, result.stderr)
+    assert (2, "Error: unknown target 'shpo'; configured: shop\n") == (result.exit_code, result.stderr)
 
 
 def test_a_service_that_is_away_ends_with_2() -> None:
-    """One line that names the address and the way out."""
+    """One error line names the address and the fix."""
     url = f"http://127.0.0.1:{free_port_number()}"
     result = _run("--url", url)
     assert (2, True, True) == (
         result.exit_code,
-        result.stderr.startswith(f"Error: no shadowdiff answers at {url}"),
+        result.stderr.startswith(f"Error: shadowdiff does not respond at {url}"),
         "--url or SHADOWDIFF_URL" in result.stderr,
     )
 
 
 def test_the_help_names_the_exit_statuses_and_the_options() -> None:
-    """What a pipeline has to know."""
+    """The help has everything that a pipeline needs."""
     text = " ".join(_run("--help").output.split())
     assert all(option in text for option in ("--target NAME", "--url URL", "--json", "SHADOWDIFF_URL"))
-    assert "Ends with 0 when nothing is wrong, 1 when something is, and 2 where the service or the target" in text
+    assert "Exits with 0 if nothing is wrong, 1 if something is, and 2 if the service does not respond or" in text

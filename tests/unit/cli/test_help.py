@@ -1,4 +1,4 @@
-"""The command line as a newcomer meets it: the overview, the version, typos."""
+"""Test what a new user of the command line sees: the overview, the version, and errors after typos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _installed() -> list[str]:
 
 
 def test_the_overview_names_every_installed_command_with_one_line() -> None:
-    """`--help` lists each command and what it is for."""
+    """`--help` lists each command and its purpose."""
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
     for name in _installed():
@@ -30,7 +30,7 @@ def test_the_overview_names_every_installed_command_with_one_line() -> None:
 
 
 def test_help_imports_no_command() -> None:
-    """The overview is quick, since it loads neither the service nor any command."""
+    """The overview is quick, because it loads neither the service nor any command."""
     script = (
         "import sys; from shadowdiff.cli import main\n"
         "try: main(['--help'])\n"
@@ -43,16 +43,16 @@ def test_help_imports_no_command() -> None:
 
 @pytest.mark.parametrize("name", _installed())
 def test_each_command_loads_and_explains_itself(name: str) -> None:
-    """Every command of the table is a click command with help of its own."""
+    """Every command in the table is a click command with its own help."""
     result = CliRunner().invoke(main, [name, "--help"])
     assert (result.exit_code, result.exception) == (0, None)
     assert f"Usage: main {name}" in result.output
 
 
 def test_the_module_without_an_installation_is_one_line_with_the_remedy() -> None:
-    """`python -m shadowdiff` in a clone, with a Python that has none of its packages: what to run, and exit 2."""
+    """`python -m shadowdiff` in a clone without installed packages prints the command to run, and exits with 2."""
     root = Path(__file__).parents[3]
-    argv = [sys.executable, "-S", "-m", "shadowdiff", "--version"]  # -S: the standard library alone
+    argv = [sys.executable, "-S", "-m", "shadowdiff", "--version"]  # -S: only the standard library
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(argv, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert (2, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
@@ -60,14 +60,14 @@ def test_the_module_without_an_installation_is_one_line_with_the_remedy() -> Non
 
 
 def test_a_typo_is_answered_with_the_nearest_command() -> None:
-    """`srve` ends with 2 and names `serve`."""
+    """`srve` exits with 2, and the message suggests `serve`."""
     result = CliRunner().invoke(main, ["srve"])
     assert result.exit_code == 2
     assert "Did you mean 'serve'?" in result.output
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    """What resembles nothing ends with 2 too."""
+    """A command without a similar name also exits with 2."""
     assert CliRunner().invoke(main, ["xyzzy"]).exit_code == 2
 
 
@@ -77,7 +77,7 @@ def test_the_version_is_the_one_installed() -> None:
 
 
 def test_a_wrong_configuration_ends_serve_with_2_and_one_line_a_fault(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """`serve` says what is wrong on standard error before it opens anything."""
+    """`serve` prints the errors on standard error before it opens anything."""
     path = tmp_path_factory.mktemp("serve") / "shadowdiff.yaml"
     path.write_text("pairing: {window: 30}\nstroe: {}\n")
     result = CliRunner().invoke(main, ["serve", "--config", str(path)])

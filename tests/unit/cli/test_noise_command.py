@@ -1,4 +1,4 @@
-"""`noise`, `calibrate` and `rules suggest` against an API that answers as the service does."""
+"""Test `noise`, `calibrate` and `rules suggest` against an API that responds as the service does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shadowdiff.cli import main
+from shadowdiff.queries.runs import NoiseAction, NoiseReport
 from shadowdiff.verdict import Cells, PlaceFinding, Source
 from shadowdiff.web import create_web
-from shadowdiff.web.noise import NoiseAsked, NoiseReport
 from tests.fakes.serving import served
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, web_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,11 @@ REPORT = NoiseReport(
     learn=1000,
     version=3,
     source=Source.CONTROL,
-    frozen="2026-03-01T10:00:00.000Z",
+    frozen_at="2026-03-01T10:00:00.000Z",
     learned_from=1000,
     checked=500,
     missed=1,
-    left_out=40,
+    excluded=40,
     triples=120,
     places=[
         PlaceFinding(
@@ -48,16 +48,16 @@ REPORT = NoiseReport(
         )
     ],
 )
-_asked: list[NoiseAsked] = []
+_asked: list[NoiseAction] = []
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Serve a noise report, and note what is asked for."""
+    """Serve a noise report, and record the requests."""
 
     async def noise(request: Request) -> Response:
         if request.method == "POST":
-            _asked.append(msgspec.json.decode(await request.body(), type=NoiseAsked))
+            _asked.append(msgspec.json.decode(await request.body(), type=NoiseAction))
         return Response(msgspec.json.encode(REPORT), media_type="application/json")
 
     with served(Starlette(routes=[Route("/api/v1/noise", noise, methods=["GET", "POST"])])) as address:
@@ -69,7 +69,7 @@ def _run(url: str, *arguments: str) -> Result:
 
 
 def test_the_noise_set_is_shown_with_its_evidence(url: str) -> None:
-    """Where it is from, what it left out, and what follows for each place."""
+    """The output has the source of the noise set, its exclusions, and the effect at each path."""
     said = _run(url, "noise", "show", "--target", "shop").output
     assert "set 3, from 1,000 (control" in said
     assert "40 pairs; 120 triples" in said
@@ -87,7 +87,7 @@ def test_the_noise_set_is_shown_with_its_evidence(url: str) -> None:
     ],
 )
 def test_what_is_asked_for_has_a_name_and_a_reason(url: str, command: tuple[str, str], action: str) -> None:
-    """Who asks is this machine's user."""
+    """The author is the user of this machine."""
     done = _run(url, *command, "--target", "shop", "--reason", "before 2.0")
     assert 0 == done.exit_code, done.output
     assert (action, "before 2.0") == (_asked[-1].action, _asked[-1].reason)
@@ -95,8 +95,8 @@ def test_what_is_asked_for_has_a_name_and_a_reason(url: str, command: tuple[str,
 
 
 def test_a_shop_whose_faults_are_no_habits_gets_no_suggestion() -> None:
-    """And the command says from how many samples."""
-    with served(create_web(web_state(open_shop()))) as address:
+    """The command prints the number of samples that it examined."""
+    with served(create_web(web_parts(open_shop()))) as address:
         done = _run(address, "rules", "suggest", "--target", "shop")
     assert 0 == done.exit_code, done.output
-    assert "nothing to suggest, from" in done.output
+    assert "no suggestions from" in done.output

@@ -1,10 +1,9 @@
-"""`shadowdiff rules` against a served API: what it prints, and how it ends."""
+"""Test `shadowdiff rules` against a served API: its output and its exit status."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import fakeredis
@@ -13,11 +12,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from shadowdiff.cli import main
+from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.store import Store
 from shadowdiff.web import create_web
-from shadowdiff.web.rule_book import RuleBook
 from tests.fakes.serving import served
-from tests.fakes.shop import NOW_MS, open_shop, web_state
+from tests.fakes.shop import NOW_MS, open_shop, replace_parts, web_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +27,19 @@ RULES = [{"ignore": "$.price", "reason": "sale"}, {"ignore": "$.served_at", "rea
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """Serve a shop with planted faults, and a book of rules in memory."""
+    """Serve a shop with planted faults, and a rule book in memory."""
     book = RuleBook(Store(fakeredis.FakeAsyncRedis()), lambda: NOW_MS, lambda: None)
-    with served(create_web(replace(web_state(open_shop()), rule_book=book))) as address:
+    with served(create_web(replace_parts(web_parts(open_shop()), book=book))) as address:
         yield address
 
 
 def run(url: str, *arguments: str) -> Result:
-    """Run a command of the group."""
+    """Run a subcommand of `rules`."""
     return CliRunner().invoke(main, ["rules", *arguments, "--url", url])
 
 
-def test_a_preview_says_what_changes_what_vanishes_and_what_is_hidden(url: str, tmp_path: Path) -> None:
-    """From a list of rules, and from a whole configuration."""
+def test_a_preview_shows_results_before_and_after_and_what_would_be_ignored(url: str, tmp_path: Path) -> None:
+    """The rules can come from a list or from a whole configuration."""
     for name, content in (("list", RULES), ("config", {"targets": [{"name": "shop", "rules": RULES}]})):
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(content))
@@ -48,17 +47,17 @@ def test_a_preview_says_what_changes_what_vanishes_and_what_is_hidden(url: str, 
         assert shown.exit_code == 0, shown.output
         lines = [re.sub(r"\s{2,}", " | ", line.strip()) for line in shown.output.splitlines()]
         assert lines[:4] == [
-            "34 samples of shop, the newest that differ",
-            "as counted | 34 mismatch",
-            "as judged | 20 ignored, 14 mismatch",
-            "20 change result; 1 of 4 faults vanish",
+            "34 newest samples of shop that differ",
+            "before | 34 mismatch",
+            "after | 20 ignored, 14 mismatch",
+            "20 samples change their result; 1 of 4 differences would disappear",
         ]
-        assert any(line.startswith("vanishes | 20 | GET /products/{id}") for line in lines)
+        assert any(line.startswith("disappears | 20 | GET /products/{id}") for line in lines)
         assert any("by ignore $.price" in line for line in lines)
 
 
 def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
-    """It names its author, and its YAML is the configuration's."""
+    """The rule has an author, and the exported YAML is valid in the configuration."""
     added = run(url, "add", "{ignore: $.served_at}", "--reason", "clock", "--author", "ada", "--json")
     assert added.exit_code == 0, added.output
     made = json.loads(added.output)
@@ -75,12 +74,12 @@ def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
     [
         (("add", "{ignore: '$['}", "--reason", "x"), "$["),
         (("add", "ignore", "--reason", "x"), "{ignore: $.path}"),
-        (("remove", "none", "--author", "ada"), "no rule made here is called 'none'"),
-        (("list", "--target", "shoe"), "configured are shop"),
+        (("remove", "none", "--author", "ada"), "no added rule has the id 'none'"),
+        (("list", "--target", "shoe"), "configured: shop"),
     ],
 )
 def test_what_is_wrong_ends_with_two_and_says_so(url: str, arguments: tuple[str, ...], said: str) -> None:
-    """In one line."""
+    """The message has one line."""
     failed = run(url, *arguments)
     assert failed.exit_code == 2
     assert said in failed.output
@@ -88,7 +87,7 @@ def test_what_is_wrong_ends_with_two_and_says_so(url: str, arguments: tuple[str,
 
 @pytest.mark.parametrize("content", ["just text", "targets: [{name: other}]", "- ignore", "a: ["])
 def test_a_file_without_rules_is_refused(url: str, tmp_path: Path, content: str) -> None:
-    """Before anything is asked."""
+    """The command rejects the file before it sends a request."""
     file = tmp_path / "rules.yaml"
     file.write_text(content)
     failed = run(url, "preview", str(file), "--target", "shop")

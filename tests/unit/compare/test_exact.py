@@ -1,4 +1,4 @@
-"""JSON is read without loss, by whichever tier."""
+"""Every tier parses JSON without loss."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from shadowdiff.compare import NotJsonError, parse_exact
-from shadowdiff.compare.depth import MAX_DEPTH
-from shadowdiff.compare.exact import parse_both
-from shadowdiff.compare.values import Constant, HugeInteger, HugeNumber, Repeated, Value, same
+from shadowdiff.compare.exact import MAX_DEPTH, parse_both
 from shadowdiff.model import Result
+from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Repeated, Value, same
+from tests.fakes.responses import judged
 from tests.property.json_texts import same_by_oracle
-from tests.unit.compare.test_engine import judged
 
 CORPUS = Path(__file__).parents[3] / "fixtures" / "json-parsing" / "json-test-suite.json.gz"
 TEXTS: list[tuple[str, str]] = [(name, text) for name, text in json.loads(gzip.decompress(CORPUS.read_bytes()))]
@@ -33,8 +32,8 @@ def accepted(text: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "text"), TEXTS, ids=[name for name, _ in TEXTS])
-def test_the_corpus_of_json_texts_is_read_as_it_asks(name: str, text: str) -> None:
-    """What must be accepted is, what must be refused is, and the rest does either without an exception."""
+def test_the_json_corpus_is_parsed_as_it_requires(name: str, text: str) -> None:
+    """The parser accepts valid texts and rejects invalid ones. For all others, it raises no other exception."""
     said = accepted(text)
     if not name.startswith("i_"):
         assert said == (name.startswith("y_") or name in TOLERATED)
@@ -42,7 +41,7 @@ def test_the_corpus_of_json_texts_is_read_as_it_asks(name: str, text: str) -> No
 
 @pytest.mark.parametrize(("name", "text"), TEXTS, ids=[name for name, _ in TEXTS])
 def test_every_tier_reads_the_corpus_alike(name: str, text: str) -> None:
-    """A text against itself with a blank is the same value, by whatever tier, or refused by all."""
+    """With an added blank, a text has the same value in every tier, or every tier rejects it."""
     del name
     body = text.encode("utf-8", "surrogatepass")
     try:
@@ -54,8 +53,8 @@ def test_every_tier_reads_the_corpus_alike(name: str, text: str) -> None:
     assert parsed.tier == 3 or accepted(text)
 
 
-def test_texts_of_the_corpus_are_equal_where_an_independent_parser_says_so() -> None:
-    """Each that must be accepted against each other, both as elements of an array and by themselves."""
+def test_an_independent_parser_agrees_on_equality() -> None:
+    """Each valid text is compared with every other, as array elements and alone."""
     texts = [text.encode("utf-8", "surrogatepass") for name, text in TEXTS if name.startswith("y_")]
     wrong = [
         (one, other)
@@ -85,8 +84,8 @@ def test_texts_of_the_corpus_are_equal_where_an_independent_parser_says_so() -> 
         ("[NaN]", "[]", 3),
     ],
 )
-def test_the_tier_is_the_fastest_that_cannot_lie(one: str, other: str, tier: int) -> None:
-    """Both bodies are read by one tier, whichever side needs it."""
+def test_the_fastest_exact_tier_is_used(one: str, other: str, tier: int) -> None:
+    """One tier reads both bodies, whichever side needs it."""
     assert parse_both(one.encode(), other.encode()).tier == tier
     assert parse_both(other.encode(), one.encode()).tier == tier
 
@@ -107,14 +106,14 @@ def test_the_tier_is_the_fastest_that_cannot_lie(one: str, other: str, tier: int
     ],
 )
 def test_the_exact_parser_keeps_what_others_lose(text: str, value: Value) -> None:
-    """Digits, duplicates, constants and lone surrogates."""
+    """The exact parser keeps digits, duplicates, constants and lone surrogates."""
     assert same(parse_exact(text.encode()), value)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("tail", ["1", "1e400"])
-def test_no_tier_reads_deeper_than_another(opening: str, closing: str, tail: str) -> None:
-    """The bound on depth is the same whether orjson reads the text or the exact parser does."""
+def test_every_tier_has_the_same_depth_limit(opening: str, closing: str, tail: str) -> None:
+    """Both orjson and the exact parser reject the same depth."""
     deepest, deeper = ((opening * depth + tail + closing * depth).encode() for depth in (MAX_DEPTH, MAX_DEPTH + 1))
     assert parse_both(deepest, deepest).tier in {1, 3}
     with pytest.raises(NotJsonError, match="nested deeper than 254 levels"):
@@ -122,7 +121,7 @@ def test_no_tier_reads_deeper_than_another(opening: str, closing: str, tail: str
 
 
 def test_an_error_says_what_is_wrong_and_where() -> None:
-    """For whoever reads the difference."""
+    """The difference shows the error to users."""
     with pytest.raises(NotJsonError, match="Extra data at character 2"):
         parse_exact(b"1 x")
     with pytest.raises(NotJsonError, match="not UTF-8 at byte 1"):

@@ -1,4 +1,4 @@
-"""Bodies made to be slow are not."""
+"""Bodies that are designed to be slow are compared in bounded time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from shadowdiff.model import Headers, Result
-from tests.unit.compare.test_engine import judged
+from tests.fakes.responses import judged
 
 JSON: Headers = ((b"content-type", b"application/json"),)
 SSE: Headers = ((b"content-type", b"text/event-stream"),)
@@ -32,7 +32,7 @@ LINES = [f"{index} the quick brown fox jumps over the lazy dog {index}" for inde
     ids=["open-string", "one-long-event", "every-line", "gzip-members", "deep-xml", "open-arrays", "open-objects"],
 )
 def test_a_hostile_body_takes_seconds_at_most(one: bytes, other: bytes, headers: Headers) -> None:
-    """On a busy machine; a quadratic step would take minutes."""
+    """The limit also holds on a busy machine; a quadratic step would take minutes."""
     began = time.process_time()
     assert judged(one, other, headers=headers).result is Result.MISMATCH
     assert time.process_time() - began < 10

@@ -1,4 +1,4 @@
-"""From a file and an environment to one configuration, or to every fault at once."""
+"""Load a file and an environment into one configuration, or report every fault at once."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def faults(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> list
     return [line.replace(f"{tmp_path}/", "") for line in str(caught.value).splitlines()]
 
 
-def test_the_documented_example_loads_as_it_reads(tmp_path: Path) -> None:
-    """The example of the docs gives the target it describes, with its rules compiled and no warning."""
+def test_the_documented_example_loads(tmp_path: Path) -> None:
+    """The example gives the described target, with compiled rules and no warning."""
     text = (ROOT / "docs" / "configuration.md").read_text().split("```yaml\n")[1].split("```")[0]
     config = loaded(tmp_path, text)
     expected = Target(
@@ -45,8 +45,8 @@ def test_the_documented_example_loads_as_it_reads(tmp_path: Path) -> None:
     assert ("redis://redis:6379/0", 30.0, ()) == (config.store.url, config.pairing.window_s, config.warnings)
 
 
-def test_nothing_given_is_a_configuration_of_defaults() -> None:
-    """Without file and variables every setting has its default, the pages on loopback."""
+def test_without_file_and_variables_all_settings_have_their_defaults() -> None:
+    """By default the pages listen on loopback."""
     config = load_config(None, {})
     assert (None, 30.0, 1 << 20, 10.0, "127.0.0.1") == (
         config.store.url,
@@ -58,7 +58,7 @@ def test_nothing_given_is_a_configuration_of_defaults() -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """Variables reach sections, list entries and whole lists; empty ones count as not set."""
+    """Variables set sections, list entries and whole lists; empty variables count as unset."""
     env = {
         "SHADOWDIFF_STORE__URL": "redis://other:1/2",
         "SHADOWDIFF_PAIRING__ID_HEADERS": "[X-A, x-b]",
@@ -75,14 +75,14 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_variable_names_the_file(tmp_path: Path) -> None:
-    """SHADOWDIFF_CONFIG serves where no path is given."""
+    """SHADOWDIFF_CONFIG is used if no path is given."""
     path = tmp_path / "s.yaml"
     path.write_text("drain: 4s\n")
     assert load_config(None, {"SHADOWDIFF_CONFIG": str(path)}).drain_s == 4.0
 
 
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() -> None:
-    """Service links and other people's variables change nothing."""
+def test_variables_of_a_kubernetes_service_are_ignored() -> None:
+    """Service links and unrelated variables change nothing."""
     env = {
         "SHADOWDIFF_PORT": "tcp://10.0.0.1:8080",
         "SHADOWDIFF_PORT_8080_TCP_ADDR": "10.0.0.1",
@@ -99,22 +99,22 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() -> None:
         ({"SHADOWDIFF_STORE_URL": "x"}, "did you mean SHADOWDIFF_STORE__URL?"),
         (
             {"SHADOWDIFF_LOG__LEVL": "info"},
-            "SHADOWDIFF_LOG__LEVL: log.levl: is no setting; did you mean level?",
+            "SHADOWDIFF_LOG__LEVL: log.levl: unknown setting; did you mean level?",
         ),
         ({"SHADOWDIFF_TARGETS__3__NAME": "x"}, "the next one is number 0"),
         ({"SHADOWDIFF_DRAIN__X": "1"}, "drain: write a duration"),
         ({"SHADOWDIFF_PAIRING__ID_HEADERS": "[a"}, "environment SHADOWDIFF_PAIRING__ID_HEADERS: pairing.id_headers: "),
     ],
 )
-def test_a_variable_that_misses_its_setting_is_a_fault(tmp_path: Path, env: dict[str, str], expected: str) -> None:
-    """A variable meant for a setting never passes in silence."""
+def test_a_misspelled_variable_is_a_fault(tmp_path: Path, env: dict[str, str], expected: str) -> None:
+    """A variable that resembles a setting's is never ignored."""
     lines = faults(tmp_path, "", env)
     assert len(lines) == 1
     assert expected in lines[0]
 
 
-def test_every_fault_is_reported_at_once_with_line_key_value_and_way_out(tmp_path: Path) -> None:
-    """One run names everything that is wrong, in sections, targets, rules and across settings."""
+def test_every_fault_is_reported_at_once_with_line_key_value_and_fix(tmp_path: Path) -> None:
+    """The report includes faults in sections, targets and rules, and those between settings."""
     text = """store: {url: "http://u:pw@x", ky: 3}
 pairing: {window: 30}
 listen: {mirror: 70000, web: 8081}
@@ -137,7 +137,7 @@ targets:
 """
     starts = [
         "s.yaml:1: store.url: write redis://",
-        "s.yaml:1: store.ky: is no setting; did you mean key?",
+        "s.yaml:1: store.ky: unknown setting; did you mean key?",
         "s.yaml:2: pairing.window: write a duration with its unit, such as 500ms, 30s, 5m or 1h30m (got 30)",
         "s.yaml:3: listen.mirror: write 65535 or less (got 70000)",
         "s.yaml:4: limits.body: write a size such as",
@@ -145,15 +145,15 @@ targets:
         "s.yaml:6: targets[0].name: write a name of",
         "s.yaml:7: targets[0].hosts: write at least one (got [])",
         "s.yaml:9: targets[0].candidate.url: write a URL such as http",
-        "s.yaml:10: targets[0].candidate.timout: is no setting; did you mean timeout?",
+        "s.yaml:10: targets[0].candidate.timout: unknown setting; did you mean timeout?",
         "s.yaml:11: targets[0].sample: write 1",
         "s.yaml:18: targets[1].hosts: write a list, such as [a, b]",
         "s.yaml:18: targets[1].candidate: is required",
         "s.yaml:19: targets[2].candidate.url: write the URL without user and password",
         "s.yaml:13: targets[0].rules[0].reson: 'y': unknown key",
-        "s.yaml:17: targets[0].rules[2].mask.pattern: '(': not an expression",
-        "s.yaml:19: targets[2].name: is the name of targets[1] too",
-        "s.yaml:3: listen.web: is the port of listen.records too",
+        "s.yaml:17: targets[0].rules[2].mask.pattern: '(': not an RE2 pattern",
+        "s.yaml:19: targets[2].name: is also the name of targets[1]",
+        "s.yaml:3: listen.web: is also the port of listen.records",
     ]
     lines = faults(tmp_path, text)
     assert len(starts) == len(lines)
@@ -170,6 +170,9 @@ targets:
         ("a: &x\n - *x\n", "s.yaml:1: is too large or too deep, or its aliases are endless"),
         ("- 1\n", "s.yaml:1: write keys and values"),
         ("8080: x\n", "s.yaml:1: write this key as text"),
+        ("limits:\n  body: " + "9" * 5000, "s.yaml:2:9: is not YAML: a value of the type int cannot be read: "),
+        ("a: 1\nb: [!!int x]\n", "s.yaml:2:5: is not YAML: a value of the type int cannot be read: "),
+        ("a: !!timestamp x\n", "s.yaml:1:4: is not YAML: a value of the type timestamp cannot be read: "),
         ("a: !!python/object:os.system x\n", "s.yaml:1:4: is not YAML: could not determine a constructor"),
         ("pairing: {window: 1s, settle: 1s}\n", "s.yaml:1: pairing.settle: write less than pairing.window"),
         (TARGET % ", sample: .nan", "s.yaml:1: targets[0].sample: "),
@@ -180,24 +183,24 @@ targets:
         ),
         (
             TARGET % ", protobuf: {descriptor_set: s.yaml}",
-            "s.yaml:1: targets[0].protobuf.descriptor_set: is no descriptor set",
+            "s.yaml:1: targets[0].protobuf.descriptor_set: is not a descriptor set",
         ),
         ("log:\n  level: |\n    a\n    b\n", "s.yaml:2: log.level: write 'debug'"),
     ],
 )
 def test_one_fault_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
-    """Syntax, structure and values each give a line that begins with the place."""
+    """Faults of syntax, structure and values each give a line that begins with the source."""
     assert [expected] == [line[: len(expected)] for line in faults(tmp_path, text)][:1]
 
 
-def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    """The path and the system's reason are named."""
+def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+    """The message has the path and the system's reason."""
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         load_config(tmp_path / "none.yaml", {})
 
 
-def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
-    """A binary file is refused in one line."""
+def test_a_binary_file_is_a_fault(tmp_path: Path) -> None:
+    """The error has one line."""
     path = tmp_path / "s.yaml"
     path.write_bytes(b"\xff\xfe\x00drain\x00")
     with pytest.raises(ConfigError) as caught:
@@ -205,7 +208,7 @@ def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_scalars_are_read_as_yaml_1_2_reads_them(tmp_path: Path) -> None:
+def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
     """`no` is a host, 010 is ten, and 1e-3 is a number."""
     config = loaded(
         tmp_path,
@@ -216,8 +219,8 @@ def test_scalars_are_read_as_yaml_1_2_reads_them(tmp_path: Path) -> None:
     assert ("no", ("on", "1.2.3.4"), 0.001, 10) == (target.name, target.hosts, target.sample, config.store.shards)
 
 
-def test_merge_keys_and_empty_sections_are_taken(tmp_path: Path) -> None:
-    """An anchor's keys are merged, and a section with nothing in it is the default."""
+def test_merge_keys_and_empty_sections_are_accepted(tmp_path: Path) -> None:
+    """An anchor's keys are merged, and an empty section has its defaults."""
     text = "store:\nlisten: &l {mirror: 1}\npairing: {<<: {window: 9s}, settle: 2s}\n"
     config = loaded(tmp_path, text)
     assert (9.0, 2.0, None, 1) == (
@@ -229,8 +232,8 @@ def test_merge_keys_and_empty_sections_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["variable", "file"])
-def test_the_buffer_key_comes_from_where_its_name_says(tmp_path: Path, where: str) -> None:
-    """A variable or a file gives the 32 bytes, and no repr shows them."""
+def test_the_store_key_is_read_from_its_source(tmp_path: Path, where: str) -> None:
+    """The source is a variable or a file with 32 bytes, and no repr shows them."""
     key = bytes(range(32))
     text = base64.b64encode(key).decode()
     (tmp_path / "key").write_text(text + "\n")
@@ -247,22 +250,22 @@ def test_the_buffer_key_comes_from_where_its_name_says(tmp_path: Path, where: st
 @pytest.mark.parametrize(
     "value", [base64.b64encode(bytes(range(200, 232))).decode(), "A_SECRET_NOT_SET", "/nowhere/key"]
 )
-def test_a_key_that_is_not_found_is_a_fault_which_does_not_show_it(tmp_path: Path, value: str) -> None:
-    """The key itself in the file, an unset variable and an absent file are refused."""
+def test_an_unusable_key_source_is_a_fault_that_does_not_show_it(tmp_path: Path, value: str) -> None:
+    """A key in place of its source, an unset variable and a missing file are rejected."""
     lines = faults(tmp_path, f"store: {{key: '{value}'}}\n")
     assert len(lines) == 1
     assert lines[0].startswith("s.yaml:1: store.key: names ")
     assert KEY_ITSELF[:8] not in lines[0]
 
 
-def test_a_key_of_the_wrong_length_is_a_fault_which_does_not_show_it(tmp_path: Path) -> None:
-    """Sixteen bytes are not thirty-two."""
+def test_a_key_of_the_wrong_length_is_a_fault_that_does_not_show_it(tmp_path: Path) -> None:
+    """A key of sixteen bytes is rejected, because it needs thirty-two."""
     text = base64.b64encode(b"sixteen bytes ..").decode()
     assert [text in line for line in faults(tmp_path, "store: {key: K}", {"K": text})] == [False]
 
 
-def test_a_descriptor_set_is_read_and_proved(tmp_path: Path) -> None:
-    """Beside the file that names it, with what routes without gRPC answer."""
+def test_a_descriptor_set_is_read_and_checked(tmp_path: Path) -> None:
+    """The descriptor set is next to the configuration file. Messages of routes without gRPC are checked."""
     (tmp_path / "shop.pb").write_bytes(descriptor_set())
     given = ', protobuf: {descriptor_set: shop.pb, answers: {"GET /products/{id}": shop.v1.Product}}'
     config = loaded(tmp_path, TARGET % given)
@@ -271,7 +274,7 @@ def test_a_descriptor_set_is_read_and_proved(tmp_path: Path) -> None:
 
 
 def test_openapi_gives_the_routes(tmp_path: Path) -> None:
-    """A description's paths become templates with their methods, behind the server's path."""
+    """The paths of an OpenAPI document become templates with methods, after the server's path."""
     (tmp_path / "api.yaml").write_text(
         "servers: [{url: 'https://{host}/shop/{v}', variables: {host: {default: h}, v: {default: v1}}}]\n"
         "paths: {'/products/{id}': {get: {}, parameters: []}, /carts: {post: {}}}\n".replace("/{id}", "/{id}").replace(
@@ -282,8 +285,8 @@ def test_openapi_gives_the_routes(tmp_path: Path) -> None:
     assert ("GET /shop/v1/products/{id}", "POST /shop/v1/carts") == config.targets[0].target.routes
 
 
-def test_a_file_that_is_no_text_is_told_in_words(tmp_path: Path) -> None:
-    """A binary file by mistake: one line, without a library's own text."""
+def test_bytes_that_are_not_utf_8_are_described(tmp_path: Path) -> None:
+    """The error has one line, without the library's own message."""
     for content in (b"\x00\x01targets", b"a: \xff\xfe"):
         path = tmp_path / "s.yaml"
         path.write_bytes(content)
@@ -294,36 +297,48 @@ def test_a_file_that_is_no_text_is_told_in_words(tmp_path: Path) -> None:
         )
 
 
-def test_what_no_file_says_has_no_line() -> None:
-    """An empty environment is not line 1 of anything."""
+def test_a_fault_without_a_file_has_no_line() -> None:
+    """The source of the fault is the environment."""
     (warning,) = load_config(None, {}).warnings
     assert warning.startswith("environment: targets: is empty")
 
 
-def test_a_rule_with_a_typo_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
-    """At its own line, and without the mapping itself."""
+def test_a_misspelled_rule_kind_names_the_nearest_kind(tmp_path: Path) -> None:
+    """The error has the line, but not the whole mapping."""
     path = tmp_path / "s.yaml"
     path.write_text(
         "targets:\n  - name: a\n    hosts: [a]\n    candidate: {url: http://v2}\n    rules:\n      - {ignroe: x}\n"
     )
     with pytest.raises(ConfigError) as refused:
         load_config(path, {})
-    assert f"{path}:6: targets[0].rules[0].ignroe: is no rule; did you mean ignore?" == str(refused.value)
+    assert f"{path}:6: targets[0].rules[0].ignroe: unknown kind of rule; did you mean ignore?" == str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [("https://sd.example", "https://sd.example"), ("http://sd.example:8443/", "http://sd.example:8443")],
 )
-def test_where_people_find_the_pages_can_be_said(tmp_path: Path, said: str, expected: str) -> None:
-    """For links in verdicts and webhooks."""
+def test_the_public_url_of_the_pages_is_accepted(tmp_path: Path, said: str, expected: str) -> None:
+    """The URL is used in links of verdicts and webhooks."""
     assert expected == loaded(tmp_path, f"web: {{url: '{said}'}}\n").web.url
 
 
 @pytest.mark.parametrize(
     "said", ["sd.example", "https://sd.example/tools", "https://jo:pw@sd.example", "ftp://sd.example"]
 )
-def test_an_address_where_the_pages_cannot_be_is_a_fault(tmp_path: Path, said: str) -> None:
-    """They lie at the root of a host of their own."""
+def test_an_impossible_url_of_the_pages_is_a_fault(tmp_path: Path, said: str) -> None:
+    """The pages must be at the root of their host."""
     (fault,) = faults(tmp_path, f"web: {{url: '{said}'}}\n")
     assert fault.startswith("s.yaml:1: web.url: ")
+
+
+def test_targets_from_the_environment_are_in_numeric_order() -> None:
+    """In text order, number 10 would come before number 2 and leave a gap in the list."""
+    env: dict[str, str] = {}
+    for number in range(12):
+        env |= {
+            f"SHADOWDIFF_TARGETS__{number}__NAME": f"t{number}",
+            f"SHADOWDIFF_TARGETS__{number}__HOSTS": f"[t{number}]",
+            f"SHADOWDIFF_TARGETS__{number}__CANDIDATE__URL": f"http://v2-{number}",
+        }
+    assert [f"t{number}" for number in range(12)] == [one.target.name for one in load_config(None, env).targets]

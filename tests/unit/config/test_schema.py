@@ -1,19 +1,24 @@
-"""The JSON Schema for editors, and the reference in the docs, held against the settings themselves."""
+"""The JSON Schema, the chart's schema and the reference in the docs match the settings."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
-from shadowdiff.config.refusal import keys_at
 from shadowdiff.config.schema import config_schema
-from shadowdiff.rules import RuleKind
+from shadowdiff.config.settings import TargetSettings
+from shadowdiff.config.validate import keys_at
+from shadowdiff.model import Candidate, Control, Target
+from shadowdiff.rules import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +29,7 @@ _SECTIONS = [(), *((name,) for name in keys_at(()) if name not in {"drain", "web
 _INNER = [("access", "proxy"), *(("tls", port) for port in ("mirror", "records", "web", "metrics"))]
 _PLACES = [
     *_SECTIONS,
-    *(("targets", 0, name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
+    *(("targets", 0, name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
     ("access", "tokens", 0),
     ("webhooks", 0),
     *_INNER,
@@ -36,7 +41,7 @@ def example() -> dict[str, Any]:
 
 
 def test_the_documented_example_is_valid() -> None:
-    """The schema takes what the docs show."""
+    """The schema accepts the example of the docs."""
     jsonschema.validate(example(), config_schema(), jsonschema.Draft202012Validator)
 
 
@@ -44,8 +49,8 @@ def test_the_documented_example_is_valid() -> None:
     "path",
     [("windw",), ("pairing", "windw"), ("targets", 0, "candidate", "timout"), ("targets", 0, "rules", 0, "reson")],
 )
-def test_a_typo_is_refused(path: tuple[str | int, ...]) -> None:
-    """A key that is no setting fails at every level, in rules too."""
+def test_an_unknown_key_is_rejected(path: tuple[str | int, ...]) -> None:
+    """Unknown keys are rejected at every level, also in rules."""
     data: Any = example()
     here = data
     for part in path[:-1]:
@@ -58,25 +63,59 @@ def test_a_typo_is_refused(path: tuple[str | int, ...]) -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"), [("pairing", "window", 30), ("pairing", "window", "30"), ("store", "url", 5)]
 )
-def test_a_wrong_value_is_refused(section: str, key: str, value: object) -> None:
-    """A duration without a unit is underlined in the editor."""
+def test_a_wrong_value_is_rejected(section: str, key: str, value: object) -> None:
+    """An editor then marks a duration without a unit."""
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({section: {key: value}}, config_schema(), jsonschema.Draft202012Validator)
 
 
-def test_the_exported_schema_is_the_current_one() -> None:
-    """`shadowdiff check-config --schema > schemas/config.schema.json` was run after the last change."""
+def test_the_exported_schema_is_current() -> None:
+    """The file in schemas/ is what `shadowdiff check-config --schema` prints."""
     assert config_schema() == json.loads((ROOT / "schemas" / "config.schema.json").read_text())
 
 
-def test_every_kind_of_rule_has_its_place_in_the_schema() -> None:
-    """A kind that the rules know is completed by editors."""
-    assert {str(kind) for kind in RuleKind} <= set(config_schema()["$defs"]["Rule"]["properties"])
+def test_no_derived_file_is_stale() -> None:
+    """`scripts/draw_settings.py` was run after the last change of a setting."""
+    command = [sys.executable, str(ROOT / "scripts" / "draw_settings.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (0, "") == (checked.returncode, checked.stderr)
+
+
+def test_every_field_of_a_target_has_a_setting() -> None:
+    """A field without a setting would silently keep its default."""
+    given = example()["targets"][0] | {
+        "control": {"url": "http://c", "sample": 0.5, "timeout": "2s"},
+        "candidate": {"url": "http://v2", "timeout": "1s", "queue_timeout": "2s", "concurrency": 3, "queue": 4}
+        | {"host": "preserve", "revision_header": "x-rev"},
+        "gate": {"max_mismatch_ratio": 0.5, "min_coverage": 0.25, "max_p99_increase": "5ms"},
+        "noise": {"learn": 77},
+        "headers": {"compare": ["date"], "exclude": ["x-a"]},
+        "sample": 0.5,
+        "methods": ["POST"],
+        "routes": ["/a"],
+    }
+    target = TargetSettings.model_validate(given).target(())
+    defaults = Target(name="", hosts=(), candidate=Candidate(url=""), control=Control(url=""))
+    assert [] == sorted(_unchanged(target, defaults))
+
+
+def _unchanged(value: msgspec.Struct, default: msgspec.Struct) -> Iterator[str]:
+    for name in value.__struct_fields__:
+        mine, other = getattr(value, name), getattr(default, name)
+        if isinstance(mine, msgspec.Struct):
+            yield from _unchanged(mine, other)
+        elif mine == other:
+            yield name
+
+
+def test_every_rule_kind_is_in_the_schema() -> None:
+    """Editors can then complete every kind."""
+    assert KINDS.keys() <= set(config_schema()["$defs"]["Rule"]["properties"])
 
 
 @pytest.mark.parametrize("path", _PLACES)
 def test_every_setting_is_documented(path: tuple[str | int, ...]) -> None:
-    """docs/configuration.md names each setting with its whole path."""
+    """docs/configuration.md has a row with the full path of each setting."""
     prefix = "".join("[]." if isinstance(part, int) else f"{part}." for part in path).replace(".[]", "[]")
     if path == ("targets",):
         prefix = "targets[]."
@@ -85,10 +124,10 @@ def test_every_setting_is_documented(path: tuple[str | int, ...]) -> None:
 
 
 def _nested() -> set[tuple[str | int, ...]]:
-    """Return the keys that hold further settings, and are documented by those."""
+    """Return the keys that contain other settings, which have rows instead."""
     return {
         *_SECTIONS,
-        *(("targets", name) for name in ("candidate", "control", "gate", "noise", "protobuf")),
+        *(("targets", name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
         *_INNER,
         ("access", "tokens"),
         ("webhooks",),
@@ -113,7 +152,7 @@ def _declared(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _followed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with what it refers to in its place."""
+    """Return a schema with its reference resolved."""
     referring = next((one for one in (schema, *schema.get("anyOf", ())) if "$ref" in one), None)
     if referring is None:
         return schema
@@ -121,7 +160,7 @@ def _followed(schema: dict[str, Any]) -> dict[str, Any]:
     return _followed({**named, **{key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}})
 
 
-def test_every_default_in_the_reference_is_the_one_that_holds() -> None:
-    """And no row is of a setting that there is not."""
-    rows = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| ([^|]*) \| [^|]+ \|$", DOCS, re.MULTILINE)
+def test_every_default_in_the_reference_is_correct() -> None:
+    """Every row of the reference also has a setting."""
+    rows = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| [^|]+ \| ([^|]*) \| [^|]+ \|$", DOCS, re.MULTILINE)
     assert dict(_declared(config_schema())) == dict(rows)

@@ -1,4 +1,4 @@
-"""The Envoy files that users take: every placeholder is explained and filled, every breaker is there."""
+"""Test the Envoy files for users: every placeholder is explained, and every circuit breaker is set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from shadowdiff.config import load_config
+from shadowdiff.demo.environment import DemoOptions, choose_ports, placeholders, write_config
 from shadowdiff.demo.envoy import files, render
-from shadowdiff.demo.scene import Wanted, choose_ports, placeholders, write_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def _rendered(template: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_placeholder_is_explained(template: str) -> None:
-    """The README names each one."""
+    """The README names each placeholder."""
     explained = (files() / "README.md").read_text()
     names = set(re.findall(r"\$\{(\w+)\}", (files() / template).read_text()))
 
@@ -34,8 +34,8 @@ def test_every_placeholder_is_explained(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_both_ways_to_shadowdiff_are_bounded(template: str) -> None:
-    """Connections and waiting requests have limits far below Envoy's own."""
+def test_both_clusters_of_shadowdiff_are_bounded(template: str) -> None:
+    """Connections and waiting requests have limits far below Envoy's defaults."""
     clusters = {one["name"]: one for one in _rendered(template)["static_resources"]["clusters"]}
 
     for name in ("shadowdiff", "shadowdiff_mirror"):
@@ -47,7 +47,7 @@ def test_both_ways_to_shadowdiff_are_bounded(template: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_mirrored_route_has_a_timeout(template: str) -> None:
-    """A copy cannot be held for ever."""
+    """The timeout ends a copy that would otherwise stay open in Envoy."""
     manager = _rendered(template)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     route = manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
 
@@ -56,14 +56,14 @@ def test_the_mirrored_route_has_a_timeout(template: str) -> None:
 
 
 def test_a_missing_value_is_named() -> None:
-    """The error says which placeholder has none."""
+    """The error names the placeholder without a value."""
     with pytest.raises(KeyError, match="CLIENT_PORT"):
         _ = render(files() / "envoy.yaml", {"LISTEN_ADDRESS": "127.0.0.1"})
 
 
-def test_the_demo_writes_a_configuration_that_the_service_takes(tmp_path: Path) -> None:
-    """Hosts, ports, rules and samples arrive as meant."""
-    config = load_config(write_config(tmp_path, PORTS, Wanted(samples=77)), {})
+def test_the_demo_writes_a_configuration_that_the_service_accepts(tmp_path: Path) -> None:
+    """The configuration has the given target and sample limit."""
+    config = load_config(write_config(tmp_path, PORTS, DemoOptions(samples=77)), {})
 
     assert [target.target.name for target in config.targets] == ["recommendation"]
     assert config.samples.keep == 77

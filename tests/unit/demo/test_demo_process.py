@@ -1,4 +1,4 @@
-"""Children of the demo: they end with it, however it ends, and say why when they end early."""
+"""Child processes of the demo end with it. A child that exits early is reported with its log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shadowdiff.demo.port import HOST, free_ports
-from shadowdiff.demo.process import DemoError, start, stop, wait_ready
+from shadowdiff.demo.process import HOST, DemoError, free_ports, start, stop, wait_ready
 
 SLEEPER = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
 STUBBORN = [
@@ -21,16 +20,16 @@ STUBBORN = [
 ]
 
 
-def _says_here(log: Path) -> bool:
+def _has_started(log: Path) -> bool:
     return "here" in log.read_text()
 
 
-async def test_a_child_is_stopped_by_asking(tmp_path: Path) -> None:
-    """SIGTERM ends it, and its code says so."""
+async def test_a_child_is_stopped_by_sigterm(tmp_path: Path) -> None:
+    """The exit code of the child shows the signal."""
     child = start("sleeper", SLEEPER, tmp_path)
 
     async def ready() -> bool:
-        return _says_here(child.log)
+        return _has_started(child.log)
 
     await wait_ready(child, ready, 20)
 
@@ -39,31 +38,31 @@ async def test_a_child_is_stopped_by_asking(tmp_path: Path) -> None:
     assert not child.alive
 
 
-async def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
-    """After the time given, SIGKILL."""
+async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """SIGKILL follows after the given time."""
     child = start("stubborn", STUBBORN, tmp_path)
 
     async def ready() -> bool:
-        return _says_here(child.log)
+        return _has_started(child.log)
 
     await wait_ready(child, ready, 20)
 
     assert await stop(child, within_s=0.1) == -9
 
 
-async def test_a_child_that_ends_early_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """The error names the child, its code, its log and what stands there."""
+async def test_a_child_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    """The error has the child, its exit code and its log."""
     child = start("broken", [sys.executable, "-c", "raise SystemExit('no such port')"], tmp_path)
 
     async def never() -> bool:
         return False
 
-    with pytest.raises(DemoError, match=r"broken ended with code 1; .*broken.log says:\nno such port"):
+    with pytest.raises(DemoError, match=r"broken exited with code 1; .*broken.log ends with:\nno such port"):
         await wait_ready(child, never, 20)
 
 
-async def test_a_child_that_is_never_ready_is_told(tmp_path: Path) -> None:
-    """The error says how long was waited."""
+async def test_a_child_that_is_never_ready_is_reported(tmp_path: Path) -> None:
+    """The error names the time limit."""
     child = start("sleeper", SLEEPER, tmp_path)
 
     async def never() -> bool:
@@ -84,9 +83,9 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent dies")
 def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
-    """SIGKILL of the demo ends what it started."""
+    """SIGKILL of the demo also ends its children."""
     with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -96,7 +95,7 @@ def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
 
 
 def _command(pid: int) -> bytes:
-    """Return the command line of a process; nothing of one that ended."""
+    """Return the command line of a process, or an empty one if it has exited."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -113,7 +112,7 @@ def _wait_for(happened: object, what: str) -> None:
 
 
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:
-    """The wanted port where it is free, else another, and all different."""
+    """The demo uses the preferred port if it is free, otherwise another one. All ports are different."""
     with socket.create_server((HOST, 0)) as server:
         taken = server.getsockname()[1]
         ports = free_ports([taken, 0, 0])

@@ -1,4 +1,4 @@
-"""The demo's v1 and v2: alike in meaning, apart from what v2 owns up to."""
+"""The demo's v1 and v2 have the same content, except for the faults in v2's journal."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shadowdiff.demo.fault import ERROR_PRODUCT, Fault
-from shadowdiff.demo.shop import PRODUCTS, Entry, Shop, product_of, read_journal
-from shadowdiff.demo.traffic import WEIGHTS, asks
+from shadowdiff.demo.shop import ERROR_PRODUCT, PRODUCTS, Fault, JournalEntry, Shop, product_of, read_journal
+from shadowdiff.demo.traffic import WEIGHTS, random_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import MutableMapping
     from pathlib import Path
 
 
 async def _ask(shop: Shop, method: str, path: str, name: str = "r-1") -> tuple[int, dict[bytes, bytes], bytes]:
-    """Ask an ASGI application, and return status, headers and body."""
-    sent: list[Mapping[str, Any]] = []
+    """Call an ASGI application, and return status, headers and body."""
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def receive() -> Mapping[str, Any]:
+    async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: Mapping[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"x-request-id", name.encode())]}
@@ -34,7 +33,7 @@ async def _ask(shop: Shop, method: str, path: str, name: str = "r-1") -> tuple[i
 
 
 async def test_the_greeting_is_the_one_of_the_tutorial() -> None:
-    """Version, pod and counter differ between instances, and nothing else."""
+    """Only version, pod and counter differ between instances."""
     first, second = Shop("v1", None), Shop("v2", None)
 
     for expected, shop, version in (("1", first, "v1"), ("1", second, "v2"), ("2", first, "v1")):
@@ -45,8 +44,8 @@ async def test_the_greeting_is_the_one_of_the_tutorial() -> None:
         assert version.encode() == headers[b"x-version"]
 
 
-async def test_products_mean_the_same_but_for_the_clock_and_the_planted_faults() -> None:
-    """Without a fault both versions give one value, in another order of keys, of 1 to 2 KB."""
+async def test_products_mean_the_same_except_for_the_clock_and_the_planted_faults() -> None:
+    """Without a fault both versions return the same 1 to 2 KB, with the keys in another order."""
     v1, v2 = Shop("v1", None), Shop("v2", None)
 
     _, _, one = await _ask(v1, "GET", "/products/2", "plain")
@@ -59,8 +58,8 @@ async def test_products_mean_the_same_but_for_the_clock_and_the_planted_faults()
     assert all(1000 <= len(json.dumps(product_of(number))) <= 2048 for number in range(PRODUCTS))
 
 
-async def test_v2_writes_down_what_it_spoiled(tmp_path: Path) -> None:
-    """The journal names the id and its faults."""
+async def test_v2_logs_its_faults(tmp_path: Path) -> None:
+    """The journal has the id and its faults."""
     file = tmp_path / "v2.jsonl"
     with file.open("a") as journal:
         shop = Shop("v2", journal)
@@ -68,8 +67,8 @@ async def test_v2_writes_down_what_it_spoiled(tmp_path: Path) -> None:
         _ = await _ask(shop, "GET", "/", "b")
 
         assert [
-            Entry("a", "GET", f"/products/{ERROR_PRODUCT}", 500, (Fault.SERVER_ERROR,)),
-            Entry("b", "GET", "/", 200),
+            JournalEntry("a", "GET", f"/products/{ERROR_PRODUCT}", 500, (Fault.SERVER_ERROR,)),
+            JournalEntry("b", "GET", "/", 200),
         ] == read_journal(file)
     assert status == 500
 
@@ -78,14 +77,14 @@ async def test_v2_writes_down_what_it_spoiled(tmp_path: Path) -> None:
     ("method", "path", "status"),
     [("GET", "/slow", 200), ("POST", "/orders", 201), ("GET", "/products/9999", 404), ("GET", "/nothing", 404)],
 )
-async def test_other_routes_answer(method: str, path: str, status: int) -> None:
-    """What is not there is a 404, in both versions alike."""
+async def test_other_routes_respond(method: str, path: str, status: int) -> None:
+    """An unknown path is a 404 in both versions."""
     assert status == (await _ask(Shop("v1", None), method, path))[0]
 
 
-def test_the_same_seed_asks_the_same() -> None:
-    """Requests, ids and all; every kind occurs about as often as it should."""
-    first, again = (list(itertools.islice(asks(7), 2000)) for _ in range(2))
+def test_the_same_seed_sends_the_same_requests() -> None:
+    """The ids are the same, and every kind occurs about as often as its weight."""
+    first, again = (list(itertools.islice(random_requests(7), 2000)) for _ in range(2))
 
     assert first == again
     assert len({ask.id for ask in first}) == 2000

@@ -1,21 +1,36 @@
-"""The diagnosis as a pure function: what is named, what is not, and what explains what."""
+"""Test the diagnosis as a pure function: which findings it reports, and which ones explain others."""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from shadowdiff.doctor import Ground, Misfit, Orphan, Patient, Process, diagnose
-from shadowdiff.model import Candidate, Gate, HostPolicy, Side
-from tests.fakes.patients import NOW_MS, WELL, alone, codes, evidence, orphan, target
+from shadowdiff.doctor.checks.candidate import FAILURES
+from shadowdiff.doctor.evidence import (
+    Evidence,
+    Orphan,
+    Process,
+    RejectedExample,
+    StoreHealth,
+    TargetEvidence,
+    UnreadPart,
+)
+from shadowdiff.doctor.finding import Finding, Severity
+from shadowdiff.doctor.registry import Checks, all_checks, diagnose
+from shadowdiff.model import Candidate, Failure, Gate, HostPolicy, Side
+from tests.fakes.doctor_evidence import NOW_MS, WELL, alone, codes, evidence, orphan, target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 P, C = Side.PRIMARY, Side.CANDIDATE
 
 
-def _patient(counts: dict[str, int], *orphans: Orphan, **changes: object) -> Patient:
-    whole = Patient(target=target(), counts=counts, orphans=orphans)
+def _shop(counts: dict[str, int], *orphans: Orphan, **changes: object) -> TargetEvidence:
+    whole = TargetEvidence(config=target(), counts=counts, orphans=orphans)
     return msgspec.structs.replace(whole, **changes)
 
 
@@ -23,8 +38,8 @@ def _many(side: Side, **changes: object) -> list[Orphan]:
     return [orphan(side, number, **changes) for number in range(20)]
 
 
-def test_a_target_that_is_well_gives_no_finding() -> None:
-    """Silence."""
+def test_healthy_target_has_no_finding() -> None:
+    """No check reports a finding."""
     assert [] == codes(evidence())
 
 
@@ -48,9 +63,9 @@ def test_a_target_that_is_well_gives_no_finding() -> None:
         {"primary.waiting": 50, "candidate.waiting": 50},
     ],
 )
-def test_what_a_network_and_a_release_bring_with_them_is_no_finding(figure: dict[str, int]) -> None:
-    """A few halves alone, a share that v2 gets wrong, methods that are blocked by design: none is a fault here."""
-    assert [] == codes(evidence(_patient(WELL | figure)))
+def test_small_losses_are_not_reported(figure: dict[str, int]) -> None:
+    """A few unpaired halves, some v2 errors and blocked methods are not faults."""
+    assert [] == codes(evidence(_shop(WELL | figure)))
 
 
 @pytest.mark.parametrize(
@@ -75,22 +90,22 @@ def test_what_a_network_and_a_release_bring_with_them_is_no_finding(figure: dict
         ({"primary.orphaned": 10, "primary.paired": 90}, "sampling_disagrees"),
     ],
 )
-def test_each_share_that_is_too_large_is_named(figure: dict[str, int], code: str) -> None:
-    """The same figures past their bound."""
-    assert [code] == codes(evidence(_patient(WELL | figure)))
+def test_each_large_share_is_reported(figure: dict[str, int], code: str) -> None:
+    """The same figures are above their limit."""
+    assert [code] == codes(evidence(_shop(WELL | figure)))
 
 
-def test_a_refused_connection_is_named_though_the_breaker_answered_most() -> None:
-    """What opened the breaker is the cause, not the breaker."""
-    found = diagnose(evidence(_patient(WELL | {"pair.failure.refused": 10, "pair.failure.breaker_open": 90})))
+def test_refused_connection_is_reported_although_the_breaker_answered_most() -> None:
+    """The failure that opened the breaker is the cause."""
+    found = diagnose(evidence(_shop(WELL | {"pair.failure.refused": 10, "pair.failure.breaker_open": 90})))
     assert "nothing listens there" in found.findings[0].title
 
 
-def test_a_gate_that_asks_for_less_coverage_is_content_with_less() -> None:
-    """Where half of v1's answers may stay alone, a third is no fault."""
+def test_lower_min_coverage_allows_more_loss() -> None:
+    """If half of v1's responses may have no partner, a third is not a fault."""
     lenient = target(gate=Gate(min_coverage=0.5))
     figures = {"primary.orphaned": 30, "primary.paired": 70}
-    assert [] == codes(evidence(_patient(WELL | figures, target=lenient)))
+    assert [] == codes(evidence(_shop(WELL | figures, config=lenient)))
 
 
 @pytest.mark.parametrize(
@@ -104,79 +119,81 @@ def test_a_gate_that_asks_for_less_coverage_is_content_with_less() -> None:
         ({"id": "other", "path": "/login"}, {"path": "/cart"}, "nothing_in_common"),
     ],
 )
-def test_two_halves_tell_why_they_missed_each_other(ours: dict[str, Any], theirs: dict[str, Any], code: str) -> None:
-    """One request by hand is enough."""
+def test_two_halves_show_why_they_did_not_pair(ours: dict[str, Any], theirs: dict[str, Any], code: str) -> None:
+    """One request is enough."""
     halves = (orphan(P, **ours), orphan(C, **theirs))
-    found = diagnose(evidence(_patient(alone(1, 1), *halves))).findings
+    found = diagnose(evidence(_shop(alone(1, 1), *halves))).findings
     assert [code] == [finding.code for finding in found]
     rows = {row.name: row for row in found[0].examples[0].rows}
     assert (halves[0].id, halves[1].id) == (rows["id"].primary, rows["id"].candidate)
 
 
-def test_a_header_that_only_v1_has_is_told_by_the_request() -> None:
-    """v1's half bears an id that the copy lost: the equal request within seconds joins them."""
+def test_header_that_only_v1_has_is_found_by_an_equal_request() -> None:
+    """The mirrored request lost v1's id; an equal request within seconds links them."""
     halves = [*_many(P), *(orphan(C, n, id_source="x-request-id", id=f"req-{n}") for n in range(20))]
-    assert ["different_id_headers"] == codes(evidence(_patient(alone(20, 20), *halves)))
+    assert ["different_id_headers"] == codes(evidence(_shop(alone(20, 20), *halves)))
 
 
-def test_a_guess_counts_only_where_nothing_pairs() -> None:
-    """Where half pairs, equal paths with other ids are other requests: both sides draw their own."""
+def test_guess_counts_only_if_nothing_pairs() -> None:
+    """If half of the traffic pairs, equal paths with other ids are different requests."""
     halves = [*_many(P, path="/"), *(orphan(C, n, id=f"other-{n}", path="/") for n in range(20))]
-    assert ["sampling_disagrees"] == codes(evidence(_patient(alone(20, 20, paired=20), *halves)))
+    assert ["sampling_disagrees"] == codes(evidence(_shop(alone(20, 20, paired=20), *halves)))
 
 
-def test_an_id_shared_by_a_trace_does_not_make_one_stray_call_a_rewrite() -> None:
-    """One path of twenty that seems rewritten is a coincidence of one trace."""
+def test_shared_trace_id_with_one_stray_call_is_not_a_rewrite() -> None:
+    """One path of twenty that looks rewritten is a coincidence."""
     stray = (
         orphan(P, 0, id="trace", id_source="x-request-id", path="/a"),
         orphan(C, 0, id="trace", id_source="x-request-id", path="/b"),
     )
     others = [*(orphan(P, n) for n in range(1, 20)), *(orphan(C, n, id=f"o-{n}", path="/x") for n in range(1, 20))]
-    assert ["sampling_disagrees"] == codes(evidence(_patient(alone(20, 20, paired=60), *stray, *others)))
+    assert ["sampling_disagrees"] == codes(evidence(_shop(alone(20, 20, paired=60), *stray, *others)))
 
 
-def test_halves_of_two_targets_are_joined() -> None:
-    """v1's half counts for one target, the copy's for another."""
-    ours = _patient(alone(1, 0), orphan(P))
-    theirs = Patient(target=target("twin"), counts=alone(0, 1), orphans=(orphan(C, target="twin", host="twin:8080"),))
+def test_halves_of_two_targets_are_linked() -> None:
+    """If v1's half and the mirrored request count for different targets, the finding links both."""
+    ours = _shop(alone(1, 0), orphan(P))
+    theirs = TargetEvidence(
+        config=target("twin"), counts=alone(0, 1), orphans=(orphan(C, target="twin", host="twin:8080"),)
+    )
     found = diagnose(evidence(ours, theirs)).findings
     assert [("different_targets", "shop", ("twin",))] == [(one.code, one.target, one.others) for one in found]
 
 
-def test_the_rate_of_a_recorder_is_read_from_the_draws() -> None:
-    """Copies without a record all have ids that are drawn above it."""
+def test_recorder_rate_is_computed_from_the_draws() -> None:
+    """All mirrored requests without a record have ids above the rate."""
     halves = [orphan(C, n, draw=0.25 + n * 0.03) for n in range(20)]
-    found = diagnose(evidence(_patient(alone(0, 75, paired=25), *halves))).findings
+    found = diagnose(evidence(_shop(alone(0, 75, paired=25), *halves))).findings
     assert [("sampling_disagrees", "    sample: 0.25")] == [(finding.code, finding.lines[-1]) for finding in found]
 
 
-def test_draws_from_everywhere_are_no_sample() -> None:
-    """Copies without a record whatever their draw: records are missing."""
-    assert ["records_missing"] == codes(evidence(_patient(alone(0, 20, paired=40), *_many(C))))
+def test_draws_of_all_values_are_not_a_sample() -> None:
+    """Requests with any draw have no record, so records are missing."""
+    assert ["records_missing"] == codes(evidence(_shop(alone(0, 20, paired=40), *_many(C))))
 
 
-def test_a_v2_too_slow_for_the_window_is_the_only_finding() -> None:
-    """v1's halves are alone because v2's came too late."""
+def test_v2_slower_than_the_window_is_the_only_finding() -> None:
+    """v1's halves have no partner because v2's arrived too late."""
     counts = alone(20, 0, candidate__late=20, candidate__parked=20, mirrored__received=20)
-    assert ["too_late"] == codes(evidence(_patient(counts, *_many(P))))
+    assert ["too_late"] == codes(evidence(_shop(counts, *_many(P))))
 
 
-def test_halves_that_wait_where_nothing_was_decided_are_told_to_wait() -> None:
-    """Too early to say why."""
+def test_waiting_halves_without_a_decided_one_are_reported_as_waiting() -> None:
+    """Halves that still wait have no known reason yet."""
     counts = {"mirrored.received": 5, "recorded.received": 5, "primary.waiting": 5, "candidate.waiting": 5}
-    assert ["still_waiting"] == codes(evidence(_patient(counts)))
+    assert ["still_waiting"] == codes(evidence(_shop(counts)))
 
 
-def test_both_sides_recorded_need_no_mirror() -> None:
-    """A v2 whose own proxy records is a candidate as well."""
+def test_target_with_both_sides_recorded_needs_no_mirror() -> None:
+    """A recorder at v2 counts as the candidate."""
     counts = WELL | {"mirrored.received": 0, "mirrored.forwarded": 0, "recorded.received": 200}
-    assert [] == codes(evidence(_patient(counts)))
+    assert [] == codes(evidence(_shop(counts)))
 
 
-def test_answers_of_v2_that_somebody_recorded_beside_those_asked_for_are_named() -> None:
-    """One is enough: whoever records both halves decides what they say."""
+def test_recorded_v2_responses_next_to_requested_ones_are_reported() -> None:
+    """One such response is enough, because a client that records both halves determines the result."""
     counts = alone(0, 0, paired=100) | {"candidate.parked": 101, "candidate.paired": 101, "primary.paired": 101}
-    assert ["candidate_recorded"] == codes(evidence(_patient(counts)))
+    assert ["candidate_recorded"] == codes(evidence(_shop(counts)))
 
 
 def _process(**notes: object) -> Process:
@@ -186,94 +203,174 @@ def _process(**notes: object) -> Process:
 @pytest.mark.parametrize(
     ("host", "named"), [("shop.tutorial.svc.cluster.local", "shop"), ("shpo", "shop"), ("billing.example", "")]
 )
-def test_a_host_that_resembles_a_targets_is_offered_to_it(host: str, named: str) -> None:
-    """A likely host comes with the line to write."""
-    processes = (_process(unknown_mirrored=(Misfit(host, 7, "/"),)),)
+def test_host_similar_to_a_targets_host_is_suggested(host: str, named: str) -> None:
+    """The finding has the line to add to the configuration."""
+    processes = (_process(unknown_mirrored=(RejectedExample(host, 7, "/"),)),)
     found = diagnose(evidence(unknown={"mirrored.received": 7}, processes=processes)).findings
     assert [("unknown_host", named)] == [(finding.code, finding.target) for finding in found]
     assert (f"    hosts: [shop, {host}]",) * bool(named) == found[0].lines[2:]
 
 
-def test_an_unknown_host_explains_the_half_that_is_missing() -> None:
-    """One fault is one finding."""
-    processes = (_process(unknown_recorded=(Misfit("shop.tutorial:8080", 5, "/"),)),)
-    patient = _patient({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
-    found = diagnose(evidence(patient, unknown={"recorded.received": 5}, processes=processes)).findings
-    assert [("unknown_host", "error")] == [(finding.code, finding.gravity) for finding in found]
+def test_unknown_host_explains_a_missing_half() -> None:
+    """One fault gives only one finding."""
+    processes = (_process(unknown_recorded=(RejectedExample("shop.tutorial:8080", 5, "/"),)),)
+    shop = _shop({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
+    found = diagnose(evidence(shop, unknown={"recorded.received": 5}, processes=processes)).findings
+    assert [("unknown_host", "error")] == [(finding.code, finding.severity) for finding in found]
     host = found[0].examples[0].rows[0]
     assert ("shop.tutorial:8080", "–") == (host.primary, host.candidate)
 
 
-def test_malformed_records_are_not_counted_as_hosts_that_nobody_configured() -> None:
-    """They were refused, and lie under `_unknown` because their host could not be told."""
-    processes = (_process(unknown_recorded=(Misfit("billing.example", 1, "/"),)),)
+def test_malformed_records_do_not_count_as_unknown_hosts() -> None:
+    """Malformed records count for `_unknown` because their host is unreadable."""
+    processes = (_process(unknown_recorded=(RejectedExample("billing.example", 1, "/"),)),)
     unknown = {"recorded.received": 7, "recorded.refused": 6}
     (found,) = diagnose(evidence(unknown=unknown, processes=processes)).findings
-    assert ": 1 request recorded under hosts that nobody configured." in found.title
+    assert ": 1 request recorded for hosts that are not configured." in found.title
     unknown = {"recorded.received": 6, "recorded.refused": 6}
     assert "unknown_host" not in codes(evidence(unknown=unknown, processes=processes))
 
 
-def test_records_without_a_token_explain_the_half_that_is_missing() -> None:
-    """And they name from where they came; of long ago they are forgotten."""
-    processes = (_process(refused=(Misfit("no token of access.records came from 10.0.0.7", 5, "/record"),)),)
-    patient = _patient({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
+def test_records_without_a_token_explain_a_missing_half() -> None:
+    """The finding has their source address. Old records are not reported."""
+    processes = (_process(refused=(RejectedExample("no token of access.records came from 10.0.0.7", 5, "/record"),)),)
+    shop = _shop({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
     unknown = {"recorded.received": 5, "recorded.refused": 5}
-    found = diagnose(evidence(patient, unknown=unknown, processes=processes)).findings
-    assert [("records_without_token", "error")] == [(finding.code, finding.gravity) for finding in found]
+    found = diagnose(evidence(shop, unknown=unknown, processes=processes)).findings
+    assert [("records_without_token", "error")] == [(finding.code, finding.severity) for finding in found]
     assert "10.0.0.7" == found[0].examples[0].rows[0].primary
-    assert ["mirrors_without_records"] == codes(evidence(patient, processes=processes))
+    assert ["mirrors_without_records"] == codes(evidence(shop, processes=processes))
 
 
-def test_unknown_hosts_of_long_ago_are_forgotten() -> None:
-    """Where nothing unknown came lately, what a process noted once is past."""
-    processes = (_process(unknown_mirrored=(Misfit("shpo", 7, "/"),)),)
+def test_old_unknown_hosts_are_not_reported() -> None:
+    """Old notes do not count if no unknown host arrived recently."""
+    processes = (_process(unknown_mirrored=(RejectedExample("shpo", 7, "/"),)),)
     assert [] == codes(evidence(unknown={"mirrored.received": 0}, processes=processes))
 
 
-def test_a_store_that_is_away_is_the_only_finding() -> None:
-    """What cannot be read is not guessed at."""
-    away = evidence(ground=Ground(up=False, error="ConnectionError: refused"), patients=())
-    assert ["store_away"] == codes(away)
-    assert diagnose(away).findings[0].explanation.endswith("It fails so: ConnectionError: refused")
+def test_unavailable_store_is_the_only_finding() -> None:
+    """Checks do not guess data that they cannot read."""
+    away = evidence(store=StoreHealth(up=False, error="ConnectionError: refused"), targets=())
+    assert ["store_unavailable"] == codes(away)
+    assert diagnose(away).findings[0].explanation.endswith("Error: ConnectionError: refused")
 
 
 @pytest.mark.parametrize(
-    ("ground", "expected"),
+    ("health", "expected"),
     [
-        (Ground(up=True, backend="fakeredis", durable=False), [("store_not_durable", "warning")]),
-        (Ground(up=True, policy="allkeys-lru"), [("store_evicts", "warning")]),
-        (Ground(up=True, policy="allkeys-lru", evicted=3), [("store_evicts", "error")]),
-        (Ground(up=True, policy="noeviction", evicted=3), []),
+        (StoreHealth(up=True, backend="fakeredis", durable=False), [("store_not_durable", "warning")]),
+        (StoreHealth(up=True, policy="allkeys-lru"), [("store_evicts", "warning")]),
+        (StoreHealth(up=True, policy="allkeys-lru", evicted=3), [("store_evicts", "error")]),
+        (StoreHealth(up=True, policy="noeviction", evicted=3), []),
     ],
 )
-def test_a_store_that_forgets_is_named(ground: Ground, expected: list[tuple[str, str]]) -> None:
-    """Eviction that has begun is graver than eviction that may."""
-    assert expected == [(finding.code, finding.gravity) for finding in diagnose(evidence(ground=ground)).findings]
+def test_store_that_loses_data_is_reported(health: StoreHealth, expected: list[tuple[str, str]]) -> None:
+    """Eviction that has started is an error, and possible eviction is a warning."""
+    assert expected == [(finding.code, finding.severity) for finding in diagnose(evidence(store=health)).findings]
 
 
 @pytest.mark.parametrize(
     ("clock_ms", "expected"), [(1900, []), (-90_000, ["clocks_differ"]), (90_000, ["clocks_differ"])]
 )
-def test_a_clock_that_is_not_the_stores_is_named(clock_ms: int, expected: list[str]) -> None:
-    """Ahead or behind, beyond what NTP leaves."""
+def test_clock_that_differs_from_the_stores_is_reported(clock_ms: int, expected: list[str]) -> None:
+    """The clock is ahead or behind by more than NTP allows."""
     assert expected == codes(evidence(processes=(_process(), _process(name="pod-2", clock_ms=clock_ms))))
 
 
-def test_books_that_do_not_balance_are_named() -> None:
-    """Something took observations away."""
-    assert ["books_do_not_balance"] == codes(evidence(_patient(WELL, balanced=False)))
+def test_unbalanced_ledger_is_reported() -> None:
+    """The finding reports that observations disappeared."""
+    assert ["ledger_unbalanced"] == codes(evidence(_shop(WELL, balanced=False)))
 
 
-def test_a_preserved_host_is_blamed_where_v1_answers_for_v2() -> None:
-    """The way out is the setting that sends v2 its own host."""
+def test_a_preserved_host_is_reported_if_v1_answers_for_v2() -> None:
+    """The fix is the setting that sends v2's own host."""
     preserving = target(candidate=Candidate(url="http://shop-v2:8080", host=HostPolicy.PRESERVE))
     counts = WELL | {"pair.revision_same": 100, "pair.revision_other": 0}
-    found = diagnose(evidence(_patient(counts, target=preserving))).findings
-    assert "candidate.host: candidate" in found[0].way_out
+    found = diagnose(evidence(_shop(counts, config=preserving))).findings
+    assert "candidate.host: candidate" in found[0].fix
 
 
-def test_the_gravest_come_first() -> None:
-    """Errors before warnings."""
+def test_errors_come_before_warnings() -> None:
+    """The order of the checks does not matter."""
     counts = WELL | {"mirrored.unidentified": 6, "pair.status.404": 95}
-    assert ["error", "warning"] == [finding.gravity for finding in diagnose(evidence(_patient(counts))).findings]
+    assert ["error", "warning"] == [finding.severity for finding in diagnose(evidence(_shop(counts))).findings]
+
+
+TLS_FIXES = {
+    "tls_untrusted": "SSL_CERT_FILE",
+    "tls_expired": "Renew",
+    "tls_name_mismatch": "candidate.url",
+    "tls_client_certificate_required": "mutual TLS",
+    "tls_failed": "http://",
+}
+
+
+@pytest.mark.parametrize(("failure", "fix"), TLS_FIXES.items())
+def test_each_tls_failure_has_its_fix(failure: str, fix: str) -> None:
+    """The finding never reports a missing listener."""
+    figures = {f"pair.failure.{failure}": 10, "pair.failure.breaker_open": 90}
+    (found,) = diagnose(evidence(_shop(WELL | figures))).findings
+    assert "v2_fails" == found.code
+    assert "nothing listens" not in found.title
+    assert "TLS" in found.title or "certificate" in found.title
+    assert fix in found.fix
+
+
+def test_every_failure_has_its_own_text() -> None:
+    """Only the failure of the breaker shares a text."""
+    titles = [diagnose(evidence(_shop(WELL | {f"pair.failure.{one}": 100}))).findings[0].title for one in Failure]
+    assert len(titles) == len(set(titles))
+
+
+def test_counts_without_growth_are_not_reported_and_raise_nothing() -> None:
+    """Every status was counted before the snapshot, so the growth is 0 of 0."""
+    stale = {"pair.seen": 0, "pair.status.404": 0, "pair.incomparable.v1 failed": 0, "pair.failure.timeout": 0}
+    assert ["mirrors_without_records"] == codes(evidence(_shop(alone(0, 5) | stale)))
+
+
+def test_every_failure_has_an_explanation() -> None:
+    """A new kind of failure needs its own text."""
+    assert set(Failure) == set(FAILURES)
+
+
+def test_check_that_raises_becomes_a_finding_and_the_others_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The earlier findings of a failed check stay, and the log has the traceback."""
+
+    def breaks(_evidence: Evidence, shop: TargetEvidence) -> Iterator[Finding]:
+        yield Finding(code="before", severity=Severity.WARNING, target=shop.name, title="", explanation="", fix="")
+        raise ZeroDivisionError("division by zero")
+
+    def breaks_at_once(_evidence: Evidence) -> Iterator[Finding]:
+        raise KeyError("hosts")
+
+    real = all_checks()
+    broken = Checks((breaks_at_once, *real.general), (breaks, *real.per_target), real.explains)
+    monkeypatch.setattr(importlib.import_module("shadowdiff.doctor.registry"), "all_checks", lambda: broken)
+    two = (_shop(alone(0, 5)), _shop(WELL, config=target("cart")))
+    found = diagnose(evidence(*two)).findings
+    assert [
+        ("mirrors_without_records", "shop"),
+        ("check_failed", ""),
+        ("before", "shop"),
+        ("check_failed", "shop"),
+        ("before", "cart"),
+        ("check_failed", "cart"),
+    ] == [(one.code, one.target) for one in found]
+    titles = [one.title for one in found if one.code == "check_failed"]
+    assert "The check test_diagnose.breaks_at_once failed: KeyError: 'hosts'" == titles[0]
+    assert ["The check test_diagnose.breaks failed: ZeroDivisionError: division by zero"] * 2 == titles[1:]
+    logged = [record for record in caplog.records if record.message == "doctor check failed"]
+    assert (3, True) == (len(logged), all(record.exc_info for record in logged))
+
+
+def test_target_with_unreadable_figures_is_not_checked() -> None:
+    """The finding names the missing data, and no check reads zeros in its place."""
+    part = UnreadPart(what="reading the figures of shop", error="UnreadableError: no number", target="shop")
+    shop = TargetEvidence(config=target(), counts={}, is_readable=False)
+    found = diagnose(evidence(shop, _shop(alone(0, 5), config=target("cart")), unread=(part, part)))
+    assert [("mirrors_without_records", "cart"), ("evidence_unreadable", "shop")] == [
+        (one.code, one.target) for one in found.findings
+    ]
+    assert ("shop", "cart") == found.targets

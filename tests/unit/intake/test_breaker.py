@@ -1,38 +1,40 @@
-"""When a candidate that refuses connections is left alone."""
+"""The breaker opens for a candidate that refuses connections."""
 
 from __future__ import annotations
 
-from shadowdiff.intake.breaker import Admission, Breaker
+from shadowdiff.intake.dispatch import Breaker, BreakerDecision
 
 
 def opened(at_s: float = 0.0) -> Breaker:
     breaker = Breaker()
     for _ in range(5):
-        breaker.failed(at_s, Admission.NORMAL)
+        breaker.failed(at_s, BreakerDecision.NORMAL)
     return breaker
 
 
-def test_it_opens_after_failures_in_a_row_only() -> None:
-    """A connection in between starts the count again."""
+def test_it_opens_after_consecutive_failures() -> None:
+    """A successful connection resets the count."""
     breaker = Breaker()
     for _ in range(4):
-        breaker.failed(0, Admission.NORMAL)
+        breaker.failed(0, BreakerDecision.NORMAL)
     breaker.connected()
     for _ in range(4):
-        breaker.failed(0, Admission.NORMAL)
+        breaker.failed(0, BreakerDecision.NORMAL)
     assert "<Breaker closed, 4 of 5 failures>" == repr(breaker)
-    breaker.failed(0, Admission.NORMAL)
+    breaker.failed(0, BreakerDecision.NORMAL)
     assert "<Breaker open for 1 s until 1>" == repr(breaker)
 
 
-def test_while_open_one_probe_at_a_time_goes_through() -> None:
-    """Everything else is answered in the candidate's place."""
+def test_an_open_breaker_lets_one_probe_through_at_a_time() -> None:
+    """While a probe is in flight, the open breaker rejects other requests."""
     breaker = opened()
-    assert [Admission.REFUSED, Admission.PROBE, Admission.REFUSED] == [breaker.admit(t) for t in (0.9, 1.0, 1.1)]
+    assert [BreakerDecision.REFUSED, BreakerDecision.PROBE, BreakerDecision.REFUSED] == [
+        breaker.admit(t) for t in (0.9, 1.0, 1.1)
+    ]
 
 
-def test_a_failed_probe_doubles_the_time_up_to_a_bound() -> None:
-    """A candidate that stays dead is asked ever more seldom, yet at least every ten seconds."""
+def test_a_failed_probe_doubles_the_wait_up_to_a_limit() -> None:
+    """A dead candidate gets a probe at least every ten seconds."""
     breaker, now_s, waits = opened(), 0.0, list[float]()
     for _ in range(6):
         waits.append(breaker.open_for_s)
@@ -41,23 +43,23 @@ def test_a_failed_probe_doubles_the_time_up_to_a_bound() -> None:
     assert [1, 2, 4, 8, 10, 10] == waits
 
 
-def test_a_probe_that_connects_closes_it() -> None:
-    """The next request is an ordinary one."""
+def test_a_successful_probe_closes_it() -> None:
+    """After a successful probe, the next request is a normal one."""
     breaker = opened()
     breaker.admit(1.0)
     breaker.connected()
-    assert Admission.NORMAL == breaker.admit(1.0)
+    assert BreakerDecision.NORMAL == breaker.admit(1.0)
 
 
-def test_late_failures_of_requests_from_before_change_nothing() -> None:
-    """A hundred requests that were out when it opened do not double the wait a hundred times."""
+def test_late_failures_of_earlier_requests_change_nothing() -> None:
+    """A hundred requests that were in flight when it opened do not double the wait a hundred times."""
     breaker = opened()
-    breaker.failed(0.5, Admission.NORMAL)
+    breaker.failed(0.5, BreakerDecision.NORMAL)
     assert "<Breaker open for 1 s until 1>" == repr(breaker)
 
 
-def test_a_probe_that_never_reports_lets_another_follow() -> None:
-    """A probe that was cancelled must not keep the breaker open for ever."""
+def test_another_probe_follows_one_that_never_reports() -> None:
+    """A canceled probe must not keep the breaker open forever."""
     breaker = opened()
-    assert Admission.PROBE == breaker.admit(1.0)
-    assert Admission.PROBE == breaker.admit(2.0)
+    assert BreakerDecision.PROBE == breaker.admit(1.0)
+    assert BreakerDecision.PROBE == breaker.admit(2.0)

@@ -1,18 +1,19 @@
-"""What goes on to v2, and what does not."""
+"""Test which header fields are sent to v2."""
 
 from __future__ import annotations
 
 import pytest
 
-from shadowdiff.intake.headers import Marks, forwarded, has_member, read_marks
+from shadowdiff.intake.routing import has_member, read_routing_headers
+from shadowdiff.intake.upstream import forwarded_headers, is_grpc
 
 ADDED = [(b"x-shadowdiff", b"1"), (b"baggage", b"shadowdiff=1")]
 
 
 def test_order_and_duplicates_are_kept() -> None:
-    """Duplicate fields matter to an application, and so does their order."""
+    """Duplicate fields and their order matter to an application."""
     fields = [(b"accept", b"a"), (b"cookie", b"x=1"), (b"accept", b"b")]
-    assert [*fields, *ADDED] == forwarded(fields)
+    assert [*fields, *ADDED] == forwarded_headers(fields)
 
 
 @pytest.mark.parametrize(
@@ -23,14 +24,14 @@ def test_order_and_duplicates_are_kept() -> None:
         "x-diff-id", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "x-shadowdiff",
     ],
 )  # fmt: skip
-def test_fields_of_the_hop_and_the_mesh_stay_behind(name: str) -> None:
-    """They speak of the connection, the proxy or the pairing, none of which v2 is part of."""
-    assert [(b"accept", b"a"), *ADDED] == forwarded([(name.encode(), b"whatever"), (b"accept", b"a")])
+def test_hop_by_hop_and_mesh_fields_are_not_forwarded(name: str) -> None:
+    """These fields describe the connection, the proxy or the pairing, and not the request."""
+    assert [(b"accept", b"a"), *ADDED] == forwarded_headers([(name.encode(), b"whatever"), (b"accept", b"a")])
 
 
-def test_fields_that_connection_names_stay_behind() -> None:
-    """RFC 9110, section 7.6.1: any field may be declared hop-by-hop, in any of several headers."""
-    sent = forwarded(
+def test_fields_listed_in_connection_are_not_forwarded() -> None:
+    """Under RFC 9110, section 7.6.1, any header may be declared hop-by-hop."""
+    sent = forwarded_headers(
         [
             (b"x-one", b"1"),
             (b"connection", b"X-One, close"),
@@ -42,20 +43,20 @@ def test_fields_that_connection_names_stay_behind() -> None:
     assert [(b"x-three", b"3"), *ADDED] == sent
 
 
-def test_the_baggage_member_joins_what_is_there() -> None:
-    """The user's own baggage is kept, in one header."""
-    sent = forwarded([(b"baggage", b"a=1"), (b"accept", b"x"), (b"baggage", b"b=2")])
+def test_the_baggage_member_is_added_to_the_users_baggage() -> None:
+    """The header contains both."""
+    sent = forwarded_headers([(b"baggage", b"a=1"), (b"accept", b"x"), (b"baggage", b"b=2")])
     assert [(b"accept", b"x"), (b"x-shadowdiff", b"1"), (b"baggage", b"a=1,b=2,shadowdiff=1")] == sent
 
 
-def test_values_go_on_byte_for_byte() -> None:
-    """What v1 was sent is what v2 is sent, in whatever encoding."""
+def test_values_are_forwarded_byte_for_byte() -> None:
+    """The values keep any encoding."""
     for value in (b"M\xfcller", "Müller".encode(), b"", b"\xff\xfe"):
-        assert (b"x-name", value) in forwarded([(b"x-name", value)])
+        assert (b"x-name", value) in forwarded_headers([(b"x-name", value)])
 
 
 @pytest.mark.parametrize(
-    ("baggage", "bears"),
+    ("baggage", "is_marked"),
     [
         (b"shadowdiff=1", True),
         (b"a=b, shadowdiff=1;p=q", True),
@@ -65,14 +66,33 @@ def test_values_go_on_byte_for_byte() -> None:
         (b"", False),
     ],
 )
-def test_our_member_is_told_from_others(baggage: bytes, bears: bool) -> None:
-    """Only a member with our key marks shadow traffic, not a value that mentions it."""
-    assert bears == has_member(baggage)
+def test_only_a_member_with_our_key_marks_shadow_traffic(baggage: bytes, is_marked: bool) -> None:
+    """A value that only contains the key does not count."""
+    assert is_marked == has_member(baggage)
 
 
-def test_marks_are_found_in_one_pass() -> None:
-    """Host, our mark in either form, and an upgrade decide what becomes of a request."""
-    assert Marks(b"h", False, b"") == read_marks([(b"host", b"h"), (b"baggage", b"a=1")])
-    assert read_marks([(b"x-shadowdiff", b"1")]).is_shadow
-    assert read_marks([(b"baggage", b"shadowdiff=1")]).is_shadow
-    assert b"websocket" == read_marks([(b"upgrade", b"WebSocket")]).upgrade
+def test_routing_headers_are_read() -> None:
+    """Host, either mark of shadow traffic, and an upgrade decide where a request goes."""
+    assert (b"h", False, b"") == read_routing_headers([(b"host", b"h"), (b"baggage", b"a=1")])
+    assert (b"", True, b"") == read_routing_headers([(b"x-shadowdiff", b"1")])
+    assert (b"", True, b"") == read_routing_headers([(b"baggage", b"shadowdiff=1")])
+    assert (b"", False, b"websocket") == read_routing_headers([(b"upgrade", b"WebSocket")])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_call"),
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+proto", True),
+        (b"application/grpc;charset=utf-8", True),
+        (b"Application/gRPC", True),
+        (b"application/grpc-web", False),
+        (b"application/grpc-web+proto", False),
+        (b"application/grpc-web-text", False),
+        (b"application/grpcx", False),
+        (b"text/plain; a=application/grpc", False),
+    ],
+)
+def test_only_grpc_uses_http2(content_type: bytes, *, is_call: bool) -> None:
+    """gRPC-Web uses HTTP/1.1, as browsers do."""
+    assert is_call is is_grpc([(b"host", b"a"), (b"content-type", content_type)])

@@ -1,10 +1,10 @@
-"""Which target a Host names."""
+"""Test which target a Host belongs to."""
 
 from __future__ import annotations
 
 import pytest
 
-from shadowdiff.intake.hosts import REMEMBERED_HOSTS, Found, HostIndex, without_shadow
+from shadowdiff.intake.routing import REMEMBERED_HOSTS, HostIndex, HostMatch, without_shadow
 
 INDEX = HostIndex(
     [
@@ -40,12 +40,10 @@ INDEX = HostIndex(
         (b"\xff\xfe", None, "\xff\xfe"),
     ],
 )
-def test_a_host_is_found_exactly_first_and_then_without_case_shadow_and_port(
-    raw: bytes, entry: str | None, host: str
-) -> None:
-    """Envoy's suffix stands before the port, and a host that really ends in it keeps it."""
-    assert Found(entry, host) == INDEX.find(raw)
-    assert Found(entry, host) == INDEX.find(raw), "the remembered answer is the same"
+def test_a_host_matches_exactly_or_without_case_shadow_and_port(raw: bytes, entry: str | None, host: str) -> None:
+    """Envoy adds its suffix before the port, and a configured host that ends in it keeps it."""
+    assert HostMatch(entry, host) == INDEX.find(raw)
+    assert HostMatch(entry, host) == INDEX.find(raw), "the remembered answer is the same"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +51,14 @@ def test_a_host_is_found_exactly_first_and_then_without_case_shadow_and_port(
     [("[::1]-shadow:80", "[::1]:80"), ("[::1]:80", "[::1]:80"), ("::1", "::1"), ("h-shadow:x", "h-shadow:x")],
 )
 def test_addresses_lose_only_the_suffix(host: str, plain: str) -> None:
-    """An IPv6 address is not cut at a colon of its own."""
+    """An IPv6 address is not split at its own colons."""
     assert plain == without_shadow(host)
 
 
-def test_a_flood_of_hosts_is_not_remembered_without_bound() -> None:
-    """Hosts come from outside, so the memory of them has a limit."""
+def test_remembered_hosts_are_bounded() -> None:
+    """Clients choose these hosts, so their number is limited."""
     index = HostIndex([("a", 1)])
     for number in range(REMEMBERED_HOSTS + 100):
         index.find(b"h%d" % number)
-    assert REMEMBERED_HOSTS == index.remembered
-    assert Found(1, "a:1") == index.find(b"a-shadow:1")
+    assert REMEMBERED_HOSTS == len(index.remembered)
+    assert HostMatch(1, "a:1") == index.find(b"a-shadow:1")

@@ -1,4 +1,4 @@
-"""Observations come back from the store as they went in, or say why not."""
+"""The store returns observations unchanged, or an error with the reason."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowdiff.model import Failure, Observation, Side
-from shadowdiff.pairing import Codec, UndecodableError
-from shadowdiff.pairing.codec import APART_FROM_BYTES
-from shadowdiff.store import MAX_OPENED_BYTES, Dictionary, dictionary_of, learn
+from shadowdiff.pairing.codec import SEPARATE_BODY_BYTES, Codec, UndecodableError
+from shadowdiff.store import MAX_VALUE_BYTES, Dictionary, dictionary_id_of, learn
 
 KEY = b"k" * 16
 LEARNED = Dictionary(learn([b'{"number": %d, "name": "article"}' % number * 4 for number in range(300)]) or b"")
@@ -43,7 +42,7 @@ OBSERVATIONS = st.builds(
 
 @given(OBSERVATIONS, st.none() | st.binary(min_size=32, max_size=32))
 def test_an_observation_comes_back_as_it_went_in(observation: Observation, buffer_key: bytes | None) -> None:
-    """With a buffer key and without, small and compressed."""
+    """The codec works with and without a buffer key, for small and compressed bodies."""
     codec = Codec(buffer_key)
     assert observation == codec.decode(KEY, codec.encode(KEY, observation))
 
@@ -51,42 +50,42 @@ def test_an_observation_comes_back_as_it_went_in(observation: Observation, buffe
 @given(
     OBSERVATIONS,
     st.none() | st.binary(min_size=32, max_size=32),
-    st.integers(APART_FROM_BYTES - 2, APART_FROM_BYTES + 2) | st.just(0),
+    st.integers(SEPARATE_BODY_BYTES - 2, SEPARATE_BODY_BYTES + 2) | st.just(0),
 )
 def test_by_a_dictionary_it_comes_back_too(observation: Observation, buffer_key: bytes | None, long: int) -> None:
-    """Whether its body is long enough to be kept apart or not."""
+    """Short bodies and separately stored long ones are decoded with a dictionary."""
     codec = Codec(buffer_key)
-    codec.know(LEARNED)
+    codec.add_dictionary(LEARNED)
     codec.current = LEARNED
-    told = msgspec.structs.replace(observation, body=observation.body.ljust(long, b"x"))
-    stored = codec.encode(KEY, told)
-    assert LEARNED.id == dictionary_of(stored)
-    assert told == codec.decode(KEY, stored)
+    padded = msgspec.structs.replace(observation, body=observation.body.ljust(long, b"x"))
+    stored = codec.encode(KEY, padded)
+    assert LEARNED.id == dictionary_id_of(stored)
+    assert padded == codec.decode(KEY, stored)
 
 
 @given(st.binary())
 def test_any_bytes_decode_or_say_why_not(stored: bytes) -> None:
-    """What lies in the store is never trusted to be an observation."""
+    """Data in the store is never trusted to be an observation."""
     for codec in (Codec(None), Codec(b"b" * 32)):
         with contextlib.suppress(UndecodableError):
             assert isinstance(codec.decode(KEY, stored), Observation)
 
 
 def test_what_is_nested_without_end_is_no_observation() -> None:
-    """Though it is one but for what a later version might add."""
+    """The value is an observation, except for deep nesting in a field of a later version."""
     fields: list[object] = msgspec.msgpack.decode(msgspec.msgpack.encode(_observation()))
     nested = b"\xdc" + (len(fields) + 1).to_bytes(2) + b"".join(map(msgspec.msgpack.encode, fields))
     codec = Codec()
     with pytest.raises(UndecodableError, match="damaged"):
-        codec.decode(KEY, codec.vault.close(nested + b"\x91" * 100_000 + b"\xc0", KEY))
+        codec.decode(KEY, codec.value_codec.encode(nested + b"\x91" * 100_000 + b"\xc0", KEY))
 
 
 def test_a_long_body_comes_back_where_it_may_be_so_long() -> None:
-    """The bound on what is opened follows the one on bodies."""
-    body = bytes(MAX_OPENED_BYTES + 1)
+    """The decompression limit follows the limit for bodies."""
+    body = bytes(MAX_VALUE_BYTES + 1)
     stored = Codec(None, len(body)).encode(KEY, msgspec.structs.replace(_observation(), body=body))
     assert body == Codec(None, len(body)).decode(KEY, stored).body
-    with pytest.raises(UndecodableError, match="longer than"):
+    with pytest.raises(UndecodableError, match="more than"):
         Codec().decode(KEY, stored)
 
 
@@ -98,7 +97,7 @@ def _observation() -> Observation:
 
 
 def test_what_is_encrypted_holds_nothing_in_clear() -> None:
-    """Neither body nor target can be read from the stored form."""
+    """The encrypted form contains neither body nor target in plain text."""
     stored = Codec(os.urandom(32)).encode(KEY, _observation())
     assert b"secret" not in stored
 
@@ -108,11 +107,11 @@ def test_what_is_encrypted_holds_nothing_in_clear() -> None:
     [
         (Codec(b"c" * 32), KEY, "another buffer key"),
         (Codec(b"b" * 32), b"x" * 16, "another buffer key"),
-        (Codec(None), KEY, "no buffer key is configured"),
+        (Codec(None), KEY, "no buffer key"),
     ],
 )
 def test_a_value_opens_only_under_its_own_keys(reader: Codec, key: bytes, reason: str) -> None:
-    """A wrong buffer key, or a value moved under another pair's key, is named."""
+    """The error names a wrong buffer key, or a value under another pair's key."""
     stored = Codec(b"b" * 32).encode(KEY, _observation())
     with pytest.raises(UndecodableError, match=reason):
         reader.decode(key, stored)

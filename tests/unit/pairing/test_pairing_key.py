@@ -1,4 +1,4 @@
-"""Which header gives a request its id, and which requests share a key."""
+"""Test which header gives a request its id, and which requests share a key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowdiff.pairing import identifier, key_of
+from shadowdiff.pairing.request_id import identifier, key_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 IDENTIFY = identifier(("x-diff-id", "x-request-id", "traceparent"))
@@ -29,12 +29,12 @@ IDENTIFY = identifier(("x-diff-id", "x-request-id", "traceparent"))
 def test_the_first_usable_header_in_order_of_preference_gives_the_id(
     headers: list[tuple[bytes, bytes]], expected: tuple[str, str] | None
 ) -> None:
-    """Empty, overlong and malformed ids are passed over."""
+    """Empty, overlong and malformed ids are skipped."""
     assert expected == IDENTIFY(headers)
 
 
 def test_a_unique_id_is_the_key_whatever_the_path() -> None:
-    """A rewrite between mirror and recorder does not part a pair under x-diff-id."""
+    """A path rewrite between mirror and recorder does not split a pair with an x-diff-id."""
     assert key_of("t", "i", "x-diff-id", "GET", "/a") == key_of("t", "i", "x-diff-id", "POST", "/b")
 
 
@@ -46,7 +46,7 @@ def test_a_shared_id_is_keyed_by_method_and_path_too() -> None:
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
 def test_different_targets_or_ids_have_different_keys(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """Any text is a usable id, lone surrogates included, and 16 bytes hold it."""
+    """Any text can be an id, including lone surrogates, and every key has 16 bytes."""
     first, second = (key_of(target.replace("\0", ""), of, "x-diff-id", "", "") for target, of in (one, other))
     assert 16 == len(first)
     assert (one[0].replace("\0", ""), one[1]) == (other[0].replace("\0", ""), other[1]) or first != second

@@ -1,4 +1,4 @@
-"""The Lua filter by itself, on the LuaJIT that Envoy uses: its draw, its settings, what it leaves alone."""
+"""Test the Lua filter on Envoy's LuaJIT: its sampling, its settings, and what it does not record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shadowdiff.pairing.key import identifier
+from shadowdiff.pairing.request_id import identifier
 
 lua = pytest.importorskip("lupa.luajit21")
 
@@ -26,29 +26,29 @@ def _load(give: bytes, *edits: tuple[bytes, bytes]) -> Any:
     return lua.LuaRuntime(encoding=None).execute(script + b"\nreturn " + give)
 
 
-def test_the_hash_of_every_vector_is_the_shared_one() -> None:
-    """FNV-1a-32 over the bytes with ASCII letters in lower case."""
+def test_the_hash_matches_every_test_vector() -> None:
+    """The hash is FNV-1a-32 over the bytes, with ASCII letters in lower case."""
     fnv1a32 = _load(b"fnv1a32")
 
     assert [row[1] for row in VECTORS] == [int(fnv1a32(row[0].encode())) for row in VECTORS]
 
 
 @pytest.mark.parametrize(("share", "column"), [(b"0.1", 2), (b"0.5", 3)])
-def test_the_draw_of_every_vector_is_the_shared_one(share: bytes, column: int) -> None:
-    """What is kept at a share is what the vectors say, at the limits too."""
+def test_the_sample_matches_every_test_vector(share: bytes, column: int) -> None:
+    """The sample also matches at the limits of a share."""
     kept = _load(b"kept", (b"local SAMPLE = 1.0", b"local SAMPLE = " + share))
 
     assert [row[column] for row in VECTORS] == [kept(row[0].encode()) for row in VECTORS]
 
 
-def test_a_share_of_one_keeps_everything_and_of_nothing_nothing() -> None:
-    """The ends of the scale."""
+def test_a_share_of_one_keeps_everything_and_of_zero_nothing() -> None:
+    """Both limits of the share are exact."""
     assert all(_load(b"kept")(row[0].encode()) for row in VECTORS)
     assert not any(_load(b"kept", (b"local SAMPLE = 1.0", b"local SAMPLE = 0"))(row[0].encode()) for row in VECTORS)
 
 
-def test_the_vectors_hold_every_form_of_id() -> None:
-    """At least 30, with the empty one, upper case, non-ASCII, version 4 and 7, and both answers at both shares."""
+def test_the_vectors_have_every_form_of_id() -> None:
+    """The table has at least 30 vectors: empty, upper case, non-ASCII, UUID versions 4 and 7, and both results."""
     names = {row[0] for row in VECTORS}
 
     assert len(names) == len(VECTORS) >= 30
@@ -96,10 +96,10 @@ end
         (b":method", b"CONNECT", b"/", (None, None, None)),
     ],
 )
-def test_a_request_is_noted_under_its_id_or_left_alone(
+def test_a_request_is_noted_under_its_id_or_skipped(
     name: bytes, value: bytes, path: bytes, expected: tuple[bytes | None, bytes | None, bytes | None]
 ) -> None:
-    """The first id present counts; probes and shadow traffic leave no note."""
+    """The first id present counts. Probes and shadow traffic are skipped."""
     note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
     other = b"x-request-id" if name != b"x-request-id" else b"traceparent"
 
@@ -117,15 +117,15 @@ def test_a_request_is_noted_under_its_id_or_left_alone(
         (b"", None),
     ],
 )
-def test_of_a_traceparent_the_trace_id_is_the_id(value: bytes, expected: bytes | None) -> None:
-    """Its span differs on the two sides, so only the trace counts; what is malformed is no id."""
+def test_the_id_of_a_traceparent_is_its_trace_id(value: bytes, expected: bytes | None) -> None:
+    """The span differs on the two sides. A malformed header has no id."""
     note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
 
     assert expected == note(b"traceparent", value, b"/x", b"x-other")[0]
 
 
-def test_ids_are_found_as_the_service_finds_them() -> None:
-    """The filter and the intake name the same id, or none, for the same header."""
+def test_the_filter_and_the_service_find_the_same_id() -> None:
+    """For some headers, neither finds an id."""
     note = lua.LuaRuntime(encoding=None).execute(SCRIPT + REQUEST)
     find = identifier(("x-diff-id", "x-request-id", "traceparent"))
     trace = b"0af7651916cd43dd8448eb211c80319c"
@@ -138,20 +138,20 @@ def test_ids_are_found_as_the_service_finds_them() -> None:
             assert expected == note(name, value, b"/x", b"x-other")[:2]
 
 
-def test_the_trace_of_a_request_is_noted_and_nothing_else_of_its_headers() -> None:
-    """As they came, for the service to read; one that is too long is none."""
+def test_only_trace_headers_of_a_request_are_noted() -> None:
+    """Trace headers are unchanged, and one that is too long is skipped."""
     give = b'notes["id"], notes["id-source"]'
-    told = REQUEST.replace(give, b'notes["q-" .. name], notes["q-" .. other]').replace(
+    request = REQUEST.replace(give, b'notes["q-" .. name], notes["q-" .. other]').replace(
         b"[name] = value", b'["x-diff-id"] = "i", [name] = value'
     )
-    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + told)
+    note = lua.LuaRuntime(encoding=None).execute(SCRIPT + request)
     assert (b"t", None, None) == note(b"traceparent", b"t", b"/x", b"cookie")
     assert (b"s", b"z", None) == note(b"x-b3-spanid", b"s", b"/x", b"b3")
     assert (None, b"z", None) == note(b"traceparent", b"t" * 257, b"/x", b"x-b3-flags")
 
 
-def test_an_error_in_the_filter_is_a_line_in_the_log() -> None:
-    """What fails inside is caught there."""
+def test_an_error_in_the_filter_is_logged() -> None:
+    """The filter catches the error."""
     script = (
         SCRIPT
         + b"""

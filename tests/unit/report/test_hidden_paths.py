@@ -1,4 +1,4 @@
-"""What the configuration declares secret by its path: exactly that in JSON, and rather too much elsewhere."""
+"""Hide the paths that the configuration declares secret: exactly in JSON, and more broadly in other text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOP = {
 
 
 def _hidden(text: str, *paths: str) -> list[str]:
-    """Return what is taken out, as it was written."""
+    """Return the hidden values in their original form."""
     redactor = Redactor(b"k", paths=paths)
     return [text[one.start : one.end] for one in redactor.secrets(text, "application/json")]
 
@@ -49,8 +49,8 @@ def _hidden(text: str, *paths: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
-def test_in_json_exactly_what_a_path_selects_is_taken(path: str, expected: list[str], indent: int | None) -> None:
-    """With all below it; a path that is none of RFC 9535 counts by its last name, as it always did."""
+def test_in_json_exactly_the_selected_values_are_hidden(path: str, expected: list[str], indent: int | None) -> None:
+    """Everything below the path is hidden; a path outside RFC 9535 applies by its last name."""
     text = json.dumps(SHOP, indent=indent)
     assert expected == [json.dumps(json.loads(one)) for one in _hidden(text, path)]
 
@@ -67,8 +67,8 @@ def test_in_json_exactly_what_a_path_selects_is_taken(path: str, expected: list[
         '{"user": {"ssn": "Insured-Nine"}} trailing',
     ],
 )
-def test_where_no_path_can_be_told_its_last_name_counts(text: str) -> None:
-    """In what is cut short, malformed, or no JSON at all."""
+def test_last_name_counts_if_paths_are_unknown(text: str) -> None:
+    """In truncated or malformed text, or text that is not JSON, values are hidden by their last name."""
     assert "Insured" not in Redactor(b"k", paths=["$.user.ssn"]).body(text, "application/json")
 
 
@@ -83,21 +83,21 @@ def test_where_no_path_can_be_told_its_last_name_counts(text: str) -> None:
         ("$['other']", '{"ssn": "Insured-Nine"}', False),
     ],
 )
-def test_values_of_differences_are_known_by_their_place(at: str, value: str, *, is_hidden: bool) -> None:
-    """At it, below it, and above it."""
-    told = Redactor(b"k", paths=["$.user.ssn"]).difference(difference(at, primary=value, candidate=value))
-    assert [is_hidden] * 2 == ["Insured" not in (side or "") for side in (told.primary, told.candidate)]
+def test_values_of_differences_are_hidden_by_their_path(at: str, value: str, *, is_hidden: bool) -> None:
+    """A hidden path covers differences at, below and above it."""
+    redacted = Redactor(b"k", paths=["$.user.ssn"]).difference(difference(at, primary=value, candidate=value))
+    assert [is_hidden] * 2 == ["Insured" not in (side or "") for side in (redacted.primary, redacted.candidate)]
 
 
-def test_text_that_is_deep_is_not_walked_through_for_ever() -> None:
-    """Past a bound nothing can be told, so that names count."""
+def test_deeply_nested_text_is_searched_by_names() -> None:
+    """Beyond a depth limit, redaction uses names instead of paths."""
     deep = "[" * 5000 + '{"ssn": "Insured-Nine"}' + "]" * 5000
-    assert HiddenPaths(["$..ssn"]).find(deep) is None
+    assert HiddenPaths(["$..ssn"]).find(deep, "$", lambda _units: None) is None
     assert "Insured" not in Redactor(b"k", paths=["$..ssn"]).text(deep)
 
 
 def test_redacting_twice_is_redacting_once() -> None:
-    """By paths as by names."""
+    """Hiding by paths and by names twice equals hiding once."""
     redactor = Redactor(b"k", paths=["$.user.names", "$..ssn"])
     once = redactor.body(json.dumps(SHOP), "application/json")
     assert once == redactor.body(once, "application/json")
@@ -119,11 +119,11 @@ def _values_at(value: Any, names: tuple[str, ...]) -> Iterator[Any]:
 
 
 @given(document=st.dictionaries(st.sampled_from(["a", "b", "c"]), VALUES, max_size=3), more=VALUES)
-def test_any_json_is_walked_through_as_a_parser_reads_it(document: dict[str, Any], more: Any) -> None:
-    """What stands at a path is found where the parser finds it, and nothing else."""
+def test_any_json_is_read_like_a_parser_reads_it(document: dict[str, Any], more: Any) -> None:
+    """The redactor and a parser find the same value at a path."""
     document = {**document, "secret place": {"a": more}}
     text = json.dumps(document, ensure_ascii=False)
-    found = HiddenPaths(["$['secret place'].a"]).find(text)
+    found = HiddenPaths(["$['secret place'].a"]).find(text, "$", lambda _units: None)
     expected = [one for one in _values_at(document, ("secret place", "a")) if json.dumps(one) not in NOTHING]
     assert found is not None
     assert json.dumps(expected) == json.dumps([json.loads(text[one.start : one.end]) for one in found])
@@ -134,5 +134,5 @@ def test_any_json_is_walked_through_as_a_parser_reads_it(document: dict[str, Any
     [("$.a.b", "b"), ("$..b[*]", "b"), ("b", "b"), ("$['x y'][0]", "x y"), ("$", ""), ("$.a[-1]", "a")],
 )
 def test_the_last_name_of_a_path(path: str, name: str) -> None:
-    """Whatever stands behind it."""
+    """The function ignores everything after the last name."""
     assert name == last_name(path)

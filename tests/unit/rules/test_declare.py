@@ -1,4 +1,4 @@
-"""Rules written as the configuration has them are read as the same rules."""
+"""Rules are written in the form of the configuration, and parse to the same rules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DECLARED = [
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: next(iter(declared)))
 def test_a_rule_written_and_read_again_is_the_same_rule(declared: dict[str, object]) -> None:
-    """By way of YAML, as it is exported."""
+    """The rules pass through YAML, as in an export."""
     (rule,) = parse_rules([declared])
     assert parse_rules([yaml.safe_load(yaml.safe_dump(declaration(rule)))]) == (rule,)
 
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: next(iter(declared)))
 def test_a_rule_is_written_as_it_was_declared(declared: dict[str, object]) -> None:
-    """No key is added that nobody wrote."""
+    """Without additional keys."""
     assert declaration(parse_rules([declared])[0]) == declared

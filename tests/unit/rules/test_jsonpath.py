@@ -1,4 +1,4 @@
-"""Paths are RFC 9535's, and normalized paths lead back to where they came from."""
+"""Queries follow RFC 9535, and normalized paths parse to their steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shadowdiff.rules.jsonpath import (
     Segment,
     Slice,
     Wildcard,
-    normalized,
+    name_step,
     parse_query,
 )
 
@@ -37,7 +37,7 @@ from shadowdiff.rules.jsonpath import (
     ],
 )
 def test_a_query_is_read_as_its_segments(text: str, segments: tuple[Segment, ...]) -> None:
-    """Shorthand and brackets mean the same."""
+    """Shorthand and brackets have the same meaning."""
     assert parse_query(text) == segments
 
 
@@ -49,16 +49,16 @@ def test_a_query_is_read_as_its_segments(text: str, segments: tuple[Segment, ...
         "$['a',]", "$...a", "$[1:2:3:4]", "$.a..", "$['\\'\\\"']",
     ],
 )  # fmt: skip
-def test_what_is_not_rfc_9535_is_refused_with_its_position(text: str) -> None:
-    """So that a typo never becomes a rule that matches nothing."""
+def test_an_invalid_query_is_rejected_with_the_position(text: str) -> None:
+    """A typo therefore never becomes a rule that matches nothing."""
     with pytest.raises(PathError, match="at position"):
         parse_query(text)
 
 
 @pytest.mark.parametrize("name", ["a", "", "it's", 'say "x"', "a\\b", "\n\t\x00", "é", "😀", "a.b[0]"])
-def test_a_normalized_path_leads_back_to_its_steps(name: str) -> None:
-    """Whatever the name holds."""
-    assert parse_query(normalized([name, 3])) == (Segment((Name(name),)), Segment((Index(3),)))
+def test_a_normalized_path_parses_to_its_steps(name: str) -> None:
+    """A normalized path with any characters in its names parses to its steps."""
+    assert parse_query(f"${name_step(name)}[3]") == (Segment((Name(name),)), Segment((Index(3),)))
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_a_normalized_path_leads_back_to_its_steps(name: str) -> None:
     ],
 )
 def test_indexes_and_slices_select_by_the_length(selector: Index | Slice, length: int, selected: list[int]) -> None:
-    """As RFC 9535 counts, where a step of 0 selects nothing."""
+    """The selection follows RFC 9535, and a step of 0 selects nothing."""
     assert [index for index in range(length) if selector.selects(index, length)] == selected

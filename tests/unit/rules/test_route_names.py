@@ -1,4 +1,4 @@
-"""Names of routes: spellings as HTTP has them, words told from values, names that stay and have a bound."""
+"""Test names of routes: spellings of paths, words and values, stable names and limits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import string
 
 import pytest
 
-from shadowdiff.rules.routes import OTHER, Router, normal
-from shadowdiff.rules.segments import MAX_PLACES, MOST_WORDS, MOST_WORDS_EVER, OFTEN, Place, Places
+from shadowdiff.model import OTHER
+from shadowdiff.report import Redactor
+from shadowdiff.rules.routes import (
+    MAX_POSITIONS,
+    OFTEN,
+    WORDS_ALWAYS_VALUES,
+    WORDS_MAYBE_VALUES,
+    PathParameter,
+    PathParameters,
+    Router,
+    normal,
+)
 
 
 def names(router: Router, *paths: str) -> list[str]:
@@ -39,7 +49,7 @@ def words(count: int, seed: int = 1) -> list[str]:
     ],
 )
 def test_two_spellings_of_one_path_are_one_route(one: str, other: str) -> None:
-    """RFC 3986 says which spellings are equivalent."""
+    """RFC 3986 defines which spellings are equivalent."""
     assert normal(one) == normal(other)
     assert names(Router(), one) == names(Router(), other)
 
@@ -48,19 +58,19 @@ def test_two_spellings_of_one_path_are_one_route(one: str, other: str) -> None:
     ("one", "other"),
     [("/Products", "/products"), ("/products", "/products/"), ("/a%2Fb", "/a/b"), ("/a%3Fb", "/a?b"), ("*", "/")],
 )
-def test_what_http_tells_apart_stays_apart(one: str, other: str) -> None:
-    """Case, a trailing slash and an escaped delimiter make another path."""
+def test_different_paths_stay_different(one: str, other: str) -> None:
+    """Case, a trailing slash and an escaped delimiter matter."""
     assert len(set(names(Router(), one, other))) == 2
 
 
 def test_normalizing_twice_is_normalizing_once() -> None:
-    """What has no valid escape is left as it is, and an escaped percent sign stays escaped."""
+    """Invalid escapes are unchanged, and an escaped percent sign stays escaped."""
     for path in ("/%2537E", "/%7e%7E%2f", "/%", "/%zz", "/a%2", "/\ud800"):
         assert normal(normal(path)) == normal(path)
 
 
 def test_the_more_literal_template_decides() -> None:
-    """Literal before partly literal before parameter; a method before none; a parameter is never empty."""
+    """Literal segments come before partly literal ones, then parameters. A method comes before no method."""
     router = Router(["/p/{id}", "/p/new", "/p/{id}.json", "POST /p/{order}", "/p/{a}-{b}.txt"])
     assert names(router, "/p/7", "/p/new", "/p/7.json", "/p/x-y.txt", "/p/-y.txt", "/p/", "/p/.json") == [
         "GET /p/{id}",
@@ -75,15 +85,15 @@ def test_the_more_literal_template_decides() -> None:
 
 
 def test_a_template_matches_every_spelling_of_its_path() -> None:
-    """It may be written as people write it."""
+    """The template itself can have any spelling."""
     router = Router(["/café/{id}", "/%7eme"])
     assert names(router, "/caf%c3%a9/x", "/~me") == ["GET /café/{id}", "GET /%7eme"]
 
 
-def test_a_place_with_many_rare_words_takes_values() -> None:
-    """Names of users are one route; what stands below them is told apart as before."""
+def test_a_position_with_many_rare_words_has_values() -> None:
+    """User names become one route, and the rest of the path is named as before."""
     router = Router()
-    for word in words(MOST_WORDS + 1):
+    for word in words(WORDS_MAYBE_VALUES + 1):
         router.route("GET", f"/users/{word}/orders")
     assert names(router, "/users/somebody/orders", "/users/else/cart", "/users") == [
         "GET /users/{name}/orders",
@@ -92,8 +102,8 @@ def test_a_place_with_many_rare_words_takes_values() -> None:
     ]
 
 
-def test_words_that_come_again_stay_words() -> None:
-    """`/users/me` is no user's name, however many users there are."""
+def test_frequent_words_stay_words() -> None:
+    """`/users/me` is not a user name, for any number of users."""
     router = Router()
     for word in words(200):
         names(router, f"/users/{word}", "/users/me", "/users/search")
@@ -105,24 +115,24 @@ def test_words_that_come_again_stay_words() -> None:
 
 
 def test_an_api_with_many_routes_keeps_them() -> None:
-    """Forty operations side by side, each asked for again and again, are forty routes."""
+    """Forty frequent operations are forty routes."""
     router, operations = Router(), words(40)
-    for count in (MOST_WORDS, 40):
+    for count in (WORDS_MAYBE_VALUES, 40):
         for _ in range(OFTEN):
             names(router, *(f"/api/{word}" for word in operations[:count]))
     assert names(router, *(f"/api/{word}" for word in operations)) == [f"GET /api/{word}" for word in operations]
 
 
-def test_no_place_holds_more_words_than_the_bound() -> None:
-    """However often they come, so many words are values."""
+def test_a_position_with_too_many_words_has_values() -> None:
+    """A position with too many words becomes a parameter, even if each word is frequent."""
     router = Router()
-    for word in words(MOST_WORDS_EVER + 1):
+    for word in words(WORDS_ALWAYS_VALUES + 1):
         names(router, *[f"/tags/{word}"] * OFTEN)
     assert names(router, "/tags/another") == ["GET /tags/{name}"]
 
 
-def test_a_name_once_given_stays() -> None:
-    """Whatever comes later, scanners at the root included: a place turns once, and never back."""
+def test_a_name_stays() -> None:
+    """After a scan of the root, a position can change to values, but never back."""
     router = Router()
     names(router, *["/products/1"] * OFTEN)
     for word in words(300):
@@ -133,47 +143,52 @@ def test_a_name_once_given_stays() -> None:
     assert names(router, "/users/a", "/products/1") == first == ["GET /users/{name}", "GET /products/{id}"]
 
 
-def test_processes_that_share_what_they_found_name_alike() -> None:
-    """Also one that started anew, and whichever found the place first."""
-    first, second, anew = Router(), Router(), Router()
+def test_processes_that_share_parameters_use_the_same_names() -> None:
+    """Names agree after a restart, and whichever process found the parameter first."""
+    first, second, restarted = Router(), Router(), Router()
     for word in words(60):
         names(first, f"/users/{word}", "/users/me")
-    found = first.take_found()
-    assert found == [Place("/users", ("me",))]
-    for router in (second, anew):
-        router.adopt(first.given(), found)
-    named = [names(router, "/users/zoe", "/users/me") for router in (first, second, anew)]
+    found = first.take_new_parameters()
+    assert found == [PathParameter("/users", ("me",))]
+    for router in (second, restarted):
+        router.adopt(first.names_in_use(), found)
+    named = [names(router, "/users/zoe", "/users/me") for router in (first, second, restarted)]
     assert named == [["GET /users/{name}", "GET /users/me"]] * 3
 
 
-def test_the_first_process_to_find_a_place_decides_which_words_stay() -> None:
-    """Two that found it at once come to one mind."""
+def test_the_first_process_to_find_a_parameter_decides_which_words_stay() -> None:
+    """If two processes find it at the same time, they agree afterwards."""
     one, other = Router(), Router()
     for word in words(60):
         names(one, f"/users/{word}", "/users/me")
         names(other, f"/users/{word}", "/users/self")
-    other.adopt(one.given(), one.take_found())
+    other.adopt(one.names_in_use(), one.take_new_parameters())
     assert names(other, "/users/me", "/users/self") == names(one, "/users/me", "/users/self")
 
 
-def test_what_was_counted_under_a_word_finds_its_later_name() -> None:
-    """Old counts can be added to the name that the place bears now; templates are never renamed."""
+def test_an_earlier_name_leads_to_the_current_one() -> None:
+    """Earlier counts can therefore be added to it. Templates are never renamed."""
     router = Router(["/users/vip"])
-    assert router.named_now("GET /users/anna/orders") == "GET /users/anna/orders"
-    router.adopt([], [Place("/users", ("me",))])
+    assert router.current_name("GET /users/anna/orders") == "GET /users/anna/orders"
+    router.adopt([], [PathParameter("/users", ("me",))])
     asked = ("GET /users/anna/orders", "GET /users/me", "GET /users/vip", OTHER)
-    assert list(map(router.named_now, asked)) == ["GET /users/{name}/orders", "GET /users/me", "GET /users/vip", OTHER]
+    assert list(map(router.current_name, asked)) == [
+        "GET /users/{name}/orders",
+        "GET /users/me",
+        "GET /users/vip",
+        OTHER,
+    ]
 
 
-def test_more_names_than_the_bound_are_other() -> None:
-    """Those given first stay."""
-    router = Router(most=3)
+def test_names_over_the_limit_are_other() -> None:
+    """Earlier names stay."""
+    router = Router(max_names=3)
     assert names(router, "/a", "/b", "/c", "/d", "/a", "/e") == ["GET /a", "GET /b", "GET /c", OTHER, "GET /a", OTHER]
 
 
-def test_a_route_that_a_rule_speaks_of_is_never_other() -> None:
-    """Else the rule would stop holding where there are many routes."""
-    router = Router(["/orders/{id}"], most=1, spoken_of=["GET /carts/{id}", "/orders/{id}"])
+def test_a_route_that_a_rule_names_is_never_other() -> None:
+    """A route that a rule names is never `other`, because the rule would stop applying."""
+    router = Router(["/orders/{id}"], max_names=1, named_by_rules=["GET /carts/{id}", "/orders/{id}"])
     assert names(router, "/a", "/b", "/orders/1", "/carts/1", "/carts/1/x") == [
         "GET /a",
         OTHER,
@@ -183,28 +198,56 @@ def test_a_route_that_a_rule_speaks_of_is_never_other() -> None:
     ]
 
 
-def test_the_bound_is_that_of_all_processes_together() -> None:
-    """A name that the others had no room for is given no longer."""
-    router = Router(most=2)
+def test_all_processes_share_one_limit() -> None:
+    """A name that does not fit is no longer used."""
+    router = Router(max_names=2)
     names(router, "/a", "/b")
-    assert router.take_fresh() == ["GET /a", "GET /b"]
+    assert router.take_new_names() == ["GET /a", "GET /b"]
     router.adopt(["GET /a", "GET /z"], [])
     assert names(router, "/a", "/b", "/z") == ["GET /a", OTHER, "GET /z"]
 
 
-def test_names_that_a_place_of_values_used_up_are_free_again() -> None:
-    """A bound of routes is not spent on users' names."""
-    router = Router(most=MOST_WORDS + 2)
+def test_names_of_a_position_with_values_are_freed() -> None:
+    """User names do not use up the limit."""
+    router = Router(max_names=WORDS_MAYBE_VALUES + 2)
     for word in words(100):
         router.route("GET", f"/users/{word}")
     assert names(router, "/carts", "/users/x") == ["GET /carts", "GET /users/{name}"]
-    assert set(router.given()) == {"GET /carts", "GET /users/{name}"}
+    assert set(router.names_in_use()) == {"GET /carts", "GET /users/{name}"}
 
 
-def test_what_is_remembered_of_places_has_a_bound_whatever_comes() -> None:
-    """Paths of random words at every depth fill no memory."""
-    places, draw = Places(), random.Random(5)
+def test_path_parameters_use_bounded_memory() -> None:
+    """Random words at every depth use bounded memory."""
+    places, draw = PathParameters(), random.Random(5)
     for word in words(20_000, seed=3):
         places.name(["", *draw.sample([word, word[::-1], word[:4], word[4:]], 4)])
-    assert len(places.places()) <= MAX_PLACES
-    assert places.held <= MAX_PLACES * MOST_WORDS_EVER
+    words_of, values_of = places._words, places._values  # pyright: ignore[reportPrivateUsage]
+    assert len(values_of) <= MAX_POSITIONS
+    remembered = [*words_of.values(), *values_of.values()]
+    assert sum(map(len, remembered)) <= MAX_POSITIONS * WORDS_ALWAYS_VALUES
+
+
+def test_secrets_are_hidden_in_names_and_words() -> None:
+    """Redaction happens before a word is stored, and in names from an earlier version. Templates are unchanged."""
+    router = Router(["/verify/secret"], hide=lambda path: path.replace("secret", "{token}"))
+    assert ["GET /a/{token}", "GET /verify/secret"] == names(router, "/a/secret", "/verify/secret")
+    assert "GET /b/{token}" == router.peek("GET", "/b/secret")
+    assert "GET /c/{token}" == router.current_name("GET /c/secret")
+    assert [] == [word for word in router.names_in_use() if word.startswith("GET /a/secret")]
+
+
+def test_secrets_do_not_use_up_the_names() -> None:
+    """All secrets share one name, and their position does not change to values."""
+    redactor = Redactor(b"k")
+    router = Router(max_names=3, hide=redactor.route_path)
+    paths = [f"/cart;jsessionid=Zq{number:03d}abc/items" for number in range(100)]
+    assert {"GET /cart;jsessionid={token}/items"} == set(names(router, *paths))
+    assert [] == router.take_new_parameters()
+
+
+def test_a_long_segment_is_named_in_linear_time() -> None:
+    """An email address has at most 254 characters; its pattern takes quadratic time in `%40`."""
+    short, long = "a" * 200 + "@example.org", "a" * 300 + "@example.org"
+    assert "GET /{email}" == Router().route("GET", f"/{short}")
+    assert "GET /{token}" == Router().route("GET", f"/{long}")
+    assert "GET /{token}" == Router().route("GET", "/" + "%40" * 100_000)

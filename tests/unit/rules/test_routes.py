@@ -1,4 +1,4 @@
-"""Requests get the name of their route, from templates or by inference."""
+"""Requests get their route name from templates or by inference."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TEMPLATES = ["/products/{id}", "/products/top", "POST /products/{id}", "/{tenant
     ],
 )
 def test_a_template_names_the_route(method: str, path: str, route: str) -> None:
-    """Literal segments go before parameters, and the query has no part in it."""
+    """Literal segments come before parameters, and the query is ignored."""
     assert Router(TEMPLATES).route(method, path) == route
 
 
 def test_a_template_with_a_method_is_for_that_method_alone() -> None:
-    """Another method falls back to inference."""
+    """A request with another method than the template's gets an inferred name."""
     assert Router(["POST /a/{name}"]).route("GET", "/a/b") == "GET /a/b"
 
 
@@ -50,12 +50,12 @@ def test_a_template_with_a_method_is_for_that_method_alone() -> None:
     ],
 )
 def test_without_a_template_identifiers_collapse(path: str, route: str) -> None:
-    """So that a thousand products are one route."""
+    """A thousand products are one route."""
     assert Router().route("GET", path) == f"GET {route}"
 
 
-def test_the_memory_of_paths_is_bounded() -> None:
-    """More paths than it holds push the oldest out."""
+def test_remembered_paths_are_bounded() -> None:
+    """New paths replace the oldest ones."""
     router = Router()
     for number in range(MAX_REMEMBERED + 10):
         router.route("GET", f"/users/{number}")

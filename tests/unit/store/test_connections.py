@@ -1,4 +1,4 @@
-"""Calls to the store are packed in C, as redis-py's own asyncio connection would pack them."""
+"""Calls to the store are encoded in C, exactly as redis-py's own asyncio connection encodes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = st.lists(st.binary(max_size=50) | st.text(max_size=20) | st.integers() |
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "unix:///nowhere.sock", "rediss://127.0.0.1:1"])
 @given(words=WORDS)
 def test_a_call_is_the_same_on_the_wire(url: str, words: list[bytes | str | float]) -> None:
-    """Whatever is sent, by whichever transport."""
+    """Any call on any transport has the same bytes as in redis-py."""
     pool = cast("Any", open_client(url)).connection_pool
     ours: list[bytes] = pool.make_connection().pack_command("SET", *words)
     assert b"".join(cast("Any", Connection()).pack_command("SET", *words)) == b"".join(ours)

@@ -1,4 +1,4 @@
-"""A cancelled call to Redis ends its task, even where the client below swallows the cancellation."""
+"""A cancelled call to Redis ends its task, even if the client suppresses the cancellation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from shadowdiff.store import Store
 
 
 class Swallowing:
-    """Stands for a client whose call ends in its own way when it is cancelled."""
+    """A client whose call ignores one cancellation."""
 
     def __init__(self, error: Exception | None) -> None:
         self._error = error
         self.asked = asyncio.Event()
 
     async def execute_command(self, *_words: Any) -> bytes:
-        """Swallow one cancellation, as asyncio.wait_for may up to Python 3.11."""
+        """Suppress one cancellation, as asyncio.wait_for may up to Python 3.11."""
         self.asked.set()
         try:
             await asyncio.Event().wait()
@@ -31,7 +31,7 @@ class Swallowing:
 
 @pytest.mark.parametrize("error", [None, RedisConnectionError("closed")])
 async def test_a_swallowed_cancellation_comes_out(error: Exception | None) -> None:
-    """Whether the client answers or fails instead, the task that called it is cancelled."""
+    """The calling task is cancelled, whether the client returns a reply or fails."""
     client = Swallowing(error)
     store = Store(cast("Any", client))
     call = asyncio.create_task(store.command("PING"))

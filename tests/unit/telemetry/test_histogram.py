@@ -1,4 +1,4 @@
-"""Durations in buckets."""
+"""Test histograms of durations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bisect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowdiff.telemetry.histogram import BOUNDS_S, LOOKS_EVERY_S, Histogram
+from shadowdiff.telemetry.histogram import BOUNDS_S, EXEMPLAR_EVERY_S, Histogram
 
 
 def test_a_bound_belongs_to_its_own_bucket() -> None:
@@ -18,16 +18,16 @@ def test_a_bound_belongs_to_its_own_bucket() -> None:
     assert histogram.counts == [1] * len(BOUNDS_S) + [0]
 
 
-def test_what_is_above_every_bound_is_counted_too() -> None:
-    """The last bucket has no upper end."""
+def test_a_duration_above_every_bound_is_counted() -> None:
+    """The last bucket has no upper bound."""
     histogram = Histogram()
     histogram.observe(1e9)
     assert histogram.counts[-1] == 1
     assert histogram.sum_s == 1e9
 
 
-def test_a_duration_that_nobody_measured_is_not_counted() -> None:
-    """Negative means unknown, and NaN is no duration."""
+def test_an_unmeasured_duration_is_not_counted() -> None:
+    """A negative duration is unknown, and NaN is not a duration."""
     histogram = Histogram()
     histogram.observe(-1.0)
     histogram.observe(float("nan"))
@@ -37,7 +37,7 @@ def test_a_duration_that_nobody_measured_is_not_counted() -> None:
 
 @given(st.lists(st.floats(0, 1e6)))
 def test_every_duration_is_in_exactly_one_bucket(durations: list[float]) -> None:
-    """Counts and sum speak for all that was observed."""
+    """Counts and sum cover all observations."""
     histogram = Histogram()
     for seconds in durations:
         histogram.observe(seconds)
@@ -48,19 +48,19 @@ def test_every_duration_is_in_exactly_one_bucket(durations: list[float]) -> None
     assert histogram.sum_s == sum(durations)
 
 
-def test_a_copy_does_not_change_any_more() -> None:
-    """A scrape writes the figures of one moment."""
+def test_a_copy_does_not_change() -> None:
+    """A scrape has the values of one moment."""
     histogram = Histogram()
     histogram.observe(0.1, lambda: "first")
     taken = histogram.copy()
-    histogram.observe(0.1, lambda: "second", LOOKS_EVERY_S)
+    histogram.observe(0.1, lambda: "second", EXEMPLAR_EVERY_S)
     assert sum(taken.counts) == 1
     assert taken.sum_s == 0.1
     assert list(taken.traces.values()) == [("first", 0.1)]
 
 
-def test_a_bucket_looks_for_a_trace_from_time_to_time() -> None:
-    """What sees little looks each time, so that a slow request is found; what sees much does not pay for each."""
+def test_a_bucket_looks_for_a_trace_at_intervals() -> None:
+    """A rare bucket checks every time, so slow requests have traces. A busy bucket does not check each request."""
     histogram = Histogram()
     looked: list[str] = []
 
@@ -72,8 +72,8 @@ def test_a_bucket_looks_for_a_trace_from_time_to_time() -> None:
         histogram.observe(seconds, look, now_s)
 
     for number in range(10):
-        observe(0.1, f"fast-{number}", number * LOOKS_EVERY_S / 4)
+        observe(0.1, f"fast-{number}", number * EXEMPLAR_EVERY_S / 4)
     observe(9.0, "slow", 0.0)
-    observe(9.5, "", LOOKS_EVERY_S)
+    observe(9.5, "", EXEMPLAR_EVERY_S)
     assert ["fast-0", "fast-4", "fast-8", "slow", ""] == looked
     assert [("fast-8", 0.1), ("slow", 9.0)] == list(histogram.traces.values())

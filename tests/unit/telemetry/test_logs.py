@@ -1,4 +1,4 @@
-"""Every event is one line, in both forms, whatever it holds."""
+"""Every event is one line in both formats, for any content."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowdiff.telemetry.logs import JsonFormatter, TextFormatter, configure_logs
-from shadowdiff.telemetry.repeats import AUDIT, RepeatLimit
+from shadowdiff.telemetry.logs import AUDIT, JsonFormatter, RepeatLimit, TextFormatter, configure_logs, redact_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,7 @@ HOSTILE = "a\r\nb\x00\x1b[31m\x7f\x85\u2028\u2029\u202e\ud800\ufeff\U000e0041é�
 
 
 class Unprintable:
-    """An object whose text cannot be had."""
+    """An object that cannot be printed."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -38,7 +37,7 @@ class Unprintable:
 
 
 def record(message: object, *args: object, level: int = logging.INFO, **fields: object) -> logging.LogRecord:
-    """Make a record as a logger does."""
+    """Return a record as a logger makes it."""
     made = logging.LogRecord("shadowdiff.x", level, __file__, 1, message, args, None)
     vars(made).update(fields)
     made.created = 1_790_000_000.123456
@@ -54,8 +53,8 @@ def as_json(made: logging.LogRecord) -> dict[str, Any]:
 
 
 def as_text(made: logging.LogRecord) -> str:
-    """Format a record as text, which must be one line that nothing hides in."""
-    line = TextFormatter(colours=False).format(made)
+    """Format a record as text, which must be one line without hidden characters."""
+    line = TextFormatter(colors=False).format(made)
     line.encode()
     assert len(line.splitlines()) == 1
     assert not {unicodedata.category(char) for char in line} & {"Cc", "Cs", "Zl", "Zp"}
@@ -64,7 +63,7 @@ def as_text(made: logging.LogRecord) -> str:
 
 @given(ANY_TEXT, ANY_VALUE)
 def test_any_event_is_one_line_of_valid_json(text: str, value: object) -> None:
-    """Whatever the message, an argument and a field hold."""
+    """An event with any message, argument and field is one line of JSON."""
     read = as_json(record(text, field=value))
     assert set(read) == {"time", "level", "logger", "message", "field"}
     assert as_json(record("%s", value))["level"] == "INFO"
@@ -72,14 +71,14 @@ def test_any_event_is_one_line_of_valid_json(text: str, value: object) -> None:
 
 @given(ANY_TEXT, ANY_VALUE)
 def test_any_event_is_one_line_of_text(text: str, value: object) -> None:
-    """Whatever the message, an argument and a field hold."""
+    """An event with any message, argument and field is one line of text."""
     as_text(record(text, field=value))
     as_text(record("%s and %r", value, text))
 
 
 @given(ANY_TEXT)
 def test_any_exception_is_part_of_its_line(text: str) -> None:
-    """The trace stands in the same line as the event."""
+    """The traceback is in the line of the event."""
     made = record("failed")
     with pytest.raises(ValueError) as raised:
         int("x" + text)
@@ -89,8 +88,8 @@ def test_any_exception_is_part_of_its_line(text: str) -> None:
     assert "ValueError" in as_text(made)
 
 
-def test_a_name_of_a_logger_or_a_field_makes_no_line_either() -> None:
-    """Names come from libraries, and are not trusted more than values."""
+def test_names_of_loggers_and_fields_make_no_second_line() -> None:
+    """Names come from libraries and are as untrusted as values."""
     made = record("m", **{HOSTILE: 1})
     made.name = HOSTILE
     made.levelname = "A\nB"
@@ -99,7 +98,7 @@ def test_a_name_of_a_logger_or_a_field_makes_no_line_either() -> None:
 
 
 def test_the_json_line_has_the_time_in_utc_and_the_fields_by_name() -> None:
-    """RFC 3339 with milliseconds; numbers stay numbers."""
+    """Times have the form of RFC 3339 with milliseconds, and numbers stay numbers."""
     read = as_json(record("took %d", 7, target="t", pairs=3, ratio=0.5, last=None, ok=True))
     assert read == {
         "time": "2026-09-21T14:13:20.123Z",
@@ -115,51 +114,51 @@ def test_the_json_line_has_the_time_in_utc_and_the_fields_by_name() -> None:
 
 
 def test_text_shows_hidden_characters_as_escapes() -> None:
-    """What is seen is what is there."""
+    """Every character in the line is visible."""
     assert r"a\r\nb\x00\x1b[31m\x7f\x85\u2028\u2029\u202e\ud800\ufeff\U000e0041é😀" in as_text(record(HOSTILE))
 
 
-def test_json_keeps_hidden_characters_as_they_were() -> None:
-    """Only a lone surrogate, which parsers refuse, becomes text."""
+def test_json_keeps_hidden_characters() -> None:
+    """Only a lone surrogate, which parsers reject, becomes text."""
     assert as_json(record(HOSTILE))["message"] == HOSTILE.replace("\ud800", "\\ud800")
 
 
-def test_text_quotes_what_has_spaces() -> None:
-    """A field's end can be seen."""
+def test_text_quotes_values_with_spaces() -> None:
+    """Quotes show where a field ends."""
     assert as_text(record("m", a="b c", d="e", f="", g={"h": 1})).endswith('m a="b c" d=e f="" g="{\\"h\\": 1}"')
 
 
-def test_a_field_with_a_name_of_the_line_itself_stands_beside_it() -> None:
+def test_a_field_named_like_a_standard_field_is_added_next_to_it() -> None:
     """No field replaces the time or the level."""
     read = as_json(record("m", time="t", logger="l"))
     assert (read["logger"], read["time_"], read["logger_"]) == ("shadowdiff.x", "t", "l")
 
 
-def test_numbers_that_json_cannot_hold_exactly_are_text() -> None:
-    """NaN and great integers do not spoil the line."""
+def test_numbers_that_json_cannot_represent_exactly_are_text() -> None:
+    """NaN and large integers do not damage the line."""
     read = as_json(record("m", a=float("nan"), b=float("inf"), c=10**400, d=2**60))
     assert [read[name] for name in "abd"] == ["nan", "inf", str(2**60)]
 
 
-def test_arguments_that_do_not_fit_or_do_not_print_are_said_so() -> None:
-    """An event with a faulty form is still an event."""
+def test_arguments_that_cannot_be_formatted_are_left_out() -> None:
+    """An event with a faulty format is still logged."""
     assert as_json(record("%d items", "x"))["message"] == "%d items [arguments left out: TypeError]"
     assert as_json(record("%s", Unprintable()))["message"] == "%s [arguments left out: RuntimeError]"
-    assert "does not print" in as_json(record(Unprintable()))["message"]
-    assert "does not print" in as_text(record("m", field=Unprintable()))
+    assert "cannot be printed" in as_json(record(Unprintable()))["message"]
+    assert "cannot be printed" in as_text(record("m", field=Unprintable()))
 
 
 def test_long_deep_and_circular_values_are_bounded() -> None:
-    """A line has a bound, whatever the event holds."""
+    """The length of a line is limited for any event."""
     circle: list[object] = []
     circle.append(circle)
     line = JsonFormatter().format(record("x" * 100_000, deep=circle, many=list(range(10_000))))
     assert len(line) < 20_000
-    assert "83616 characters more" in line
+    assert "83616 more characters" in line
 
 
 def test_a_password_in_a_url_is_masked_in_messages_fields_and_exceptions() -> None:
-    """Errors of clients like to quote the URL that they were given."""
+    """Client errors often quote the URL."""
     url = "redis://user:s3cret@redis:6379/0"
     error = ValueError(f"cannot reach {url}")
     made = record("lost %s", url, url=url, nested={"urls": [url]})
@@ -169,8 +168,8 @@ def test_a_password_in_a_url_is_masked_in_messages_fields_and_exceptions() -> No
     assert "redis://user:***@redis:6379/0" in as_text(made)
 
 
-def test_an_exception_in_text_names_its_place_and_its_cause() -> None:
-    """The readable line says what, where, and from what."""
+def test_an_exception_in_text_names_its_frame_and_its_cause() -> None:
+    """The readable line has the exception, its frames and its cause."""
 
     def fail() -> None:
         try:
@@ -187,16 +186,16 @@ def test_an_exception_in_text_names_its_place_and_its_cause() -> None:
     assert "; from KeyError: 'k'" in line
 
 
-def test_colours_mark_the_level_alone() -> None:
-    """On a terminal the level is coloured, and hidden characters are still escapes."""
-    line = TextFormatter(colours=True).format(record("\x1b[2J", level=logging.ERROR))
+def test_only_the_level_is_colored() -> None:
+    """On a terminal the level is colored, and hidden characters are still escaped."""
+    line = TextFormatter(colors=True).format(record("\x1b[2J", level=logging.ERROR))
     assert "\x1b[31mERROR   \x1b[0m" in line
     assert r"\x1b[2J" in line
 
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Put the process's logging back as it was."""
+    """Restore the logging of the process."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     names = ("uvicorn", "uvicorn.error", "uvicorn.access", "aiohttp.access", "aiohttp.server")
@@ -211,16 +210,16 @@ def restored() -> Iterator[None]:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 
 @pytest.mark.usefixtures("restored")
-def test_servers_loggers_go_the_same_way_and_requests_have_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uvicorn and aiohttp write JSON through us, once, and no access log."""
+def test_server_logs_have_our_format_and_requests_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uvicorn and aiohttp log JSON through our handler, once, and no access log."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     logging.getLogger("uvicorn").addHandler(logging.StreamHandler(stream))
@@ -237,14 +236,14 @@ def test_servers_loggers_go_the_same_way_and_requests_have_no_line(monkeypatch: 
 
 
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize(("no_colour", "expected"), [("", True), ("1", False)])
-def test_a_terminal_gets_text_in_colour_unless_told_not_to(
-    monkeypatch: pytest.MonkeyPatch, no_colour: str, *, expected: bool
+@pytest.mark.parametrize(("no_color", "expected"), [("", True), ("1", False)])
+def test_a_terminal_gets_colored_text_unless_disabled(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, *, expected: bool
 ) -> None:
-    """`auto` looks at the stream, and NO_COLOR is honoured."""
+    """`auto` checks the stream and respects NO_COLOR."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("NO_COLOR", no_colour)
+    monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setenv("TERM", "xterm")
     configure_logs("auto", "INFO")
     logging.getLogger("shadowdiff.x").warning("hello")
@@ -253,14 +252,14 @@ def test_a_terminal_gets_text_in_colour_unless_told_not_to(
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_level_that_does_not_exist_is_refused() -> None:
-    """The error names it."""
+def test_an_unknown_level_is_rejected() -> None:
+    """The error has the level."""
     with pytest.raises(ValueError, match="LOUD"):
         configure_logs("json", "loud")
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that a test controls."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -271,12 +270,12 @@ class Clock:
 
 
 def passed(limit: RepeatLimit, made: logging.LogRecord) -> int | None:
-    """Return the number left out where the record is written, else None."""
+    """Return the number of omitted records if the record is written, otherwise None."""
     return vars(made).get("left_out", 0) if limit.filter(made) else None
 
 
-def test_a_repeated_message_is_said_once_in_ten_seconds_with_the_number_left_out() -> None:
-    """The first at once, the next after the stretch with the count of those between."""
+def test_a_repeated_message_is_written_once_in_ten_seconds_with_the_number_left_out() -> None:
+    """The first message is written immediately, the next after the period with the count of omitted ones."""
     clock = Clock()
     limit = RepeatLimit(10.0, clock)
     assert [passed(limit, record("lost")) for _ in range(5)] == [0, None, None, None, None]
@@ -288,8 +287,8 @@ def test_a_repeated_message_is_said_once_in_ten_seconds_with_the_number_left_out
     assert passed(limit, record("lost")) == 1
 
 
-def test_messages_with_other_arguments_pass_up_to_a_wider_bound() -> None:
-    """Twenty of one form, then none until the stretch ends; what was left out is counted."""
+def test_messages_of_one_format_share_a_larger_limit() -> None:
+    """Twenty messages are written, and further ones are counted until the period ends."""
     clock = Clock()
     limit = RepeatLimit(10.0, clock)
     answers = [passed(limit, record("lost %d", number)) for number in range(30)]
@@ -298,8 +297,8 @@ def test_messages_with_other_arguments_pass_up_to_a_wider_bound() -> None:
     assert passed(limit, record("lost %d", 99)) == 10
 
 
-def test_another_level_or_logger_is_another_message() -> None:
-    """Only what is the same is a repetition."""
+def test_level_and_logger_are_part_of_a_message() -> None:
+    """A message only counts as repeated if both are the same."""
     limit = RepeatLimit(10.0, Clock())
     assert passed(limit, record("lost")) == 0
     assert passed(limit, record("lost", level=logging.ERROR)) == 0
@@ -308,15 +307,15 @@ def test_another_level_or_logger_is_another_message() -> None:
     assert passed(limit, other) == 0
 
 
-def test_every_change_is_said_however_alike() -> None:
-    """Else one could be made unseen in the shade of another."""
+def test_every_audit_line_is_written() -> None:
+    """Audit lines are never limited, because a similar line could otherwise hide a change."""
     limit, same = RepeatLimit(10.0, Clock()), [record("audit: %s", "a rule was removed") for _ in range(50)]
     for change in same:
         change.name = AUDIT
     assert [0] * 50 == [passed(limit, change) for change in same]
 
 
-def test_what_is_remembered_of_messages_is_bounded() -> None:
+def test_the_number_of_remembered_messages_is_bounded() -> None:
     """A million different messages do not stay in memory."""
     limit = RepeatLimit(10.0, Clock())
     for number in range(5_000):
@@ -324,8 +323,38 @@ def test_what_is_remembered_of_messages_is_bounded() -> None:
     assert len(limit) == 1024
 
 
-def test_arguments_that_do_not_print_do_not_stop_the_filter() -> None:
-    """The form alone tells messages apart then."""
+def test_arguments_that_cannot_be_printed_do_not_stop_the_filter() -> None:
+    """Only the format then distinguishes messages."""
     limit = RepeatLimit(10.0, Clock())
     assert passed(limit, record("%s", Unprintable())) == 0
     assert passed(limit, record(Unprintable())) == 0
+
+
+@pytest.fixture
+def redacted() -> Iterator[None]:
+    """Redact logs for one test."""
+    redact_logs(path=lambda path: path.replace("hunter2", "***"), text=lambda text: text.replace("hunter2", "***"))
+    yield
+    redact_logs(path=str, text=str)
+
+
+@pytest.mark.usefixtures("redacted")
+def test_paths_and_errors_are_redacted_and_frames_are_not() -> None:
+    """Logs of any library are redacted. Frames show code, which contains no secret."""
+
+    def fail() -> None:
+        hunter2 = ValueError("cannot read\n  hunter2")
+        raise KeyError("token hunter2") from hunter2
+
+    made = record("failed", path="/a/hunter2", error="no hunter2 here", other="hunter2")
+    try:
+        fail()
+    except KeyError:
+        made.exc_info = sys.exc_info()
+    entry = as_json(made)
+    assert ("/a/***", "no *** here", "hunter2") == (entry["path"], entry["error"], entry["other"])
+    assert "token ***" in entry["exception"]
+    assert "  ***" in entry["exception"]
+    assert 'raise KeyError("token hunter2") from hunter2' in entry["exception"]
+    assert "***" in as_text(made)
+    assert "token hunter2" not in as_text(made)

@@ -1,21 +1,22 @@
-"""What a scrape says, and that saying it changes nothing."""
+"""Test the metrics of a scrape. Reading them changes nothing."""
 
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from shadowdiff import __version__
 from shadowdiff.model import Result
-from shadowdiff.telemetry.catalogue import METRICS
+from shadowdiff.telemetry.exposition import Exposition
 from shadowdiff.telemetry.histogram import BOUNDS_S, Histogram
-from shadowdiff.telemetry.metrics import Exposition
+from shadowdiff.telemetry.metrics import DECLARED, METRICS, PairCounts, PodSources, ReloadState, Sources, TargetGauges
 from tests.conftest import needs_tool
-from tests.unit.telemetry.stages import OPENMETRICS, ROUTE, Stages
+from tests.unit.telemetry.stages import OPENMETRICS, ROUTE, Stages, worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,14 +45,47 @@ def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def in_order(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Return label values in the order in which the metric names its labels; `le` last."""
+    """Return label values in the metric's order of label names, with `le` last."""
     spec = next((spec for spec in METRICS.values() if name.startswith(spec.name)), None)
     names = (*spec.labels, "le") if spec else tuple(labels)
     return tuple(labels[label] for label in names if label in labels)
 
 
-async def test_every_metric_is_announced_with_its_labels_and_a_help() -> None:
-    """Names, labels and kinds are those that dashboards and alerts rest on."""
+def test_every_source_is_read_by_a_metric() -> None:
+    """A counter of a stage without a metric would never be scraped."""
+    read = set[str]()
+
+    class Recorder:
+        def __init__(self, source: object) -> None:
+            self._source = source
+
+        def __getattr__(self, name: str) -> object:
+            read.add(name)
+            value = getattr(self._source, name)
+            return Recorder(value) if name == "pairs" else value
+
+    for metric in METRICS.values():
+        list(metric.read(cast("Sources", Recorder(Stages().sources()))))
+    counters = set(PairCounts.__annotations__)
+    assert counters | set(Sources.__struct_fields__) == read
+
+
+def test_a_metric_of_the_supervisor_reads_no_stage() -> None:
+    """The supervisor has no stages."""
+    pod = PodSources(config_reload=lambda: ReloadState(successful=True, at_s=0.0))
+    own = [metric for metric in METRICS.values() if metric.combine == "supervisor"]
+    assert [1] * len(own) == [len(list(metric.read(cast("Sources", pod)))) for metric in own]
+
+
+def test_names_are_distinct_and_fit_their_kind() -> None:
+    """A second metric of the same name would replace the first one."""
+    assert len(DECLARED) == len(METRICS)
+    suffixes = {"counter": "_total", "info": "_info", "histogram": "_seconds"}
+    assert [] == [name for name, each in METRICS.items() if not name.endswith(suffixes.get(each.kind, ""))]
+
+
+async def test_every_metric_is_exposed_with_its_labels_and_help() -> None:
+    """Dashboards and alerts depend on names, labels and kinds."""
     stages = Stages()
     stages.response_seconds["shop", ROUTE, "primary"] = Histogram()
     text, _ = await Exposition(stages.sources()).render(OPENMETRICS)
@@ -67,7 +101,7 @@ async def test_every_metric_is_announced_with_its_labels_and_a_help() -> None:
     assert seen == {spec.name: (spec.kind, set(spec.labels), spec.help) for spec in METRICS.values()}
 
 
-async def test_the_figures_are_those_of_the_stages() -> None:
+async def test_a_scrape_has_the_counters_of_the_stages() -> None:
     """Each counter appears under its own name and labels."""
     found = await scraped(Stages())
     expected: Mapping[tuple[str, tuple[str, ...]], float] = {
@@ -101,8 +135,8 @@ async def test_the_figures_are_those_of_the_stages() -> None:
     assert not any(name.startswith("python_gc") for name, _ in found)
 
 
-async def test_a_rows_sum_and_what_is_in_flight_are_no_dispositions() -> None:
-    """The sum would count all twice, and a counter must not fall."""
+async def test_received_and_in_flight_are_not_dispositions() -> None:
+    """The sum would count everything twice, and a counter must not fall."""
     found = await scraped(Stages(mirrored={"shop": {"received": 10, "forwarded": 7, "in_flight": 3}}))
     shown = {labels[1]: n for (name, labels), n in found.items() if name == "shadowdiff_mirrored_requests_total"}
     assert shown == {"forwarded": 7}
@@ -110,46 +144,59 @@ async def test_a_rows_sum_and_what_is_in_flight_are_no_dispositions() -> None:
 
 async def test_a_route_has_all_its_results_from_zero() -> None:
     """PromQL finds the series of a mismatch before the first one happens."""
-    found = await scraped(Stages())
+    found = await scraped(Stages(comparisons=worker().comparisons))
     results = {labels[2]: n for (name, labels), n in found.items() if name == "shadowdiff_comparisons_total"}
-    assert results == {str(result): 5 if result is Result.MATCH else 0 for result in Result}
+    assert results == {str(result): 1 if result is Result.MATCH else 0 for result in Result}
 
 
-async def test_a_ratio_of_nothing_is_no_sample() -> None:
+async def test_a_ratio_without_pairs_has_no_sample() -> None:
     """A quiet target shows neither 0 % nor 100 %."""
     found = await scraped(Stages())
     ratios = {"shadowdiff_mismatch_ratio", "shadowdiff_coverage_ratio", "shadowdiff_verdict"}
     assert {labels[0] for name, labels in found if name in ratios} == {"shop"}
 
 
+async def test_a_scrape_builds_the_gauges_once() -> None:
+    """Five metrics read them, and a service may have many targets."""
+    stages = Stages()
+    calls: list[None] = []
+
+    def gauges() -> Mapping[str, TargetGauges]:
+        calls.append(None)
+        return stages.gauges
+
+    Exposition(msgspec.structs.replace(stages.sources(), gauges=gauges)).snapshot()
+    assert [None] == calls
+
+
 async def test_reading_changes_no_number() -> None:
-    """A second scrape, and a third of another kind, say what the first one said."""
+    """A second scrape, and one in another format, have the values of the first one."""
     stages = Stages()
     exposition = Exposition(stages.sources())
     first = {key: n for key, n in samples((await exposition.render(""))[0]).items() if not key[0].startswith("process")}
     await exposition.render(OPENMETRICS)
-    list(exposition.registry.collect())
+    list(exposition.take().collect())
     again = {key: n for key, n in samples((await exposition.render(""))[0]).items() if not key[0].startswith("process")}
     assert again == first
     assert stages == Stages()
 
 
-async def test_a_lost_store_is_a_metric() -> None:
-    """The gauge falls; nothing else goes away."""
+async def test_an_unavailable_store_is_a_metric() -> None:
+    """The gauge falls; no other series disappears."""
     lost = Stages(store_up=False)
     found, usual = await scraped(lost), await scraped(Stages())
     assert found["shadowdiff_store_up", ()] == 0
     assert found.keys() == usual.keys()
 
 
-async def test_a_label_may_hold_anything() -> None:
-    """A path with quotes, line ends or a lone surrogate does not end the scrape."""
+async def test_a_label_may_contain_any_character() -> None:
+    """A path with quotes, line breaks or a lone surrogate does not end the scrape."""
     route = 'GET /"a"\\\n\ud800'
     found = await scraped(Stages(comparisons={("shop", route, "match"): 1}))
     assert found["shadowdiff_comparisons_total", ("shop", 'GET /"a"\\\n\\ud800', "match")] == 1
 
 
-async def test_a_bucket_carries_the_trace_it_saw_last() -> None:
+async def test_a_bucket_has_its_last_trace_as_exemplar() -> None:
     """Exemplars lead from a slow bucket to a request; a trace id too long for the format is left out."""
     stages = Stages()
     histogram = stages.response_seconds["shop", ROUTE, "candidate"] = Histogram()
@@ -169,15 +216,15 @@ async def test_a_bucket_carries_the_trace_it_saw_last() -> None:
 @pytest.mark.parametrize(
     "accept", ["", "text/plain", "*/*", "application/openmetrics-text; version=x", ";;;,=", "\xff"]
 )
-async def test_any_accept_header_gets_an_answer(accept: str) -> None:
-    """A header that makes no sense gets the plain form."""
+async def test_any_accept_header_gets_a_response(accept: str) -> None:
+    """A malformed header gets the plain text format."""
     text, content_type = await Exposition(Stages().sources()).render(accept)
     assert text.startswith(b"# HELP")
     assert "text" in content_type
 
 
 async def test_promtool_has_no_complaint() -> None:
-    """Prometheus' own linter reads the scrape."""
+    """Prometheus' own linter accepts the scrape."""
     promtool = needs_tool("promtool")
     stages = Stages()
     stages.response_seconds["shop", ROUTE, "primary"] = Histogram()
@@ -186,6 +233,6 @@ async def test_promtool_has_no_complaint() -> None:
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
-def test_the_bounds_rise() -> None:
-    """Prometheus refuses buckets out of order."""
+def test_bucket_bounds_increase() -> None:
+    """Prometheus rejects buckets out of order."""
     assert list(BOUNDS_S) == sorted(set(BOUNDS_S))

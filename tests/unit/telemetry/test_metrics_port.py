@@ -1,4 +1,4 @@
-"""The port for machines, on a real server."""
+"""Test the metrics port on a real server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 import uvicorn
 from aiohttp import ClientSession
 
-from shadowdiff.telemetry.metrics import Exposition
-from shadowdiff.telemetry.port import monitor_app
+from shadowdiff.telemetry.exposition import Exposition, metrics_app
 from tests.unit.telemetry.stages import OPENMETRICS, Stages
 
 if TYPE_CHECKING:
@@ -18,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """A service whose readiness a test sets, and its client."""
+    """A service with adjustable readiness, and its client."""
 
     def __init__(self, session: ClientSession) -> None:
         self.stages = Stages()
         self.not_ready: str | None = None
-        self.app = monitor_app(Exposition(self.stages.sources()), lambda: self.not_ready)
+        self.app = metrics_app(Exposition(self.stages.sources()).render, lambda: self.not_ready)
         self.url = ""
         self._session = session
 
     async def ask(self, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str, str]:
-        """Return status, content type and text of an answer."""
+        """Return the status, content type and text of a response."""
         async with self._session.request(method, self.url + path, headers={"accept": accept}) as answer:
             return answer.status, answer.headers["content-type"], await answer.text()
 
@@ -49,7 +48,7 @@ async def service() -> AsyncGenerator[Service]:
         server.should_exit = True
 
 
-async def test_metrics_come_in_the_form_that_is_asked_for(service: Service) -> None:
+async def test_metrics_have_the_requested_format(service: Service) -> None:
     """Plain text by default, OpenMetrics by Accept, each with its content type."""
     status, form, text = await service.ask("/metrics")
     assert status == 200
@@ -60,27 +59,27 @@ async def test_metrics_come_in_the_form_that_is_asked_for(service: Service) -> N
     assert text.endswith("# EOF\n")
 
 
-async def test_a_service_that_answers_is_live(service: Service) -> None:
-    """Even while it starts or drains."""
+async def test_a_service_that_responds_is_healthy(service: Service) -> None:
+    """The service is healthy even while it starts or drains."""
     service.not_ready = "draining"
     assert await service.ask("/healthz") == (200, "text/plain; charset=utf-8", "ok\n")
 
 
 @pytest.mark.parametrize("reason", ["starting", "draining"])
-async def test_a_service_that_starts_or_drains_is_not_ready(service: Service, reason: str) -> None:
-    """It says which."""
+async def test_a_starting_or_draining_service_is_not_ready(service: Service, reason: str) -> None:
+    """The response names the phase."""
     service.not_ready = reason
     assert await service.ask("/readyz") == (503, "text/plain; charset=utf-8", f"{reason}\n")
 
 
-async def test_a_service_without_its_store_is_ready(service: Service) -> None:
-    """It can still count and shed."""
+async def test_a_service_without_a_store_is_ready(service: Service) -> None:
+    """A service without a store can still count and shed."""
     service.stages.store_up = False
     assert await service.ask("/readyz") == (200, "text/plain; charset=utf-8", "ready\n")
 
 
-async def test_another_path_or_method_is_refused(service: Service) -> None:
-    """404 with the three paths; POST is no way to read; HEAD is."""
+async def test_other_paths_and_methods_are_rejected(service: Service) -> None:
+    """404 lists the three paths; POST is rejected, HEAD is not."""
     status, _, text = await service.ask("/metric")
     assert status == 404
     assert "/metrics, /healthz and /readyz" in text

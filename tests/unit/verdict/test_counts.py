@@ -1,9 +1,8 @@
-"""Counting pairs: what is written is what is read, within bounds."""
+"""Counts of pairs are read as they were written, within limits."""
 
 from __future__ import annotations
 
-from itertools import count
-
+import msgspec
 import pytest
 
 from shadowdiff.model import Comparison, Incr, Kind, Result, Side
@@ -25,20 +24,20 @@ async def _counted(*comparisons: Comparison, target: str = "shop") -> TargetCoun
 
 
 async def test_each_result_counts_once_under_its_route() -> None:
-    """Four pairs with four outcomes are one of each."""
+    """Four pairs with four results are one of each."""
     counted = await _counted(MATCH, IGNORED, mismatch(), INCOMPARABLE)
     assert {"match": 1, "ignored": 1, "mismatch": 1, "incomparable": 1} == counted.results
     assert [ROUTE] == [route.route for route in counted.routes]
 
 
-async def test_what_could_not_be_compared_is_no_part_of_the_ratio() -> None:
-    """The ratio is mismatches over pairs of which something can be said."""
+async def test_incomparable_pairs_are_not_in_the_ratio() -> None:
+    """The ratio is mismatches over pairs that could be compared."""
     counted = await _counted(MATCH, MATCH, IGNORED, mismatch(), INCOMPARABLE)
     assert (4, 0.25) == (counted.compared, counted.mismatch_ratio)
     assert {"primary_5xx": 1} == counted.routes[0].reasons
 
 
-async def test_a_place_counts_once_per_pair_however_often_it_differs() -> None:
+async def test_place_counts_once_per_pair() -> None:
     """Three items with a wrong price are one pair that differs at `items[*].price`."""
     pattern = "$['items'][*]['price']"
     found = [difference(f"$['items'][{at}]['price']", pattern=pattern) for at in range(3)]
@@ -46,8 +45,8 @@ async def test_a_place_counts_once_per_pair_however_often_it_differs() -> None:
     assert [(pattern, "value", 2)] == [(path.path, path.kind, path.count) for path in counted.routes[0].paths]
 
 
-async def test_covered_differences_are_counted_apart_with_their_rule() -> None:
-    """What a rule covers is seen, and is no difference that counts."""
+async def test_covered_differences_are_counted_with_their_rule() -> None:
+    """A covered difference is shown and does not count."""
     route = (await _counted(IGNORED)).routes[0]
     assert ((), [("$['at']", "ignore $.at", 1)]) == (
         route.paths,
@@ -55,21 +54,21 @@ async def test_covered_differences_are_counted_apart_with_their_rule() -> None:
     )
 
 
-async def test_each_side_keeps_its_own_latency() -> None:
-    """v1 takes 4.2 ms and v2 6.8 ms: their buckets end at 5 and 7."""
+async def test_each_side_has_its_own_latency() -> None:
+    """v1 takes 4.2 ms and v2 6.8 ms, and their buckets end at 5 and 7."""
     latency = (await _counted(MATCH)).routes[0].latency
     assert (5.0, 7.0) == (latency["primary"].p50_ms, latency["candidate"].p99_ms)
 
 
-async def test_an_unknown_duration_is_not_counted_as_none() -> None:
-    """A recorder that measured nothing adds to no bucket."""
+async def test_unknown_duration_is_not_counted() -> None:
+    """A record without a duration adds to no bucket."""
     store = MemoryStore()
     store.commit(count_writes(pair(observation(Side.PRIMARY, duration_ms=-1.0)), MATCH))
     assert ["candidate"] == list((await read_counts(store, "shop")).routes[0].latency)
 
 
-async def test_names_with_separators_stay_apart() -> None:
-    """Routes, patterns and rules may hold any character: no two places share a field."""
+async def test_names_with_separators_are_separate() -> None:
+    """Routes, patterns and rules may contain any character, but no two paths share a field."""
     odd = ['a","b', "a|b", "a\x1fb", "a:b", "{}", "é", '\\"']
     store = MemoryStore()
     for text in odd:
@@ -82,7 +81,7 @@ async def test_names_with_separators_stay_apart() -> None:
 
 
 async def test_routes_beyond_the_bound_are_counted_together_and_keep_their_results() -> None:
-    """The overflow stands under `_other`, where a mismatch is still a mismatch."""
+    """The overflow is under `_other`, where a mismatch is still a mismatch."""
     store = MemoryStore()
     caps = counting.CountCaps(routes=5)
     for number in range(18):
@@ -92,7 +91,7 @@ async def test_routes_beyond_the_bound_are_counted_together_and_keep_their_resul
     assert (18, 3) == (counted.results["mismatch"], other.results["mismatch"])
 
 
-async def test_the_worst_route_comes_first() -> None:
+async def test_worst_route_comes_first() -> None:
     """Routes are ordered by how many of their pairs differ."""
     store = MemoryStore()
     for route, comparison in (("GET /a", MATCH), ("GET /a", MATCH), ("GET /b", mismatch())):
@@ -100,33 +99,33 @@ async def test_the_worst_route_comes_first() -> None:
     assert ["GET /b", "GET /a"] == [route.route for route in (await read_counts(store, "shop")).routes]
 
 
-async def test_targets_are_counted_apart() -> None:
-    """Another target's counts are empty."""
+async def test_targets_are_counted_separately() -> None:
+    """The counts of a second target are empty."""
     assert (0, None) == ((await _counted(MATCH, target="other")).compared, (await _counted(target="x")).mismatch_ratio)
 
 
-def test_a_match_makes_its_writes_once() -> None:
-    """The second match of a route returns the very same increments."""
+def test_match_reuses_its_writes() -> None:
+    """The second match of a route returns the same increments."""
     assert count_writes(pair(number=1), MATCH) is count_writes(pair(number=2), MATCH)
 
 
-def test_what_is_kept_between_pairs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood of routes fills the memory of made writes only so far."""
-    monkeypatch.setattr(counting, "_KEPT", len(counting._kept) + 5)  # pyright: ignore[reportPrivateUsage]
-    numbers = count()
-    for _ in range(50):
-        count_writes(pair(route=f"GET /flood/{next(numbers)}"), MATCH)
-    assert len(counting._kept) <= counting._KEPT  # pyright: ignore[reportPrivateUsage]
+def test_cache_of_writes_is_bounded() -> None:
+    """Many routes fill the caches only up to their limit."""
+    flooded, bound = pair(), counting._KEPT  # pyright: ignore[reportPrivateUsage]
+    for number in range(bound + 5):
+        count_writes(msgspec.structs.replace(flooded, route=f"GET /flood/{number}"), MATCH)
+    caches = (counting._incr, counting._outcome)  # pyright: ignore[reportPrivateUsage]
+    assert [bound, bound] == [cache.cache_info().currsize for cache in caches]
 
 
 @pytest.mark.parametrize("comparison", [MATCH, IGNORED, mismatch(), INCOMPARABLE])
 def test_every_write_is_an_increment_with_a_cap(comparison: Comparison) -> None:
-    """Nothing that is counted can grow without a bound."""
+    """No count grows without a limit."""
     writes = count_writes(pair(), comparison)
     assert all(isinstance(write, Incr) and write.cap > 0 and write.key.startswith("counts:") for write in writes)
 
 
-async def test_kinds_at_one_path_are_counted_apart() -> None:
-    """A value that changed and one that vanished are two faults."""
+async def test_kinds_at_one_path_are_counted_separately() -> None:
+    """A changed value and a missing one are two differences."""
     counted = await _counted(mismatch(), mismatch(difference(kind=Kind.REMOVED, candidate=None)))
     assert [("removed", 1), ("value", 1)] == [(path.kind, path.count) for path in counted.routes[0].paths]

@@ -1,4 +1,4 @@
-"""From v1's answers to compared pairs: every loss has its reason, and the sums are exact."""
+"""Test the funnel: every loss has a reason, and the sums are exact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowdiff.verdict import Funnel, FunnelLoss, FunnelRoutes, flat, grown_since
+from shadowdiff.verdict import Funnel, FunnelLoss, FunnelRoutes, flat, grown_since, top_loss
 from shadowdiff.verdict import funnel as funnel_of
 from shadowdiff.verdict.counts import RouteCounts
 from shadowdiff.verdict.funnel import UNACCOUNTED, WHY
@@ -29,7 +29,7 @@ def _row(fields: tuple[str, ...]) -> st.SearchStrategy[dict[str, int]]:
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a ledger whose books balance."""
+    """Return a balanced ledger."""
     judged, pending = draw(_row(JUDGED)), draw(COUNT)
     ready = sum(judged.values()) + pending
     primary = draw(_row(PRIMARY)) | {"paired": ready}
@@ -54,13 +54,13 @@ def _routes(ledger: dict[str, Any], reasons: dict[str, int], lost: dict[str, int
 
 
 def funnel(ledger: dict[str, Any], routes: FunnelRoutes) -> Funnel:
-    """Return the funnel of a ledger as the API gives it."""
+    """Return the funnel of a ledger as the API shows it."""
     return funnel_of("shop", flat(ledger), routes)
 
 
 @given(ledgers())
-def test_each_step_is_the_one_before_less_its_losses(ledger: dict[str, Any]) -> None:
-    """Whatever the books say, as long as they balance: nothing is unaccounted for."""
+def test_each_step_is_the_one_before_minus_its_losses(ledger: dict[str, Any]) -> None:
+    """For any balanced ledger nothing is unaccounted."""
     made = funnel(ledger, _routes(ledger, {"primary_5xx": ledger["pairs"]["incomparable"]}))
     assert made.exact
     for step, following in zip(made.steps, made.steps[1:], strict=False):
@@ -69,23 +69,23 @@ def test_each_step_is_the_one_before_less_its_losses(ledger: dict[str, Any]) -> 
 
 
 @given(ledgers())
-def test_every_loss_is_positive_and_says_why(ledger: dict[str, Any]) -> None:
-    """In words that a reader can act on."""
+def test_every_loss_is_positive_and_has_a_reason(ledger: dict[str, Any]) -> None:
+    """Each reason tells readers what to do."""
     made = funnel(ledger, _routes(ledger, {}))
     assert all(loss.count > 0 and loss.why for step in made.steps for loss in step.losses)
 
 
 @given(ledgers(), st.integers(1, 500))
-def test_books_that_do_not_balance_say_where(ledger: dict[str, Any], missing: int) -> None:
-    """The difference stands at its step, and the funnel says that it is not exact."""
+def test_unbalanced_ledger_shows_the_step(ledger: dict[str, Any], missing: int) -> None:
+    """The step shows the difference, and the funnel is marked as not exact."""
     ledger["observations"]["primary"]["parked"] += missing
     made = funnel(ledger, _routes(ledger, {}))
     found = [loss.count for step in made.steps for loss in step.losses if loss.reason == UNACCOUNTED]
     assert (False, [-missing, missing]) == (made.exact, found)
 
 
-def test_losses_of_the_mirror_explain_answers_without_a_partner_as_far_as_they_go() -> None:
-    """Of ten, four copies were shed; the others were never mirrored, or came too late."""
+def test_mirror_losses_explain_responses_without_a_partner() -> None:
+    """Of ten responses, four lost their mirrored request to shedding. Six others were never mirrored, or were late."""
     ledger = {
         "target": "shop",
         "mirrored": {"shed": 4},
@@ -98,8 +98,21 @@ def test_losses_of_the_mirror_explain_answers_without_a_partner_as_far_as_they_g
     assert "window is too short" in WHY["not_mirrored"]
 
 
-def test_routes_say_why_their_pairs_could_not_be_compared() -> None:
-    """From what was judged on, route by route."""
+def test_top_loss_is_what_costs_the_most_coverage() -> None:
+    """Requests in progress and those outside the coverage are not the top loss."""
+    ledger = {
+        "recorded": {"received": 200, "ineligible": 90, "accepted": 110},
+        "observations": {"primary": {"parked": 110, "paired": 40, "orphaned": 10, "late": 5, "waiting": 55}},
+        "pairs": {"ready": 40, "match": 8, "incomparable": 12, "pending": 20},
+    }
+    found = top_loss(funnel(ledger, FunnelRoutes.of([])))
+    assert found is not None
+    assert ("incomparable", 12) == (found.reason, found.count)
+    assert top_loss(funnel({}, FunnelRoutes.of([]))) is None
+
+
+def test_routes_have_reasons_for_incomparable_pairs() -> None:
+    """Each route has its own reasons from the comparison on."""
     results = {"match": 5, "ignored": 1, "mismatch": 2, "incomparable": 4}
     route = RouteCounts(route="GET /", results=results, reasons={"truncated": 3, "primary_5xx": 1})
     made = funnel({"target": "shop"}, FunnelRoutes.of([route])).routes[0]
@@ -111,8 +124,8 @@ def test_routes_say_why_their_pairs_could_not_be_compared() -> None:
 
 
 @given(ledgers(), st.data())
-def test_the_routes_and_what_has_none_add_up_to_the_steps(ledger: dict[str, Any], data: st.DataObject) -> None:
-    """Before judging every loss of a step is some route's, or stands apart as of no known route."""
+def test_routes_and_unrouted_losses_add_up_to_the_steps(ledger: dict[str, Any], data: st.DataObject) -> None:
+    """Before the comparison every loss belongs to a route or is unrouted."""
     row, primary = ledger["recorded"], ledger["observations"]["primary"]
     most = {f"recorded.{name}": row[name] for name in ("ineligible", "sampled_out", "shed")}
     most |= {"primary.orphaned": primary["orphaned"]}
@@ -140,8 +153,8 @@ def _by_reason(losses: Iterable[FunnelLoss]) -> dict[str, int]:
 
 
 @given(ledgers(), ledgers())
-def test_the_funnel_of_a_window_adds_up_too(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """What was under way at the start comes out as a negative loss, and the sums hold."""
+def test_funnel_of_a_window_adds_up(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Requests in progress at the start are a negative loss, and the sums are right."""
     made = funnel_of("shop", grown_since(flat(now), flat(then)), FunnelRoutes())
     assert made.exact
     for step, following in zip(made.steps, made.steps[1:], strict=False):

@@ -1,4 +1,4 @@
-"""The gate on latency: off by default; sure before it says anything."""
+"""Test the gate on latency: it is off by default, and decides only with certainty."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 
 from shadowdiff.model import Gate, Result
-from shadowdiff.verdict import Coverage, Decision, Lack, Thresholds, Verdict, judge
-from shadowdiff.verdict.epoch import Epoch, OpenedBy
-from shadowdiff.verdict.epoch_view import EpochView, Watched
+from shadowdiff.verdict import Coverage, Decision, InsufficientReason, Thresholds, Verdict, judge
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence, read_evidence
-from shadowdiff.verdict.histogram import bucket_of
+from shadowdiff.verdict.latency_buckets import bucket_of
+from shadowdiff.verdict.run import Run, StartedBy
+from shadowdiff.verdict.run_counter import RunCounter, RunInputs
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import MATCH, pair
 
@@ -35,8 +35,8 @@ def _judged(v1_ms: float, v2_ms: float, limit_s: float | None, *, mismatches: in
     return judge(evidence, COVERED, Thresholds.of(Gate(max_p99_increase_s=limit_s)))
 
 
-def test_latency_decides_nothing_unless_it_is_asked_to() -> None:
-    """Ten times as slow, and a pass."""
+def test_latency_does_not_decide_without_a_gate() -> None:
+    """v2 is ten times as slow, and still passes."""
     assert Decision.PASS is _judged(20, 200, None).verdict
 
 
@@ -49,49 +49,50 @@ def test_latency_decides_nothing_unless_it_is_asked_to() -> None:
         (Decision.INSUFFICIENT, 55, 0.05),
     ],
 )
-def test_an_increase_that_is_sure_fails_and_one_that_is_surely_within_passes(
-    expected: Decision, v2_ms: float, limit_s: float
-) -> None:
-    """What the interval leaves open is insufficient for lack of certainty about latency."""
+def test_certain_increase_fails_and_certain_limit_passes(expected: Decision, v2_ms: float, limit_s: float) -> None:
+    """If the interval contains the limit, the verdict is insufficient because of latency."""
     verdict = _judged(20, v2_ms, limit_s)
-    assert (expected, Lack.LATENCY if expected is Decision.INSUFFICIENT else None) == (verdict.verdict, verdict.lack)
+    assert (expected, InsufficientReason.LATENCY if expected is Decision.INSUFFICIENT else None) == (
+        verdict.verdict,
+        verdict.insufficient_reason,
+    )
 
 
-def test_the_reason_names_both_sides_and_the_limit() -> None:
-    """So that nobody has to look it up."""
+def test_reason_names_both_sides_and_the_limit() -> None:
+    """The reason has all numbers that readers need."""
     reason = _judged(20, 200, 0.05).reason
-    assert reason.startswith("p99 of the target is ")
-    assert reason.endswith("50 ms are allowed")
+    assert reason.startswith("p99 of the target: ")
+    assert reason.endswith("limit 50 ms.")
 
 
-def test_a_failure_by_mismatches_stays_as_it_is() -> None:
-    """The worse news first."""
+def test_failure_by_mismatches_is_unchanged() -> None:
+    """Mismatches come before latency."""
     assert "500 of 5,000 pairs differ" in _judged(20, 200, 0.05, mismatches=500).reason
 
 
-def test_too_few_pairs_are_said_as_such_first() -> None:
+def test_too_few_pairs_come_before_latency() -> None:
     """Latency does not hide what else is missing."""
-    assert Lack.PAIRS is _judged(20, 20, 0.05, n=50).lack
+    assert InsufficientReason.PAIRS is _judged(20, 20, 0.05, n=50).insufficient_reason
 
 
-def test_without_durations_nothing_passes() -> None:
-    """A recorder that measures nothing cannot satisfy a gate on latency."""
+def test_nothing_passes_without_durations() -> None:
+    """A target without measured durations never satisfies a latency gate."""
     results = {"match": PAIRS, "ignored": 0, "mismatch": 0, "incomparable": 0}
     evidence = Evidence(target="shop", routes=(RouteEvidence(route="GET /", results=results),))
     verdict = judge(evidence, COVERED, Thresholds.of(Gate(max_p99_increase_s=0.05)))
-    assert (Decision.INSUFFICIENT, Lack.LATENCY) == (verdict.verdict, verdict.lack)
+    assert (Decision.INSUFFICIENT, InsufficientReason.LATENCY) == (verdict.verdict, verdict.insufficient_reason)
 
 
 @pytest.mark.parametrize("gated", [False, True])
-async def test_durations_count_in_the_epoch_only_where_a_gate_asks_for_them(gated: bool) -> None:
-    """So that nobody else pays for it."""
-    view = EpochView(Watched(target="shop", revision_header=b"x-version", rules="r", latency=gated), lambda: None)
-    epoch = Epoch(id=1, started_ms=0, by=OpenedBy.START, rules="r")
-    view.take(epoch)
+async def test_durations_count_in_a_run_only_if_a_gate_needs_them(gated: bool) -> None:
+    """Targets without a latency gate store no durations in a run."""
+    counter = RunCounter(RunInputs(target="shop", revision_header=b"x-version", rules="r", latency=gated), lambda: None)
+    run = Run(id=1, started_ms=0, by=StartedBy.START, rules="r")
+    counter.take_run(run)
     store = MemoryStore()
     for number in range(3):
-        store.commit(view.writes(pair(number=number), MATCH))
-    found = await read_evidence(store, "shop", epoch)
+        store.commit(counter.writes(pair(number=number), MATCH))
+    found = await read_evidence(store, "shop", run)
     counted = {side: sum(spread.values()) for sides in found.durations.values() for side, spread in sides.items()}
     assert ({"primary": 3, "candidate": 3} if gated else {}) == counted
     assert 3 == found.results[Result.MATCH]

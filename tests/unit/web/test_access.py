@@ -1,24 +1,23 @@
-"""Who may come in by the web port, as what, and by which proof."""
+"""Test who can use the web port, with which role and which credentials."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
 import pytest
 
 from shadowdiff.config import AccessConfig, ProxyConfig, Secret, TokenConfig
-from shadowdiff.report import Redactor, Remarks
+from shadowdiff.report import Redactor, TriageWriter
+from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.store import Store
 from shadowdiff.web import create_web
 from shadowdiff.web.access import Access
-from shadowdiff.web.audit import KEPT, AuditLog
-from shadowdiff.web.rule_book import RuleBook
+from shadowdiff.web.audit import MAX_ENTRIES, AuditLog
 from tests.fakes.asgi import Answer, get, post_form
-from tests.fakes.shop import NOW_MS, open_shop, web_state
+from tests.fakes.shop import NOW_MS, open_shop, replace_parts, web_parts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +37,7 @@ ORIGIN = "http://shadowdiff.example"
 
 
 class Door:
-    """A web port with access control, its store, and a clock that the test moves."""
+    """A web port with access control, its store, and a clock that the test controls."""
 
     def __init__(self, config: AccessConfig, *, is_loopback: bool = False) -> None:
         self.now_ms = NOW_MS
@@ -47,23 +46,23 @@ class Door:
         book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
         redact = Redactor(b"a key").text
         self.audit = AuditLog(self.store, lambda: self.now_ms, redact)
-        state = replace(
-            web_state(open_shop()),
-            rule_book=book,
+        state = replace_parts(
+            web_parts(open_shop()),
+            book=book,
             audit=self.audit,
             redact=redact,
-            remarks=Remarks(self.store, lambda: self.now_ms, redact),
+            triage=TriageWriter(self.store, lambda: self.now_ms, redact),
             access=lambda: access,
             now_ms=lambda: self.now_ms,
         )
         self.app: Starlette = create_web(state)
 
     async def ask(self, path: str, **headers: str) -> Answer:
-        """Ask for a path."""
+        """Request a path."""
         return await get(self.app, path, "GET", b"", None, **headers)
 
     async def make_rule(self, **headers: str) -> Answer:
-        """Ask for a rule to be made."""
+        """Request a new rule."""
         return await get(self.app, "/api/v1/rules", "POST", RULE, "application/json", **headers)
 
 
@@ -80,7 +79,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def test_without_credentials_nothing_is_read_or_changed(door: Door) -> None:
-    """The API says what is missing; a page leads to the form; the form's own style is served."""
+    """The API names the missing credentials, a page redirects to the form, and the style of the form is served."""
     refused = await get(door.app, "/api/v1/targets")
     assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Bearer realm="shadowdiff"')
     page = await get(door.app, "/targets/shop?route=GET%20/")
@@ -91,18 +90,18 @@ async def test_without_credentials_nothing_is_read_or_changed(door: Door) -> Non
 
 
 async def test_a_token_reads_or_writes_by_its_role(door: Door) -> None:
-    """Reading and trying for both, changing for one."""
+    """Both roles can read and preview, but only one can write."""
     assert (await door.ask("/api/v1/targets", **bearer(READER))).status == 200
     tried = b'{"target": "shop", "rules": [{"ignore": "$.price"}]}'
     preview = await get(door.app, "/api/v1/rules/preview", "POST", tried, "application/json", **bearer(READER))
     assert preview.status == 200
     refused = await door.make_rule(**bearer(READER))
-    assert (refused.status, refused.json["error"]) == (403, "ci may not write here: the role write is needed")
+    assert (refused.status, refused.json["error"]) == (403, "ci needs the role write for this request")
     assert (await door.make_rule(**bearer(WRITER))).status == 200
 
 
 async def test_asking_for_a_revision_is_a_write(door: Door) -> None:
-    """It opens an epoch for one that was not seen before, and so throws evidence away."""
+    """A new revision starts a run, and so discards evidence."""
     asked = "/api/v1/verdict?target=shop"
     assert (await door.ask(asked, **bearer(READER))).status == 200
     assert (await door.ask(f"{asked}&revision=", **bearer(READER))).status == 200
@@ -112,12 +111,12 @@ async def test_asking_for_a_revision_is_a_write(door: Door) -> None:
 
 @pytest.mark.parametrize("token", ["", "x", READER[:-1], READER + "x", READER.upper(), "\x00", "é" * 30])
 async def test_a_wrong_token_is_refused(door: Door, token: str) -> None:
-    """However near it is, and whatever it is made of."""
+    """The port rejects similar tokens, and tokens with any characters."""
     assert (await door.ask("/api/v1/targets", **bearer(token))).status == 401
 
 
 async def test_after_too_many_wrong_tokens_an_address_waits(door: Door) -> None:
-    """A minute of rest gives all tries back; who has logged in is not kept out."""
+    """A minute without tries resets the limit. Logged-in users are not affected."""
     login = await log_in(door, READER)
     statuses = [(await door.ask("/api/v1/targets", **bearer("wrong"))).status for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
@@ -139,24 +138,24 @@ async def log_in(door: Door, token: str) -> str:
 
 
 async def test_a_browser_logs_in_and_writes_with_the_token_of_the_page(door: Door) -> None:
-    """And is known by the token's name."""
+    """The user has the name of the token."""
     cookie = await log_in(door, WRITER)
     page = await get(door.app, "/rules", cookie=cookie)
-    assert "log out release" in page.text
+    assert "Log out release" in page.text
     (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', page.text))
-    fields = {"do": "make", "target": "shop", "rule": "{ignore: $.price}", "author": "ada", "reason": "sale"}
+    fields = {"do": "add", "target": "shop", "rule": "{ignore: $.price}", "author": "ada", "reason": "sale"}
     made = await post_form(door.app, "/rules", fields | {"csrf": csrf}, cookie=cookie)
     assert made.status == 303
     (entry,) = (await door.ask("/api/v1/audit", cookie=cookie)).json["entries"]
-    assert (entry["who"], entry["by"], entry["from"], entry["what"]) == (
-        "release", "login", "127.0.0.1", "a rule was made",
+    assert (entry["user"], entry["auth"], entry["source"], entry["action"]) == (
+        "release", "login", "127.0.0.1", "rule added",
     )  # fmt: skip
-    assert entry["facts"]["author"] == "ada (release)"
-    assert "a rule was made" in (await door.ask("/audit", cookie=cookie)).text
+    assert entry["details"]["author"] == "ada (release)"
+    assert "rule added" in (await door.ask("/audit", cookie=cookie)).text
 
 
 async def test_a_login_writes_only_from_these_pages(door: Door) -> None:
-    """The cookie alone is never enough: what a browser sends along by itself proves nothing."""
+    """The cookie alone is not enough, because a browser sends it automatically."""
     cookie = await log_in(door, WRITER)
     page = (await door.ask("/rules", cookie=cookie)).text
     csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
@@ -179,7 +178,7 @@ async def test_a_login_writes_only_from_these_pages(door: Door) -> None:
 
 
 async def test_logging_in_needs_the_form_of_these_pages_too(door: Door) -> None:
-    """Else another site could log a browser in as somebody else."""
+    """Without the form's token, another site could log a browser in as another user."""
     given = {"token": READER}
     assert (await post_form(door.app, "/login", given, origin="https://elsewhere.example")).status == 403
     assert (await post_form(door.app, "/login", given, cookie="a=b")).status == 403
@@ -193,13 +192,13 @@ async def test_logging_in_needs_the_form_of_these_pages_too(door: Door) -> None:
 
 @pytest.mark.parametrize("back", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere", "", "x\r\ny"])
 async def test_the_way_back_after_a_login_stays_here(door: Door, back: str) -> None:
-    """No link to the form leads to another site."""
+    """No link to the form redirects to another site."""
     answer = await post_form(door.app, "/login", {"token": READER, "next": back})
     assert (answer.status, answer.headers["location"]) == (303, "/")
 
 
 async def test_a_login_ends_with_its_time_its_token_or_a_click(door: Door) -> None:
-    """And no part of the cookie can be changed."""
+    """A change of any part of the cookie invalidates it."""
     cookie = await log_in(door, READER)
     name, _, value = cookie.partition("=")
     forged = [value.replace("ci~", "release~"), value[:-2] + "AA", value + "x", "ci~", "~", ""]
@@ -209,7 +208,8 @@ async def test_a_login_ends_with_its_time_its_token_or_a_click(door: Door) -> No
     assert (await later.ask("/api/v1/targets", cookie=cookie)).status == 401
     replica = Door(AccessConfig(tokens=TOKENS))
     assert (await replica.ask("/api/v1/targets", cookie=cookie)).status == 200
-    short = Access(AccessConfig(tokens=TOKENS, session_s=-1), is_loopback=False)
+    short = Access(AccessConfig(tokens=TOKENS), is_loopback=False)
+    short.session_s = -1
     assert short.of_login(value) is None
     csrf = re.findall(r'name="csrf" value="([^"]+)"', (await door.ask("/", cookie=cookie)).text)[0]
     gone = await post_form(door.app, "/logout", {"csrf": csrf}, cookie=cookie)
@@ -219,7 +219,7 @@ async def test_a_login_ends_with_its_time_its_token_or_a_click(door: Door) -> No
 
 
 async def test_a_trusted_proxy_names_the_user_and_the_groups(door: Door) -> None:
-    """Its groups say what they may do; a script brings a token instead."""
+    """The groups determine the role. A script sends a token instead."""
     named = {"x_user": "ada", "x_groups": "dev, ops"}
     assert (await door.ask("/api/v1/targets", **named)).status == 200
     assert (await door.ask("/api/v1/targets", x_user="ada", x_groups="ops")).status == 403
@@ -234,11 +234,11 @@ async def test_a_trusted_proxy_names_the_user_and_the_groups(door: Door) -> None
     )
     assert made.status == 200
     (entry,) = await door.audit.newest(5)
-    assert (entry.who, entry.by, entry.source) == ("ada", "proxy", "1.2.3.4")
+    assert (entry.user, entry.auth, entry.source) == ("ada", "proxy", "1.2.3.4")
 
 
 async def test_nobody_else_is_believed_to_be_the_proxy() -> None:
-    """From elsewhere its headers count for nothing, and one that comes twice was added by somebody else."""
+    """The headers of other clients are ignored. A header that occurs twice was added by a client."""
     named = {"x_user": "ada", "x_groups": "sre"}
     elsewhere = Door(AccessConfig(proxy=replace_peers(("10.0.0.0/8",))))
     assert (await elsewhere.ask("/api/v1/targets", **named)).status == 401
@@ -276,7 +276,7 @@ def replace_peers(peers: tuple[str, ...]) -> ProxyConfig:
 async def test_what_callers_without_credentials_may_do(
     config: AccessConfig, is_loopback: bool, expected: tuple[int, int, int]
 ) -> None:
-    """Read, write from elsewhere, write from this machine under its own name."""
+    """Callers without credentials can read, write from elsewhere, or write from this machine, as configured."""
     door = Door(config, is_loopback=is_loopback)
     answers = (
         await get(door.app, "/api/v1/targets"),
@@ -288,7 +288,7 @@ async def test_what_callers_without_credentials_may_do(
 
 
 async def test_a_browser_on_this_machine_needs_the_token_of_a_form_too() -> None:
-    """Being on this machine is nothing that a user did."""
+    """A request from this machine does not prove that a user sent it."""
     door = Door(AccessConfig(), is_loopback=True)
     local = {"host": "localhost", "origin": "http://localhost", "sec_fetch_site": "same-origin"}
     assert (await door.make_rule(**local)).status == 403
@@ -298,36 +298,41 @@ async def test_a_browser_on_this_machine_needs_the_token_of_a_form_too() -> None
 
 
 async def test_the_audit_is_bounded_and_so_is_each_entry(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """A flood of changes costs neither memory nor the newest of them."""
+    """Many changes use bounded memory, and the newest ones are kept."""
     long = RULE.replace(b"sale", b"s" * 900)
     with caplog.at_level("INFO"):
         made = await get(door.app, "/api/v1/rules", "POST", long, "application/json", **bearer(WRITER))
     assert made.status == 200
-    (line,) = [record for record in caplog.records if record.getMessage() == "audit: a rule was made"]
+    (line,) = [record for record in caplog.records if record.getMessage() == "audit: rule added"]
     said: dict[str, Any] = vars(line)
-    assert (said["who"], said["by"], said["from"], said["author"]) == ("release", "token", "127.0.0.1", "ada (release)")
+    assert (said["user"], said["auth"], said["source"], said["author"]) == (
+        "release",
+        "token",
+        "127.0.0.1",
+        "ada (release)",
+    )
     name = door.store.keys.name(0, "audit")
     (entry,) = await door.audit.newest(5)
-    assert len(entry.facts["reason"]) == 501
-    await door.store.command("RPUSH", name, *[b"{}"] * (KEPT + 5))
+    assert len(entry.details["reason"]) == 501
+    await door.store.command("RPUSH", name, *[b"{}"] * (MAX_ENTRIES + 5))
     gone = await get(door.app, f"/api/v1/rules/{made.json['id']}?author=bob", "DELETE", b"", None, **bearer(WRITER))
     assert gone.status == 200
-    assert int(await door.store.command("LLEN", name)) == KEPT
-    assert [one.what for one in await door.audit.newest(10)] == ["a rule was removed", "a rule was made"]
+    assert int(await door.store.command("LLEN", name)) == MAX_ENTRIES
+    assert [one.action for one in await door.audit.newest(10)] == ["rule removed", "rule added"]
 
 
 async def test_what_was_refused_or_only_tried_is_no_change(door: Door) -> None:
-    """The audit holds changes alone."""
+    """The audit log contains only changes."""
     await door.make_rule(**bearer(READER))
     await get(door.app, "/api/v1/rules", "POST", b"{}", "application/json", **bearer(WRITER))
-    tried = {"do": "try", "target": "shop", "rule": "{ignore: $.price}"}
+    tried = {"do": "preview", "target": "shop", "rule": "{ignore: $.price}"}
     shown = await post_form(door.app, "/rules", tried, **bearer(WRITER))
     assert shown.status == 200
     assert await door.audit.newest(10) == []
 
 
 async def test_whoever_is_identified_is_the_author_and_is_not_asked_for_a_name(door: Door) -> None:
-    """On the pages; by the API a name that comes along stands before theirs."""
+    """Pages use the identity. In the API, a given name has priority."""
     cookie = await log_in(door, WRITER)
     (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop", cookie=cookie)).json["fingerprints"]
     for path in (f"/fingerprints/{found['id']}", "/rules?target=shop"):
@@ -336,17 +341,17 @@ async def test_whoever_is_identified_is_the_author_and_is_not_asked_for_a_name(d
     (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', page))
     for path, fields in {
         f"/fingerprints/{found['id']}": {"do": "state", "state": "fixed"},
-        "/rules": {"do": "make", "target": "shop", "rule": "{ignore: $.price}", "reason": "sale"},
+        "/rules": {"do": "add", "target": "shop", "rule": "{ignore: $.price}", "reason": "sale"},
     }.items():
         assert (await post_form(door.app, path, fields | {"csrf": csrf}, cookie=cookie)).status == 303
     said = json.dumps({"text": "seen", "author": "ada"}).encode()
     noted = f"/api/v1/fingerprints/{found['id']}/note"
     assert (await get(door.app, noted, "POST", said, "application/json", **bearer(WRITER))).status == 200
-    assert ["ada (release)", "release", "release"] == [one.facts["author"] for one in await door.audit.newest(3)]
+    assert ["ada (release)", "release", "release"] == [one.details["author"] for one in await door.audit.newest(3)]
 
 
 async def test_where_nobody_is_identified_a_name_is_asked_for() -> None:
-    """Such as on a loopback port of which nothing was said."""
+    """An example is a loopback port without access settings."""
     door = Door(AccessConfig(), is_loopback=True)
     (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop")).json["fingerprints"]
     assert 'name="author" required' in (await door.ask(f"/fingerprints/{found['id']}")).text
@@ -355,10 +360,10 @@ async def test_where_nobody_is_identified_a_name_is_asked_for() -> None:
 
 
 async def test_what_a_rule_quotes_is_redacted_in_the_audit(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    """In the log and in the store; the rule itself stays as it is, and who made it."""
+    """The log and the store have the redacted text. The rule itself and its author are unchanged."""
     quoting = RULE.replace(b"$.price", b"$.users['jo@example.com']").replace(b"sale", b"asked by al@example.com")
     with caplog.at_level("INFO"):
         made = await get(door.app, "/api/v1/rules", "POST", quoting, "application/json", **bearer(WRITER))
     assert "jo@example.com" in made.text
-    told = repr([vars(record) for record in caplog.records]) + repr(await door.audit.newest(5))
-    assert [False, False, True] == [one in told for one in ("jo@example.com", "al@example.com", "ada (release)")]
+    written = repr([vars(record) for record in caplog.records]) + repr(await door.audit.newest(5))
+    assert [False, False, True] == [one in written for one in ("jo@example.com", "al@example.com", "ada (release)")]

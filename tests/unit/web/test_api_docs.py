@@ -1,4 +1,4 @@
-"""docs/api.md, held against the code both ways."""
+"""Check docs/api.md against the code in both directions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ REFERENCE = (ROOT / "docs" / "api-reference.md").read_text()
 
 
 def test_every_address_of_the_api_is_in_the_docs_and_no_other() -> None:
-    """What is served is documented, and what is documented is served."""
+    """The docs list exactly the paths that the API serves."""
     documented = set(re.findall(r"^\| `(/api/v1/[^`]+)` \|", PAGE, re.MULTILINE))
     assert {*(PREFIX + operation.path for operation in OPERATIONS), f"{PREFIX}/openapi.json"} == documented
 
 
 def test_every_parameter_is_in_the_docs() -> None:
-    """With its name, as it is given."""
+    """The docs have the name of every parameter."""
     for operation in OPERATIONS:
         for parameter in operation.parameters:
             shown = f"{{{parameter.name}}}" if parameter.where == "path" else f"`{parameter.name}`"
@@ -30,26 +30,26 @@ def test_every_parameter_is_in_the_docs() -> None:
 
 
 def test_every_choice_of_a_parameter_is_in_the_docs() -> None:
-    """So that nobody has to guess."""
+    """The docs list every allowed value."""
     choices = {choice for operation in OPERATIONS for parameter in operation.parameters for choice in parameter.choices}
     assert {choice for choice in choices if f"`{choice}`" not in PAGE} == set()
 
 
 def test_the_pictures_are_there() -> None:
-    """Each that is shown."""
+    """Each linked image exists."""
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAGE)
     assert pictures
     assert [] == [name for name in pictures if not (Path(__file__).parents[3] / "docs" / name).is_file()]
 
 
 def test_the_reference_of_every_operation_is_the_current_one() -> None:
-    """`python scripts/draw_api_reference.py` was run after the last change: parameters, roles, refusals."""
+    """`python scripts/draw_api_reference.py` was run after the last change of parameters, roles or errors."""
     command = [sys.executable, "scripts/draw_api_reference.py", "--check"]
     assert 0 == subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode
 
 
 def test_every_operation_says_what_it_takes_needs_and_refuses() -> None:
-    """The page is made of the declarations; here it is read as a reader does, from its headings."""
+    """The test reads the generated page by its headings, as a reader does."""
     sections = dict(re.findall(r"^## (\w+ /\S+)\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL))
     assert [f"{operation.method} {PREFIX}{operation.path}" for operation in OPERATIONS] == list(sections)
     for operation in OPERATIONS:

@@ -1,4 +1,4 @@
-"""The API of fingerprints in process: pages, one of them, its values, and who may say what of it."""
+"""Test the API of fingerprints in process: pages, one fingerprint, its values, and permissions to change it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from shadowdiff.web import create_web
 from tests.fakes.asgi import get
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, web_parts
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def shop() -> Starlette:
-    """Return the API over a shop with planted faults."""
-    return create_web(web_state(open_shop()))
+    """Return the API for a shop with planted faults."""
+    return create_web(web_parts(open_shop()))
 
 
 async def _page(shop: Starlette, query: str = "") -> Any:
@@ -26,7 +26,7 @@ async def _page(shop: Starlette, query: str = "") -> Any:
 
 
 async def test_mismatches_are_grouped_by_where_they_differ(shop: Starlette) -> None:
-    """The planted faults, the most frequent first, and their counts are all mismatches there are."""
+    """The planted faults come most frequent first, and their counts cover all mismatches."""
     page = await _page(shop, "&sort=count")
     assert [20, 9] == [one["count"] for one in page["fingerprints"][:2]]
     assert ["$['price']", "value"] == page["fingerprints"][0]["places"][0]
@@ -38,13 +38,13 @@ async def test_mismatches_are_grouped_by_where_they_differ(shop: Starlette) -> N
     [("&path=price", 20), ("&path=PRI", 20), ("&kind=removed", 9), ("&severity=value", 20), ("&state=fixed", 0)],
 )
 async def test_pages_are_narrowed_as_samples_are(shop: Starlette, query: str, expected: int) -> None:
-    """A path as any view writes it, or any text in it."""
+    """The filter is a path as any view writes it, or any part of its text."""
     page = await _page(shop, query)
     assert expected == sum(one["count"] for one in page["fingerprints"])
 
 
 async def test_samples_name_their_fingerprint_and_are_found_by_it(shop: Starlette) -> None:
-    """So that a page of one shows its own."""
+    """The page of a fingerprint shows its own samples."""
     (found,) = (await _page(shop, "&kind=removed"))["fingerprints"]
     listed = (await get(shop, f"/api/v1/samples?target=shop&fingerprint={found['id']}")).json["samples"]
     assert (9, {found["id"]}) == (len(listed), {line["fingerprint"] for line in listed})
@@ -53,11 +53,11 @@ async def test_samples_name_their_fingerprint_and_are_found_by_it(shop: Starlett
 
 
 async def test_one_fingerprint_tells_what_each_side_said(shop: Starlette) -> None:
-    """By its samples, the most frequent values first."""
+    """The values come from its samples, most frequent first."""
     (found,) = (await _page(shop, "&path=stock"))["fingerprints"]
-    told = (await get(shop, f"/api/v1/fingerprints/{found['id']}")).json
-    assert found["id"] == told["fingerprint"]["id"]
-    (seen,) = told["seen"]
+    page = (await get(shop, f"/api/v1/fingerprints/{found['id']}")).json
+    assert found["id"] == page["fingerprint"]["id"]
+    (seen,) = page["places"]
     assert ["$['stock']", "removed"] == seen["place"]
     assert (9, {None}) == (sum(one["samples"] for one in seen["values"]), {one["candidate"] for one in seen["values"]})
 
@@ -71,18 +71,18 @@ async def test_one_fingerprint_tells_what_each_side_said(shop: Starlette) -> Non
     ],
 )
 async def test_an_argument_that_is_wrong_is_refused_by_name(shop: Starlette, query: str, says: str) -> None:
-    """In one line, with what would be right."""
+    """The error has one line and a valid example."""
     assert (await _page(shop, query))["error"].startswith(says)
 
 
 async def test_an_id_that_nobody_knows_is_refused(shop: Starlette) -> None:
-    """With what may have become of it."""
+    """The error explains what may have happened to the fingerprint."""
     answer = await get(shop, "/api/v1/fingerprints/ffffffffffff")
     assert (404, True) == (answer.status, "ffffffffffff" in answer.json["error"])
 
 
 async def test_a_state_needs_an_author_and_a_place_to_be_kept(shop: Starlette) -> None:
-    """Neither an empty name nor a service without a store for it goes through."""
+    """An empty name, or a service without a store for states, is rejected."""
     (found,) = (await _page(shop, "&kind=removed"))["fingerprints"]
     for said, status in (({"state": "fixed", "author": " "}, 400), ({"state": "gone", "author": "jo"}, 400),
                          ({"state": "fixed", "author": "jo"}, 501)):  # fmt: skip

@@ -1,13 +1,13 @@
-"""Counts over time as the API tells them."""
+"""Test the history of counts in the API."""
 
 from __future__ import annotations
 
 import pytest
 
-from shadowdiff.verdict import bucket_writes
+from shadowdiff.verdict import history_writes
 from shadowdiff.web import create_web
 from tests.fakes.asgi import get
-from tests.fakes.shop import NOW_MS, web_state
+from tests.fakes.shop import NOW_MS, web_parts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import MATCH, mismatch, pair
 
@@ -15,7 +15,7 @@ from tests.fakes.traffic import MATCH, mismatch, pair
 def _store() -> MemoryStore:
     store = MemoryStore(lambda: NOW_MS / 1000)
     for minutes_ago, comparison in ((10, MATCH), (5, mismatch()), (90, mismatch())):
-        store.commit(bucket_writes(pair(), comparison, NOW_MS - minutes_ago * 60_000))
+        store.commit(history_writes(pair(), comparison, NOW_MS - minutes_ago * 60_000))
     return store
 
 
@@ -23,16 +23,16 @@ def _store() -> MemoryStore:
     ("window", "expected"),
     [("", (1, 1)), ("&since=7m", (0, 1)), ("&since=2h", (1, 2)), ("&since=2h&until=1h", (0, 1)), ("&since=7d", (1, 2))],
 )
-async def test_a_window_is_told_and_marked_as_descriptive(window: str, expected: tuple[int, int]) -> None:
-    """The last hour if nothing is said."""
-    answer = (await get(create_web(web_state(_store())), f"/api/v1/history?target=shop{window}")).json
+async def test_a_window_is_returned_and_marked_as_descriptive(window: str, expected: tuple[int, int]) -> None:
+    """The default is the last hour."""
+    answer = (await get(create_web(web_parts(_store())), f"/api/v1/history?target=shop{window}")).json
     results = answer["history"]["results"]
     assert (True, expected) == (answer["descriptive"], (results["match"], results["mismatch"]))
 
 
 async def test_times_are_read_as_rfc_3339_has_them() -> None:
-    """With an offset, whose plus sign a query turns into a blank, or with none: UTC."""
-    app = create_web(web_state(_store()))
+    """The times have an offset, whose plus sign a query turns into a blank, or are in UTC."""
+    app = create_web(web_parts(_store()))
     for since in ("2026-02-25T06:18:00Z", "2026-02-25T07:18:00+01:00", "2026-02-25T06:18:00"):
         answer = (await get(app, f"/api/v1/history?target=shop&since={since.replace('+', ' ')}")).json
         assert 1_772_000_280_000 == answer["history"]["start_ms"]
@@ -41,13 +41,13 @@ async def test_times_are_read_as_rfc_3339_has_them() -> None:
 @pytest.mark.parametrize(
     ("status", "query", "says"),
     [
-        (400, "target=shop&since=yesterday", "parameter 'since' is 'yesterday': give a time such as"),
-        (400, "target=shop&since=1h&until=2h", "an `until` after it"),
+        (400, "target=shop&since=yesterday", "parameter 'since' is 'yesterday': use a time such as"),
+        (400, "target=shop&since=1h&until=2h", "`until` after it"),
         (400, "target=shop&since=36d", "within the last 35 days"),
-        (404, "target=shpo", "no target is called 'shpo': configured are shop"),
+        (404, "target=shpo", "unknown target 'shpo'; configured: shop"),
     ],
 )
 async def test_a_wrong_window_is_refused_with_what_would_be_right(status: int, query: str, says: str) -> None:
-    """In one line."""
-    answer = await get(create_web(web_state(_store())), f"/api/v1/history?{query}")
+    """The error has one line."""
+    answer = await get(create_web(web_parts(_store())), f"/api/v1/history?{query}")
     assert (status, True) == (answer.status, says in answer.json["error"])

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and true of what the API answers."""
+"""The OpenAPI document is valid and complete, and matches the API's responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from shadowdiff.web import create_web
 from tests.fakes.asgi import get
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, web_parts
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def shop() -> Starlette:
-    """Return the API over a shop with planted faults."""
-    return create_web(web_state(open_shop()))
+    """Return the API for a shop with planted faults."""
+    return create_web(web_parts(open_shop()))
 
 
 def _fits(answer: Any, schema: dict[str, Any]) -> None:
@@ -39,13 +39,13 @@ async def test_the_document_is_valid_openapi(shop: Starlette) -> None:
 
 
 async def test_every_route_of_the_api_is_described(shop: Starlette) -> None:
-    """Both ways: nothing is served that is not described, nothing described that is not served."""
+    """The API serves exactly the routes in the document."""
     served = {route.path for route in shop.routes if isinstance(route, Route) and route.path.startswith("/api/")}
     assert served == {*(await _document(shop))["paths"], "/api/v1/openapi.json"}
 
 
 async def test_what_is_answered_is_what_is_described(shop: Starlette) -> None:
-    """Each operation's answer fits its schema."""
+    """The response of each operation matches its schema."""
     document = await _document(shop)
     samples = (await get(shop, "/api/v1/samples?target=shop")).json["samples"]
     for path, methods in document["paths"].items():
@@ -64,12 +64,12 @@ async def test_refusals_fit_their_schema(shop: Starlette) -> None:
     document = await _document(shop)
     for target in ("targets/x", "samples?target=shop&limit=x", "ledger"):
         answer = await get(shop, f"/api/v1/{target}")
-        reference = {"$ref": "#/components/schemas/Refusal", "components": document["components"]}
+        reference = {"$ref": "#/components/schemas/ErrorMessage", "components": document["components"]}
         _fits(answer.json, reference)
 
 
 async def test_every_parameter_says_what_it_is_for(shop: Starlette) -> None:
-    """A reader of the document needs no other."""
+    """The document is enough to use the API."""
     for methods in (await _document(shop))["paths"].values():
         for operation in methods.values():
             assert operation["summary"]

@@ -1,4 +1,4 @@
-"""The pages in process: what they say, what they never do, and hostile text that stays text."""
+"""Test the pages in process: their content, their limits, and hostile text that stays text."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shadowdiff.model import Candidate, Comparison, Difference, Failure, Kind, Result, Severity, Side, Target
-from shadowdiff.report import Redactor, SampleSettings, sample_writes
+from shadowdiff.queries.targets import TargetView
+from shadowdiff.report import Redactor, SampleSettings
 from shadowdiff.verdict import count_writes
-from shadowdiff.web import TargetView, create_web
+from shadowdiff.web import create_web
 from tests.fakes.asgi import get
-from tests.fakes.shop import NOW_MS, empty_ledger, open_shop, refused, shop_ledger, shop_target, web_state
+from tests.fakes.samples import sample_writes
+from tests.fakes.shop import NOW_MS, empty_ledger, open_shop, refused, shop_ledger, shop_target, web_parts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import difference, mismatch, observation, pair
 
 if TYPE_CHECKING:
     from shadowdiff.model import Pair
-    from shadowdiff.web import WebState
+    from shadowdiff.web import WebParts
 
 SETTINGS = SampleSettings(redactor=Redactor(b"a key"))
 PRICED = mismatch(difference(), difference("$['served_at']", rule="ignore $.served_at"))
@@ -36,7 +38,7 @@ HOSTILE = [
 
 
 class Page(HTMLParser):
-    """A page as a browser would read it: its elements with their attributes, and its text."""
+    """A page as a browser reads it: its elements with their attributes, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -46,26 +48,26 @@ class Page(HTMLParser):
         self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element."""
+        """Record an element."""
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Note text."""
+        """Record text."""
         self.text += data
 
     @property
     def links(self) -> list[str]:
-        """Everything the page points to."""
+        """Return every link of the page."""
         return [
             value for _, attrs in self.elements for name, value in attrs.items() if name in ("href", "src") and value
         ]
 
     def of_class(self, name: str) -> int:
-        """How many elements are of a class."""
+        """Return the number of elements of a class."""
         return sum(name in (attrs.get("class") or "").split() for _, attrs in self.elements)
 
 
-async def _page(state: WebState, target: str = "/", status: int = 200) -> Page:
+async def _page(state: WebParts, target: str = "/", status: int = 200) -> Page:
     answer = await get(create_web(state), target)
     assert (status, "text/html; charset=utf-8") == (answer.status, answer.headers["content-type"])
     return Page(answer.text)
@@ -84,35 +86,36 @@ def _sample_path(one: Pair) -> str:
 
 
 async def test_the_first_page_names_verdict_ratio_coverage_and_places() -> None:
-    """What a reader asks first is on it."""
-    page = await _page(web_state(open_shop()))
+    """The page answers a reader's first questions."""
+    page = await _page(web_parts(open_shop()))
     for words in (
-        "shop fail",
-        "34 of 1,399 pairs differ (2.43%)",
-        "98.5%",
+        "shop Fail",
+        "34 of 1,399 pairs differ: at least 0.886 %, limit 0.1 %.",
+        "98.5 %",
+        "top reason: partner never arrived: not mirrored by the mesh, or the window is too short",
         "GET /products/{id}",
-        "v2 answers another price",
+        "price differs",
     ):
         assert words in page.text
 
 
 async def test_the_first_page_shows_different_faults_and_not_one_four_times() -> None:
-    """The newest of each."""
-    page = await _page(web_state(open_shop()))
+    """The list has the newest sample of each fault."""
+    page = await _page(web_parts(open_shop()))
     assert 2 == page.of_class("sample")
-    for words in ("another status", "v2 leaves out stock", "v2 answers another price", "v2 answers id as another type"):
+    for words in ("Status differs", "stock is missing in v2", "price differs", "Type of id differs"):
         assert words in page.text
 
 
 async def test_a_sample_says_what_differs_and_shows_both_bodies() -> None:
-    """Headline, both values, what is ignored and why, request id."""
+    """The page has a headline, both values, the ignored paths with reasons, and the request id."""
     one = pair(
         candidate=observation(Side.CANDIDATE, b'{"price": 19.99}'),
         primary=observation(Side.PRIMARY, b'{"price": 21.99}'),
     )
-    page = await _page(web_state(_kept((one, PRICED))), _sample_path(one))
+    page = await _page(web_parts(_kept((one, PRICED))), _sample_path(one))
     for words in (
-        "v2 answered price 19.99 where v1 answered 21.99",
+        "price differs: 21.99 → 19.99",
         "by rule ignore $.served_at",
         "GET /products/17?view=full",
         "7d9f5e52-66a1-4c1e-8a55-000000000017",
@@ -122,23 +125,23 @@ async def test_a_sample_says_what_differs_and_shows_both_bodies() -> None:
 
 
 async def test_a_refused_connection_reads_as_one() -> None:
-    """A failure is no empty answer."""
+    """A failure is not shown as an empty response."""
     one, said = refused(5)
-    assert "v2 refused the connection" in (await _page(web_state(_kept((one, said))), _sample_path(one))).text
+    assert "v2 refused the connection" in (await _page(web_parts(_kept((one, said))), _sample_path(one))).text
 
 
 async def test_a_target_can_be_narrowed_to_a_place() -> None:
-    """The links of the paths lead to their samples."""
-    state = web_state(open_shop())
+    """The links of the paths open their samples."""
+    state = web_parts(open_shop())
     links = [link for link in (await _page(state, "/targets/shop")).links if "path=" in link]
     page = await _page(state, next(link for link in links if "stock" in link).partition("#")[0])
-    assert (9, 1) == (page.text.count("v2 left out stock"), page.of_class("what"))
+    assert (9, 1) == (page.text.count("stock is missing in v2; v1 has"), page.of_class("what"))
 
 
 @pytest.mark.parametrize("target", ["/", "/targets/shop", "/targets/shop?result=incomparable", "/nothing"])
 async def test_pages_have_only_their_own_script_and_style_and_nothing_from_elsewhere(target: str) -> None:
-    """The policy forbids it, and the pages do not try."""
-    answer = await get(create_web(web_state(open_shop())), target)
+    """The policy forbids other resources, and the pages use none."""
+    answer = await get(create_web(web_parts(open_shop())), target)
     page = Page(answer.text)
     assert not {"style", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
     scripts = [attrs.get("src") or "" for tag, attrs in page.elements if tag == "script"]
@@ -150,8 +153,8 @@ async def test_pages_have_only_their_own_script_and_style_and_nothing_from_elsew
 
 
 async def test_every_link_leads_somewhere() -> None:
-    """From the first page over targets and samples."""
-    state, seen, todo = web_state(open_shop()), set[str](), ["/"]
+    """The test follows links from the home page through targets and samples."""
+    state, seen, todo = web_parts(open_shop()), set[str](), ["/"]
     app = create_web(state)
     while todo and len(seen) < 80:
         target = todo.pop().partition("#")[0]
@@ -167,14 +170,14 @@ async def test_every_link_leads_somewhere() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_hostile_text_in_every_field_stays_text(text: str) -> None:
-    """Names, paths, headers, values, reasons, rules: nothing of them becomes an element or an attribute."""
+    """No name, path, header, value, reason or rule adds an element or an attribute."""
     clean, hostile = await _elements("plain"), await _elements(text)
     assert clean == hostile
 
 
 async def _elements(text: str) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
-    """Return the elements and attribute names of every page, where each field that may hold it holds `text`."""
-    wire, name_of_target = text.encode(), text.replace("/", "")  # an address has no place for it
+    """Return the elements and attribute names of every page when each possible field contains `text`."""
+    wire, name_of_target = text.encode(), text.replace("/", "")  # a target's name in a URL cannot contain a slash
     found = Difference(
         path=f"$['{text}']",
         pattern=f"$['{text}']",
@@ -205,7 +208,7 @@ async def _elements(text: str) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     )
     target = Target(name=name_of_target, hosts=(text,), candidate=Candidate(url=f"http://{text.encode().hex()}"))
     ledger = shop_ledger() | {"target": name_of_target}
-    state = web_state(store, ledger, (TargetView(target, (text,)),))
+    state = web_parts(store, ledger, (TargetView(target, (text,)),))
     pages: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     app = create_web(state)
     for name, path in {
@@ -231,69 +234,69 @@ def _quoted(text: str) -> str:
     ("ledger", "says"),
     [
         (empty_ledger("shop"), "No request has arrived yet. Mirror this target's requests to port 8080"),
-        (empty_ledger("shop", mirrored=7), "7 requests were mirrored, but none of v1's answers was recorded."),
-        (empty_ledger("shop", recorded=7), "7 of v1's answers were recorded, but no request was mirrored."),
+        (empty_ledger("shop", mirrored=7), "7 requests were mirrored, but no response of v1 was recorded."),
+        (empty_ledger("shop", recorded=7), "7 responses of v1 were recorded, but no request was mirrored."),
         (empty_ledger("shop", mirrored=7, recorded=7), "shadowdiff doctor"),
     ],
 )
 async def test_an_empty_target_says_what_to_do_next(ledger: dict[str, Any], says: str) -> None:
-    """By what has arrived so far."""
+    """The text depends on what has arrived so far."""
     for target in ("/", "/targets/shop"):
-        assert says in (await _page(web_state(MemoryStore(), ledger), target)).text
+        assert says in (await _page(web_parts(MemoryStore(), ledger), target)).text
 
 
 async def test_without_targets_the_page_says_how_to_name_one() -> None:
-    """With lines to copy, and the demo."""
-    text = (await _page(web_state(MemoryStore(), targets=()))).text
-    assert "No target is configured yet." in text
+    """The page has lines to copy, and the demo."""
+    text = (await _page(web_parts(MemoryStore(), targets=()))).text
+    assert "No targets configured." in text
     assert "shadowdiff demo" in text
 
 
 async def test_pairs_without_a_difference_are_no_empty_page() -> None:
-    """All is well is said in words."""
+    """The page has a sentence that nothing differs."""
     store = _kept((pair(), Comparison(result=Result.MATCH)))
-    assert "Of 1 pairs compared, none differs." in (await _page(web_state(store))).text
+    assert "No differences in 1 compared pairs." in (await _page(web_parts(store))).text
 
 
 async def test_books_that_do_not_balance_are_announced() -> None:
-    """The numbers are marked as incomplete."""
-    page = await _page(web_state(open_shop(), shop_ledger(balanced=False)))
-    assert "The books do not balance" in page.text
+    """The page marks the numbers as incomplete."""
+    page = await _page(web_parts(open_shop(), shop_ledger(balanced=False)))
+    assert "Not all requests are accounted for" in page.text
 
 
 async def test_an_expired_sample_is_a_page_that_says_so() -> None:
-    """An old link is no riddle."""
-    assert "This sample expired" in (await _page(web_state(open_shop()), "/samples/shop-0000000000000000", 404)).text
+    """The page of an old link explains that the sample expired."""
+    assert "This sample expired" in (await _page(web_parts(open_shop()), "/samples/shop-0000000000000000", 404)).text
 
 
 async def test_samples_past_their_age_are_not_shown() -> None:
-    """Even where the store still holds them."""
+    """Samples above the age limit are hidden, even if the store still has them."""
     one, said = refused(5)
     store = MemoryStore()
     store.commit(sample_writes(one, said, SETTINGS, NOW_MS - 25 * 3600 * 1000))
-    await _page(web_state(store), _sample_path(one), 404)
+    await _page(web_parts(store), _sample_path(one), 404)
 
 
 @pytest.mark.parametrize(
     ("asked", "seconds"), [("5", "5"), ("1", "2"), ("9999", "300"), ("x", None), ("²", None), ("", None)]
 )
 async def test_following_live_asks_again_within_bounds(asked: str, seconds: str | None) -> None:
-    """Without a script, and never faster than every two seconds."""
-    page = await _page(web_state(open_shop()), f"/?live={_quoted(asked)}")
+    """The page reloads without a script, at most every two seconds."""
+    page = await _page(web_parts(open_shop()), f"/?live={_quoted(asked)}")
     assert seconds == next(
         (attrs["content"] for _, attrs in page.elements if attrs.get("http-equiv") == "refresh"), None
     )
 
 
 async def test_several_targets_stand_on_one_page() -> None:
-    """Each with its own numbers."""
-    page = await _page(web_state(open_shop(), targets=(shop_target(), shop_target("basket"))))
+    """Each target on the page has its own counts."""
+    page = await _page(web_parts(open_shop(), targets=(shop_target(), shop_target("basket"))))
     assert 2 == page.of_class("target")
 
 
 async def test_static_files_are_kept_by_browsers_and_named_by_content() -> None:
     """A new style has a new address."""
-    app = create_web(web_state(MemoryStore()))
+    app = create_web(web_parts(MemoryStore()))
     page = Page((await get(app, "/")).text)
     link = next(link for link in page.links if "style.css?v=" in link)
     answer = await get(app, link)
@@ -306,8 +309,8 @@ async def test_static_files_are_kept_by_browsers_and_named_by_content() -> None:
 
 @pytest.mark.parametrize("failure", list(Failure))
 async def test_every_failure_has_words(failure: Failure) -> None:
-    """None is shown as a bare code."""
+    """No failure is shown only as a code."""
     one, said = refused(5)
     failed = pair(one.primary, observation(Side.CANDIDATE, status=0, failure=failure, headers=()))
-    page = await _page(web_state(_kept((failed, said))), _sample_path(failed))
+    page = await _page(web_parts(_kept((failed, said))), _sample_path(failed))
     assert f"v2 {failure} " not in page.text.replace("v2 refused the", "")

@@ -1,4 +1,4 @@
-"""A sample or a fingerprint as one file to share: nothing in it runs, asks or leads anywhere."""
+"""Export a sample or a fingerprint as one file to share, without scripts, requests or links."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shadowdiff.cli import main
 from shadowdiff.web import create_web
 from tests.fakes.asgi import get
 from tests.fakes.serving import served
-from tests.fakes.shop import open_shop, web_state
+from tests.fakes.shop import open_shop, web_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def _check_that_it_stands_alone(kept: str) -> None:
-    """Nothing in the file is asked of anywhere, leads anywhere or runs."""
+    """Check that the file loads nothing, links nowhere and runs nothing."""
     tags = re.findall(r"<\w+[^>]*>", re.sub(r"<style>.*?</style>", "", kept, flags=re.DOTALL))
     assert [] == [
         tag for tag in tags if re.search(r"\s(?:href|src|action|on\w+)=|<(?:script|form|link|iframe|img|button)", tag)
@@ -37,8 +37,8 @@ def _words(page: str, tag: str) -> str:
 
 @pytest.mark.parametrize("form", ["split", "unified", "patch"])
 async def test_a_sample_is_one_file(form: str) -> None:
-    """With its style inside, and all that the page says."""
-    app = create_web(web_state(open_shop()))
+    """The file contains the style and the whole content of the page."""
+    app = create_web(web_parts(open_shop()))
     (found, *_) = (await get(app, "/api/v1/samples?target=shop&limit=1")).json["samples"]
     kept = await get(app, f"/samples/{found['id']}?view={form}&download=1")
     assert (kept.status, kept.headers["content-disposition"]) == (200, f'attachment; filename="{found["id"]}.html"')
@@ -48,16 +48,16 @@ async def test_a_sample_is_one_file(form: str) -> None:
 
 
 async def test_a_fingerprint_is_one_file() -> None:
-    """With what it is, when, the values of both sides and an example; the page leads to it."""
-    app = create_web(web_state(open_shop()))
+    """The file has its description, times, values of both sides and an example. The page links to it."""
+    app = create_web(web_parts(open_shop()))
     (found, *_) = (await get(app, "/api/v1/fingerprints?target=shop&path=price")).json["fingerprints"]
     page = (await get(app, f"/fingerprints/{found['id']}")).text
     (link,) = re.findall(r'href="(/fingerprints/[^"]*download=1)"', page)
     kept = await get(app, html.unescape(link))
     assert (kept.status, kept.headers["content-disposition"]) == (200, f'attachment; filename="{found["id"]}.html"')
     _check_that_it_stands_alone(kept.text)
-    assert _words(page, "h1") == _words(kept.text, "h1") == "v2 answers another price"
-    for part in ("What each side said", '<article class="sample">', "<mark>", '<rect class="bar-of"'):
+    assert _words(page, "h1") == _words(kept.text, "h1") == "price differs"
+    for part in ("Values in v1 and v2", '<article class="sample">', "<mark>", '<rect class="bar-of"'):
         assert part in kept.text
     for part in ("your name", "as one HTML file", ">rule<"):
         assert (part in kept.text) is False
@@ -65,10 +65,10 @@ async def test_a_fingerprint_is_one_file() -> None:
 
 @pytest.mark.parametrize("what", ["sample", "fingerprint"])
 def test_the_command_writes_the_same_file(what: str, tmp_path: Path) -> None:
-    """For those who work in a terminal and share with those who do not."""
-    with served(create_web(web_state(open_shop()))) as url:
+    """The command is for users who work in a terminal and share the file."""
+    with served(create_web(web_parts(open_shop()))) as url:
         listed = CliRunner().invoke(main, [f"{what}s", "--json", "--limit", "1", "--url", url])
         (name,) = re.findall(r'"id":\s*"([^"]+)"', listed.output)[:1]
-        told = CliRunner().invoke(main, [what, name, "--html", str(tmp_path / "one.html"), "--url", url])
-    assert (told.exit_code, name in told.output) == (0, True)
+        result = CliRunner().invoke(main, [what, name, "--html", str(tmp_path / "one.html"), "--url", url])
+    assert (result.exit_code, name in result.output) == (0, True)
     assert (tmp_path / "one.html").read_text().startswith("<!doctype html>")

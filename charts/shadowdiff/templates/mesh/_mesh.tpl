@@ -25,7 +25,7 @@ spec:
       {{- toYaml .own.selector | nindent 6 }}
   configPatches:
     {{- if eq $at "gateway" }}
-    # A route adds its headers after every filter, too late for the recorder: so the id is set here, first.
+    # A route adds headers after all filters, too late for the recorder, so this filter sets the id first.
     - applyTo: HTTP_FILTER
       match:
         {{- include "shadowdiff.recorderMatch" (dict "context" "GATEWAY" "port" .own.port) | nindent 8 }}

@@ -1,0 +1,248 @@
+"""Decide whether rules cover every difference between two values.
+
+The decision is exact: values are covered if some assignment of array elements (in order, or one to one if order does
+not matter) leaves only differences that rules cover. Therefore adding a rule never uncovers a difference. Work is
+charged to the budget of the comparison: a decision is exact, or ends the comparison as too complex.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Final
+
+from shadowdiff.compare.unordered import match_elements
+from shadowdiff.compare.value_rules import covering
+from shadowdiff.compare.value_tokens import Tokens
+from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, member_at, with_member, without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shadowdiff.compare.sequence import Match
+    from shadowdiff.compare.work import Budget
+    from shadowdiff.rules.compiled import Key, Node, Rename
+
+PAIR_UNITS: Final = 20
+"""For two containers, whose answer is kept in memory."""
+_STEP_UNITS: Final = 16
+
+
+class Coverage:
+    """Decides which differences rules cover in one comparison, and caches the decisions."""
+
+    __slots__ = ("_answers", "budget", "tokens")
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._answers: dict[tuple[int, int, int], tuple[bool, Value, Value, Node]] = {}
+        self.tokens = Tokens(budget)
+
+    def covers(self, one: Value, other: Value, state: Node) -> bool:
+        """Whether the values are equal, or rules cover every difference between them."""
+        self.budget.spend(2)
+        container = isinstance(one, (dict, list)) or isinstance(other, (dict, list))
+        if not container and type(one) is type(other) and one == other:
+            return True
+        effect = state.effect
+        if effect.ignore or (effect.value_rules and covering(effect.value_rules, one, other, self.budget)):
+            return True
+        if not container:
+            return bool(effect.schema) and kind_of(one) == kind_of(other)
+        if type(one) is not type(other):
+            return False
+        exact = self.tokens.exact
+        if exact(one) == exact(other):
+            return True
+        return not state.barren and self._answer(one, other, state)
+
+    def _answer(self, one: Value, other: Value, state: Node) -> bool:
+        key = (id(one), id(other), id(state))
+        known = self._answers.get(key)
+        if known is None:
+            self.budget.spend(PAIR_UNITS)
+            if isinstance(one, dict) and isinstance(other, dict):
+                covered = any(self.members(one, variant, state) for _, variant in self.renamings(one, other, state))
+            elif isinstance(one, Repeated) and isinstance(other, Repeated):
+                covered = len(one) == len(other) and all(
+                    self.covers(value, against, state) for value, against in zip(one, other, strict=True)
+                )
+            elif isinstance(one, list) and isinstance(other, list):
+                covered = self.assignment(one, other, state) is not None
+            else:
+                covered = False
+            covered = covered or (bool(state.effect.shape) and self.covers_by_shape(one, other, state))
+            known = self._answers[key] = covered, one, other, state  # the values keep ids unique
+        return known[0]
+
+    def covers_by_shape(self, one: Value, other: Value, state: Node) -> bool:
+        """Whether the `schema` rule at a place covers the other differences; `ShapeCoverage` decides."""
+        raise NotImplementedError
+
+    def absence(self, one: Value | Missing, other: Value | Missing, state: Node, subset: str | None) -> str | None:
+        """Return the rule that covers a value that only one side has.
+
+        subset: the rule that covers additions of v2 to the container.
+        """
+        rules = state.effect.value_rules
+        return state.effect.ignore or subset or (covering(rules, one, other, self.budget) if rules else None)
+
+    def may_stay_alone(self, side: int, values: list[Value], at: int, state: Node) -> bool:
+        """Whether a rule allows v2 to lack an element of v1's array (side 0), or to add an element (side 1)."""
+        below = state.element(at, len(values))
+        if side:
+            return self.absence(MISSING, values[at], below, state.effect.subset) is not None
+        return self.absence(values[at], MISSING, below, None) is not None
+
+    def members(self, one: dict[str, Value], other: dict[str, Value], state: Node) -> bool:
+        """Whether rules cover every difference between two objects, if no member is renamed."""
+        self.budget.spend(2 * (len(one) + len(other)))
+        subset = state.effect.subset
+        for name, value in one.items():
+            against = other.get(name, MISSING)
+            below = state.member(name)
+            if isinstance(against, Missing):
+                if not self.absence(value, MISSING, below, None):
+                    return False
+            elif value is not against and not self.covers(value, against, below):
+                return False
+        return bool(subset) or all(
+            name in one or self.absence(MISSING, value, state.member(name), None) for name, value in other.items()
+        )
+
+    def renamings(
+        self, one: dict[str, Value], other: dict[str, Value], state: Node
+    ) -> Iterator[tuple[tuple[Rename, ...], dict[str, Value]]]:
+        """For each choice of renames, most likely choice first, yield v2's object with v1's names.
+
+        A choice may omit a rename that would create a difference, so a rename rule never uncovers a difference.
+        """
+        renames = [rename for rename in state.effect.renames if applies(rename, one, other)]
+        if not renames:
+            yield (), other
+            return
+        for chosen in product(*(self._choices(rename, renames, one, other, state) for rename in renames)):
+            self.budget.spend(_STEP_UNITS + len(other))
+            used: list[Rename] = []
+            variant = other
+            for rename, use in zip(renames, chosen, strict=True):
+                if use and applies(rename, one, variant):
+                    variant = renamed(variant, rename)
+                    used.append(rename)
+            yield tuple(used), variant
+
+    def _choices(
+        self, rename: Rename, all_: Sequence[Rename], one: dict[str, Value], other: dict[str, Value], state: Node
+    ) -> tuple[bool, ...]:
+        """Return whether to use a rename; return both choices if renames have a common name or change deeper levels."""
+        names = [way for each in all_ for way in (each.old[0], each.new[0])]
+        old, *below_old = rename.old
+        new, *below_new = rename.new
+        if below_old or below_new or names.count(old) > 1 or names.count(new) > 1:
+            return True, False
+        before, after = one[old], other[new]
+        if self.covers(before, after, state.member(old)):
+            return (True,)
+        removed = self.absence(before, MISSING, state.member(old), None)
+        added = self.absence(MISSING, after, state.member(new), state.effect.subset)
+        return (False,) if removed and added else (True,)
+
+    def has_same_key(self, one: Value, other: Value, key: Key, state: Node) -> bool:
+        """Whether both elements have all members of a key, and rules cover the differences between these members."""
+        for names in key.by:
+            before, after = member_at(one, names), member_at(other, names)
+            if isinstance(before, Missing) or isinstance(after, Missing):
+                if before is not after:
+                    return False
+                continue
+            below = state
+            for name in names:
+                below = below.member(name)
+            if not self.covers(before, after, below):
+                return False
+        return True
+
+    def assignment(self, one: list[Value], other: list[Value], state: Node) -> list[Match] | None:
+        """Return index pairs in v1's order that leave only covered differences; None if that is impossible."""
+        effect = state.effect
+        if effect.unordered or effect.key:
+            matching, complete = match_elements(self, one, other, state)
+            return matching.pairs() if complete else None
+        return self._in_order(one, other, state)
+
+    def _in_order(self, one: list[Value], other: list[Value], state: Node) -> list[Match] | None:
+        length, length_other = len(one), len(other)
+        if length == length_other and all(
+            self.covers(one[index], other[index], state.element(index, length)) for index in range(length)
+        ):
+            return [(index, index) for index in range(length)]
+        subset = state.effect.subset
+        if not subset and not state.by_index and not state.element(0, 1).effect.vanishes:
+            return None
+        self.budget.spend(length if subset else length + length_other)
+        gaps = [self.may_stay_alone(0, one, index, state) for index in range(length)]
+        gaps_other = [bool(subset) or self.may_stay_alone(1, other, index, state) for index in range(length_other)]
+        if all(gaps_other) and not any(gaps):
+            return self._embedded(one, other, state)
+        return self._with_gaps(one, other, state, gaps, gaps_other)
+
+    def _embedded(self, one: list[Value], other: list[Value], state: Node) -> list[Match] | None:
+        """Pair each element of v1 with the first one that fits, in order. If this fails, all other choices fail."""
+        pairs: list[Match] = []
+        rest = iter(range(len(other)))
+        for index, value in enumerate(one):
+            below = state.element(index, len(one))
+            against = next((at for at in rest if self.covers(value, other[at], below)), None)
+            if against is None:
+                return None
+            pairs.append((index, against))
+        return pairs
+
+    def _with_gaps(
+        self, one: list[Value], other: list[Value], state: Node, gaps: list[bool], gaps_other: list[bool]
+    ) -> list[Match] | None:
+        """Search for a path through both arrays that pairs elements or skips elements that may be missing."""
+        length, length_other = len(one), len(other)
+        width = length_other + 1
+        came_by: dict[int, int] = {0: 0}  # the step that led to each place (index * width + against)
+        stack = [0]
+        while stack:
+            place = stack.pop()
+            index, against = divmod(place, width)
+            if index == length and against == length_other:
+                break
+            self.budget.spend(_STEP_UNITS)
+            steps: list[int] = []
+            if index < length and gaps[index]:
+                steps.append(width)
+            if against < length_other and gaps_other[against]:
+                steps.append(1)
+            ahead = index < length and against < length_other and place + width + 1 not in came_by
+            if ahead and self.covers(one[index], other[against], state.element(index, length)):
+                steps.append(width + 1)
+            for step in steps:
+                if place + step not in came_by:
+                    came_by[place + step] = step
+                    stack.append(place + step)
+        else:
+            return None
+        pairs: list[Match] = []
+        while place:
+            step = came_by[place]
+            place -= step
+            if step == width + 1:
+                pairs.append(divmod(place, width))
+        return pairs[::-1]
+
+
+def applies(rename: Rename, one: Value, other: Value) -> bool:
+    """Whether v1 has a value only under the old name, and v2 only under the new name."""
+    if isinstance(member_at(one, rename.old), Missing) or isinstance(member_at(other, rename.new), Missing):
+        return False
+    return isinstance(member_at(other, rename.old), Missing) and isinstance(member_at(one, rename.new), Missing)
+
+
+def renamed(other: dict[str, Value], rename: Rename) -> dict[str, Value]:
+    """Return v2's object with its new member name replaced with the old name."""
+    value = member_at(other, rename.new)
+    moved = {} if isinstance(value, Missing) else with_member(without(other, rename.new), rename.old, value)
+    return moved if isinstance(moved, dict) else other

@@ -1,0 +1,239 @@
+"""Protocol Buffers, compared by message: a single message, gRPC frames, or gRPC-Web.
+
+The number of frames and the total size of their decompressed messages are limited. The target's `Descriptors` read the
+messages; they are injected, because `compare/protobuf.py` needs the `protobuf` package.
+Source: gRPC over HTTP/2, section "Responses"; PROTOCOL-WEB.md, "Protocol differences vs gRPC over HTTP2".
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shadowdiff.compare.coding import CodingError, undo
+from shadowdiff.compare.formats.format import Bodies, Format, Side, value_or_fault
+from shadowdiff.compare.headers import all_of, value_of
+from shadowdiff.compare.media import BrokenBodyError, MessageType, media_of
+from shadowdiff.compare.work import Budget
+from shadowdiff.model import Kind
+from shadowdiff.rules.json_values import MISSING, Missing
+
+if TYPE_CHECKING:
+    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.protobuf import Descriptors
+    from shadowdiff.compare.work import Limits
+    from shadowdiff.model import Headers, Observation, Pair
+    from shadowdiff.rules.json_values import Value
+
+MAX_MESSAGES: Final = 100_000
+_PREFIX_BYTES: Final = 5
+"""Of a frame: a flag, and the length of the message in four bytes."""
+_TYPE_PARAMETERS: Final = frozenset({"proto", "messagetype"})
+_WEB: Final = "application/grpc-web"
+_WEB_TEXT: Final = "application/grpc-web-text"
+_TRAILERS: Final = 0x80
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
+
+
+class Protobuf(Format):
+    """Reads one message; if there are no descriptors, compares bytes."""
+
+    name = "`application/protobuf` and similar"
+    docs = "the message in its JSON form, by the target's descriptors ([gRPC](grpc.md)); without descriptors, bytes"
+    media_types = ("application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf")
+    is_binary = True
+
+    def split(
+        self, body: bytes, headers: Headers, media: Media, limits: Limits, budget: Budget | None
+    ) -> list[bytes] | BrokenBodyError:
+        return [body]
+
+    def read(self, side: Side) -> Value | Missing | BrokenBodyError:
+        media, messages = side.media, side.messages
+        if messages is None:
+            return MISSING
+        if side.is_request:
+            kind = messages.request_type(side.path)
+        else:
+            kind = messages.response_type(side.route, side.path) or _stated_type(media, messages)
+        if kind is None:
+            return MISSING
+        return _value(self.split(side.body, side.headers, media, side.limits, side.budget), kind, messages)
+
+    def compare(self, bodies: Bodies) -> None:
+        budget, pair, media, messages = bodies.findings.budget, bodies.pair, bodies.media, bodies.messages
+        budget.spend((len(bodies.one) + len(bodies.other)) // self.bytes_per_unit)
+        if self.compare_presence(bodies):
+            return
+        left = self.split(bodies.one, pair.primary.headers, media[0], bodies.findings.limits, budget)
+        right = self.split(bodies.other, pair.candidate.headers, media[1], bodies.findings.limits, budget)
+        kind = None
+        if messages is not None:
+            kind = messages.response_type(pair.route, pair.primary.path) or _stated_type(media[0], messages)
+        if messages is None or kind is None:
+            if isinstance(left, BrokenBodyError) or isinstance(right, BrokenBodyError):
+                bodies.note_broken(left, right, show=_size)
+            elif left != right:
+                bodies.findings.note_bytes(bodies.one, bodies.other, bodies.whole)
+            return
+        bodies.compare_read(_value(left, kind, messages), _value(right, kind, messages), show=_size)
+
+    def compare_presence(self, bodies: Bodies) -> bool:
+        """Return whether a side has no messages to compare."""
+        return False
+
+
+class Grpc(Protobuf):
+    """Reads the messages in the frames of gRPC and gRPC-Web."""
+
+    name = "`application/grpc`, gRPC-Web"
+    docs = "messages, as for `application/protobuf`; an array if the method streams"
+    media_types = ("application/grpc", "application/grpc+proto", _WEB, f"{_WEB}+proto", _WEB_TEXT, f"{_WEB_TEXT}+proto")
+
+    def split(
+        self, body: bytes, headers: Headers, media: Media, limits: Limits, budget: Budget | None
+    ) -> list[bytes] | BrokenBodyError:
+        try:
+            body, _ = split_web(body, media)
+            return frames(body, value_of(headers, b"grpc-encoding"), limits, budget)
+        except BrokenBodyError as error:
+            return error
+
+    def compare_presence(self, bodies: Bodies) -> bool:
+        """Note that only one side has messages; the gRPC status says why."""
+        has_messages = _has_messages(bodies.one, bodies.media[0])
+        has_messages_other = _has_messages(bodies.other, bodies.media[1])
+        if has_messages and not has_messages_other:
+            bodies.findings.note("$", Kind.REMOVED, _size(bodies.one), None, bodies.whole)
+        elif has_messages_other and not has_messages:
+            bodies.findings.note("$", Kind.ADDED, None, _size(bodies.other), bodies.whole)
+        return not (has_messages and has_messages_other)
+
+
+def _size(body: bytes) -> str | None:
+    return f"{len(body)} bytes" if body else None
+
+
+def _stated_type(media: Media, messages: Descriptors) -> MessageType | None:
+    """Return the message type that some servers name in the Content-Type."""
+    named = next((value for name, value in media.parameters if name in _TYPE_PARAMETERS), "")
+    return MessageType(named) if named and messages.describes(named) else None
+
+
+def _value(found: list[bytes] | BrokenBodyError, kind: MessageType, messages: Descriptors) -> Value | BrokenBodyError:
+    """Return an array of the messages of a stream, or a single message, or the reason why the body has no value."""
+    if isinstance(found, BrokenBodyError):
+        return found
+    values = value_or_fault(lambda: [messages.value(kind.name, message) for message in found])
+    if kind.streams or not isinstance(values, list):
+        return values
+    return values[0] if len(values) == 1 else BrokenBodyError(f"{len(values)} messages, but the method sends one")
+
+
+def frames(body: bytes, coding: bytes, limits: Limits, budget: Budget | None = None) -> list[bytes]:
+    """Return the messages of a gRPC body, decompressed.
+
+    Raises: BrokenBodyError; TooComplexError if the budget does not cover the decompressed bytes.
+    """
+    budget = budget or Budget(limits.work)
+    found: list[bytes] = []
+    at = size = 0
+    while at < len(body):
+        start = at + _PREFIX_BYTES
+        end = start + int.from_bytes(body[at + 1 : start], "big")
+        if start > len(body) or end > len(body):
+            raise BrokenBodyError(f"message {len(found)} is shorter than its length says")
+        if body[at] > 1:
+            raise BrokenBodyError(f"message {len(found)} has the flag {body[at]}, which is neither 0 nor 1")
+        message = body[start:end]
+        if body[at]:
+            if coding.strip().lower() in {b"", b"identity"}:
+                raise BrokenBodyError("a message is compressed, but there is no grpc-encoding")
+            try:
+                message = undo(message, coding, limits, budget)
+            except CodingError as error:
+                raise BrokenBodyError(str(error)) from error
+            budget.spend(len(message))
+        size += len(message)
+        if size > limits.decoded_bytes or len(found) == MAX_MESSAGES:
+            raise BrokenBodyError(f"more than {limits.decoded_bytes} bytes or {MAX_MESSAGES} messages")
+        found.append(message)
+        at = end
+    return found
+
+
+def split_web(body: bytes, media: Media) -> tuple[bytes, Headers]:
+    """Return the gRPC frames of a body, and its trailers. Return a body that is not gRPC-Web unchanged.
+
+    gRPC-Web sends the trailers in the last frame; types that end in `-text` encode the whole body in base64.
+    Raises: BrokenBodyError.
+    """
+    if not media.name.startswith(_WEB):
+        return body, ()
+    if media.name.startswith(_WEB_TEXT):
+        body = _from_base64(body)
+    at = count = 0
+    while at + _PREFIX_BYTES <= len(body) and not body[at] & _TRAILERS:
+        at += _PREFIX_BYTES + int.from_bytes(body[at + 1 : at + _PREFIX_BYTES], "big")
+        count += 1
+        if count > MAX_MESSAGES:
+            raise BrokenBodyError(f"more than {MAX_MESSAGES} messages")
+    if at >= len(body) or not body[at] & _TRAILERS:
+        return body, ()
+    start = at + _PREFIX_BYTES
+    if body[at] != _TRAILERS or start + int.from_bytes(body[at + 1 : start], "big") != len(body):
+        raise BrokenBodyError("the trailers are compressed, or are not at the end of the body")
+    fields = (line.partition(b":") for line in body[start:].split(b"\r\n") if line)
+    return body[:at], tuple((name.strip().lower(), value.strip()) for name, _, value in fields)
+
+
+def _from_base64(text: bytes) -> bytes:
+    text = b"".join(text.split())
+    parts = _BASE64.findall(text)
+    try:
+        decoded = [binascii.a2b_base64(part, strict_mode=True) for part in parts]
+    except binascii.Error as error:
+        raise BrokenBodyError(f"not base64: {error}") from error
+    if sum(map(len, parts)) != len(text):
+        raise BrokenBodyError("not base64")
+    return b"".join(decoded)
+
+
+def _has_messages(body: bytes, media: Media) -> bool:
+    try:
+        return bool(split_web(body, media)[0])
+    except BrokenBodyError:
+        return True
+
+
+def has_web_trailers(pair: Pair) -> bool:
+    """Whether the body of a side may contain its trailers."""
+    return pair.primary.method == "POST" and (_is_web(pair.primary) or _is_web(pair.candidate))
+
+
+def _is_web(side: Observation) -> bool:
+    return value_of(side.headers, b"content-type").lower().startswith(_WEB.encode()) and not side.trailers
+
+
+def with_web_trailers(pair: Pair, limits: Limits, budget: Budget | None = None) -> Pair:
+    """Return the pair with the trailers moved out of gRPC-Web bodies. Raises: TooComplexError."""
+    if not has_web_trailers(pair):
+        return pair
+    primary, candidate = _with_trailers(pair.primary, limits, budget), _with_trailers(pair.candidate, limits, budget)
+    return msgspec.structs.replace(pair, primary=primary, candidate=candidate)
+
+
+def _with_trailers(side: Observation, limits: Limits, budget: Budget | None) -> Observation:
+    if not _is_web(side):
+        return side
+    budget = budget or Budget(limits.work)
+    try:
+        body = undo(side.body, b",".join(all_of(side.headers, b"content-encoding")), limits, budget)
+        budget.spend(len(body) // 4)
+        _, trailers = split_web(body, media_of(value_of(side.headers, b"content-type")))
+    except (CodingError, BrokenBodyError):
+        return side
+    return msgspec.structs.replace(side, trailers=trailers) if trailers else side

@@ -1,0 +1,81 @@
+"""JSON, compared by value: member order and whitespace between tokens do not matter."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exact, settled
+from shadowdiff.compare.finding import NOTHING, Findings
+from shadowdiff.compare.formats.format import BOM, Bodies, Format, compare_values, start_of, value_or_fault
+from shadowdiff.compare.media import Media, codec_of, decode
+from shadowdiff.compare.skim import skimmed
+from shadowdiff.compare.walk import FLOATS, Walker
+
+if TYPE_CHECKING:
+    from shadowdiff.rules.compiled import RouteRules
+    from shadowdiff.rules.json_values import Value
+
+_UTF8: Final = frozenset({"utf_8", "ascii"})
+_SKIMMED_FROM_BYTES: Final = 2048
+"""For a shorter text, an attempt that fails costs as much as one that succeeds saves."""
+
+
+class Json(Format):
+    """Reads a body with the fastest parser that is exact for it."""
+
+    name = "JSON, `+json`"
+    docs = "the value; the order of members and whitespace do not matter"
+    media_types = ("application/json", "text/json", "application/x-json", "+json")
+
+    def value(self, body: bytes, media: Media) -> Value:
+        return parse_exact(_utf8(body, media).removeprefix(BOM))
+
+    def embedded(self, body: bytes, media: Media) -> Value:
+        return parse_exact(body)
+
+    def compare(self, bodies: Bodies) -> None:
+        if not bodies.one or not bodies.other:
+            bodies.note_absent()
+            return
+        one, other = _utf8(bodies.one, bodies.media[0]), _utf8(bodies.other, bodies.media[1])
+        if compare_json(one, other, bodies.rules, bodies.findings):
+            return
+        bodies = msgspec.structs.replace(bodies, one=one, other=other)
+        if one.startswith(BOM) or other.startswith(BOM):
+            bodies = bodies.without_marks()
+            if compare_json(bodies.one, bodies.other, bodies.rules, bodies.findings):
+                return
+        faults = (value_or_fault(partial(parse_exact, text)) for text in (bodies.one, bodies.other))
+        bodies.note_broken(*faults, show=start_of)
+
+
+def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> bool:
+    """Note where two JSON texts differ; return False if one of them is not JSON."""
+    if len(other) >= _SKIMMED_FROM_BYTES and (values := skimmed(one, other, rules.places)) is not None:
+        compare_values(Parsed(*values, FLOATS), rules, findings)
+        return True
+    try:
+        is_first = not (findings.counted or findings.covered or findings.unlisted)
+        parsed = parse_both(one, other, findings.budget, may_try=is_first)
+        if parsed.on_trial:
+            if Walker(findings, parsed.tier).explain(parsed, rules.root):
+                return True
+            findings.rewind(NOTHING)
+            parsed = settled(parsed, one, other, findings.budget)
+    except NotJsonError:
+        return False
+    compare_values(parsed, rules, findings)
+    return True
+
+
+def _utf8(body: bytes, media: Media) -> bytes:
+    """Return JSON text converted to UTF-8 (RFC 8259 allows only UTF-8)."""
+    if not media.charset or codec_of(media.charset) in _UTF8:
+        return body
+    try:
+        return decode(body, media.charset).encode()
+    except (UnicodeError, LookupError):
+        return body

@@ -1,0 +1,57 @@
+"""The cost limits of one comparison, and its work budget.
+
+Each repeated step charges units before it runs, so equal inputs always cost the same, and results do not depend on
+time. A comparison that exceeds its budget ends as `incomparable: too_complex`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from shadowdiff.compare.compared_headers import ALL_HEADERS, ComparedHeaders
+
+TOO_COMPLEX: Final = "too_complex"
+UNITS_PER_MS: Final = 1500
+"""The units that one core does in a millisecond: the least that `benchmarks/complexity.py` measures."""
+DEFAULT_UNITS: Final = 3_000_000
+"""What the default of `limits.compare_ms`, 2 s, pays for, so that the budget runs out before the time."""
+
+
+class TooComplexError(Exception):
+    """The comparison needs more work than its budget allows."""
+
+
+class Budget:
+    """The remaining work units of one comparison."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, units: int = DEFAULT_UNITS) -> None:
+        self.left = units
+
+    def spend(self, units: int) -> None:
+        """Charge work units before the work runs. Raises: TooComplexError if the budget is too small."""
+        self.left -= units
+        if self.left < 0:
+            raise TooComplexError
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one comparison.
+
+    decoded_bytes: the size of one decoded body. ratio: decoded size divided by encoded size, after the first 64 KiB.
+    differences, covered: how many differences that count, or that a rule covers, are listed; the rest are only counted.
+    value_chars, path_chars: the length of a shown value or path.  headers: which response headers are compared.
+    work: units; a comparison that exceeds them ends as `incomparable: too_complex`.
+    """
+
+    decoded_bytes: int = 8 << 20
+    ratio: int = 200
+    differences: int = 100
+    covered: int = 50
+    value_chars: int = 512
+    path_chars: int = 1024
+    headers: ComparedHeaders = ALL_HEADERS
+    work: int = DEFAULT_UNITS

@@ -1,0 +1,170 @@
+"""Validate configuration data, and describe each problem for a user who edits the file.
+
+For an unknown key, the problem suggests the nearest setting, or lists all settings of the section. This module also
+finds problems of several settings: open ports, duplicate names and ports, unreadable TLS files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from msgspec import UNSET
+from pydantic import BaseModel, ValidationError
+
+from shadowdiff.config.environment import variable
+from shadowdiff.config.settings import ListenConfig, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from shadowdiff.config.document import Document
+    from shadowdiff.config.problem import KeyPath, Problem
+
+_ADVICE: Final = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "write a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "write a number"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "write keys and values"),
+    **dict.fromkeys(("literal_error", "enum"), "write {expected}"),
+    "missing": "is required",
+    "string_type": "write text, in quotes if it looks like a number",
+    "tuple_type": "write a list, such as [a, b]",
+    "too_short": "write at least one",
+    "string_too_short": "write something, or leave the key out",
+    "greater_than_equal": "write {ge} or more",
+    "greater_than": "write more than {gt}",
+    "less_than_equal": "write {le} or less",
+    "finite_number": "write a finite number",
+}
+"""By the types of pydantic's errors."""
+
+
+def validate(document: Document, problems: list[Problem], env: Mapping[str, str] | None = None) -> Root | None:
+    """Return the settings, or add every problem to `problems` and return None. Without `env`, read no secret."""
+    try:
+        return Root.model_validate(document.data, by_alias=True, by_name=False, context={"env": env})
+    except ValidationError as error:
+        problems.extend(_problem(fault, document) for fault in error.errors(include_url=False))
+        return None
+
+
+def _problem(fault: ErrorDetails, document: Document) -> Problem:
+    path = tuple(fault["loc"])
+    context = fault.get("ctx", {})
+    if fault["type"] == "extra_forbidden":
+        names = keys_at(path[:-1])
+        near = difflib.get_close_matches(str(path[-1]).lower(), names, n=1, cutoff=0.5)
+        message = f"unknown setting; did you mean {near[0]}?" if near else f"unknown setting; known: {', '.join(names)}"
+    elif fault["type"] == "value_error":
+        message = str(context["error"])
+    else:
+        message = _ADVICE.get(fault["type"], fault["msg"]).format_map(context)
+    has_value = path and fault["type"] not in {"missing", "extra_forbidden"}
+    return document.problem(path, message, fault["input"] if has_value else UNSET)
+
+
+def keys_at(path: KeyPath) -> tuple[str, ...]:
+    """Return the YAML keys of the settings that may be at `path` in the file."""
+    section: type[BaseModel] = Root
+    for part in path:
+        if isinstance(part, str):
+            section = _sections(section).get(part) or section
+    return tuple(_sections(section))
+
+
+def _sections(section: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
+    """Return each key of a section, with the subsection that it contains, if any."""
+    return {field.alias or name: next(_models(field.annotation), None) for name, field in section.model_fields.items()}
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the sections inside a type such as `tuple[Section, ...]` or `Section | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def known_variables() -> tuple[str, ...]:
+    """Return the environment variable of each setting that is not in a list."""
+    return tuple(
+        variable((name, key) if key else (name,))
+        for name, section in _sections(Root).items()
+        for key in (_sections(section) if section and name not in {"targets", "webhooks"} else ("",))
+    )
+
+
+def find_conflicts(root: Root | None, document: Document, target_names: Sequence[object]) -> Iterator[Problem]:
+    """Yield the problems of the data; some can be found only if the single settings are valid."""
+    yield from _duplicate_names(("targets",), target_names, document)
+    yield from _duplicate_ports(document.data.get("listen"), document)
+    if root is None:
+        return
+    yield from _duplicate_names(("access", "tokens"), [token.name for token in root.access.tokens], document)
+    access, web, host = root.access, root.tls.web, root.listen.web_host
+    is_guarded = access.tokens or access.proxy or access.anonymous or (web and web.client_ca)
+    if not is_guarded and not _is_loopback(host):
+        message = (
+            "can be reached from other machines, and no setting says who may use it: set `access.tokens` or "
+            "`access.proxy`, or let everyone in by `access.anonymous: read` (or write)"
+        )
+        yield document.problem(("listen", "web_host"), message, host)
+    for port, files in root.tls.model_dump(exclude_none=True).items():
+        for setting, name in files.items():
+            yield from _unreadable(("tls", port, setting), name, document)
+    yield from _store_connection(root, document)
+    if root.pairing.settle_s >= root.pairing.window_s:
+        yield document.problem(("pairing", "settle"), "write less than pairing.window")
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a listening address is loopback; of all names, only `localhost` is."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _duplicate_names(path: tuple[str, ...], names: Sequence[object], document: Document) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if isinstance(name, str) and name in names[:index]:
+            message = f"is also the name of {'.'.join(path)}[{names.index(name)}]; give each its own"
+            yield document.problem((*path, index, "name"), message, name)
+
+
+def _duplicate_ports(listen: object, document: Document) -> Iterator[Problem]:
+    ports: dict[str, str] = {}
+    for name in ("mirror", "records", "web", "metrics"):
+        default = ListenConfig.model_fields[name].default
+        port = cast("dict[str, Any]", listen).get(name, default) if isinstance(listen, dict) else default
+        if str(port) != "0" and ports.setdefault(str(port), name) != name:
+            message = f"is also the port of listen.{ports[str(port)]}; give each its own"
+            yield document.problem(("listen", name), message, port)
+
+
+def _store_connection(root: Root, document: Document) -> Iterator[Problem]:
+    store, url = root.store, root.store.url or ""
+    for setting, name in store.model_dump(include={"ca", "cert", "cert_key"}, exclude_none=True).items():
+        yield from _unreadable(("store", setting), name, document)
+        if not (url.startswith("rediss") or store.sentinel_tls):
+            yield document.problem(("store", setting), "is for TLS: begin store.url with rediss://", name)
+    if (store.cert is None) != (store.cert_key is None):
+        yield document.problem(("store", "cert"), "and store.cert_key belong together: set both, or neither")
+    if "+sentinel://" not in url:
+        for setting in ("sentinel_username", "sentinel_password", "sentinel_tls"):
+            value = getattr(store, setting)
+            if value is not None:
+                message = "is for sentinels: begin store.url with redis+sentinel://"
+                yield document.problem(("store", setting), message, value)
+
+
+def _unreadable(path: tuple[str, ...], name: str, document: Document) -> Iterator[Problem]:
+    try:
+        with Path(name).open("rb"):
+            return
+    except OSError as error:
+        yield document.problem(path, f"names a file that cannot be read: {error.strerror}", name)

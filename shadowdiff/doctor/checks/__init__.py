@@ -1,0 +1,1 @@
+"""The checks of `doctor`, one family per module; `doctor/registry.py` loads them all."""

@@ -1,0 +1,132 @@
+"""Count facts about v2 in pairs: whether v2 fails, rejects every request, or is really v1.
+
+A pair adds a few increments under `doctor:pairs:`. Most pairs add the same increments, so a commit combines them. The
+number of fields, the headers read per second, and the examples per kind and second (one) are limited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shadowdiff.model import Comparison, Incr, Observation, Pair, Put, Result, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shadowdiff.model.store_reader import StoreReader
+
+FIELDS: Final = 64
+EXAMPLE_EVERY_MS: Final = 1000
+EXAMPLE_TTL_S: Final = 3600
+LOOKS: Final = 20
+LOOKS_EVERY_MS: Final = 200
+_CLIENT_ERROR: Final = 400
+
+INSTANCE_HEADERS: Final = frozenset({
+    b"x-pod-name", b"x-pod", b"x-hostname", b"x-served-by", b"x-instance", b"x-instance-id", b"x-server-id",
+    b"x-backend-server",
+})  # fmt: skip
+"""Common response headers with the name of the process that responded."""
+
+KINDS: Final = ("failure", "status", "incomparable", "revision_same", "instance_same")
+"""The kinds of figures that have an example."""
+
+Rows = tuple[tuple[str, str, str], ...]
+Fact = tuple[str, tuple[str, str, str]]
+"""A figure that a pair adds to, and the row that shows it."""
+
+
+class PairFacts:
+    """Counts facts about the pairs of this process."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._revision_headers: Mapping[str, bytes] = {}
+        self._examples_at: dict[tuple[str, str], int] = {}
+        self._looks: dict[str, tuple[int, int]] = {}
+
+    def serve(self, revision_headers: Mapping[str, bytes]) -> None:
+        """Set the name of the revision header, by target."""
+        self._revision_headers = revision_headers
+
+    def writes(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
+        """Return the writes to commit with a pair."""
+        target = pair.target
+        writes: list[Write] = [_incr(target, "seen")]
+        facts = [*_faults(pair, comparison)]
+        if self._may_look(target, at_ms):
+            facts += _names(pair, self._revision_headers.get(target, b""))
+        for field, row in facts:
+            writes.append(_incr(target, field))
+            kind = field.partition(".")[0]
+            if kind in KINDS and self._is_due(target, kind, at_ms):
+                key = pair.key.hex()
+                ours, theirs = (f"{side.method} {self._redact(side.path)}" for side in (pair.primary, pair.candidate))
+                rows: Rows = ("key", key, key), ("request", ours, theirs), row
+                writes.append(Put(f"doctor:pair:{target}:{kind}", msgspec.json.encode(rows), EXAMPLE_TTL_S))
+        return tuple(writes)
+
+    def _may_look(self, target: str, at_ms: int) -> bool:
+        """Return whether to read the headers of a pair; a sample of the pairs is sufficient."""
+        stretch = at_ms // LOOKS_EVERY_MS
+        last, looks = self._looks.get(target, (stretch, 0))
+        looks = looks + 1 if last == stretch else 1
+        self._looks[target] = (stretch, looks)
+        return looks <= LOOKS
+
+    def _is_due(self, target: str, kind: str, at_ms: int) -> bool:
+        last = self._examples_at.get((target, kind))
+        if last is not None and 0 <= at_ms - last < EXAMPLE_EVERY_MS:
+            return False
+        self._examples_at[target, kind] = at_ms
+        return True
+
+
+@lru_cache(maxsize=FIELDS * 64)
+def _incr(target: str, field: str) -> Incr:
+    return Incr(f"doctor:pairs:{target}", field, 1, FIELDS)
+
+
+def _faults(pair: Pair, comparison: Comparison) -> Iterator[Fact]:
+    """Yield the counts of a pair in which v2 or v1 failed."""
+    primary, candidate = pair.primary, pair.candidate
+    if candidate.failure is not None:
+        yield f"failure.{candidate.failure}", ("response", str(primary.status), str(candidate.failure))
+    elif candidate.status >= _CLIENT_ERROR > primary.status:
+        yield f"status.{candidate.status}", ("response", str(primary.status), str(candidate.status))
+    if comparison.result is Result.INCOMPARABLE:
+        yield f"incomparable.{comparison.reason[:60]}", ("not compared", "–", comparison.reason[:200])
+
+
+def _names(pair: Pair, revision: bytes) -> Iterator[Fact]:
+    """Yield the counts of whether both sides report the same revision and instance."""
+    ours = _identities(pair.primary, revision)
+    theirs = _identities(pair.candidate, revision) if ours else {}
+    for name in ours.keys() & theirs.keys():
+        kind = "revision" if name == revision else "instance"
+        row = (name.decode("latin-1"), ours[name], theirs[name])
+        yield f"{kind}_{'same' if ours[name] == theirs[name] else 'other'}", row
+
+
+def _identities(observation: Observation, revision: bytes) -> dict[bytes, str]:
+    return {
+        name: value.decode("latin-1")[:200]
+        for name, value in observation.headers
+        if value and (name == revision or name in INSTANCE_HEADERS)
+    }
+
+
+async def read_pair_facts(reader: StoreReader, target: str) -> tuple[dict[str, int], dict[str, Rows]]:
+    """Return the counts of a target's pairs as `pair.<name>`, and the examples by kind."""
+    counts = {f"pair.{name}": count for name, count in (await reader.counts(f"doctor:pairs:{target}")).items()}
+    examples: dict[str, Rows] = {}
+    for kind in KINDS:
+        value = await reader.value(f"doctor:pair:{target}:{kind}")
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):  # from another version
+            if value is not None:
+                examples[kind] = msgspec.json.decode(value, type=Rows)
+    return counts, examples

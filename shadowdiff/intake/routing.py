@@ -1,0 +1,105 @@
+"""Decide from a request's head where it goes: read its routing fields, and find the target of its Host.
+
+A Host is looked up in this order: the exact value; then the lower-case value with and without the `-shadow` that Envoy
+adds before the port; then both without the port.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shadowdiff.intake.exchange import RawHeaders
+
+T = TypeVar("T")
+
+REMEMBERED_HOSTS = 1024
+SHADOW = "-shadow"
+SHADOW_HEADER = b"x-shadowdiff"
+BAGGAGE = b"baggage"
+BAGGAGE_KEY = b"shadowdiff"
+_ROUTING = frozenset({b"host", SHADOW_HEADER, BAGGAGE, b"upgrade"})
+
+
+def read_routing_headers(headers: RawHeaders) -> tuple[bytes, bool, bytes]:
+    """Return the Host, whether a header or baggage member marks shadow traffic, and whether this is an upgrade."""
+    host = upgrade = b""
+    is_shadow = False
+    for name, value in headers:
+        if name in _ROUTING:
+            if name == b"host":
+                host = value
+            elif name == b"upgrade":
+                upgrade = value.lower()
+            elif name == SHADOW_HEADER or has_member(value):
+                is_shadow = True
+    return host, is_shadow, upgrade
+
+
+def has_member(baggage: bytes) -> bool:
+    """Whether a baggage header (W3C Baggage, section 3.2) has the member for shadow traffic."""
+    if BAGGAGE_KEY not in baggage:
+        return False
+    return any(member.partition(b"=")[0].strip() == BAGGAGE_KEY for member in baggage.split(b","))
+
+
+class HostMatch(NamedTuple, Generic[T]):
+    """The target's entry or None, and the host as the user sent it."""
+
+    entry: T | None
+    host: str
+
+
+def split_port(host: str) -> tuple[str, str]:
+    """Return (host, `:port` or empty). An IPv6 address keeps its brackets."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit() and (":" not in name or "]" in name):
+        return name, colon + port
+    return host, ""
+
+
+def without_shadow(host: str) -> str:
+    """Return the host without the suffix that Envoy adds before the port of a mirrored request."""
+    name, port = split_port(host)
+    if name[-len(SHADOW) :].lower() == SHADOW and len(name) > len(SHADOW):
+        return name[: -len(SHADOW)] + port
+    return host
+
+
+class HostIndex(Generic[T]):
+    """An immutable lookup from Host to a target's entry. It caches a limited number of raw values."""
+
+    def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
+        """Build an index of (configured host, entry) pairs; the first entry of a host has priority."""
+        self._exact: dict[str, T] = {}
+        self._lower: dict[str, T] = {}
+        self.remembered: dict[bytes, HostMatch[T]] = {}
+        for host, entry in entries:
+            self._exact.setdefault(host, entry)
+            self._lower.setdefault(host.lower(), entry)
+
+    def find(self, raw: bytes) -> HostMatch[T]:
+        """Return the matching target of a raw Host."""
+        found = self.remembered.get(raw)
+        if found is None:
+            found = self._search(raw.decode("latin-1").strip())
+            if len(self.remembered) < REMEMBERED_HOSTS:
+                self.remembered[raw] = found
+        return found
+
+    def find_text(self, host: str) -> HostMatch[T]:
+        """Return the matching target of a Host that is given as text."""
+        return self.find(host.encode("latin-1", "replace"))
+
+    def _search(self, host: str) -> HostMatch[T]:
+        entry = self._exact.get(host)
+        if entry is not None:  # a configured host with `-shadow` in its name keeps it
+            return HostMatch(entry, host)
+        plain = without_shadow(host)
+        for tried, name in ((host, host), (plain, plain), (host, split_port(host)[0]), (plain, split_port(plain)[0])):
+            entry = self._lower.get(name.lower())
+            if entry is not None:
+                return HostMatch(entry, tried)
+        return HostMatch(None, plain)

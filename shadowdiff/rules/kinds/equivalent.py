@@ -1,0 +1,86 @@
+"""`equivalent`: null, missing and empty values, texts that differ in case, or numbers and their texts are equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from shadowdiff.rules.json_values import MISSING, Missing, Value, numeric
+from shadowdiff.rules.kinds.kind import ValueRule, ValueRuleKind, listed
+from shadowdiff.rules.rule import HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from shadowdiff.rules.kinds.kind import Options
+    from shadowdiff.rules.rule import Rule
+
+_ABSENT: Final = frozenset({"null", "missing", "empty"})
+_CLASSES: Final = ("null", "missing", "empty", "case", "number")
+
+
+class _OneClass(ValueRule):
+    has_classes = True
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        self.absent = _ABSENT.intersection(rule.options)
+        self.covers_missing = "missing" in self.absent
+        self.ignores_case = "case" in rule.options
+        self.reads_numbers = "number" in rule.options
+
+    def covers(self, one: Value | Missing, other: Value | Missing) -> bool:
+        """Return whether both values are in the same class."""
+        if self.absent and _absence(one) in self.absent and _absence(other) in self.absent:
+            return True
+        if self.ignores_case and type(one) is str and type(other) is str and one.casefold() == other.casefold():
+            return True
+        if not self.reads_numbers or isinstance(one, Missing) or isinstance(other, Missing):
+            return False
+        left, right = numeric(one), numeric(other)
+        return left is not None and right is not None and left == right
+
+    def class_of(self, value: Value) -> Hashable | None:
+        if self.absent and (value is None or value == "" or isinstance(value, (dict, list))):
+            return "absent or with members"
+        if self.reads_numbers and (number := numeric(value)) is not None:
+            return "number", number
+        return ("text", value.casefold()) if self.ignores_case and type(value) is str else None
+
+
+class Equivalent(ValueRuleKind):
+    """Covers two values that are in the same class. The options are the names of the classes."""
+
+    name = "equivalent"
+    example = '`{equivalent: {path: "$.note", as: ["null", missing, empty]}}`'
+    covers = (
+        "values that are equal if you ignore one of these: which of `null`, `missing` and `empty` it is (only those"
+        " that you name), upper and lower case (`case`), or whether a number is text"
+        ' (`number`: 7 and "7.0")'
+    )
+    places = (HEADER, "text")
+    options: ClassVar[Mapping[str, Any]] = {
+        "as": {"anyOf": [{"enum": ["case", "number"]}, {"type": "array", "items": {"enum": [None, *_CLASSES]}}]}
+    }
+    required = ("as",)
+    value_rule = _OneClass
+
+    def parse(self, options: Options) -> tuple[str, ...]:
+        words = ["null" if word is None else word for word in listed(options.get("as"))]
+        if not words or not all(word in _CLASSES for word in words):
+            raise options.error("as", f"expected one or more of {', '.join(_CLASSES)}")
+        if sum(word in _ABSENT for word in words) == 1:
+            raise options.error(
+                "as", "expected at least two of null, missing, empty: a single class is equal to no other"
+            )
+        return tuple(word for word in _CLASSES if word in words)
+
+    def declare(self, rule: Rule) -> dict[str, Any]:
+        return {"as": list(rule.options)}
+
+
+def _absence(value: Value | Missing) -> str:
+    if value is None:
+        return "null"
+    if value is MISSING:
+        return "missing"
+    return "empty" if value == "" or (isinstance(value, (list, dict)) and not value) else "present"

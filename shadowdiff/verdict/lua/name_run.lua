@@ -1,0 +1,13 @@
+-- Set the revision of a run that has none yet.
+--
+-- KEYS: the run, the revisions seen. ARGV: the id of the caller's run, the revision, the most revisions kept.
+-- Returns the fields of the current run.
+local current = redis.call('HMGET', KEYS[1], 'id', 'revision')
+if current[1] == ARGV[1] and (not current[2] or current[2] == '') then
+  redis.call('HDEL', KEYS[1], '')  -- a full Redis refuses a script whose first write adds data
+  local t = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'revision', ARGV[2])
+  redis.call('ZADD', KEYS[2], tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), ARGV[2])
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
+end
+return redis.call('HGETALL', KEYS[1])

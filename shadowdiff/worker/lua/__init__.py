@@ -1,0 +1,1 @@
+"""The Redis scripts of the worker."""

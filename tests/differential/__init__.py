@@ -1,0 +1,1 @@
+"""Check the comparison against a slow, simple reference without shared code."""

@@ -1,0 +1,91 @@
+"""Test for which paths rules are suggested."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from shadowdiff.compare import Limits, compare
+from shadowdiff.model import Side
+from shadowdiff.report import Redactor, SampleSettings
+from shadowdiff.rules import compile_rules
+from shadowdiff.verdict import count_writes
+from shadowdiff.web import create_web
+from tests.fakes.asgi import get
+from tests.fakes.samples import sample_writes
+from tests.fakes.shop import NOW_MS, web_parts
+from tests.fakes.store_reader import MemoryStore
+from tests.fakes.traffic import observation, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Bodies = tuple[dict[str, Any], dict[str, Any]]
+_SETTINGS = SampleSettings(redactor=Redactor(b"k" * 32))
+_NO_RULES = compile_rules((), datetime.fromtimestamp(0, UTC))
+_numbers = count(1)
+
+
+async def suggested(*bodies: Bodies) -> list[dict[str, Any]]:
+    """Return the suggestions for pairs with these bodies."""
+    store = MemoryStore(lambda: NOW_MS / 1000)
+    for ours, theirs in bodies:
+        number = next(_numbers)
+        one = pair(
+            observation(Side.PRIMARY, json.dumps(ours).encode()),
+            observation(Side.CANDIDATE, json.dumps(theirs).encode()),
+            number=number,
+        )
+        found = compare(one, _NO_RULES, Limits())
+        store.commit(count_writes(one, found))
+        store.commit(sample_writes(one, found, _SETTINGS, NOW_MS + number))
+    return (await get(create_web(web_parts(store)), "/api/v1/suggestions?target=shop")).json["suggestions"]
+
+
+def values(make: Callable[[], Any], n: int = 8) -> list[Bodies]:
+    """Return this number of pairs of bodies with values from `make`."""
+    return [({"x": make(), "price": 5}, {"x": make(), "price": 5}) for _ in range(n)]
+
+
+_counter = count(100)
+
+
+@pytest.mark.parametrize(
+    ("make", "volatile", "kind"),
+    [
+        (lambda: str(uuid4()), "uuid", "mask"),
+        (lambda: uuid4().hex, "hex", "mask"),
+        (lambda: f"recommendation-{uuid4().hex[:10]}-{uuid4().hex[:5]}", "pod", "mask"),
+        (lambda: NOW_MS + next(_counter), "now", "tolerance"),
+        (lambda: next(_counter), "counter", "schema"),
+    ],
+)
+async def test_a_rule_for_generated_values_is_suggested(make: Callable[[], Any], volatile: str, kind: str) -> None:
+    """Each path gets a rule that covers only its class of values."""
+    found = await suggested(*values(make))
+    assert [volatile] == [one["value_class"] for one in found]
+    assert kind in found[0]["rule"]
+    assert (8, 8, 8) == (found[0]["samples"], found[0]["pairs"], found[0]["disappearing"])
+
+
+async def test_one_value_of_another_class_is_enough_to_suggest_nothing() -> None:
+    """A UUID that became a word is a fault."""
+    made = values(lambda: str(uuid4()))
+    assert [] == await suggested(*made, ({"x": str(uuid4())}, {"x": "none"}))
+
+
+async def test_values_of_the_service_are_no_suggestion() -> None:
+    """Prices differ, but are not new for each request."""
+    assert [] == await suggested(*[({"price": 5 + number % 3}, {"price": 9}) for number in range(8)])
+
+
+async def test_what_else_differs_still_counts() -> None:
+    """A pair with another difference stays in the counts."""
+    made = [({**ours, "y": 1}, theirs) for ours, theirs in values(lambda: str(uuid4()))]
+    found = await suggested(*made)
+    assert (["uuid"], 0) == ([one["value_class"] for one in found], found[0]["disappearing"])

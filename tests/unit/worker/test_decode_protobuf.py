@@ -1,0 +1,84 @@
+"""Samples show Protocol Buffers as JSON, so that redaction finds secrets by their names."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from shadowdiff.compare import Limits
+from shadowdiff.compare.protobuf import Descriptors
+from shadowdiff.model import Observation, Pair, Side
+from shadowdiff.report.samples import encode_sample
+from shadowdiff.worker.decode_protobuf import DecodedSamples, decoded, encoder_of
+from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set, framed
+
+GRPC = (b"content-type", b"application/grpc")
+MESSAGES = Descriptors(descriptor_set())
+RESPONSE = framed(Product(sku="A1", unit_price=2**60).SerializeToString())
+BOMB = gzip.compress(bytes(1 << 20))
+REQUEST = framed(Ask(sku="A1").SerializeToString())
+
+
+def side(which: Side, **changes: Any) -> Observation:
+    """Return one side of a call."""
+    fields: dict[str, Any] = {
+        "side": which, "target": "shop", "id": "1", "id_source": "x-diff-id", "method": "POST",
+        "path": f"{SERVICE}/Get", "host": "shop", "status": 200, "headers": (GRPC,), "body": RESPONSE,
+        "body_bytes": len(RESPONSE), "trailers": ((b"grpc-status", b"0"),),
+    }  # fmt: skip
+    return Observation(**(fields | changes))
+
+
+def decoded_pair(messages: Descriptors | None, **changes: Any) -> Pair:
+    """Return the pair as a sample shows it."""
+    return decoded(pair_of(**changes), messages, Limits())
+
+
+def pair_of(**changes: Any) -> Pair:
+    """Return a pair of calls."""
+    request = {"request_headers": (GRPC,), "request_body": REQUEST}
+    candidate = side(Side.CANDIDATE, **request, **changes)
+    return Pair(key=b"", target="shop", route="r", primary=side(Side.PRIMARY), candidate=candidate)
+
+
+def test_messages_become_json() -> None:
+    """Both responses and the request are decoded, and the trailers follow the headers."""
+    pair = decoded_pair(MESSAGES)
+    for response in (pair.primary, pair.candidate):
+        assert {"sku": "A1", "unitPrice": 2**60} == json.loads(response.body)
+        assert not response.truncated
+        assert (b"grpc-status", b"0") in response.headers
+        assert (b"content-type", b'application/json; from="application/grpc"') in response.headers
+    assert {"sku": "A1"} == json.loads(pair.candidate.request_body)
+
+
+@pytest.mark.parametrize(("messages", "body"), [(None, RESPONSE), (MESSAGES, b"\x00\x00\x00\x00\x02\x0a\xff")])
+def test_an_undecodable_body_is_not_stored(messages: Descriptors | None, body: bytes) -> None:
+    """The body counts as truncated, so readers know that the sample is incomplete."""
+    response = decoded_pair(messages, body=body, body_bytes=len(body)).candidate
+    assert (b"", True) == (response.body, response.truncated)
+
+
+def test_only_samples_with_messages_are_encoded_with_a_decoder() -> None:
+    """Decoding large messages takes long, so it is part of what goes to a process."""
+    assert DecodedSamples(MESSAGES, Limits()) == encoder_of(pair_of(), lambda _target: MESSAGES, Limits())
+    plain = (b"content-type", b"text/plain")
+    bare = pair_of(headers=(plain,), body=b"x", body_bytes=1)
+    bare = msgspec.structs.replace(
+        bare,
+        primary=side(Side.PRIMARY, headers=(plain,)),
+        candidate=msgspec.structs.replace(bare.candidate, request_headers=()),
+    )
+    assert encode_sample is encoder_of(bare, lambda _target: MESSAGES, Limits())
+
+
+def test_a_compression_bomb_is_not_decoded() -> None:
+    """Decoding for a sample has a work budget, too."""
+    bomb = b"\x01" + len(BOMB).to_bytes(4, "big") + BOMB
+    headers = (GRPC, (b"grpc-encoding", b"gzip"))
+    found = decoded(pair_of(body=bomb, body_bytes=len(bomb), headers=headers), MESSAGES, Limits(work=1000)).candidate
+    assert (b"", True) == (found.body, found.truncated)
