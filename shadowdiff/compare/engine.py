@@ -18,7 +18,17 @@ from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.formats import TEXT, format_of
 from shadowdiff.compare.formats.format import Bodies
 from shadowdiff.compare.formats.grpc import has_web_trailers, with_web_trailers
-from shadowdiff.compare.headers import GRPC_STATUS, all_of, compare_headers, fields_of, note_header, relevant, value_of
+from shadowdiff.compare.headers import (
+    GRPC_STATUS,
+    NOT_MODIFIED,
+    all_of,
+    compare_headers,
+    fields_of,
+    note_header,
+    relevant,
+    value_of,
+)
+from shadowdiff.compare.not_modified import has_other_validator
 from shadowdiff.compare.required import unmet
 from shadowdiff.compare.work import TOO_COMPLEX, TooComplexError
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
@@ -53,6 +63,8 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Descript
         failed = _decided_by_failure(pair)
         if failed is not None:
             return failed
+        if pair.primary.status == NOT_MODIFIED != pair.candidate.status and has_other_validator(pair):
+            return incomparable("not_modified")
         route = rules.for_route(pair.route, pair.primary.method)
         if route.requirements:
             findings = findings or Findings(limits)

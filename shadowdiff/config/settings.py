@@ -305,6 +305,11 @@ class CandidateSettings(Section):
         HostPolicy.CANDIDATE, "The Host header that v2 receives: its own (candidate), or the user's (preserve)."
     )
     revision_header: HeaderName = setting("x-version", "The response header with v2's revision.")
+    revalidate: Share = setting(
+        0.1,
+        "Share of the requests with a validator that v2 receives again with its own ETag, because users only have v1's "
+        "ETags; see [304](comparing.md#not-modified).",
+    )
 
 
 class ControlSettings(Section):

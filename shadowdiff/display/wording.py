@@ -50,6 +50,7 @@ REASONS: Final = {
     "primary_5xx": "v1 returned 5xx",
     "primary_429": "v1 returned 429",
     "primary_grpc_failed": "v1's gRPC call failed",
+    "not_modified": "v1 answered 304 to its own ETag, which v2 cannot know",
     "truncated": "a body was truncated; the stored parts are equal",
     "poison": f"{MOST_WORKERS} workers exited while comparing it",
     "undecodable_observation": "its stored data is corrupt",

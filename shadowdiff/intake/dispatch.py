@@ -9,6 +9,7 @@ Every task belongs to the caller's TaskGroup, and never raises an error into it.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from shadowdiff.intake.connect import LocalResourceError
 from shadowdiff.intake.counters import Disposition
+from shadowdiff.intake.revalidation import ignores_own_etag, revalidation
 from shadowdiff.intake.upstream import Destination
 from shadowdiff.model import Failure, Observation, Side
 
@@ -256,11 +258,22 @@ class Dispatcher:
                 queue.breaker.connected()
             if observation.status:
                 queue.answered_s = self._loop.time()
+                observation = await self._revalidated(queue, request, observation)
             self._offer(observation, queue.counts, control_wait_s)
         except Exception as error:  # noqa: BLE001 - outermost handler: one request must not end the service
             self._shed(queue, request, _log_failure(error, queue.candidate, request))
         finally:
             self._release(request)
+
+    async def _revalidated(self, queue: TargetQueue, request: MirroredRequest, observation: Observation) -> Observation:
+        """Send v2 its own ETag for a share of the conditional requests; return the observation that shows a fault."""
+        share = queue.target.candidate.revalidate
+        repeated = revalidation(request, observation) if share else None
+        left_s = queue.candidate.timeout_s - observation.duration_ms / 1000
+        if repeated is None or left_s <= 0 or not self.in_sample(f"revalidate:{request.id}", share):
+            return observation
+        again = await self.upstream.send(dataclasses.replace(queue.candidate, timeout_s=left_s), repeated)
+        return again if ignores_own_etag(observation, again) else observation
 
     def _start_control(self, queue: TargetQueue, request: MirroredRequest) -> float:
         """If its id is sampled, also send the request to the control. Return how long the pair waits for it."""

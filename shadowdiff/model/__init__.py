@@ -83,6 +83,10 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
         return self.body_bytes > len(self.body)
 
 
+REVALIDATION: Final = (b"x-shadowdiff", b"revalidation")
+"""Marks the request of an observation in which v2 did not answer 304 to its own ETag. No user can send this field."""
+
+
 class Pair(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The observations of one request, with the pair's key (16 bytes) and route."""
 
@@ -182,7 +186,10 @@ class HostPolicy(StrEnum):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """The address for requests to v2. `url` has a scheme, an authority and an optional path prefix."""
+    """The address for requests to v2. `url` has a scheme, an authority and an optional path prefix.
+
+    revalidate: the share of conditional requests that v2 receives again, with its own ETag.
+    """
 
     url: str
     timeout_s: float = 10.0
@@ -191,6 +198,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 1024
     host: HostPolicy = HostPolicy.CANDIDATE
     revision_header: str = "x-version"
+    revalidate: float = 0.1
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):

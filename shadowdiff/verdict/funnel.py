@@ -55,6 +55,7 @@ WHY: Final[Mapping[str, str]] = {
     "ambiguous": "one id for two different requests",
     "late": "arrived too late",
     "pending": "paired, not compared yet",
+    "not_modified": "v1 answered 304 to its own ETag, which v2 cannot know",
     UNACCOUNTED: "the ledger does not balance",
 }
 

@@ -1,9 +1,10 @@
 """Read the golden cases: folders of two responses, rules, and the expected result.
 
 `fixtures/pairs/<case>/` has `request.http`, `v1.http`, `v2.http`, `expected.json` and optionally `rules.yaml`. A
-response file has a status line, fields, a blank line, and the body's bytes. Fields whose name starts with a colon
-describe the transfer. `:coding` names a coding with which the body is encoded before the comparison. `:size` is the
-size of the sent body, if it is larger than the body in the file. `:failure` means that no response arrived.
+request file has a method, a path, and lines with header fields. A response file has a status line, fields, a blank
+line, and the body's bytes. Fields whose name starts with a colon describe the transfer. `:coding` names a coding with
+which the body is encoded before the comparison. `:size` is the size of the sent body, if it is larger than the body in
+the file. `:failure` means that no response arrived.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import brotli
+import msgspec
 import yaml
 import zstandard
 
@@ -72,7 +74,9 @@ def names() -> list[str]:
 def load(name: str) -> Case:
     """Read one case."""
     folder = CASES / name
-    method, path, *_ = (folder / "request.http").read_text().split()
+    line, *lines = (folder / "request.http").read_bytes().splitlines()
+    method, path, *_ = line.decode().split()
+    request = tuple((name.lower(), value.strip()) for name, colon, value in map(_field, lines) if colon)
     rules = folder / "rules.yaml"
     declared = cast("list[object]", yaml.safe_load(rules.read_text())) if rules.exists() else []
     pair = Pair(
@@ -80,7 +84,9 @@ def load(name: str) -> Case:
         target="golden",
         route=Router(()).route(method, path),
         primary=_observation(folder / "v1.http", Side.PRIMARY, method, path),
-        candidate=_observation(folder / "v2.http", Side.CANDIDATE, method, path),
+        candidate=msgspec.structs.replace(
+            _observation(folder / "v2.http", Side.CANDIDATE, method, path), request_headers=request
+        ),
     )
     expected = cast("dict[str, Any]", json.loads((folder / "expected.json").read_text()))
     return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected)

@@ -61,6 +61,7 @@ _REASONS: Final = {
     "primary_429": "v1 itself answered 429",
     "primary_grpc_failed": "v1's gRPC call failed with its status",
     "primary_failed": "v1 itself did not respond",
+    "not_modified": "v1 answered 304 to its own ETag",
     "unknown_target": "the target was removed from the configuration",
 }
 
@@ -154,12 +155,29 @@ def is_v1(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
         return
 
 
+@target_check(175)
+def not_modified(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
+    """Find a target whose v1 often answers 304 to its own ETags, so that v2's response is not compared."""
+    count, seen = target.count("pair.incomparable.not_modified"), target.count("pair.seen")
+    if not seen or count < seen * NOTABLE:
+        return
+    yield (error if _nearly_all(count, seen) else warning)(
+        code="not_modified",
+        title=f"v1 answered 304 to {percent(min(1, count / seen))} of {plural(seen, 'request')}; v2 sent another ETag.",
+        explanation="Users send v1's ETags, which v2 cannot know. v1's 304 has no body, so nothing is compared.",
+        fix="Let both versions compute the same ETag from the content. Or let the mesh remove If-None-Match and "
+        "If-Modified-Since from a part of the requests, before v1 and the mirror. Else lower gate.min_coverage.",
+        lines=("requestHeaderModifier:", "  remove: [if-none-match, if-modified-since]"),
+        examples=_example(target, "incomparable"),
+    )
+
+
 @target_check(180)
 def incomparable(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
     """Find a target whose pairs cannot be compared."""
     reasons = dict(_counts(target, "pair.incomparable."))
     seen = target.count("pair.seen")
-    if not _nearly_all(sum(reasons.values()), seen):
+    if not _nearly_all(sum(reasons.values()), seen) or _nearly_all(reasons.get("not_modified", 0), seen):
         return
     reasons = {_REASONS.get(reason, reason): count for reason, count in reasons.items()}
     top = sorted(reasons, key=lambda one: -reasons[one])[:3]

@@ -92,7 +92,7 @@ async def _until_found(service: Service, expected: list[str]) -> None:
 
 
 async def _until_both_halves(service: Service) -> Any:
-    """Wait until the example of the only finding has the path of v1's record and of the copy, and return the finding."""
+    """Wait until the example of the only finding has the path of v1's record and of the copy; return the finding."""
     deadline = time.monotonic() + WITHIN_S
     while True:
         answer: Any = await asyncio.to_thread(service.get, "doctor?target=shop")

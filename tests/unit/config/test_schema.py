@@ -86,7 +86,7 @@ def test_every_field_of_a_target_has_a_setting() -> None:
     given = example()["targets"][0] | {
         "control": {"url": "http://c", "sample": 0.5, "timeout": "2s"},
         "candidate": {"url": "http://v2", "timeout": "1s", "queue_timeout": "2s", "concurrency": 3, "queue": 4}
-        | {"host": "preserve", "revision_header": "x-rev"},
+        | {"host": "preserve", "revision_header": "x-rev", "revalidate": 0.5},
         "gate": {"max_mismatch_ratio": 0.5, "min_coverage": 0.25, "max_p99_increase": "5ms"},
         "noise": {"learn": 77},
         "headers": {"compare": ["date"], "exclude": ["x-a"]},

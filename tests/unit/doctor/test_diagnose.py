@@ -60,6 +60,7 @@ def test_healthy_target_has_no_finding() -> None:
         {"pair.revision_same": 4, "pair.revision_other": 0},
         {"pair.revision_same": 50, "pair.revision_other": 50},
         {"pair.incomparable.v1 failed": 80},
+        {"pair.incomparable.not_modified": 4},
         {"primary.waiting": 50, "candidate.waiting": 50},
     ],
 )
@@ -86,6 +87,8 @@ def test_small_losses_are_not_reported(figure: dict[str, int]) -> None:
         ({"pair.revision_same": 100, "pair.revision_other": 0}, "answers_as_v1"),
         ({"pair.instance_same": 100}, "answers_as_v1"),
         ({"pair.incomparable.v1 failed": 95}, "nothing_comparable"),
+        ({"pair.incomparable.not_modified": 6}, "not_modified"),
+        ({"pair.incomparable.not_modified": 95}, "not_modified"),
         ({"candidate.orphaned": 10, "candidate.paired": 90}, "records_missing"),
         ({"primary.orphaned": 10, "primary.paired": 90}, "sampling_disagrees"),
     ],
