@@ -14,7 +14,7 @@ from shadowdiff.compare.compared_headers import BODY_HEADERS, COMPARED
 from shadowdiff.compare.fields import Differing, differing
 from shadowdiff.compare.media import list_members
 from shadowdiff.compare.sequence import grouped
-from shadowdiff.compare.value_rules import covering, hide_all, numeric, subsets
+from shadowdiff.compare.value_rules import covering, hide_all, subsets
 from shadowdiff.model import Kind
 from shadowdiff.rules.json_values import MISSING
 
@@ -211,8 +211,4 @@ def _rule(effect: Effect, one: str | None, other: str | None, budget: Budget) ->
     if effect.ignore:
         return effect.ignore
     left, right = MISSING if one is None else one, MISSING if other is None else other
-    rule = covering(effect.value_rules, left, right, budget)
-    number, number_other = (None if text is None else numeric(text) for text in (one, other))
-    if rule or number is None or number_other is None:
-        return rule
-    return covering([each for each in effect.value_rules if each.tolerates_numbers], number, number_other, budget)
+    return covering(effect.value_rules, left, right, budget)

@@ -36,8 +36,9 @@ _KINDS: Final = (
         {"schema": "{}[*]"},
         {"ignore": "{}[1]"},
     ]),
-    Kind((0, 1, 2, 2.0, "2", None), [
+    Kind((0, 1, 2, 2.0, "2", "3.5", None), [
         {"tolerance": {"path": "{}[*]", "abs": 1}},
+        {"equivalent": {"path": "{}[*]", "as": ["zero"]}},
         {"equivalent": {"path": "{}[*]", "as": ["number"]}},
     ]),
     Kind((0, 1, None, None, "", []), [

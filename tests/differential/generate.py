@@ -20,7 +20,22 @@ MAX_DEPTH: Final = 3
 
 _FIELDS: Final = ("a", "b", "c", "id", "seq", "at")
 _NEW: Final = ("x", "y")
-_TEXTS: Final = ("", "a", "A", "b", "1", "1.0", "2", "pod-1", "pod-2", "POD-1", "at 10:01", "at 10:02", "10:01 pod-1")
+_TEXTS: Final = (
+    "",
+    "a",
+    "A",
+    "b",
+    "1",
+    "1.0",
+    "2",
+    "2.5",
+    "pod-1",
+    "pod-2",
+    "POD-1",
+    "at 10:01",
+    "at 10:02",
+    "10:01 pod-1",
+)
 _TIMES: Final = (*(f"2026-03-01T10:00:0{second}Z" for second in range(4)), "2026-03-01t10:00:02z")
 _NUMBERS: Final = (0, 1, 2, 3, 1.0, 1.5, 2.0, 2.5, 3.25, -1, -2.0, 1772359200, 1772359201, 1772359200500)
 _PATTERNS: Final = ("\\d+", "\\d+", "\\d", "pod-\\d+", "\\d\\d:\\d\\d", "[a-z]+", "^a", "-\\d", "[ab]")
@@ -31,7 +46,7 @@ _SPELLINGS: Final = {
 }
 _CLASSES: Final = (
     *(["case"], ["number"], ["null", "missing"], ["null", "empty"], ["missing", "empty"]),
-    *(["null", "missing", "empty"], ["case", "number", "null", "missing", "empty"]),
+    *(["null", "missing", "empty"], ["case", "number", "null", "missing", "empty"], ["zero"], ["zero", "number"]),
 )
 _LINES: Final = ("a", "b", "id,at", "1,10:00", "1,10:01", "2,10:00", "2,10:01", "pod-1 up", "pod-2 up", "POD-1 UP", "")
 _TEXT_TYPES: Final = ("text/plain", "text/csv", "text/html")
@@ -347,7 +362,7 @@ _RULES: Final = (
     _of_trees("schema"), _of_trees("subset"),
 )  # fmt: skip
 _FITS: Final[dict[Any, Any]] = {
-    _tolerance: (int, float),
+    _tolerance: (int, float, str),
     _mask: str,
     _equivalent: (int, float, str, type(None)),
 }

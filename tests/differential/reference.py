@@ -202,10 +202,7 @@ class Reference:
 
     def _field(self, rules: list[Rule], one: str | None, other: str | None) -> bool:
         left, right = (MISSING if text is None else ("string", text) for text in (one, other))
-        numbers = [("integer", int(text[1])) if text[1] and text[1].isdigit() else text for text in (left, right)]
-        return any(rule.kind == "ignore" for rule in rules) or any(
-            self._leaf(rules, *sides) for sides in ((left, right), (numbers[0], numbers[1]))
-        )
+        return any(rule.kind == "ignore" for rule in rules) or self._leaf(rules, left, right)
 
     def text(self, one: str, other: str) -> bool:
         """Return whether rules cover all differences of two texts."""

@@ -58,11 +58,17 @@ def hide(masks: Any, text: str) -> str:
 
 def _equivalent(classes: list[str | None], one: Value, other: Value) -> bool:
     named = {"null" if word is None else word for word in classes}
+    if "zero" in named and MISSING in (one, other) and (_is_zero(one) or _is_zero(other)):
+        return True
     if _absence(one) in named and _absence(other) in named:
         return True
     if "case" in named and one[0] == other[0] == "string" and one[1].casefold() == other[1].casefold():
         return True
     return "number" in named and _numeral(one) is not None and _numeral(one) == _numeral(other)
+
+
+def _is_zero(value: Value) -> bool:
+    return _absence(value) in {"null", "empty"} or value == ("boolean", False) or _number(value) == 0
 
 
 def _absence(value: Value) -> str:
@@ -82,7 +88,7 @@ def _number(value: Value) -> Fraction | None:
 
 
 def _tolerates(options: dict[str, Any], one: Value, other: Value) -> bool:
-    left, right = _number(one), _number(other)
+    left, right = _numbers(one, other)
     if left is not None and right is not None:
         apart = abs(left - right)
         if "abs" in options and apart <= Fraction(str(options["abs"])):
@@ -93,6 +99,12 @@ def _tolerates(options: dict[str, Any], one: Value, other: Value) -> bool:
             return True
     times = _seconds(one, other)
     return "time" in options and times is not None and abs(times[0] - times[1]) <= _duration(options["time"])
+
+
+def _numbers(one: Value, other: Value) -> tuple[Fraction | None, Fraction | None]:
+    """Read two numbers, which may be text on both sides."""
+    read = _numeral if one[0] == other[0] == "string" else _number
+    return read(one), read(other)
 
 
 def _rounded(value: Value, digits: int) -> Decimal:
@@ -110,8 +122,9 @@ def _seconds(one: Value, other: Value) -> tuple[Fraction, Fraction] | None:
     """Read two times: ISO 8601 texts, or numbers since 1970 in the unit that the larger number implies."""
     if one[0] == other[0] == "string":
         then, now = _iso(one[1]), _iso(other[1])
-        return None if then is None or now is None else (then, now)
-    left, right = _number(one), _number(other)
+        if then is not None and now is not None:
+            return then, now
+    left, right = _numbers(one, other)
     if left is None or right is None:
         return None
     unit = next((unit for digits, unit in ((17, 9), (14, 6), (11, 3)) if max(abs(left), abs(right)) >= 10**digits), 0)

@@ -83,9 +83,14 @@ class _Variation:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             step = options.get("abs", 1 if "time" in options else value * options.get("rel", 0.1))
             return type(value)(value + sign * step)
+        if isinstance(value, str) and value.isdigit() and "abs" in options:
+            return str(int(value) + sign * options["abs"])
         if isinstance(value, str) and value.endswith("Z") and "time" in options:
             return f"{value[:-2]}{(int(value[-2]) + sign) % 10}Z"
         return value
+
+    def _omits_zero(self) -> bool:
+        return any(kind == "equivalent" and "zero" in options["as"] for _, kind, options in self._rules)
 
     def _equivalent(self, classes: list[str], value: Any) -> Any:
         random = self._random
@@ -116,6 +121,8 @@ class _Variation:
                 members[new] = members.pop(old)
             if kind == "subset" and random.random() < 0.5:
                 members["x"] = 1
+            if random.random() < 0.5:  # a rule about `zero` may cover some of the members that are left out
+                members = {name: member for name, member in members.items() if member or not self._omits_zero()}
             return members
         return value
 

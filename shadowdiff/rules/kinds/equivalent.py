@@ -1,10 +1,10 @@
-"""`equivalent`: null, missing and empty values, texts that differ in case, or numbers and their texts are equal."""
+"""`equivalent`: null, missing, empty or zero values, texts in another case, or numbers and their texts are equal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from shadowdiff.rules.json_values import MISSING, Missing, Value, numeric
+from shadowdiff.rules.json_values import MISSING, Missing, Value, number_of, numeric
 from shadowdiff.rules.kinds.kind import ValueRule, ValueRuleKind, listed
 from shadowdiff.rules.rule import HEADER
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.rule import Rule
 
 _ABSENT: Final = frozenset({"null", "missing", "empty"})
-_CLASSES: Final = ("null", "missing", "empty", "case", "number")
+_CLASSES: Final = ("null", "missing", "empty", "zero", "case", "number")
 
 
 class _OneClass(ValueRule):
@@ -24,7 +24,8 @@ class _OneClass(ValueRule):
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule)
         self.absent = _ABSENT.intersection(rule.options)
-        self.covers_missing = "missing" in self.absent
+        self.omits_zero = "zero" in rule.options
+        self.covers_missing = self.omits_zero or "missing" in self.absent
         self.ignores_case = "case" in rule.options
         self.reads_numbers = "number" in rule.options
 
@@ -34,7 +35,9 @@ class _OneClass(ValueRule):
             return True
         if self.ignores_case and type(one) is str and type(other) is str and one.casefold() == other.casefold():
             return True
-        if not self.reads_numbers or isinstance(one, Missing) or isinstance(other, Missing):
+        if isinstance(one, Missing) or isinstance(other, Missing):
+            return self.omits_zero and (_is_zero(one) or _is_zero(other))
+        if not self.reads_numbers:
             return False
         left, right = numeric(one), numeric(other)
         return left is not None and right is not None and left == right
@@ -54,12 +57,13 @@ class Equivalent(ValueRuleKind):
     example = '`{equivalent: {path: "$.note", as: ["null", missing, empty]}}`'
     covers = (
         "values that are equal if you ignore one of these: which of `null`, `missing` and `empty` it is (only those"
-        " that you name), upper and lower case (`case`), or whether a number is text"
+        " that you name), whether a zero value is left out (`zero`: `0`, `false`, `null` or an empty value on one side"
+        " and nothing on the other), upper and lower case (`case`), or whether a number is text"
         ' (`number`: 7 and "7.0")'
     )
     places = (HEADER, "text")
     options: ClassVar[Mapping[str, Any]] = {
-        "as": {"anyOf": [{"enum": ["case", "number"]}, {"type": "array", "items": {"enum": [None, *_CLASSES]}}]}
+        "as": {"anyOf": [{"enum": ["zero", "case", "number"]}, {"type": "array", "items": {"enum": [None, *_CLASSES]}}]}
     }
     required = ("as",)
     value_rule = _OneClass
@@ -84,3 +88,10 @@ def _absence(value: Value | Missing) -> str:
     if value is MISSING:
         return "missing"
     return "empty" if value == "" or (isinstance(value, (list, dict)) and not value) else "present"
+
+
+def _is_zero(value: Value | Missing) -> bool:
+    """Return whether a program may leave out the value because it is the zero value of its type."""
+    if isinstance(value, Missing):
+        return False
+    return value is False or _absence(value) != "present" or number_of(value) == 0

@@ -91,7 +91,7 @@ class ValueRule:
     of each attribute is safe for every kind.
     mask: the mask for parts of a text; all masks of one place are combined.  absent: which of `null`, `missing` and
     `empty` are equal.  ignores_case: whether upper and lower case are equal.  reads_numbers: whether a number equals
-    its text.  tolerates_numbers: whether the text of a header is also compared as a number.
+    its text.
     is_interval: whether the numbers that the rule treats as equal to a number form an interval.
     """
 
@@ -99,7 +99,6 @@ class ValueRule:
     absent: frozenset[str] = frozenset()
     ignores_case: bool = False
     reads_numbers: bool = False
-    tolerates_numbers: bool = False
     is_interval: bool = False
     covers_missing: bool = True
     """Whether the rule can cover a value that is missing on one side. If in doubt, use True, which only costs time."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import msgspec
 
-from shadowdiff.rules.json_values import EXACT, Missing, Value, number_of
+from shadowdiff.rules.json_values import EXACT, Missing, Value, number_of, numeric
 from shadowdiff.rules.kinds.kind import ValueRule, ValueRuleKind
 from shadowdiff.rules.rule import HEADER
 
@@ -39,7 +39,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Close(ValueRule):
-    tolerates_numbers = True
     covers_missing = False
 
     def __init__(self, rule: Rule) -> None:
@@ -50,15 +49,16 @@ class _Close(ValueRule):
         self.is_interval = bounds.time_s is None and (bounds.rel is None or bounds.rel < 1)
 
     def covers(self, one: Value | Missing, other: Value | Missing) -> bool:
-        """Return whether both values are numbers or both are times, and they are close."""
+        """Return whether both values are numbers or times in one notation, and they are close."""
         if isinstance(one, Missing) or isinstance(other, Missing):
             return False
-        left, right = number_of(one), number_of(other)
+        read = numeric if type(one) is type(other) is str else number_of
+        left, right = read(one), read(other)
         if left is not None and right is not None and self._are_near(left, right):
             return True
         if self._bounds.time_s is None:
             return False
-        times = _seconds(one, other)
+        times = _times(one, other) or _unix_times(left, right)
         return times is not None and EXACT.abs(EXACT.subtract(*times)) <= Decimal(repr(self._bounds.time_s))
 
     def _are_near(self, left: Decimal, right: Decimal) -> bool:
@@ -85,8 +85,9 @@ class Tolerance(ValueRuleKind):
     example = '`{tolerance: {path: "$.total", abs: 0.01, rel: 0.001, digits: 6, time: 2s}}`'
     covers = (
         "numbers within `abs`, or within `rel` of the larger number, or equal at `digits` significant digits; times"
-        " (ISO 8601, or seconds, ms, µs, ns since 1970) within `time`. Values must meet only one of these conditions. A"
-        " time in another notation is not covered: another unit, a number instead of a string, a missing zone"
+        " (ISO 8601, or seconds, ms, µs, ns since 1970) within `time`. Values must meet only one of these conditions."
+        ' Numbers may be text on both sides: `"10.00"`, XML, forms. Another notation is not covered: another unit, a'
+        " number instead of a string, a missing zone"
     )
     places = (HEADER,)
     value_rule = _Close
@@ -132,15 +133,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
-def _seconds(one: Value, other: Value) -> tuple[Decimal, Decimal] | None:
-    """Return two times in seconds; None if their formats differ, because a change of format must count.
+def _times(one: Value, other: Value) -> tuple[Decimal, Decimal] | None:
+    """Return two ISO 8601 times in seconds; None if only one has a zone, because a change of format must count."""
+    if type(one) is not str or type(other) is not str:
+        return None
+    then, now = _instant(one), _instant(other)
+    return (then[0], now[0]) if then and now and then[1] == now[1] else None
 
-    Both are ISO 8601 texts, with or without a zone, or Unix times. The larger number determines the unit.
-    """
-    if type(one) is str and type(other) is str:
-        then, now = _instant(one), _instant(other)
-        return (then[0], now[0]) if then and now and then[1] == now[1] else None
-    left, right = number_of(one), number_of(other)
+
+def _unix_times(left: Decimal | None, right: Decimal | None) -> tuple[Decimal, Decimal] | None:
+    """Return two Unix times in seconds. The larger number determines the unit."""
     if left is None or right is None:
         return None
     larger = max(abs(left), abs(right))

@@ -70,7 +70,7 @@ def test_every_kind_of_rule_is_parsed() -> None:
         ({"mask": {"path": "$.a", "pattern": "("}}, "rules[0].mask.pattern: '(': not an RE2 pattern: missing )"),
         ({"mask": {"path": "$.a", "pattern": "(?=x)"}}, "not an RE2 pattern"),
         ({"mask": {"path": "$.a", "pattern": "x", "flags": 1}}, "rules[0].mask.flags: 1: unknown key"),
-        ({"equivalent": {"path": "$.a", "as": ["nil"]}}, "one or more of null, missing, empty, case, number"),
+        ({"equivalent": {"path": "$.a", "as": ["nil"]}}, "one or more of null, missing, empty, zero, case, number"),
         ({"equivalent": {"path": "$.a", "as": ["null"]}}, "at least two of null, missing, empty"),
         ({"rename": {"from": "$.a[*]", "to": "$.b[*]"}}, "from and to must begin alike and end in different names"),
         ({"rename": {"from": "$.a", "to": "$.a"}}, "from and to must begin alike and end in different names"),
