@@ -12,6 +12,7 @@ import click
 from shadowdiff.config import ConfigError
 from shadowdiff.config.load import load
 from shadowdiff.config.schema import config_schema, effective_yaml
+from shadowdiff.config.sent import sent_comments
 
 
 @click.command(short_help="Check a configuration and print its effective settings.")
@@ -22,8 +23,9 @@ from shadowdiff.config.schema import config_schema, effective_yaml
 def command(path: Path | None, option: Path | None, *, strict: bool, schema: bool) -> None:
     """Check FILE, or the file that SHADOWDIFF_CONFIG names, together with the SHADOWDIFF_… environment variables.
 
-    Prints all effective settings without passwords. Warnings and errors go to standard error, one per line. Exits with
-    0 if the settings are valid, 1 if there are warnings and --strict is given, and 2 if there are errors.
+    Prints all effective settings without passwords, and what v2 is sent on each route. Warnings and errors go to
+    standard error, one per line. Exits with 0 if the settings are valid, 1 if there are warnings
+    and --strict is given, and 2 if there are errors.
     """
     if path and option and path != option:
         raise click.UsageError(f"FILE is {path} and --config is {option}: give one of them")
@@ -36,6 +38,8 @@ def command(path: Path | None, option: Path | None, *, strict: bool, schema: boo
         click.echo(str(error), err=True)
         sys.exit(2)
     click.echo(effective_yaml(root), nl=False)
+    for line in sent_comments(each.target for each in config.targets):
+        click.echo(line)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
     sys.exit(1 if strict and config.warnings else 0)

@@ -13,7 +13,7 @@ from shadowdiff.compare import headers_of
 from shadowdiff.config.value_types import duration_text
 from shadowdiff.intake.routing import HostIndex, split_port
 from shadowdiff.report.secret_names import plain, plain_names
-from shadowdiff.rules import lint_rules
+from shadowdiff.rules import Traffic, lint_rules, method_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,8 @@ def lint(config: Config, document: Document, now: datetime) -> Iterator[Problem]
         yield from _shares(each.target, path, document)
         yield from _hosts(each.target, path, index, document)
         yield from _methods(each, path, document)
-        found = lint_rules(each.rules, compared_headers=headers_of(each.target), methods=each.target.methods, now=now)
+        methods = set(map(method_of, each.target.methods))
+        found = lint_rules(each.rules, compared_headers=headers_of(each.target), methods=methods, now=now)
         for warning in found:
             yield document.problem((*path, "rules", warning.index), f"{warning.label} {warning.text}")
 
@@ -130,12 +131,21 @@ def _hosts(target: Target, path: KeyPath, index: HostIndex[str], document: Docum
 
 def _methods(each: TargetConfig, path: KeyPath, document: Document) -> Iterator[Problem]:
     """Yield warnings for routes whose method is never forwarded, and for methods that gRPC does not use."""
-    methods, protobuf = each.target.methods, each.protobuf
-    if protobuf is not None and not protobuf.answers and "POST" not in methods:
+    target, protobuf, traffic = each.target, each.protobuf, Traffic(each.target)
+    if protobuf is not None and not protobuf.answers and "POST" not in map(method_of, target.methods):
         message = "does not include POST, which every gRPC call uses, so no call is compared; see docs/grpc.md"
         yield document.problem((*path, "methods"), message)
-    for number, route in enumerate(each.target.routes):
+    for number, entry in enumerate(target.methods):
+        method = method_of(entry)
+        if method != entry and method in traffic.methods:
+            message = f"adds nothing, because {method} is sent on every route; remove {method} to send this route only"
+        elif method != entry and not traffic.allows(*entry.split(" ", 1)):
+            message = "is never sent: a more specific route of `routes` matches it, or its path is unclear; correct it"
+        else:
+            continue
+        yield document.problem((*path, "methods", number), message, entry)
+    for number, route in enumerate(target.routes):
         method, _, template = route.rpartition(" ")
-        if method and method not in methods:
-            message = f"never matches: `methods` does not include {method}; add it if {template} is safe to repeat"
+        if method and not traffic.allows(method, template):
+            message = f"never matches: `methods` does not allow it; add `{route}` if it is safe to repeat"
             yield document.problem((*path, "routes", number), message, route)

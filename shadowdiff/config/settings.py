@@ -377,7 +377,8 @@ class TargetSettings(Section):
     sample: Share = setting(1.0, "Share of the requests that are compared, selected by id so that both sides agree.")
     methods: Distinct[Method] = setting(
         ("GET", "HEAD", "OPTIONS"),
-        "Methods that are compared; requests with other methods are not forwarded.",
+        "What is sent to v2 and compared: methods, such as GET, or methods of one route, such as POST /orders/{id}. "
+        "Other requests are counted, and not sent.",
         min_length=1,
     )
     routes: Distinct[Route] = setting((), "Path templates such as /products/{id}. Unset: routes are inferred.")

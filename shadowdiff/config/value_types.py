@@ -100,8 +100,12 @@ def _path(value: str) -> Path:
     return Path(value)
 
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+def _upper_method(value: object) -> object:
+    """Return `METHOD` or `METHOD /path` with its method in upper case."""
+    if not isinstance(value, str):
+        return value
+    method, space, path = value.partition(" ")
+    return method.upper() + space + path
 
 
 def _positive(seconds: float) -> float:
@@ -201,7 +205,14 @@ Network = Annotated[str, AfterValidator(_network)]
 HeaderName = Annotated[
     str, BeforeValidator(lower), _matches(_TOKEN, "write the name of a header, such as x-request-id")
 ]
-Method = Annotated[str, BeforeValidator(_upper), _matches(_TOKEN, "write a method, such as GET")]
+Method = Annotated[
+    str,
+    BeforeValidator(_upper_method),
+    _matches(
+        rf"{_TOKEN}(?: /[^\s?#*]*)?",
+        "write a method, such as GET, or a method with the template of one route, such as POST /search",
+    ),
+]
 HostName = Annotated[
     str,
     BeforeValidator(lower),

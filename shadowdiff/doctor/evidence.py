@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from shadowdiff.model import Side, Target
+from shadowdiff.model import OTHER, Side, Target
 
 _MOST: Final = 2**63 - 1
 Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
@@ -105,6 +105,7 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
 class TargetEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """One target: its configuration and its observed data.
 
+    counts: by name; those of a route have the route before the name (`GET /orders mirrored.blocked`).
     since_ms: when `counts` begin; None: when the store was created. pairs: examples of pairs, as rows, by count name.
     is_readable: whether the target's counts could be read from the store; if not, the target's checks do not run.
     """
@@ -136,6 +137,13 @@ class TargetEvidence(msgspec.Struct, frozen=True, kw_only=True):
         """Records that might be from v1: excludes v2's records if v2 is also recorded."""
         at_v2 = 0 if self.count("mirrored.received") else self.count("candidate.parked")
         return max(0, self.count("recorded.received") - at_v2)
+
+    def by_route(self, what: str) -> dict[str, int]:
+        """Return a count of each route that has one, such as `mirrored.blocked` or `paired`; the largest first."""
+        end = f" {what}"
+        found = {name.removesuffix(end): count for name, count in self.counts.items() if count and name.endswith(end)}
+        found.pop(OTHER, None)
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def side(self, side: Side) -> tuple[Orphan, ...]:
         """Return one side's orphans."""

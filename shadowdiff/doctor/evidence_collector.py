@@ -30,7 +30,7 @@ from shadowdiff.doctor.evidence import (
     UnreadPart,
     flatten,
 )
-from shadowdiff.doctor.pair_facts import PairFacts, read_pair_facts
+from shadowdiff.doctor.pair_facts import PairFacts, Rows, read_pair_facts
 from shadowdiff.doctor.registry import diagnose
 from shadowdiff.model import UNKNOWN_TARGET, Headers, Side, Target
 from shadowdiff.store import STORE_ERRORS, UnreadableError, describe_error
@@ -78,12 +78,14 @@ class PairingFunctions(NamedTuple):
 
     ledger: includes this process's latest counts. identifier: reads an id from headers. draw: returns an id's position
     in the sample. host_lookup: returns a function that checks whether a host belongs to a target.
+    routes: returns a target's counts by `route name`: lost requests (`GET /a primary.orphaned`), and `GET /a paired`.
     """
 
     ledger: Callable[[str], Awaitable[Mapping[str, Any]]]
     identifier: Callable[[Sequence[str]], Callable[[Headers], tuple[str, str] | None]]
     draw: Callable[[str], float]
     host_lookup: Callable[[Sequence[Target]], Callable[[str], bool]]
+    routes: Callable[[str], Awaitable[Mapping[str, int]]]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -171,9 +173,8 @@ class EvidenceCollector:
         """Take a snapshot of every target's counts, to compute their growth."""
         for name in [*(target.name for target in self.settings.targets), UNKNOWN_TARGET]:
             if self._recent.is_due(name, _now_ms()):
-                counts = flatten(await self.pairing.ledger(name))
-                notes, _ = await read_pair_facts(self.store, name)
-                self._recent.note(name, _now_ms(), counts | notes)
+                counts, _ = await self._counts(name, flatten(await self.pairing.ledger(name)))
+                self._recent.note(name, _now_ms(), counts)
 
     async def _write_orphans(self) -> None:
         """Write new orphans to the store, which keeps the newest of each side and target for an hour."""
@@ -282,8 +283,8 @@ class EvidenceCollector:
 
     async def _target_evidence(self, target: Target) -> TargetEvidence:
         ledger = await self.pairing.ledger(target.name)
-        notes, examples = await read_pair_facts(self.store, target.name)
-        counts, since_ms = self._recent.since(target.name, flatten(ledger) | notes)
+        every, examples = await self._counts(target.name, flatten(ledger))
+        counts, since_ms = self._recent.since(target.name, every)
         return TargetEvidence(
             config=target,
             counts=counts,
@@ -292,6 +293,11 @@ class EvidenceCollector:
             orphans=await self._orphans(target.name, since_ms),
             pairs=examples,
         )
+
+    async def _counts(self, target: str, counts: dict[str, int]) -> tuple[dict[str, int], dict[str, Rows]]:
+        """Return a target's counts with those of its pairs and routes, and examples of its pairs."""
+        notes, examples = await read_pair_facts(self.store, target)
+        return {**counts, **notes, **await self.pairing.routes(target)}, examples
 
     async def _orphans(self, target: str, since_ms: int | None) -> tuple[Orphan, ...]:
         first_ms = since_ms - SKEW_MS if since_ms is not None else 0

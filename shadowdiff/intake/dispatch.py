@@ -21,6 +21,7 @@ from shadowdiff.intake.counters import Disposition
 from shadowdiff.intake.revalidation import ignores_own_etag, revalidation
 from shadowdiff.intake.upstream import Destination
 from shadowdiff.model import Failure, Observation, Side
+from shadowdiff.rules import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ class TargetQueue:
     control_counts: Counts
     candidate: Destination = field(init=False)
     control: Destination | None = field(init=False)
-    methods: frozenset[str] = field(init=False)
+    traffic: Traffic = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     active: int = 0
     active_controls: int = 0
@@ -127,7 +128,7 @@ class TargetQueue:
         self.target = target
         self.candidate = Destination.of(target, target.candidate)
         self.control = Destination.of(target, target.control) if target.control else None
-        self.methods = frozenset(target.methods)
+        self.traffic = Traffic(target)
 
 
 @dataclass(kw_only=True, eq=False)

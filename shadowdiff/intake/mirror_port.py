@@ -93,7 +93,7 @@ class MirrorApp:
             disposition = Disposition.LOOPED
         elif (
             queue is None
-            or scope["method"] not in queue.methods
+            or not queue.traffic.allows(scope["method"], scope["raw_path"])
             or upgrade == b"websocket"
             or scope["raw_path"][:1] != b"/"  # `OPTIONS *`; the `*` must not become part of the candidate's authority
         ):

@@ -22,6 +22,7 @@ from shadowdiff.intake.overload import LoadShedder
 from shadowdiff.intake.record_parser import RecordError, RecordHeaders
 from shadowdiff.intake.routing import HostIndex
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
+from shadowdiff.rules import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,7 +50,7 @@ class _RecordTarget:
 
     def __init__(self, counters: IntakeCounters, target: Target | None) -> None:
         self.name = target.name if target else UNKNOWN_TARGET
-        self.methods = frozenset(target.methods if target else ())
+        self.traffic = Traffic(target) if target else None
         self.sample = target.sample if target else 1.0
         self.asks_control = target is not None and target.control is not None
         self.counts = {side: counters.recorded[self.name, side] for side in Side}
@@ -239,7 +240,7 @@ class RecordsApp:
 
     def _file(self, target: _RecordTarget, counts: RecordCounts, observation: Observation) -> bool:
         """Set the disposition of a valid record; return False if there is no room for the record."""
-        if observation.method not in target.methods:
+        if target.traffic is None or not target.traffic.allows(observation.method, observation.path):
             self._lose(target, counts, Disposition.INELIGIBLE, observation)
             if target is self._unknown:
                 self.counters.unknown_recorded.add(observation.host, observation.path)

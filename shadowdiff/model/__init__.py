@@ -221,7 +221,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A service whose versions are compared.
 
     sample: the share of requests that is compared, sampled by id on both sides.
-    methods: upper-case methods. Requests with other methods are acknowledged and counted, but not forwarded.
+    methods: upper-case methods that are sent on every route, and methods of one route (`POST /search`). Other requests
+    are acknowledged and counted, but not forwarded.
     learn: the number of triples (or pairs, while calibrating) from which v1's own noise is learned.
     compare_headers, exclude_headers: lower-case names of response headers, or prefixes that end in `*`. These override
     the default.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -133,6 +134,16 @@ class Queries:
     async def counts(self, name: str) -> TargetCounts:
         """Return a target's counts since the store began."""
         return await read_counts(self.reader, name, self.route_names(name))
+
+    async def by_route(self, name: str) -> dict[str, int]:
+        """Return the counts by `route name`: lost requests, such as `GET /a primary.orphaned`, and `GET /a paired`."""
+        counts = await self.counts(name)
+        found = Counter({f"{one.route} paired": sum(one.results.values()) for one in counts.routes})
+        fold = self.route_names(name)
+        for lost, count in (await self.lost(name) if self.lost else {}).items():
+            route, _, what = lost.rpartition(" ")
+            found[f"{fold(route)} {what}"] += count
+        return dict(found)
 
     async def diagnose(self, name: str | None) -> Diagnosis:
         """Return why a target is not compared; None means any target. Raises: RequestError."""

@@ -10,8 +10,9 @@ from shadowdiff.rules.lint import RuleWarning, lint_rules
 from shadowdiff.rules.parse import declaration, parse_rules
 from shadowdiff.rules.routes import PathParameter, Router
 from shadowdiff.rules.rule import Rule, RuleError
+from shadowdiff.rules.traffic import Traffic, method_of
 
 __all__ = [
     "KINDS", "CompiledRules", "Effect", "PathParameter", "RouteRules", "Router", "Rule", "RuleError", "RuleWarning",
-    "compile_rules", "declaration", "lint_rules", "parse_rules", "rule_schema",
+    "Traffic", "compile_rules", "declaration", "lint_rules", "method_of", "parse_rules", "rule_schema",
 ]  # fmt: skip

@@ -69,7 +69,7 @@ class Router:
         named_by_rules: Iterable[str] = (),
         hide: Callable[[str], str] = str,
     ) -> None:
-        self._templates = sorted(map(_Template, templates), key=lambda template: template.rank)
+        self._templates = sorted(map(RouteTemplate, templates), key=lambda template: template.rank)
         self._remembered: dict[tuple[str, str], str] = {}
         self._parameters = PathParameters(hide)
         self._max_names = max_names
@@ -144,8 +144,11 @@ class Router:
         return name if fits else OTHER, often
 
 
-class _Template:
-    """A template. A segment is a literal, a parameter, or both: `{name}.json` has two literals around a parameter."""
+class RouteTemplate:
+    """A template. A segment is a literal, a parameter, or both: `{name}.json` has two literals around a parameter.
+
+    method: upper case; empty if the template has no method. rank: templates with a lower rank take precedence.
+    """
 
     def __init__(self, template: str) -> None:
         method, _, path = template.strip().rpartition(" ")
@@ -157,6 +160,7 @@ class _Template:
         self.rank = tuple(ranks), not self.method
 
     def matches(self, method: str, segments: Sequence[str]) -> bool:
+        """Return whether a request has this route. segments: of its normalized path."""
         if len(segments) != len(self._segments) or (self.method and self.method != method):
             return False
         return all(map(_matches, self._segments, segments))

@@ -162,6 +162,9 @@ class Stages:
             load_shedder=load_shedder,
         )
 
+        async def by_route(target: str) -> dict[str, int]:
+            return await queries.by_route(target)
+
         # Comparison: turns claimed pairs into results. Rules from the pages take effect like configured rules.
         rule_book = RuleBook(store, now_ms, lambda: comparison.use_rules())  # noqa: PLW0108 - made below
         self.doctor = doctor = EvidenceCollector(
@@ -171,7 +174,7 @@ class Stages:
             examples=lambda: _intake_examples(intake),
             redact=redactor.text,
             redact_path=redactor.path,
-            pairing=PairingFunctions(ledger, identifier, _sample_draw, _host_lookup),
+            pairing=PairingFunctions(ledger, identifier, _sample_draw, _host_lookup, by_route),
             backend=handle.backend,
             durable=handle.durable,
         )

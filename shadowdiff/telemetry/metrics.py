@@ -146,9 +146,9 @@ _histogram, _info = partial(Metric, "histogram"), partial(Metric, "info")
 DECLARED: Final = (
     _counter(
         "shadowdiff_mirrored_requests_total{target,disposition}",
-        "Mirrored requests by disposition: forwarded, blocked (the target does not list the method), sampled_out, "
-        "unidentified, looped (shadowdiff's own request), aborted, too_large, shed, store_lost (v2 responded, and the "
-        "store did not accept the observation).",
+        "Mirrored requests by disposition: forwarded, blocked (the target does not allow the method on this route), "
+        "sampled_out, unidentified, looped (shadowdiff's own request), aborted, too_large, shed, store_lost (v2 "
+        "responded, and the store did not accept the observation).",
         lambda s: _dispositions({(target,): row for target, row in s.mirrored().items()}),
     ),
     _counter(

@@ -33,7 +33,7 @@ COULD_NOT_COMPARE: Final = "could not be compared"
 
 WHY: Final[Mapping[str, str]] = {
     "unrecorded": "mirrored, but v1's response was never recorded; is the recorder on?",
-    "ineligible": "method not compared",
+    "ineligible": "method not compared on this route",
     "sampled_out": "not in the target's sample",
     "refused": "invalid record; the records port returned the error",
     "in_flight": "in flight",

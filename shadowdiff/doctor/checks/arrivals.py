@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TOKENLESS: Final = "no token of access.records came from "
 """How the intake reports a missing token, before the address."""
 _SHOWN: Final = 3
+_ROUTES: Final = 10
 _ALIKE: Final = 0.6
 _NO_EXAMPLE: Final = RejectedExample("–", 0, "–")
 
@@ -121,14 +122,17 @@ def blocked(evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
         if host in target.config.hosts or resembles(host, target):
             seen.append((method, example.last_path))
     methods, allowed = sorted({method for method, _ in seen}), target.config.methods
+    routes = list(target.by_route("mirrored.blocked")) or [f"{method} {path}" for method, path in seen]
+    added = ", ".join(f'"{route}"' for route in routes[:_ROUTES])
     yield error(
         code="methods_blocked",
         title=f"All of {plural(count, 'mirrored request')} have a method that is not forwarded"
         + (f": {', '.join(methods)}." if methods else "."),
         explanation="Shadow traffic must not change anything. Unless the target lists other methods, only "
         f"{join_words(allowed)} go to v2.",
-        fix="If these methods are safe because v2 uses its own store or no store, list them:",
-        lines=("targets:", f"  - name: {target.name}", f"    methods: [{', '.join([*allowed, *methods])}]"),
+        fix="If a second copy of these requests is harmless, allow their routes one by one"
+        + (f" (the most frequent {_ROUTES} of {len(routes)}):" if len(routes) > _ROUTES else ":"),
+        lines=("targets:", f"  - name: {target.name}", f"    methods: [{', '.join(allowed)}, {added}]"),
         examples=tuple(
             Example(primary="forwarded", rows=(Row("method", " ".join(allowed), method), Row("path", "–", path)))
             for method, path in seen[:1]

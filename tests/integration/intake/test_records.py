@@ -47,16 +47,21 @@ async def test_a_record_is_accepted_with_its_body() -> None:
     [
         ({}, RecordCounts(received=1, accepted=1), "svc"),
         ({"x-shadowdiff-method": "POST"}, RecordCounts(received=1, ineligible=1), "svc"),
+        (
+            {"x-shadowdiff-method": "POST", "x-shadowdiff-path": "/search?q=1"},
+            RecordCounts(received=1, accepted=1),
+            "svc",
+        ),
         ({"x-shadowdiff-id": "8"}, RecordCounts(received=1, sampled_out=1), "svc"),
         ({"x-shadowdiff-host": "other"}, RecordCounts(received=1, ineligible=1), UNKNOWN_TARGET),
     ],
-    ids=["taken", "method", "sampled out", "unknown host"],
+    ids=["taken", "method", "method of this route", "sampled out", "unknown host"],
 )
 async def test_a_record_that_is_not_compared_gets_202(
     change: dict[str, str], expected: RecordCounts, name: str
 ) -> None:
     """The recorder made no mistake by sending it."""
-    async with intake(target(1, sample=0.5)) as running:
+    async with intake(target(1, sample=0.5, methods=("GET", "POST /search"))) as running:
         assert (202, b"") == await running.record({**FIELDS, **change})
         assert expected == running.counters.records(name)
         assert [("other", 1, "/p")] * (name == UNKNOWN_TARGET) == running.counters.unknown_recorded.newest()

@@ -58,6 +58,33 @@ def test_the_password_of_the_store_is_left_out(path: Path) -> None:
     assert "hunter2" not in result.output
 
 
+def test_what_v2_is_sent_is_printed_by_route(path: Path) -> None:
+    """The comment has each route with its methods, and all other routes."""
+    path.write_text(
+        """targets:
+  - name: a
+    hosts: [a]
+    candidate: {url: 'http://v2'}
+    methods: [get, POST /search, "PUT /items/{id}"]
+    routes: ["/items/{id}", /items/all]
+  - {name: b, hosts: [b], candidate: {url: 'http://v2'}, methods: [POST]}
+"""
+    )
+    assert (
+        """\
+# Sent to v2 of a, by route. Other requests are counted, and not sent.
+#   POST /search     POST
+#   PUT /items/{id}  PUT
+#   /items/{id}      GET PUT
+#   /items/all       GET
+#   other routes     GET
+# Sent to v2 of b, by route. Other requests are counted, and not sent.
+#   other routes  POST
+"""
+        in run(str(path)).stdout
+    )
+
+
 @pytest.mark.parametrize(("flags", "status"), [((), 0), (("--strict",), 1)])
 def test_a_warning_fails_only_the_strict(path: Path, flags: tuple[str, ...], status: int) -> None:
     """Warnings go to standard error, and --strict exits with 1."""

@@ -50,7 +50,9 @@ class Mirror:
     def __init__(self, *, sample: float = 1.0, fill: float = 0.0) -> None:
         self.counters = IntakeCounters()
         self.dispatcher = Submitted(self.counters)
-        target = Target(name="svc", hosts=("svc",), candidate=Candidate(url="http://v2"), sample=sample)
+        methods = ("GET", "HEAD", "OPTIONS", "POST /search")
+        candidate = Candidate(url="http://v2")
+        target = Target(name="svc", hosts=("svc",), candidate=candidate, sample=sample, methods=methods)
         self.app = MirrorApp(
             dispatcher=cast("Dispatcher", self.dispatcher),
             counters=self.counters,
@@ -100,6 +102,8 @@ def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
     [
         (head(), "forwarded", "svc"),
         (head(method="POST"), "blocked", "svc"),
+        (head(method="POST", path=b"/search"), "forwarded", "svc"),
+        (head(method="PUT", path=b"/search"), "blocked", "svc"),
         (head(path=b"*", method="OPTIONS"), "blocked", "svc"),
         (head(HOST, ID, (b"upgrade", b"WebSocket")), "blocked", "svc"),
         (head((b"host", b"other"), ID), "blocked", UNKNOWN_TARGET),
