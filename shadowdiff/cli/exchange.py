@@ -33,6 +33,8 @@ TYPES: Final = {
     ".md": "text/markdown",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
+    ".cbor": "application/cbor",
+    ".msgpack": "application/vnd.msgpack",
     ".sse": "text/event-stream",
     ".form": "application/x-www-form-urlencoded",
 }

@@ -136,18 +136,25 @@ def check_depth(text: bytes) -> None:
         raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _members(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+def members_of(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    """Return an object with these members, and all values of a duplicate name."""
     members = dict(pairs)
     if len(members) == len(pairs):
         return members
     return {name: Repeated(values) if len(values) > 1 else values[0] for name, values in grouped(pairs).items()}
 
 
-def _number(text: str) -> Decimal | HugeNumber:
+def number_in(text: str) -> Decimal | HugeNumber:
+    """Return a number with a fraction or an exponent, with all its digits."""
     try:
         return Decimal(text)
     except InvalidOperation:
         return _huge(text)
+
+
+def integer_in(text: str) -> int | HugeInteger:
+    """Return an integer of any size."""
+    return int(text) if len(text) <= _MAX_INT_DIGITS else HugeInteger(text)
 
 
 def _huge(text: str) -> HugeNumber:
@@ -166,9 +173,9 @@ def _huge(text: str) -> HugeNumber:
 
 
 _EXACT: Final = json.JSONDecoder(
-    object_pairs_hook=_members,
-    parse_float=_number,
-    parse_int=lambda text: int(text) if len(text) <= _MAX_INT_DIGITS else HugeInteger(text),
+    object_pairs_hook=members_of,
+    parse_float=number_in,
+    parse_int=integer_in,
     parse_constant=Constant,
 )
 

@@ -1,6 +1,6 @@
-"""Decode Protocol Buffers to JSON for samples, so that pages can show them and redaction finds secrets by their names.
+"""Decode binary formats to JSON for samples, so that pages can show them and redaction finds secrets by their names.
 
-A body that cannot be decoded is omitted: redaction cannot read Protocol Buffers bytes, so they are never stored.
+A body that cannot be decoded is omitted: redaction cannot read binary formats, so their bytes are never stored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import orjson
 
 from shadowdiff.compare import Limits, is_binary, read_value, with_web_trailers
 from shadowdiff.compare.coding import CodingError
+from shadowdiff.compare.finding import write
 from shadowdiff.compare.formats import BrokenBodyError
 from shadowdiff.compare.work import TooComplexError
 from shadowdiff.report.samples import encode_sample
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shadowdiff.config import ProtobufConfig, TargetConfig
     from shadowdiff.model import Headers, Observation, Pair
     from shadowdiff.report.samples import Encoder, SampleSource
+    from shadowdiff.rules.json_values import Value
 
 _TYPE = b"content-type"
 _REPLACED_HEADERS = frozenset({_TYPE, b"content-encoding", b"grpc-encoding"})
@@ -76,25 +78,32 @@ def _decoded(side: Observation, route: str, messages: Descriptors | None, limits
     changes: dict[str, object] = {}
     if is_binary(side.headers):
         value = None if side.truncated else _read(side, route, limits, messages)
-        body = b"" if value is None else orjson.dumps(value)
+        body = b"" if value is None else _json(value)
         unread = value is None and side.body_bytes > 0  # the body is shown as truncated
         changes["body"], changes["body_bytes"] = body, side.body_bytes if unread else len(body)
         changes["headers"] = (*_as_json(side.headers), *side.trailers)
     if is_binary(side.request_headers):
         request = _read(side, route, limits, messages, is_request=True)
-        changes["request_body"] = b"" if request is None else orjson.dumps(request)
+        changes["request_body"] = b"" if request is None else _json(request)
         changes["request_headers"] = _as_json(side.request_headers)
     return msgspec.structs.replace(side, **changes) if changes else side
 
 
 def _read(
     side: Observation, route: str, limits: Limits, messages: Descriptors | None, *, is_request: bool = False
-) -> object:
+) -> Value:
     try:
         value = read_value(side, route, limits, messages, is_request=is_request)
     except (CodingError, TooComplexError):
         return None
     return None if isinstance(value, (Missing, BrokenBodyError)) else value
+
+
+def _json(value: Value) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # numbers and duplicate keys that JSON writers do not know
+        return write(value).encode("utf-8", "surrogatepass")
 
 
 def _as_json(headers: Headers) -> Headers:

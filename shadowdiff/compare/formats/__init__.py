@@ -8,15 +8,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.formats.cbor import Cbor
+from shadowdiff.compare.formats.csv import Csv
 from shadowdiff.compare.formats.event_stream import EventStream
 from shadowdiff.compare.formats.form import Form
 from shadowdiff.compare.formats.format import Bodies, Format, Side
 from shadowdiff.compare.formats.grpc import Grpc, Protobuf
 from shadowdiff.compare.formats.json import Json
 from shadowdiff.compare.formats.json_lines import JsonLines
+from shadowdiff.compare.formats.messagepack import MessagePack
 from shadowdiff.compare.formats.multipart import Multipart
 from shadowdiff.compare.formats.text import Text
 from shadowdiff.compare.formats.xml import Xml
+from shadowdiff.compare.formats.yaml import Yaml
 from shadowdiff.compare.headers import value_of
 from shadowdiff.compare.media import BrokenBodyError, Media, media_of
 
@@ -33,7 +37,8 @@ def format_of(content_type: bytes) -> tuple[Format, Media]:
     media = media_of(content_type)
     _, plus, suffix = media.name.rpartition("+")
     family, _, _ = media.name.partition("/")
-    found = (BY_TYPE.get(name) for name in (media.name, plus + suffix, f"{family}/*"))
+    exact = (f"{media.name}; {name}={value.lower()}" for name, value in media.parameters)
+    found = (BY_TYPE.get(name) for name in (*exact, media.name, plus + suffix, f"{family}/*"))
     return next((format_ for format_ in found if format_ is not None), BINARY), media
 
 
@@ -51,10 +56,11 @@ class Binary(Format):
 BINARY: Final = Binary()
 TEXT: Final = Text()
 FORMATS: Final[tuple[Format, ...]] = (
-    Json(), JsonLines(), EventStream(), Form(), Grpc(), Protobuf(), Multipart(format_of), Xml(), TEXT, BINARY,
+    Json(), JsonLines(), EventStream(), Form(), Grpc(), Protobuf(), MessagePack(), Cbor(), Multipart(format_of), Xml(),
+    Yaml(), Csv(), TEXT, BINARY,
 )  # fmt: skip
 BY_TYPE: Final = {media_type: format_ for format_ in FORMATS for media_type in format_.media_types}
-"""Each format by its media types, suffixes (`+json`) and families (`text/*`)."""
+"""Each format by its media types, also with a parameter, and by suffixes (`+json`) and families (`text/*`)."""
 
 
 def is_binary(headers: Headers) -> bool:

@@ -48,14 +48,14 @@ Blocks = tuple[list[str], Sequence[int]]
 class Text(Format):
     """Notes the lines that differ, and the words in them."""
 
-    name = "`text/*`, YAML, JavaScript and similar"
+    name = "`text/*`, JavaScript and similar"
     docs = (
         "lines (ended by LF, CRLF or CR), and words inside a line: `[-gone-]`, `{+new+}`; text that a mask"
         " covers is not marked; if a match of a mask spans several lines, these lines count as one line"
     )
     media_types = (
-        "text/*", "application/javascript", "application/ecmascript", "application/graphql", "application/yaml",
-        "application/x-yaml", "application/toml", "application/sql", "application/openmetrics-text", "+yaml",
+        "text/*", "application/javascript", "application/ecmascript", "application/graphql", "application/toml",
+        "application/sql", "application/openmetrics-text",
     )  # fmt: skip
     has_paths = False
 

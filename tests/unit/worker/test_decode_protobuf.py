@@ -1,18 +1,22 @@
-"""Samples show Protocol Buffers as JSON, so that redaction finds secrets by their names."""
+"""Samples show binary formats as JSON, so that redaction finds secrets by their names."""
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
-from shadowdiff.compare import Limits
+from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.protobuf import Descriptors
 from shadowdiff.model import Observation, Pair, Side
-from shadowdiff.report.samples import encode_sample
+from shadowdiff.report import Redactor
+from shadowdiff.report.samples import SampleSource, encode_sample
+from shadowdiff.rules import compile_rules
 from shadowdiff.worker.decode_protobuf import DecodedSamples, decoded, encoder_of
 from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set, framed
 
@@ -82,3 +86,44 @@ def test_a_compression_bomb_is_not_decoded() -> None:
     headers = (GRPC, (b"grpc-encoding", b"gzip"))
     found = decoded(pair_of(body=bomb, body_bytes=len(bomb), headers=headers), MESSAGES, Limits(work=1000)).candidate
     assert (b"", True) == (found.body, found.truncated)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "expected"),
+    [
+        ("application/vnd.msgpack", msgspec.msgpack.encode({"id": 2**64 - 1}), {"id": 2**64 - 1}),
+        (
+            "application/cbor",
+            b"\xa2\x62id\xc2\x49\x01" + bytes(8) + b"\x61k\x41\x01",
+            {"id": 2**64, "k": {"#bytes": "AQ=="}},
+        ),
+        ("application/vnd.msgpack", b"\x81\xa2at\xd6\xff\x00\x00\x00\x01", {"at": {"#timestamp": 1.0}}),
+    ],
+)
+def test_other_binary_formats_become_json(media_type: str, body: bytes, expected: Any) -> None:
+    """They need no descriptors. Numbers keep all digits."""
+    headers = ((b"content-type", media_type.encode()),)
+    response = decoded_pair(None, body=body, body_bytes=len(body), headers=headers).candidate
+    assert expected == json.loads(response.body)
+    assert (b"content-type", b'application/json; from="%s"' % media_type.encode()) in response.headers
+
+
+@pytest.mark.parametrize("media_type", ["application/vnd.msgpack", "application/cbor"])
+def test_secrets_in_binary_formats_are_redacted(media_type: str) -> None:
+    """Redaction finds text and bytes by the names of their members, in the body and in the differences."""
+    head = b"\x82" if media_type.endswith("msgpack") else b"\xa2"
+    text, raw = (b"\xaa", b"\xc4\x0a") if head == b"\x82" else (b"\x6a", b"\x4a")
+    name, token = (b"\xa8password", b"\xa5token") if head == b"\x82" else (b"\x68password", b"\x65token")
+    one, other = (head + name + text + b"hunter-%d--" % at + token + raw + b"secret-%d--" % at for at in (1, 2))
+    headers = ((b"content-type", media_type.encode()),)
+    sides = [
+        side(which, headers=headers, body=body, body_bytes=len(body), trailers=())
+        for which, body in ((Side.PRIMARY, one), (Side.CANDIDATE, other))
+    ]
+    pair = Pair(key=b"", target="shop", route="r", primary=sides[0], candidate=sides[1])
+    comparison = compare(pair, compile_rules((), datetime(2026, 1, 1, tzinfo=UTC)), Limits())
+    assert ["$['password']", "$['token']['#bytes']"] == [found.path for found in comparison.differences]
+    stored = b"".join(DecodedSamples(None, Limits())(SampleSource(pair, comparison, Redactor(bytes(32)), 1 << 20, 1)))
+    assert b"password" in stored
+    for secret in (b"hunter", b"secret-", base64.b64encode(b"secret-1--")[:8], b"hunter".hex().encode()):
+        assert secret not in stored
