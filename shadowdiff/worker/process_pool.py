@@ -136,9 +136,12 @@ class ProcessPool:
         process = await self._turn(self._urgent if is_urgent else self._others)
         try:
             read = None if parts is None else await parts()
-            return cast("Made", await asyncio.to_thread(process.run, function, arguments, read, time_s))
-        finally:
+        except BaseException:
             self._free(process)
+            raise
+        work = asyncio.ensure_future(asyncio.to_thread(process.run, function, arguments, read, time_s))
+        work.add_done_callback(lambda _: self._free(process))  # if the caller is canceled, the thread still uses it
+        return cast("Made", await asyncio.shield(work))
 
     def close(self) -> None:
         """End every process."""

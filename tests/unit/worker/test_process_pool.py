@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,7 @@ from shadowdiff.worker.process_pool import BusyError, ProcessPool
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
 NAME = "shadowdiff-tested"
 AMPLE_S = 60.0
@@ -53,6 +54,14 @@ def sizes(more: int, parts: Sequence[bytes]) -> list[int]:
 async def two_parts() -> list[bytes]:
     """Read the parts."""
     return [b"abc", b""]
+
+
+def wait_for_file(begun: Path, may_end: Path) -> str:
+    """Create one file, and wait until the other one exists."""
+    begun.touch()
+    while not may_end.exists():
+        time.sleep(0.01)
+    return "canceled"
 
 
 def hold(byte_count: int) -> int:
@@ -110,6 +119,27 @@ async def test_a_process_that_exits_is_replaced() -> None:
         with pytest.raises(EOFError):
             await processes.run(AMPLE_S, os._exit, 3)
         assert await processes.run(AMPLE_S, own_pid) in living()
+
+
+async def test_a_canceled_caller_does_not_free_a_process_that_still_works(tmp_path: Path) -> None:
+    """The process is busy until the canceled work ends. The next caller gets its own result."""
+    begun, may_end = tmp_path / "begun", tmp_path / "may-end"
+    with pool(most_waiting=0) as processes:
+        canceled = asyncio.create_task(processes.run(AMPLE_S, wait_for_file, begun, may_end))
+        while not begun.exists():  # noqa: ASYNC110 - another process creates it
+            await asyncio.sleep(0.01)
+        canceled.cancel()
+        await asyncio.wait([canceled])
+        with pytest.raises(BusyError):
+            await processes.run(AMPLE_S, sizes, 7, [])
+        may_end.touch()
+        result = None
+        while result is None:
+            with suppress(BusyError):
+                result = await processes.run(AMPLE_S, sizes, 7, [])
+            await asyncio.sleep(0.01)
+    assert [7] == result
+    assert canceled.cancelled()
 
 
 async def test_waiting_work_is_bounded() -> None:
