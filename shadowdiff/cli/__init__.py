@@ -35,12 +35,12 @@ class _Command(NamedTuple):
 
 
 COMMANDS: Final = {
-    "demo": _Command("demo.command", "Run a dark launch on this machine: a real Envoy, v1, v2 and its differences."),
+    "demo": _Command("demo.command", "Run a demo on this machine, with Envoy, v1, and a v2 with planted faults."),
     "serve": _Command("cli.serve", "Run the service."),
     "check-config": _Command("cli.check_config", "Check a configuration and print its effective settings."),
     "verdict": _Command("cli.verdict", "Show whether v2 may be released: pass, fail or insufficient."),
-    "run": _Command("cli.runs", "Show the run that a verdict rests on, or start a new one.", "run"),
-    "noise": _Command("cli.runs", "Show where v1 differs from itself, and relearn it.", "noise"),
+    "run": _Command("cli.runs", "Show the run on which a verdict is based, or start a new run.", "run"),
+    "noise": _Command("cli.runs", "Show the places at which two instances of v1 differ, or learn them again.", "noise"),
     "calibrate": _Command("cli.runs", "Learn v1's own noise without a control.", "calibrate"),
     "targets": _Command("cli.targets", "Show the targets, their routes and counts."),
     "fingerprints": _Command("cli.fingerprints", "List differences, grouped by route and path."),
@@ -49,11 +49,11 @@ COMMANDS: Final = {
     ),
     "samples": _Command("cli.samples", "List the newest pairs that differ."),
     "sample": _Command("cli.samples", "Show one pair that differs.", "sample"),
-    "compare": _Command("cli.compare", "Compare two responses in files, as diff(1) would."),
+    "compare": _Command("cli.compare", "Compare two responses that are stored in files."),
     "rules": _Command("cli.rules", "Preview, add and remove rules."),
-    "istio": _Command("cli.istio", "Print snippets for the mesh's own objects."),
+    "istio": _Command("cli.istio", "Print YAML to paste into your Istio or Gateway API objects."),
     "capacity": _Command("cli.capacity", "Estimate pods, Redis, memory and network for a load."),
-    "doctor": _Command("cli.doctor", "Find out why nothing pairs."),
+    "doctor": _Command("cli.doctor", "Find out why requests and records do not pair."),
 }
 
 
@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise RuntimeError("a connection broke and the command did not handle it") from error
+            raise RuntimeError("a connection broke, and the command did not handle the error") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the installed commands, in the order of the table."""

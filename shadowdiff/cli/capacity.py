@@ -147,24 +147,24 @@ _MBIT_SHOWN = 10_000
 @click.option("--body-bytes", type=FiniteRange(min=0), default=_USUAL.body_bytes, show_default=True,
               help="Size of a response on the wire.")  # fmt: skip
 @click.option("--request-bytes", type=FiniteRange(min=0), default=_USUAL.request_bytes, show_default=True,
-              help="Size of a request, head and body.")  # fmt: skip
+              help="Size of a request, including its head.")  # fmt: skip
 @click.option("--stored", type=FiniteRange(0, 1), default=_USUAL.stored, show_default=True,
-              help="Compressed size of a response, relative to its full size; 1 if v1 compresses it.")  # fmt: skip
+              help="Compressed size of a response, relative to its size on the wire.")  # fmt: skip
 @click.option("--wait-s", type=FiniteRange(min=0), default=_USUAL.wait_s, show_default=True,
-              help="v2's latency: how many seconds v1's response waits for v2's response.")  # fmt: skip
+              help="How many seconds v1's response waits for v2's response (v2's latency).")  # fmt: skip
 @click.option("--window-s", type=FiniteRange(min=0), default=_USUAL.window_s, show_default=True,
               help="How many seconds v1's response waits if v2's response never arrives (pairing.window).")  # fmt: skip
 @click.option("--busy", type=FiniteRange(0.1, 1), default=_USUAL.busy, show_default=True,
-              help="Target CPU use of a core, from 0 to 1.")  # fmt: skip
+              help="The share of a core that the load may use.")  # fmt: skip
 @click.option("--pair-us", type=FiniteRange(min=0), default=MEASURED.pair_us, show_default=True,
               help="CPU time per pair, excluding its bodies, in microseconds.")  # fmt: skip
 @click.option("--kb-us", type=FiniteRange(min=0), default=MEASURED.kb_us, show_default=True,
-              help="CPU per 1,000 bytes of a compared body, in microseconds.")  # fmt: skip
+              help="CPU time per 1,000 bytes of a compared body, in microseconds.")  # fmt: skip
 @json_option
 def command(*, as_json: bool, pair_us: float, kb_us: float, **demand: float) -> None:
     """Estimate how many pods, how much Redis and how much network a load needs.
 
-    The model is linear, with measured costs; docs/scaling.md lists them and shows how to measure your own.
+    The model is linear, with measured costs. docs/scaling.md lists the costs and shows how to measure them yourself.
 
     \b
     Example:
@@ -179,7 +179,7 @@ def lines(found: Plan) -> list[str]:
     """Return the plan as lines of text."""
     redis = f"{found.masters} masters of a cluster" if found.masters > 1 else "1 server"
     return [
-        f"pods      {found.pods:,}, each with one process: one core and {_size(found.pod_mib)}",
+        f"pods      {found.pods:,}, each with one process, one core and {_size(found.pod_mib)}",
         f"Redis     {redis}; {found.redis_cores:g} cores in total; store.shards: {found.shards}",
         f"memory    {_size(found.redis_mib)} of Redis; {_size(found.outage_mib)} if one side stops for a whole window",
         f"limit     store.depth: {found.depth}",

@@ -17,7 +17,7 @@ from shadowdiff.config.sent import sent_comments
 
 @click.command(short_help="Check a configuration and print its effective settings.")
 @click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.option("--config", "option", metavar="FILE", type=click.Path(path_type=Path), help="The same as FILE.")
+@click.option("--config", "option", metavar="FILE", type=click.Path(path_type=Path), help="The configuration.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the file, for editors, and exit.")
 def command(path: Path | None, option: Path | None, *, strict: bool, schema: bool) -> None:
@@ -28,7 +28,7 @@ def command(path: Path | None, option: Path | None, *, strict: bool, schema: boo
     and --strict is given, and 2 if there are errors.
     """
     if path and option and path != option:
-        raise click.UsageError(f"FILE is {path} and --config is {option}: give one of them")
+        raise click.UsageError(f"FILE is {path} and --config is {option}: use only one of them")
     if schema:
         click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
         return

@@ -37,16 +37,16 @@ _CHANGED: Final = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
     "--rules",
     "rules_file",
     type=_FILE,
-    help="YAML list of rules, as under `rules:` of a target, or a configuration with one target.",
+    help="A YAML file with a list of rules, or a configuration with one target.",
 )
 @click.option(
     "--as",
     "read_as",
     type=click.Choice(["body", "exchange"]),
-    help="Read both files as bodies, or as recorded exchanges. Default: as exchanges, if this omits no difference.",
+    help="How to read both files. Default: exchange if both are exchanges and this hides no difference, else body.",
 )
 @click.option("--content-type", help="Read both files as bodies of this type, regardless of their names.")
-@click.option("--route", default="", help="The route for rules, such as 'GET /orders/{id}'.")
+@click.option("--route", default="", help="The route, which decides which rules apply, such as 'GET /orders/{id}'.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--format",
@@ -54,7 +54,7 @@ _CHANGED: Final = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
     type=click.Choice(["text", "json", "patch", "deepdiff"]),
     default="text",
     show_default=True,
-    help="json: the result. patch: RFC 6902, from V1 to V2. deepdiff: DeepDiff's own report.",
+    help="json: all differences. patch: an RFC 6902 patch that turns V1 into V2. deepdiff: the report of DeepDiff.",
 )
 @click.pass_context
 def command(
@@ -69,15 +69,15 @@ def command(
     as_json: bool,
     form: str,
 ) -> None:
-    """Compare two responses in files: V1 is the primary's response, V2 the candidate's.
+    """Compare two responses that are stored in files: V1 is the primary's response, V2 is the candidate's.
 
     The file name extension determines the type of a body. A recorded exchange is a JSON object with status, headers,
     and body or body_base64. The output states how the files were read.
 
-    Exits with 0 if they match or rules cover every difference, 1 if they differ, 2 if they cannot be compared.
+    Exits with 0 if the responses match or rules cover every difference, 1 if they differ, 2 if they cannot be compared.
     """
     if as_json and form not in {"text", "json"}:
-        raise click.UsageError(f"--json and --format {form} exclude each other")
+        raise click.UsageError(f"--json and --format {form} cannot be combined")
     try:
         rules = compile_rules(parse_rules(rules_in(rules_file) if rules_file else []), dt.datetime.now(dt.UTC))
     except RuleError as error:
@@ -109,7 +109,7 @@ def _value(form: str, file: Path, side: Observation) -> Value:
     try:
         return parse_exact(undo(side.body, codings, Limits()))
     except (CodingError, NotJsonError) as error:
-        raise click.UsageError(f"--format {form} needs two JSON bodies, and {file} has none: {error}") from error
+        raise click.UsageError(f"--format {form} needs two JSON bodies, but {file} is not JSON: {error}") from error
 
 
 def _print(comparison: Comparison) -> None:

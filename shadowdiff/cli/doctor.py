@@ -20,7 +20,7 @@ INDENT: Final = 2
 
 
 @click.command()
-@click.option("--target", metavar="NAME", help="Check only this target; default: all targets.")
+@click.option("--target", metavar="NAME", help="Check only this target. Default: check all targets.")
 @remote_options
 @click.pass_context
 def command(ctx: click.Context, remote: Remote, target: str | None) -> None:
@@ -41,7 +41,7 @@ def command(ctx: click.Context, remote: Remote, target: str | None) -> None:
 
 def _show(diagnosis: Diagnosis) -> None:
     if not diagnosis.findings:
-        click.echo(f"nothing is wrong with {', '.join(diagnosis.targets) or 'the service'}", err=True)
+        click.echo(f"no problem found for {', '.join(diagnosis.targets) or 'the service'}", err=True)
         return
     out = console()
     for at, finding in enumerate(diagnosis.findings):

@@ -58,7 +58,7 @@ def read_sides(v1: Path, v2: Path, content_type: str | None, read_as: str | None
     files = {Side.PRIMARY: v1, Side.CANDIDATE: v2}
     contents = {side: file.read_bytes() for side, file in files.items()}
     if content_type is not None and read_as == "exchange":
-        raise click.UsageError("--content-type needs --as body: an exchange has a content-type header")
+        raise click.UsageError("--content-type needs --as body, because an exchange has its own content-type header")
     if content_type is not None or read_as == "body":
         return _bodies(files, contents, content_type, "by --as body" if content_type is None else "by --content-type")
     found: dict[Side, Mapping[str, Any]] = {}
@@ -73,7 +73,9 @@ def read_sides(v1: Path, v2: Path, content_type: str | None, read_as: str | None
     if len(found) < len(files):
         reasons += [f"only {files[side]} is a recorded exchange" for side in found]
     elif read_as is None and (lost := _lost(*found.values())):
-        reasons.append(f"both look like recorded exchanges, but differ in {lost!r}, which is not compared")
+        reasons.append(
+            f"both look like recorded exchanges, but differ in {lost!r}, which a comparison of exchanges ignores"
+        )
     if reasons or not found:
         return _bodies(files, contents, None, "; ".join(reasons[:1]))
     sides = {side: _from_exchange(files[side], side, exchange) for side, exchange in found.items()}
@@ -102,7 +104,7 @@ def _bodies(files: Mapping[Side, Path], contents: Mapping[Side, bytes], content_
     }  # fmt: skip
     named = " and ".join(dict.fromkeys(types.values()))
     if content_type is None and UNKNOWN_TYPE in types.values():
-        why = "; ".join(filter(None, (why, "the file name has no known ending: name a type with --content-type")))
+        why = "; ".join(filter(None, (why, "the file name has no known extension: set the type with --content-type")))
     return sides[Side.PRIMARY], sides[Side.CANDIDATE], f"as bodies of {named}" + (f": {why}" if why else "")
 
 
@@ -128,9 +130,9 @@ def _exchange(content: bytes, *, is_explicit: bool) -> Mapping[str, Any]:
         raise _NotExchangeError("status, headers or body is missing or has the wrong type", is_alike=is_alike)
     unknown = [name for name in found if name not in MEMBERS]
     if unknown and not is_explicit:
-        raise _NotExchangeError(f"a record has no member {unknown[0]!r}")
+        raise _NotExchangeError(f"an exchange has no field {unknown[0]!r}")
     if repeated:
-        raise _NotExchangeError(f"the member {repeated[0]!r} occurs twice")
+        raise _NotExchangeError(f"the field {repeated[0]!r} occurs twice")
     return found
 
 
@@ -155,14 +157,14 @@ def _from_exchange(file: Path, side: Side, exchange: Mapping[str, Any]) -> Obser
         )
     except (TypeError, ValueError, binascii.Error) as error:
         raise click.UsageError(
-            f"{file}: not a recorded exchange: {error}; status is a number, headers are an object or a list of pairs, "
-            "body is a text, body_base64 is base64, size is a number. --as body compares the file as JSON"
+            f"{file}: not a recorded exchange: {error}; status must be a number, headers an object or a list of pairs, "
+            "body text, body_base64 base64, size a number. To compare the files as JSON, use --as body"
         ) from error
 
 
 def _size(size: object, body_bytes: int) -> int:
     if type(size) is not int or size < body_bytes:
-        raise ValueError(f"size is {size!r}, and the body alone has {body_bytes} bytes")
+        raise ValueError(f"size is {size!r}, but the body has {body_bytes} bytes")
     return size
 
 
@@ -171,10 +173,10 @@ def _fields(headers: Any) -> Iterator[tuple[bytes, bytes]]:
     pairs: Any = cast("Mapping[str, Any]", headers).items() if isinstance(headers, dict) else headers
     for pair in pairs:
         if not isinstance(pair, (list, tuple)):
-            raise TypeError(f"{pair!r} is not a pair of a header's name and value")
+            raise TypeError(f"{pair!r} is not a header: write [name, value]")
         name, values = cast("list[object]", pair)
         several = cast("list[object]", values) if isinstance(values, list) else [values]
         for value in several:
             if not isinstance(name, str) or type(value) not in {str, int}:
-                raise TypeError(f"the header {name!r} has the value {value!r}")
+                raise TypeError(f"the header {name!r} has the value {value!r}, which is neither text nor a number")
             yield name.lower().encode("latin-1"), str(value).encode("latin-1")

@@ -36,10 +36,16 @@ _SEVERITIES: Final = {label: severity.value for severity, label in SEVERITY_LABE
 @target_option
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=20, show_default=True, help="Number of groups.")
 @click.option(
-    "--sort", type=click.Choice([one.value for one in Order]), default="last_seen", show_default=True, help="The order."
+    "--sort",
+    type=click.Choice([one.value for one in Order]),
+    default="last_seen",
+    show_default=True,
+    help="The order of the list.",
 )
 @click.option("--route", metavar="ROUTE", help="Show only this route, such as 'GET /products/{id}'.")
-@click.option("--path", metavar="PATH", help="Show only groups that differ at or below this path, or with this text.")
+@click.option(
+    "--path", metavar="PATH", help="Show only groups with a path at or below this one, or that contains this text."
+)
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Show only this kind of difference.")
 @click.option("--severity", type=click.Choice([*_SEVERITIES]), help="Show only groups of this severity.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Show only groups in this state.")

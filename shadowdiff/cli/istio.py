@@ -28,23 +28,27 @@ MIRROR_PORT: Final = 8080
 
 @click.group()
 def command() -> None:
-    """Print snippets for the mesh's objects."""
+    """Print YAML to paste into your Istio or Gateway API objects."""
 
 
 @command.command()
 @click.option("--target", required=True, help="The name of a target in the configuration.")
-@click.option("--config", "path", metavar="FILE", type=click.Path(path_type=Path), help="Default: SHADOWDIFF_CONFIG.")
+@click.option("--config", "path", metavar="FILE", type=click.Path(path_type=Path), help="The configuration.")
 @click.option(
     "--service",
     default="shadowdiff.shadowdiff.svc.cluster.local",
     show_default=True,
-    help="The service's host: NAME.NAMESPACE.svc.DOMAIN.",
+    help="The host of shadowdiff's Service: NAME.NAMESPACE.svc.DOMAIN.",
 )
-@click.option("--into", type=click.Choice(["virtualservice", "httproute", "flagger"]), help="Print only this one.")
-@click.option("--timeout", default="15s", show_default=True, help="Timeout of the route and of the mirrored copy.")
-@click.option("--recorder-at-gateway", is_flag=True, help="The gateway's filter sets the id: omit the id.")
 @click.option(
-    "--both-sides", is_flag=True, help="v2 is also recorded, and its rollout mirrors requests to v2: print only the id."
+    "--into", type=click.Choice(["virtualservice", "httproute", "flagger"]), help="Print the YAML for this object only."
+)
+@click.option("--timeout", default="15s", show_default=True, help="Timeout of the route and of the mirrored copy.")
+@click.option(
+    "--recorder-at-gateway", is_flag=True, help="The recorder is at the gateway and sets the id: print no id."
+)
+@click.option(
+    "--both-sides", is_flag=True, help="The rollout mirrors to v2, and v2 has a recorder: print the id, and no mirror."
 )
 def snippets(
     target: str,
@@ -67,7 +71,7 @@ def snippets(
     """  # noqa: D301 - click needs the backspace character
     if both_sides and recorder_at_gateway:
         raise click.UsageError(
-            "--both-sides and --recorder-at-gateway exclude each other: v2's proxy does not see a gateway's id"
+            "--both-sides and --recorder-at-gateway cannot be combined: v2's proxy does not see the gateway's id"
         )
     if service.count(".") < 2:  # noqa: PLR2004 - NAME.NAMESPACE.svc
         raise click.UsageError(f"--service is {service!r}: write NAME.NAMESPACE.svc.cluster.local")
@@ -78,21 +82,22 @@ def snippets(
         raise click.UsageError(f"unknown target {target!r}; configured: {known}")
     if ID_HEADER not in root.pairing.id_headers:
         raise click.UsageError(
-            f"pairing.id_headers lacks {ID_HEADER}, the id that is unique per request: add it as the first"
+            f"pairing.id_headers does not contain {ID_HEADER}, which is unique per request: add it as the first header"
         )
-    hosts, grant = ", ".join(found.hosts), "" if both_sides else ", and mesh.referenceGrant here"
-    places = {
-        "virtualservice": f"Into the VirtualService of {hosts}: each http route that goes to v1.",
-        "httproute": f"Into the HTTPRoute of {hosts}: each rule that goes to v1{grant}.",
-        "flagger": f"Into spec.service of a Canary{'' if both_sides else ' with the Gateway API'}.",
-    }
-    mirror = (
-        "The mirror is the rollout's own (Flagger's mirror: true, Argo's setMirrorRoute), to v2, which is recorded too."
+    hosts, grant = (
+        ", ".join(found.hosts),
+        "" if both_sides else "; also set mesh.referenceGrant of the target in the chart",
     )
+    places = {
+        "virtualservice": f"Add this to each http route to v1 in the VirtualService of {hosts}.",
+        "httproute": f"Add this to each rule with v1 as backend in the HTTPRoute of {hosts}{grant}.",
+        "flagger": f"Add this to spec.service of the Canary{'' if both_sides else ', if it uses the Gateway API'}.",
+    }
+    mirror = "The rollout itself mirrors requests to v2 (Flagger: mirror: true, Argo: setMirrorRoute). Record v2 too."
     comments = [
         *([mirror] if both_sides else []),
-        "Set no percentage, or v1's responses have no partner. Use the target's `sample` instead.",
-        "The timeout applies to the copy too: keep your own if it is shorter.",
+        "Do not mirror a percentage, because responses to other requests have no partner. Set the target's `sample`.",
+        "The timeout also applies to the mirrored copy. If your route has a shorter timeout, keep it.",
     ]
     parts = [
         "".join(f"# {line}\n" for line in [places[name], *comments]) + yaml.safe_dump(made, sort_keys=False)

@@ -69,10 +69,10 @@ url_option: Final = click.option(
     show_default=True,
     show_envvar=True,
     metavar="URL",
-    help="The web port of the service.",
+    help="The URL of the service's web port.",
 )
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API.")
-target_option: Final = click.option("--target", metavar="NAME", help="The target; optional if there is only one.")
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON response.")
+target_option: Final = click.option("--target", metavar="NAME", help="The target. Required only if there are several.")
 """Pass the option's value to `Remote.target_of`."""
 html_option: Final = click.option(
     "--html",
@@ -146,7 +146,9 @@ class Remote:
         try:
             return msgspec.json.decode(response, type=shape)
         except msgspec.DecodeError as error:
-            raise RemoteError(f"the server at {self.url} does not have this version's API ({error})") from error
+            raise RemoteError(
+                f"the server at {self.url} is not the same version as this command ({error}): install its version"
+            ) from error
 
     def show(self, response: bytes, shape: type[Shape], view: Callable[[Shape], None]) -> None:
         """Print a response as JSON, or let `view` print it."""
@@ -161,13 +163,13 @@ class Remote:
         Raises: click.UsageError if the id is empty or `--json` is given. OutputError if the write fails.
         """
         if not name.strip():
-            raise click.UsageError(f"ID is empty: give one that `shadowdiff {kind}` lists")
+            raise click.UsageError(f"ID is empty: use an ID that `shadowdiff {kind}` lists")
         if file is None:
             return False
         if self.as_json:
-            raise click.UsageError("--html and --json exclude each other")
+            raise click.UsageError("--html and --json cannot be combined")
         write_file(file, self.get_page(kind, name, download=1))
-        click.echo(f"{file} has the page of {name}, redacted as it is stored")
+        click.echo(f"wrote the page of {name} to {file}, with secrets redacted")
         return True
 
     def target_of(self, given: str | None) -> str:

@@ -52,7 +52,9 @@ def _of_target(file: Path, targets: object, name: str | None) -> object:
     if not found:
         raise click.UsageError(f"{file} has no target" + ("" if name is None else f" {name!r}"))
     if len(found) > 1:
-        raise click.UsageError(f"{file} has rules of {len(found)} targets: write the rules of one target as a list")
+        raise click.UsageError(
+            f"{file} has {len(found)} targets: write a file that contains only the rules of one target, as a list"
+        )
     return found[0].get("rules") or []
 
 

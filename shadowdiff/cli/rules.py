@@ -10,7 +10,7 @@ from rich.text import Text
 from shadowdiff.cli.remote import Remote, remote_options, target_option, url_option, user
 from shadowdiff.cli.rule_file import rule_of, rules_in
 from shadowdiff.cli.screen import console, text
-from shadowdiff.display.wording import rule_yaml, short_path
+from shadowdiff.display.wording import place_text, rule_yaml
 from shadowdiff.rule_changes import changes
 from shadowdiff.rule_changes.preview import Preview
 from shadowdiff.rule_changes.suggestions import Suggestions
@@ -26,13 +26,13 @@ def command() -> None:
 @command.command("preview")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @target_option
-@click.option("--keep-existing", is_flag=True, help="Apply them in addition to the rules in force.")
+@click.option("--keep-existing", is_flag=True, help="Keep the rules in force. Default: FILE replaces them.")
 @click.option(
     "--limit",
     type=click.IntRange(1, changes.MAX_PREVIEWED_SAMPLES),
     default=changes.PREVIEWED_SAMPLES,
     show_default=True,
-    help="Number of samples.",
+    help="Number of samples to read.",
 )
 @remote_options
 def preview(remote: Remote, *, file: Path, target: str | None, keep_existing: bool, limit: int) -> None:
@@ -68,13 +68,13 @@ def _print_suggestions(found: Suggestions) -> None:
         counts = f"{share}; {one.disappearing} samples would no longer count"
         out.print(text(f"  {one.reason}: {counts} ({one.example})"))
         for also in one.also_ignores:
-            out.print(text(f"  would also ignore: {also.route}  {short_path(also.place.path)} {also.place.kind}"))
+            out.print(text(f"  would also ignore: {also.route}: {place_text(also.place.path, also.place.kind)}"))
         for other in one.not_covered:
             out.print(text(f"  would still be reported: {other.kind} there, in {other.pairs:,} pairs", "dim"))
 
 
 @command.command("list")
-@click.option("--target", metavar="NAME", help="Only this target's rules.")
+@click.option("--target", metavar="NAME", help="List only the rules of this target.")
 @remote_options
 def list_(remote: Remote, target: str | None) -> None:
     """List the rules in force: rules in the configuration and rules added at run time."""
@@ -88,7 +88,7 @@ def list_(remote: Remote, target: str | None) -> None:
 @click.option("--author", metavar="NAME", help="Your name. Default: the user of this machine.")
 @remote_options
 def add(remote: Remote, rule: str, target: str | None, reason: str, author: str | None) -> None:
-    """Add a RULE, in YAML. All replicas apply it within 5 s. A new run starts.
+    """Add a RULE, written in YAML. All replicas apply it within 5 s, and a new run starts.
 
     \b
     Example:
@@ -104,13 +104,13 @@ def add(remote: Remote, rule: str, target: str | None, reason: str, author: str 
 @click.option("--author", metavar="NAME", help="Your name. Default: the user of this machine.")
 @remote_options
 def remove(remote: Remote, rule_id: str, reason: str, author: str | None) -> None:
-    """Remove the added rule ID. To remove a rule in the configuration, edit the configuration."""
+    """Remove the rule with this ID, which somebody added. To remove a rule of the configuration, edit the file."""
     response = remote.send("DELETE", None, "rules", rule_id, author=author or user(), reason=reason or None)
     remote.show(response, changes.RuleInForce, _print_rule)
 
 
 @command.command("export")
-@click.option("--target", metavar="NAME", help="Only this target's rules.")
+@click.option("--target", metavar="NAME", help="Print only the rules of this target.")
 @url_option
 def export(target: str | None, url: str) -> None:
     """Print the rules in force as YAML for the configuration."""
@@ -136,13 +136,13 @@ def _print_preview(found: Preview) -> None:
         )
     )
     for one in found.differences[:_LISTED]:
-        places = ", ".join(f"{short_path(place.path)} {place.kind}" for place in one.places) or "no difference"
+        places = ", ".join(place_text(place.path, place.kind) for place in one.places) or "no difference"
         effect, style = ("disappears", "yellow") if one.disappears else (f"{one.remaining} remain", "dim")
         out.print(Text.assemble(text(f"  {effect:<10}", style), text(f"{one.samples:>5}  {one.route}  {places}")))
     if found.newly_ignored:
         out.print(text("would be ignored:"))
     for one in found.newly_ignored[:_LISTED]:
-        what = f"{one.samples:>5}  {one.route}  {short_path(one.place.path)} {one.place.kind}  by {one.rule}"
+        what = f"{one.samples:>5}  {one.route}: {place_text(one.place.path, one.place.kind)}, by {one.rule}"
         out.print(Text.assemble(text(f"  {what}"), text(f"  {one.values} different values", "dim")))
         out.print(text(f"         {one.primary or '-'} → {one.candidate or '-'}  ({one.example})", "dim"))
     for warning in found.warnings:

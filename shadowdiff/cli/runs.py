@@ -22,7 +22,7 @@ _STYLES = {"noise": "dim", "beyond": "red", "constant": "red", "v2": "yellow", "
 
 @click.group()
 def run() -> None:
-    """Show the run that a verdict rests on, or start a new one.
+    """Show the run on which a verdict is based, or start a new run.
 
     A run starts automatically when v2's revision, the rules or the noise set change, or when a rollout begins. Start
     a run manually when something else that affects the verdict changes, such as v2's data.
@@ -54,12 +54,16 @@ def start(remote: Remote, target: str | None, reason: str) -> None:
 
 def _print_run(current: CurrentRun) -> None:
     started = current.run
-    console().print(text(describe_run(started) if started else "No run yet: the service has not reached its store."))
+    console().print(
+        text(
+            describe_run(started) if started else "There is no run yet, because the service has not reached its store."
+        )
+    )
 
 
 @click.group()
 def noise() -> None:
-    """Show, relearn or forget the places where v1 differs from itself."""
+    """Show, learn or forget the noise: the places at which two instances of v1 differ."""
 
 
 @noise.command("show")
@@ -97,22 +101,26 @@ def _add(
         remote.show(response, NoiseReport, _print_report)
 
 
-_add(noise, "learn", "learn", "Relearn the noise from the control. Until that is done, the verdict is insufficient.")
-_add(noise, "forget", "forget", "Discard the noise set. If there is a control, the noise is learned again.")
+_add(
+    noise, "learn", "learn", "Learn the noise again from the control. Until this is done, the verdict is insufficient."
+)
+_add(noise, "forget", "forget", "Discard the noise set. If there is a control, shadowdiff learns the noise again.")
 _add(
     calibrate,
     "start",
     "calibrate",
-    "Treat all differences from now on as noise. Until you stop it, the verdict is insufficient.",
+    "Learn all differences from now on as noise. Until `calibrate stop`, the verdict is insufficient.",
 )
-_add(calibrate, "stop", "stop", "Freeze the learned noise and apply it, in a new run.")
+_add(calibrate, "stop", "stop", "Stop learning, and start a new run that ignores the learned noise.")
 
 
 def _print_report(report: NoiseReport) -> None:
     out = console()
     out.print(text(_headline(report)))
     if report.version is not None:
-        out.print(text(f"excluded from the verdict: {report.excluded:,} pairs; {report.triples:,} triples in this run"))
+        out.print(
+            text(f"excluded from the verdict: {report.excluded:,} pairs; this run has {report.triples:,} triples")
+        )
     for place in report.places[:_LISTED]:
         out.print(_line(place))
     if len(report.places) > _LISTED:
@@ -121,17 +129,20 @@ def _print_report(report: NoiseReport) -> None:
 
 def _headline(report: NoiseReport) -> str:
     if report.phase == "off":
-        return f"{report.target}: v1's noise is unknown; configure a control, or calibrate"
+        return f"{report.target}: v1's noise is unknown; configure a control, or run `shadowdiff calibrate`"
     if report.version is None or report.phase != "in force":
         return f"{report.target}: {report.phase}, {report.learned:,} of {report.learn:,}"
-    missed = f"{report.missed:,} of {report.checked:,} other triples differed elsewhere"
+    missed = f"{report.missed:,} of {report.checked:,} later triples differed at other places"
     learned = f"from {report.learned_from:,} ({report.source}, {report.frozen_at})"
     return f"{report.target}: set {report.version}, {learned}; {missed}"
 
 
 def _line(place: PlaceFinding) -> Text:
     cells = place.cells
-    counts = f"  of {place.triples:,}: v2 alone {cells.raw:,}, v1 alone {cells.noise:,}, both {cells.both:,}"
+    counts = (
+        f"  {place.triples:,} triples: only v2 differs in {cells.raw:,}, only the control in {cells.noise:,}, "
+        f"both in {cells.both:,}"
+    )
     return Text.assemble(
         text(f"  {place.state:<9}", _STYLES[place.state]),
         text(f"{place.route}  {short_path(place.path)}  {place.kind}: {place.change}"),

@@ -38,7 +38,7 @@ V1, V2 = "blue", "yellow"
 @click.option("--route", metavar="ROUTE", help="Show only this route, such as 'GET /products/{id}'.")
 @click.option("--path", metavar="PATH", help="Show only pairs that differ at or below this path, such as price.amount.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Show only this kind of difference.")
-@click.option("--incomparable", is_flag=True, help="List pairs that are not comparable instead.")
+@click.option("--incomparable", is_flag=True, help="List pairs that are not comparable, instead of pairs that differ.")
 @remote_options
 def command(remote: Remote, *, target: str | None, incomparable: bool, **filters: str | int | None) -> None:
     """List the newest pairs that differ. `shadowdiff sample ID` shows one pair.
@@ -75,7 +75,7 @@ def sample(remote: Remote, sample_id: str, file: Path | None, *, whole: bool) ->
 
 def _print_list(target: str, found: Samples) -> None:
     if not found.samples:
-        why = found.note or "no differences, or the samples expired"
+        why = found.note or "there are no differences, or their samples expired"
         console().print(text(f"No samples of {target} match: {why}."))
         return
     table = list_table("difference", "request", "when", "id", ratios={"difference": 3, "request": 2})

@@ -23,7 +23,7 @@ MOST_WORKERS = 64
     "path",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The YAML file. Default: the file that SHADOWDIFF_CONFIG names, or only SHADOWDIFF_… environment variables.",
+    help="The configuration. Default: the file in SHADOWDIFF_CONFIG, or no file, only SHADOWDIFF_… variables.",
 )
 @click.option(
     "--workers",
@@ -31,7 +31,7 @@ MOST_WORKERS = 64
     type=click.IntRange(1, MOST_WORKERS),
     default=1,
     show_default=True,
-    help="Number of worker processes, which all accept on the same ports; at most one per core.",
+    help="Number of processes, which all accept requests on the same ports. Use at most one per core.",
 )
 @click.option("--control", type=int, hidden=True)
 def command(path: Path | None, workers: int, control: int | None) -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from shadowdiff.cli.remote import Remote, remote_options
 from shadowdiff.cli.screen import VERDICT_STYLES, console, list_table, text
-from shadowdiff.display.wording import milliseconds, percent, short_path
+from shadowdiff.display.wording import milliseconds, percent, place_text
 from shadowdiff.queries.targets import TargetReport, Targets, TargetSummary
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(remote: Remote, name: str | None) -> None:
 
 def _print_list(targets: list[TargetSummary]) -> None:
     if not targets:
-        console().print("No target is configured yet: name one under `targets:` in shadowdiff.yaml.")
+        console().print("No target is configured yet: add one under `targets:` in shadowdiff.yaml.")
         return
     numbers = ("differ", "compared", "coverage")
     table = list_table("target", "verdict", *numbers, "why", right=numbers)
@@ -68,7 +68,7 @@ def _print_report(report: TargetReport) -> None:
     for route in report.routes:
         differ = route.results["mismatch"]
         lines = [
-            Text.assemble(text(short_path(path.path), "bold"), (f" {path.kind} {path.count:,}", "dim"))
+            Text.assemble(text(place_text(path.path, path.kind)), (f" ({path.count:,})", "dim"))
             for path in route.paths[:SHOWN_PATHS]
         ]
         if len(route.paths) > SHOWN_PATHS:

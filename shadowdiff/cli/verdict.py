@@ -15,7 +15,7 @@ from shadowdiff.cli.output_errors import OutputError, write_file
 from shadowdiff.cli.remote import FiniteRange, Remote, RemoteError, remote_options, target_option
 from shadowdiff.cli.screen import VERDICT_STYLES, console, inert, text
 from shadowdiff.cli.verdict_files import junit, markdown
-from shadowdiff.display.wording import percent, short_path
+from shadowdiff.display.wording import percent, place_text
 from shadowdiff.verdict import Decision, InsufficientReason, Verdict, describe_run
 
 if TYPE_CHECKING:
@@ -33,16 +33,24 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @click.command()
 @target_option
-@click.option("--revision", metavar="NAME", help="The revision that is rolled out; a new revision starts a run.")
-@click.option("--max-mismatch-ratio", type=FiniteRange(0, 1), metavar="RATIO", help="A stricter limit.")
-@click.option("--min-coverage", type=FiniteRange(0, 1), metavar="RATIO", help="A stricter coverage.")
+@click.option("--revision", metavar="NAME", help="v2's revision in this rollout. A new revision starts a run.")
+@click.option(
+    "--max-mismatch-ratio", type=FiniteRange(0, 1), metavar="RATIO", help="A lower limit than the configured one."
+)
+@click.option(
+    "--min-coverage", type=FiniteRange(0, 1), metavar="RATIO", help="A higher minimum than the configured one."
+)
 @click.option("--wait", is_flag=True, help="Wait until the verdict is pass or fail, and show the progress.")
 @click.option("--timeout", type=FiniteRange(0), default=600, show_default=True, help="Maximum wait in seconds.")
 @click.option(
     "--junit", "junit_file", type=_FILE, metavar="FILE", help="Write the verdict as JUnit XML, one case per route."
 )
 @click.option(
-    "--markdown", "markdown_file", type=_FILE, metavar="FILE", help="Write the verdict as Markdown, for a summary."
+    "--markdown",
+    "markdown_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the verdict as Markdown, such as for a job summary.",
 )
 @remote_options
 @click.pass_context
@@ -143,7 +151,7 @@ class _Progress:
 
 def _ineffective_limits(limits: Thresholds | None, ratio: float | None, coverage: float | None) -> Iterator[str]:
     """Yield each given limit that has no effect because the configuration is stricter."""
-    line = "{} {:g} is looser than the configuration's {:g}, which applies"
+    line = "{} {:g} has no effect, because the configuration's {:g} is stricter"
     if limits and ratio is not None and ratio > limits.max_mismatch_ratio:
         yield line.format("--max-mismatch-ratio", ratio, limits.max_mismatch_ratio)
     if limits and coverage is not None and coverage < limits.min_coverage:
@@ -160,13 +168,8 @@ def _show(verdict: Verdict) -> None:
     if verdict.run:
         out.print(text(describe_run(verdict.run), "dim"))
     for top in verdict.top[:_TOP] if verdict.verdict is Decision.FAIL else ():
-        out.print(
-            Text.assemble(
-                text(f"  {top.count:,}  ", "red"),
-                text(f"{top.route}  {short_path(top.path)}"),
-                (f"  {top.kind}", "dim"),
-            )
-        )
+        pairs = text(f"  {top.count:,} {'pair' if top.count == 1 else 'pairs'}  ", "red")
+        out.print(Text.assemble(pairs, text(f"{top.route}: {place_text(top.path, top.kind)}")))
     if verdict.routes_untested:
         untested = ", ".join(verdict.routes_untested[:_TOP])
         more = f" and {len(verdict.routes_untested) - _TOP} more" if len(verdict.routes_untested) > _TOP else ""

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from shadowdiff.display.wording import percent, short_path
+from shadowdiff.display.wording import percent, place_text
 from shadowdiff.verdict import Decision, describe_run
 from shadowdiff.verdict.decide import differ
 
@@ -42,7 +42,7 @@ def junit(verdict: Verdict) -> str:
 
     case = add_case("verdict")
     if verdict.verdict is Decision.FAIL:
-        lines = [f"{top.count} {top.route} {short_path(top.path)} {top.kind}" for top in verdict.top]
+        lines = [f"{top.count} pairs of {top.route}: {place_text(top.path, top.kind)}" for top in verdict.top]
         failure = SubElement(case, "failure", message=_xml(verdict.reason), type="fail")
         failure.text = _xml("\n".join([*lines, verdict.report_url or ""]))
     elif verdict.verdict is Decision.INSUFFICIENT:
@@ -55,7 +55,7 @@ def junit(verdict: Verdict) -> str:
         elif route.state != "within":
             SubElement(case, "skipped", message=summary)
     for name in _unlisted(verdict):
-        SubElement(add_case(name), "skipped", message="too few pairs on this route in this run, or none")
+        SubElement(add_case(name), "skipped", message="this run has too few pairs on this route, or no pair")
     counted = {name: sum(1 for _ in suite.iter(tag)) for name, tag in _OUTCOMES.items()}
     suite.attrib |= {name: str(count) for name, count in counted.items()}
     whole = Element("testsuites", {name: suite.attrib[name] for name in ("tests", "failures", "errors")})
@@ -115,9 +115,9 @@ def markdown(verdict: Verdict) -> str:
         more = f" and {len(unlisted) - SHOWN_ROUTES} more" if len(unlisted) > SHOWN_ROUTES else ""
         lines += ["", f"Not enough traffic yet: {', '.join(map(_md, unlisted[:SHOWN_ROUTES]))}{more}"]
     if verdict.top:
-        lines += ["", "| difference | kind | pairs |", "|---|---|--:|"]
+        lines += ["", "| route | difference | pairs |", "|---|---|--:|"]
         lines += [
-            f"| {_md(top.route)} {_md(short_path(top.path))} | {_md(top.kind)} | {top.count:,} |" for top in verdict.top
+            f"| {_md(top.route)} | {_md(place_text(top.path, top.kind))} | {top.count:,} |" for top in verdict.top
         ]
     if verdict.report_url:
         lines += ["", f"[Full report](<{verdict.report_url}>)"]

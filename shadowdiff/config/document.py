@@ -46,7 +46,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return cast("Any", super()).get_single_node()
         except RecursionError:
-            raise yaml.MarkedYAMLError(problem="it is nested too deep", problem_mark=self.get_mark()) from None
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.get_mark()) from None
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
         """Return the value of a node. Raises: yaml.MarkedYAMLError."""
@@ -74,7 +74,9 @@ def read_document(name: str, content: bytes) -> Document:
     """Return the data and lines of a YAML file. Raises: ConfigError, as `read_value` does."""
     data, lines = read_value(name, content)
     if not isinstance(data, dict | None):
-        problem = Problem(where=f"{name}:1", key="", message="write keys and values, such as `targets: […]`")
+        problem = Problem(
+            where=f"{name}:1", key="", message="is not a mapping; write keys and values, such as `targets: […]`"
+        )
         raise ConfigError((problem,))
     return Document(name=name, data=cast("dict[str, Any]", data or {}), lines=lines)
 
@@ -127,7 +129,7 @@ def _scan(name: str, root: yaml.Node) -> tuple[dict[KeyPath, int], list[Problem]
                 lines[(*path, part)] = line
                 todo.append(((*path, part), child))
         if len(lines) > _NODES or len(path) > _DEPTH:
-            message = "is too large or too deep, or its aliases are endless"
+            message = "is too large or nested too deeply, or its aliases refer to themselves"
             return lines, [Problem(where=f"{name}:1", key="", message=message)]
     return lines, problems
 

@@ -84,7 +84,7 @@ def _set(data: dict[str, Any], path: KeyPath, value: object) -> None:
         if isinstance(here, list) and isinstance(part, int):
             items = cast("list[Any]", here)
             if part > len(items):
-                raise LookupError(f"the list has {len(items)} entries; the next one is number {len(items)}")
+                raise LookupError(f"the list has {len(items)} entries, so the next one is number {len(items)}")
             if part == len(items):
                 items.append(fresh)
             elif after is None:
@@ -94,5 +94,5 @@ def _set(data: dict[str, Any], path: KeyPath, value: object) -> None:
             if after is None or mapping.get(part) is None:
                 mapping[part] = fresh
         else:
-            raise LookupError("names a part of a setting that has no parts")  # noqa: TRY004 - a fault of the variable's name
+            raise LookupError("there is no such setting, because the setting above it is a single value")  # noqa: TRY004 - a fault of the variable's name
         here = cast("Any", here)[part]

@@ -52,11 +52,11 @@ def _whole(config: Config, document: Document) -> Iterator[Problem]:
         message = "is not longer than limits.compare_ms, so another worker takes over unfinished comparisons; raise it"
         yield document.problem(("pairing", "claim_idle"), message)
     if config.store.url is None and config.store.shards > 1:
-        yield document.problem(("store", "shards"), "above 1 helps only on a cluster; leave it out")
+        yield document.problem(("store", "shards"), "has no use without a cluster; remove it")
     both = plain_names(config.redaction.names) & plain_names(config.redaction.allow)
     for number, name in enumerate(config.redaction.allow):
         if plain(name) in both:
-            message = f"is {name!r}, which redaction.names redacts anyway; remove it from one of them"
+            message = f"has no effect, because {name!r} is also in redaction.names; remove it from one of the lists"
             yield document.problem(("redaction", "allow", number), message)
 
 
@@ -102,14 +102,16 @@ def _shares(target: Target, path: KeyPath, document: Document) -> Iterator[Probl
     if target.sample == 0:
         yield document.problem((*path, "sample"), "is 0, so nothing is compared; write a share such as 0.1")
     if target.control and target.control.sample == 0:
-        yield document.problem((*path, "control", "sample"), "is 0, so the control receives no requests; write 0.05")
+        yield document.problem(
+            (*path, "control", "sample"), "is 0, so the control receives no requests; write a share such as 0.05"
+        )
     if target.control and target.control.url == target.candidate.url:
-        yield document.problem((*path, "control", "url"), "is the candidate's URL; a control is a second v1")
+        yield document.problem((*path, "control", "url"), "is the candidate's URL; write the URL of a second v1")
     if target.gate.max_mismatch_ratio == 0:
-        message = "is 0, which no number of pairs can prove; write a small ratio such as 0.001"
+        message = "is 0, so no verdict can pass; write a small ratio such as 0.001"
         yield document.problem((*path, "gate", "max_mismatch_ratio"), message)
     if target.gate.min_coverage == 1:
-        message = "is 1, so one request that the mesh did not mirror blocks the gate; write 0.95"
+        message = "is 1, so one request that is not mirrored blocks the gate; write a share such as 0.95"
         yield document.problem((*path, "gate", "min_coverage"), message)
 
 
@@ -125,7 +127,7 @@ def _hosts(target: Target, path: KeyPath, index: HostIndex[str], document: Docum
                 break
     for key, side in (("candidate", target.candidate), ("control", target.control)):
         if side and urlsplit(side.url).netloc.lower() in {host.lower() for host in target.hosts}:
-            message = f"is one of this target's hosts, which v1 serves to its users; write the {key}'s own host"
+            message = f"is a host of this target, so requests to it reach v1; write the {key}'s own host"
             yield document.problem((*path, key, "url"), message, side.url)
 
 

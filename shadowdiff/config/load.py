@@ -113,7 +113,7 @@ def _routes(data: dict[str, Any], folder: Path, fault: Fault) -> tuple[str, ...]
     if not isinstance(name, str) or not name:
         return ()
     if data.get("routes"):
-        fault(("openapi",), "names the routes, and so does `routes`: leave one of them out")
+        fault(("openapi",), "cannot be combined with `routes`; remove one of them")
     try:
         return read_routes(folder / name)
     except ValueError as error:

@@ -56,8 +56,8 @@ def _secret_type(parse: Callable[[str], bytes]) -> Any:
         if not isinstance(value, str):
             raise PydanticKnownError("string_type")
         if not _VARIABLE.fullmatch(value) and ("/" not in value or _key_in(value)):  # base64 may contain a /
-            source = "names no environment variable and no file with a / in its path"
-            raise ValueError(f"{source}; name where the secret is, not the secret")
+            source = "is neither the name of an environment variable nor a path with a /"
+            raise ValueError(f"{source}; write where the secret is stored, not the secret itself")
         env = cast("dict[str, Mapping[str, str] | None]", info.context or {}).get("env")
         return Secret(b"" if env is None else parse(_read(value, env)), value)  # without env the secret is not read
 
@@ -80,16 +80,16 @@ def _read(source: str, env: Mapping[str, str]) -> str:
 def _password(text: str) -> bytes:
     password = text.strip()
     if not password.isascii() or not password.isprintable():
-        raise ValueError("has a value that no header can carry; write it in ASCII, on one line")
+        raise ValueError("names a secret with characters that a header cannot contain; use one line of ASCII")
     if not password:
-        raise ValueError("has an empty value: the variable or file is empty")
+        raise ValueError("names an empty variable or file; write the secret into it")
     return password.encode()
 
 
 def _token(text: str) -> bytes:
     token = _password(text)
     if len(token) < _TOKEN_CHARACTERS:
-        raise ValueError(f"has fewer than {_TOKEN_CHARACTERS} characters; `openssl rand -hex 32` makes a token")
+        raise ValueError(f"has fewer than {_TOKEN_CHARACTERS} characters; `openssl rand -hex 32` generates a token")
     return token
 
 
@@ -104,7 +104,7 @@ def _key_in(text: str) -> bytes | None:
 def _key(text: str) -> bytes:
     if key := _key_in(text):
         return key
-    raise ValueError(f"is not {_KEY_BYTES} bytes as base64; `openssl rand -base64 32` makes a key")
+    raise ValueError(f"is not {_KEY_BYTES} bytes in base64; `openssl rand -base64 32` generates a key")
 
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
 """Spreads the keys evenly over the masters of a small cluster; each further shard costs a batch of its own."""
-_SECRET = "an environment variable, or a file (with a / in its path)"  # noqa: S105 - a help text
+_SECRET = "Write the name of an environment variable or the path of a file (with a /) that contains it."  # noqa: S105 - a help text
 
 
 def setting(default: Any, description: str, key: str | None = None, **bounds: Any) -> Any:
@@ -64,32 +64,47 @@ class Section(BaseModel):
 class StoreConfig(Section):
     """Redis, where observations wait for their partners and where the counts are kept."""
 
-    url: StoreUrl | None = setting(None, "The URL of Redis: a server, a cluster or sentinels. Unset: embedded Redis.")
-    username: Text | None = setting(None, "The user in Redis' access control list.")
-    password: Password | None = setting(None, f"Where the password is: {_SECRET}.")
-    ca: Text | None = setting(None, "A PEM file with the CAs that sign Redis' certificate.")
+    url: StoreUrl | None = setting(
+        None, "The URL of a Redis server, a Redis cluster or its sentinels. If unset, shadowdiff starts its own Redis."
+    )
+    username: Text | None = setting(None, "The user name with which shadowdiff logs in to Redis.")
+    password: Password | None = setting(None, f"The password of Redis. {_SECRET}")
+    ca: Text | None = setting(None, "A PEM file with the CA certificates that sign Redis' certificate.")
     cert: Text | None = setting(None, "A PEM file with the client certificate for Redis.")
-    cert_key: Text | None = setting(None, "A PEM file with the key of `store.cert`.")
-    sentinel_username: Text | None = setting(None, "The user in the sentinels' access control list.")
-    sentinel_password: Password | None = setting(None, f"Where the sentinels' password is: {_SECRET}.")
+    cert_key: Text | None = setting(None, "A PEM file with the private key of `store.cert`.")
+    sentinel_username: Text | None = setting(None, "The user name with which shadowdiff logs in to the sentinels.")
+    sentinel_password: Password | None = setting(None, f"The password of the sentinels. {_SECRET}")
     sentinel_tls: bool | None = setting(
-        None, "Whether sentinels use TLS. Unset: only if the URL is rediss+sentinel://."
+        None,
+        "Whether shadowdiff connects to the sentinels with TLS. If unset, it does so only if the URL starts with "
+        "rediss+sentinel://.",
     )
-    prefix: Prefix = setting("sd", "Prefix of every key, so that several services can share one Redis.")
+    prefix: Prefix = setting("sd", "The prefix of every key. Services that share one Redis need different prefixes.")
     shards: int = setting(
-        1, "Number of hash tags: 1 on one Redis, 16 on a cluster. Fixed while the store has data.", ge=1, le=1024
+        1,
+        "How many hash tags the keys use. The default on a cluster is 16. You cannot change it while the store has "
+        "data.",
+        ge=1,
+        le=1024,
     )
-    data_dir: Folder | None = setting(None, "The folder of the embedded store. Unset: the user's state folder.")
-    key: Key | None = setting(None, f"Where the key that encrypts observations (32 bytes, base64) is: {_SECRET}.")
+    data_dir: Folder | None = setting(
+        None, "The folder in which the embedded Redis stores its data. If unset, it is in the user's state folder."
+    )
+    key: Key | None = setting(None, f"The key that encrypts observations: 32 bytes in base64. {_SECRET}")
     flush_ms: float = setting(
         25.0,
-        "Milliseconds of batching writes; up to four times as long if workers or many shards share the load.",
+        "How many milliseconds shadowdiff collects writes before it sends them to Redis. With several workers or many "
+        "shards, it collects up to four times as long.",
         ge=0,
         le=1000,
     )
-    queue: int = setting(20_000, "Observations that may wait in memory for the store; further ones are shed.", ge=1)
+    queue: int = setting(
+        20_000, "How many observations may wait in memory until Redis accepts them. shadowdiff sheds the excess.", ge=1
+    )
     depth: int = setting(
-        1_000_000, "Observations and ready pairs that may be in the store, in all shards; further ones are shed.", ge=1
+        1_000_000,
+        "How many observations and ready pairs may wait in Redis, in all shards together. shadowdiff sheds the excess.",
+        ge=1,
     )
 
     @model_validator(mode="before")
@@ -104,41 +119,52 @@ class StoreConfig(Section):
 class PairingConfig(Section):
     """How two responses to one request find each other."""
 
-    window_s: Period = setting(30.0, "How long an observation waits for its partner.", "window")
-    settle_s: Duration = setting(1.0, "How long a pair waits for a retry of its request.", "settle")
+    window_s: Period = setting(
+        30.0, "How long a response waits for the other version's response to the same request.", "window"
+    )
+    settle_s: Duration = setting(
+        1.0, "How long a complete pair waits, because the client or the mesh may retry its request.", "settle"
+    )
     id_headers: Distinct[HeaderName] = setting(
         ("x-diff-id", "x-request-id", "traceparent"),
-        "Headers with the request's id; the first one present is used.",
+        "The headers that may contain the request's id. shadowdiff uses the first header that a request has.",
         min_length=1,
     )
-    claim_idle_s: Period = setting(15.0, "Time until another worker takes over unfinished work.", "claim_idle")
+    claim_idle_s: Period = setting(
+        15.0, "How long a worker may stay silent before another worker takes over its unfinished pairs.", "claim_idle"
+    )
 
 
 class ListenConfig(Section):
     """Addresses and ports. Port 0 means any free port."""
 
-    host: Text = setting("0.0.0.0", "The address of the mirror, records and metrics ports.")
+    host: Text = setting("0.0.0.0", "The address on which the mirror, records and metrics ports listen.")
     mirror: Port = setting(8080, "The port for mirrored requests.")
     records: Port = setting(8081, "The port for recorded responses.")
-    web: Port = setting(8082, "The port of pages, API and gates.")
+    web: Port = setting(8082, "The port that serves the pages, the API and the gates.")
     web_host: Text = setting(
-        "127.0.0.1", "The address of the web port. If others can reach it, you must set something under `access`."
+        "127.0.0.1",
+        "The address on which the web port listens. If other machines can reach it, set `access` too, or shadowdiff "
+        "does not start.",
     )
-    metrics: Port = setting(9090, "The port of metrics and health checks.")
+    metrics: Port = setting(9090, "The port that serves metrics and health checks.")
 
 
 class TlsConfig(Section):
     """The certificate of one port. Its files are reloaded when they change."""
 
     cert: Text = setting(..., "A PEM file with the certificate chain.")
-    key: Text = setting(..., "A PEM file with its key.")
-    client_ca: Text | None = setting(None, "A PEM file of CAs; only clients with a certificate from them may connect.")
+    key: Text = setting(..., "A PEM file with the certificate's private key.")
+    client_ca: Text | None = setting(
+        None, "A PEM file with CA certificates. Only clients whose certificate these CAs signed may connect."
+    )
 
 
 class PortsTls(Section):
-    """The ports that use TLS. Unset: plain HTTP, which a mesh or a proxy can encrypt.
+    """The ports that use TLS. A port that is not listed uses plain HTTP, which a mesh or a proxy can encrypt.
 
-    Renewed certificates are loaded within a minute; a CA that is removed from `client_ca` is trusted until a restart.
+    shadowdiff loads renewed certificates within a minute. After you remove a CA from `client_ca`, restart shadowdiff,
+    because it trusts this CA until then.
     """
 
     mirror: TlsConfig | None = setting(None, "TLS on the mirror port.")
@@ -155,94 +181,122 @@ class PortsTls(Section):
 class TokenConfig(Section):
     """A bearer token."""
 
-    name: TargetName = setting(..., "The name of the token's user, which the audit log shows.")
-    role: Role = setting("read", "read, or write. Users with write may also change rules, runs and triage.")
-    secret: Token = setting(..., f"Where the token (16 characters or more) is: {_SECRET}.")
+    name: TargetName = setting(..., "The name that the audit log shows for the user of this token.")
+    role: Role = setting("read", "`read` or `write`. With `write`, the user can also change rules, runs and triage.")
+    secret: Token = setting(..., f"The token, of 16 characters or more. {_SECRET}")
 
 
 class ProxyConfig(Section):
     """A proxy in front of the web port that authenticates people."""
 
     peers: Distinct[Network] = setting(
-        ..., "The networks of the proxy. In requests from elsewhere, its headers are ignored.", min_length=1
+        ...,
+        "The networks from which the proxy connects. shadowdiff ignores the headers below in requests from elsewhere.",
+        min_length=1,
     )
-    user_header: HeaderName = setting("x-forwarded-user", "The header with the user's name.")
-    groups_header: HeaderName = setting("x-forwarded-groups", "The header with the user's groups, separated by commas.")
-    read: tuple[str, ...] = setting(("*",), "Groups that may read; * means everyone.")
-    write: tuple[str, ...] = setting((), "Groups that may also write; * means everyone.")
+    user_header: HeaderName = setting("x-forwarded-user", "The header in which the proxy sends the user's name.")
+    groups_header: HeaderName = setting(
+        "x-forwarded-groups", "The header in which the proxy sends the user's groups, separated by commas."
+    )
+    read: tuple[str, ...] = setting(("*",), "The groups whose members may read. * allows everyone.")
+    write: tuple[str, ...] = setting((), "The groups whose members may also write. * allows everyone.")
 
 
 class AccessConfig(Section):
     """Who may use the web port, and who may send records; see [access](access.md)."""
 
-    tokens: tuple[TokenConfig, ...] = setting((), "Bearer tokens, each with a name and a role.")
+    tokens: tuple[TokenConfig, ...] = setting((), "The bearer tokens, each with a name and a role.")
     proxy: ProxyConfig | None = setting(None, "A proxy that sends the user's name in a header.")
     anonymous: Literal["none", "read", "write"] | None = setting(
         None,
-        "What callers without credentials may do. Unset: everything if the port is on loopback and there are no tokens "
-        "and no proxy, else nothing.",
+        "What callers without credentials may do. If unset, they may do everything if the web port listens on loopback "
+        "and there are no tokens and no proxy; otherwise they may do nothing.",
     )
-    session_s: Period = setting(43200.0, "How long a login on the pages lasts.", "session")
+    session_s: Period = setting(43200.0, "How long users stay logged in to the pages.", "session")
     attempts: int = setting(
-        10, "Wrong tokens allowed per minute from one address, for each of web port, hooks and records port.", ge=1
+        10,
+        "How many wrong tokens one address may send per minute. The web port, the hooks and the records port count "
+        "separately.",
+        ge=1,
     )
     records: Distinct[Token] = setting(
-        (), f"Where each token for recorders is: {_SECRET}. Unset: recorders need no token."
+        (), f"The tokens that recorders may send. {_SECRET} If unset, recorders need no token."
     )
     hooks: Token | None = setting(
         None,
-        f"Where the token that Flagger's hooks send in their metadata is: {_SECRET}. Unset: hooks need no token, "
-        "unless other callers do.",
+        f"The token that Flagger's hooks send in their metadata. {_SECRET} If unset, shadowdiff accepts hooks "
+        "without a token, unless other callers need credentials: then it rejects all hooks.",
     )
 
 
 class LimitsConfig(Section):
-    """Limits. Traffic over a limit is shed or truncated, and counted."""
+    """Limits. shadowdiff sheds or truncates what exceeds a limit, and counts it."""
 
-    body_bytes: Size = setting(1 << 20, "Bytes kept of one body. Longer ones are truncated and never compared.", "body")
-    in_flight: int = setting(2000, "Mirrored requests handled at once.", ge=1)
-    in_flight_bytes: Size = setting(256 << 20, "Bytes of mirrored requests in memory at once.")
-    decoded_bytes: Size = setting(16 << 20, "Bytes of one body after decompression.", "decoded")
-    differences: int = setting(100, "Differences listed per pair; further ones are only counted.", ge=1, le=10_000)
-    compare_ms: float = setting(2000.0, "Time limit of one comparison, in ms.", gt=0)
-    records_per_source: int = setting(0, "Records per second from one address; the rest is shed. 0: no limit.", ge=0)
-    routes: int = setting(200, "Routes counted separately per target; further ones count as _other.", ge=1)
-    paths: int = setting(1000, "Differing paths counted separately per target; further ones count as _other.", ge=1)
-    fingerprints: int = setting(1000, "Fingerprints kept separately per target; further ones count as _other.", ge=1)
+    body_bytes: Size = setting(
+        1 << 20,
+        "The maximum size of a body. shadowdiff truncates longer bodies; a truncated body is never a match.",
+        "body",
+    )
+    in_flight: int = setting(2000, "How many mirrored requests shadowdiff handles at the same time.", ge=1)
+    in_flight_bytes: Size = setting(256 << 20, "The maximum size of all mirrored requests in memory.")
+    decoded_bytes: Size = setting(16 << 20, "The maximum size of one body after decompression.", "decoded")
+    differences: int = setting(
+        100, "How many differences a sample lists. shadowdiff only counts the others.", ge=1, le=10_000
+    )
+    compare_ms: float = setting(2000.0, "The maximum time of one comparison, in milliseconds.", gt=0)
+    records_per_source: int = setting(
+        0, "How many records per second one address may send. shadowdiff sheds the excess. 0 means no limit.", ge=0
+    )
+    routes: int = setting(
+        200, "How many routes per target have counts of their own. All other routes count as `_other`.", ge=1
+    )
+    paths: int = setting(
+        1000, "How many differing paths per target have counts of their own. All other paths count as `_other`.", ge=1
+    )
+    fingerprints: int = setting(
+        1000, "How many fingerprints per target are stored. All other fingerprints count as `_other`.", ge=1
+    )
 
 
 class SamplesConfig(Section):
-    """Differing pairs that are stored so that people can read them."""
+    """Samples: pairs that differ, stored for people to read."""
 
     keep: int = setting(
-        1000, "Samples per target. Over this limit, the fingerprint with the most loses its oldest.", ge=0
+        1000,
+        "How many samples per target are stored. Beyond this limit, shadowdiff removes the oldest sample of the "
+        "fingerprint with the most samples.",
+        ge=0,
     )
-    per_fingerprint: int = setting(20, "Samples per fingerprint.", ge=1)
-    size_bytes: Size = setting(64 << 20, "Bytes of all samples of a target, compressed.", "size")
-    max_age_s: Period = setting(86400.0, "How long a sample is kept.", "max_age")
-    body_bytes: Size = setting(64 << 10, "Bytes kept of each body in a sample.", "body")
+    per_fingerprint: int = setting(20, "How many samples per fingerprint are stored.", ge=1)
+    size_bytes: Size = setting(64 << 20, "The maximum size of all samples of a target, compressed.", "size")
+    max_age_s: Period = setting(86400.0, "How long a sample is stored.", "max_age")
+    body_bytes: Size = setting(64 << 10, "How many bytes of each body a sample contains.", "body")
 
 
 class RedactionConfig(Section):
-    """What is redacted before anything is stored, in addition to the [built-in list](reports.md)."""
+    """What shadowdiff redacts before it stores anything, in addition to the [built-in list](reports.md)."""
 
-    names: tuple[str, ...] = setting((), "Names of fields, parameters, elements and headers whose values are secrets.")
-    headers: tuple[HeaderName, ...] = setting((), "Headers whose values are secrets.")
+    names: tuple[str, ...] = setting(
+        (), "The names of fields, parameters, elements and headers whose values are secrets."
+    )
+    headers: tuple[HeaderName, ...] = setting((), "The headers whose values are secrets.")
     allow: tuple[str, ...] = setting(
         (),
-        "Names of fields, parameters, elements and headers that are shown although a word in them suggests a secret, "
-        "such as page_token. Case and punctuation are ignored.",
+        "The names of fields, parameters, elements and headers whose values are not secrets, although the name "
+        "contains a word such as token (page_token). Upper and lower case and punctuation do not matter.",
     )
     paths: tuple[str, ...] = setting(
         (),
-        "RFC 9535 paths such as $.user.ssn or $..ssn. In JSON, every value there is a secret; in other formats, every "
-        "value under the path's last name.",
+        "JSONPaths (RFC 9535) of secrets, such as $.user.ssn or $..ssn. In bodies that are not JSON, every value with "
+        "the path's last name is a secret.",
     )
     patterns: tuple[Expression, ...] = setting(
-        (), "Regular expressions (RE2) of secrets in any text, such as CUST-[0-9]{8}."
+        (), "Regular expressions (RE2). Every text that matches one is a secret, for example CUST-[0-9]{8}."
     )
     builtin: bool = setting(
-        default=True, description="Find cards, IBANs, e-mail addresses, tokens and private keys by their format."
+        default=True,
+        description="Whether to redact everything that looks like a card number, an IBAN, an e-mail address, a token "
+        "or a private key.",
     )
 
 
@@ -251,92 +305,111 @@ class WebConfig(Section):
 
     url: PublicUrl | None = setting(
         None,
-        "The public URL of the pages, such as https://shadowdiff.example, for links in verdicts, gates and webhooks. "
-        "Unset: links use the URL of the request, and webhooks have no links.",
+        "The public URL of the pages, such as https://shadowdiff.example. Links in verdicts, gates and webhooks use "
+        "it. If unset, links use the host of the request, and webhooks contain no links.",
     )
-    trace_url: TraceUrl | None = setting(None, "The URL of a trace, such as https://jaeger.example/trace/{trace_id}.")
+    trace_url: TraceUrl | None = setting(
+        None,
+        "The URL of a trace in your tracing tool, such as https://jaeger.example/trace/{trace_id}. Pages link to it.",
+    )
 
 
 class LogConfig(Section):
-    """What is written to standard error."""
+    """The log, which is written to standard error."""
 
-    format: Literal["json", "text", "auto"] = setting("auto", "json, text, or auto (text on a terminal, else json).")
+    format: Literal["json", "text", "auto"] = setting(
+        "auto", "The format of log lines. `auto` means text on a terminal, and JSON otherwise."
+    )
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = setting(
-        "info", "The lowest level that is written."
+        "info", "The lowest level that is logged."
     )
 
 
 class TelemetryConfig(Section):
-    """What is pushed to an OpenTelemetry collector. If `otlp` is unset, nothing is pushed."""
+    """What shadowdiff pushes to an OpenTelemetry collector. If `otlp` is unset, it pushes nothing."""
 
     otlp: Url | None = setting(None, "The collector's OTLP/HTTP endpoint, such as http://collector:4318.")
     traces: bool = setting(
-        default=True, description="Push a span for each comparison, linked to the spans of v1 and v2."
+        default=True, description="Whether to push a span for each comparison, with links to the spans of v1 and v2."
     )
-    metrics: bool = setting(default=True, description="Push the metrics of /metrics.")
+    metrics: bool = setting(default=True, description="Whether to push the metrics that /metrics serves.")
     sample: Literal["parent"] | Share = setting(
-        "parent", "Which comparisons get a span: parent (only if the request was sampled), or a share of all."
+        "parent",
+        "Which comparisons have a span. `parent`: those whose request was sampled by its tracer. A number: this "
+        "share of all comparisons.",
     )
-    queue: int = setting(2048, "Spans that may wait for the collector; further ones are dropped and counted.", ge=1)
-    interval_s: Period = setting(60.0, "How often metrics are pushed.", "interval")
+    queue: int = setting(
+        2048, "How many spans may wait for the collector. shadowdiff drops the excess and counts it.", ge=1
+    )
+    interval_s: Period = setting(60.0, "How often shadowdiff pushes metrics.", "interval")
 
 
 class WebhookConfig(Section):
     """A receiver of [webhook notifications](webhooks.md)."""
 
-    url: WebhookUrl = setting(..., "The URL that receives each event, as a POST of JSON.")
-    format: WebhookFormat = setting(DEFAULT, "The format of an event.")
+    url: WebhookUrl = setting(..., "The URL to which shadowdiff sends each event, as JSON in a POST request.")
+    format: WebhookFormat = setting(DEFAULT, "The format in which events are sent.")
     events: Distinct[Literal["fingerprint.new", "verdict.changed"]] = setting(
         ("fingerprint.new", "verdict.changed"), "The events to send.", min_length=1
     )
-    targets: tuple[TargetName, ...] = setting((), "The targets whose events are sent. Unset: all.")
-    secret: Token | None = setting(None, f"Where the secret that signs each post is: {_SECRET}.")
+    targets: tuple[TargetName, ...] = setting(
+        (), "The targets whose events are sent. If unset, events of all targets are sent."
+    )
+    secret: Token | None = setting(None, f"The secret that signs each request. {_SECRET}")
 
 
 class CandidateSettings(Section):
     """v2."""
 
-    url: Url = setting(..., "Scheme and authority of v2, with an optional path prefix.")
-    timeout_s: Period = setting(10.0, "How long v2 may take; a slower response counts as a difference.", "timeout")
-    queue_timeout_s: Period = setting(5.0, "How long a request may wait before it is sent to v2.", "queue_timeout")
-    concurrency: int = setting(128, "Requests sent to v2 at once.", ge=1)
-    queue: int = setting(1024, "Requests that may wait to be sent to v2.", ge=0)
-    host: HostPolicy = setting(
-        HostPolicy.CANDIDATE, "The Host header that v2 receives: its own (candidate), or the user's (preserve)."
+    url: Url = setting(..., "The URL of v2: scheme, host and port, and optionally a path prefix.")
+    timeout_s: Period = setting(
+        10.0, "How long shadowdiff waits for v2's response. A missing response counts as a difference.", "timeout"
     )
-    revision_header: HeaderName = setting("x-version", "The response header with v2's revision.")
+    queue_timeout_s: Period = setting(
+        5.0, "How long a request may wait in the queue before shadowdiff sends it to v2.", "queue_timeout"
+    )
+    concurrency: int = setting(128, "How many requests shadowdiff sends to v2 at the same time.", ge=1)
+    queue: int = setting(1024, "How many requests may wait in the queue for v2.", ge=0)
+    host: HostPolicy = setting(
+        HostPolicy.CANDIDATE,
+        "The Host header that v2 receives. `candidate`: the host in `candidate.url`. `preserve`: the host that the "
+        "user requested.",
+    )
+    revision_header: HeaderName = setting("x-version", "The response header in which v2 sends its revision.")
     revalidate: Share = setting(
         0.1,
-        "Share of the requests with a validator that v2 receives again with its own ETag, because users only have v1's "
-        "ETags; see [304](comparing.md#not-modified).",
+        "The share of conditional requests that shadowdiff sends to v2 a second time with v2's own ETag, because users "
+        "only have v1's ETags; see [304](comparing.md#not-modified).",
     )
 
 
 class ControlSettings(Section):
     """A second v1 that serves no users and shows v1's own noise."""
 
-    url: Url = setting(..., "Scheme and authority of the control, with an optional path prefix.")
-    sample: Share = setting(0.05, "Share of the pairs for which the request is also sent to the control.")
-    timeout_s: Period = setting(10.0, "How long the control may take.", "timeout")
+    url: Url = setting(..., "The URL of the control: scheme, host and port, and optionally a path prefix.")
+    sample: Share = setting(0.05, "The share of compared requests that shadowdiff also sends to the control.")
+    timeout_s: Period = setting(10.0, "How long shadowdiff waits for the control's response.", "timeout")
 
 
 class GateSettings(Section):
     """The limits for a `pass`."""
 
-    max_mismatch_ratio: Share = setting(0.001, "The share of pairs that may differ.")
-    min_coverage: Share = setting(0.95, "The share of v1's traffic that must be compared.")
+    max_mismatch_ratio: Share = setting(0.001, "The share of compared pairs that may differ.")
+    min_coverage: Share = setting(0.95, "The minimum share of v1's responses that must be compared.")
     max_p99_increase_s: Duration | None = setting(
-        None, "How much v2's p99 latency may exceed v1's. Unset: latency does not count.", "max_p99_increase"
+        None,
+        "How much longer v2's p99 latency may be than v1's. If unset, the verdict ignores latency.",
+        "max_p99_increase",
     )
 
 
 class NoiseSettings(Section):
-    """How v1's own noise is learned."""
+    """How shadowdiff learns v1's own noise: values that differ between two instances of v1."""
 
     learn: int = setting(
         1000,
-        "Responses of the control from which noise is learned before a verdict; also the minimum number of pairs for "
-        "a calibration.",
+        "How many of the control's responses shadowdiff compares with v1's before it gives a verdict. It is also the "
+        "minimum number of pairs for a calibration.",
         ge=20,
         le=1_000_000,
     )
@@ -346,9 +419,12 @@ class HeaderSettings(Section):
     """Which response headers are compared; see docs/comparing.md for the defaults."""
 
     compare: Distinct[HeaderName] = setting(
-        (), "Headers that are compared although they are excluded by default. A trailing * matches a prefix."
+        (),
+        "Headers to compare although they are excluded by default. x-foo-* means every header that starts with x-foo-.",
     )
-    exclude: Distinct[HeaderName] = setting((), "More headers that are not compared. A trailing * matches a prefix.")
+    exclude: Distinct[HeaderName] = setting(
+        (), "Headers to exclude, in addition to the default. x-foo-* means every header that starts with x-foo-."
+    )
 
     @model_validator(mode="after")
     def _disjoint(self) -> HeaderSettings:
@@ -359,38 +435,53 @@ class HeaderSettings(Section):
 
 
 class ProtobufSettings(Section):
-    """Descriptors to decode Protocol Buffers with; without them the bytes are compared."""
+    """The descriptors with which shadowdiff decodes Protocol Buffers. Without them, it compares the bytes."""
 
     descriptor_set: Text = setting(
-        ..., "A file from protoc --include_imports --descriptor_set_out, relative to the configuration file."
+        ...,
+        "The file that `protoc --include_imports --descriptor_set_out` writes. The path is relative to the "
+        "configuration file.",
     )
     answers: dict[Route, str] = setting(
-        {}, "For responses without gRPC: the message name of each route, such as GET /products/{id}; see docs/grpc.md."
+        {},
+        "For Protocol Buffers in responses that are not gRPC: a map from routes, such as GET /products/{id}, to "
+        "message names; see docs/grpc.md.",
     )
 
 
 class TargetSettings(Section):
     """One service under comparison."""
 
-    name: TargetName = setting(..., "The target's name in metrics, pages and gates.")
-    hosts: Distinct[HostName] = setting(..., "The Host headers of the target's mirrored requests.", min_length=1)
-    sample: Share = setting(1.0, "Share of the requests that are compared, selected by id so that both sides agree.")
-    methods: Distinct[Method] = setting(
-        ("GET", "HEAD", "OPTIONS"),
-        "What is sent to v2 and compared: methods, such as GET, or methods of one route, such as POST /orders/{id}. "
-        "Other requests are counted, and not sent.",
+    name: TargetName = setting(..., "The name of the target in metrics, pages and gates.")
+    hosts: Distinct[HostName] = setting(
+        ...,
+        "The hosts of the target. A mirrored request belongs to the target if its Host header is one of them.",
         min_length=1,
     )
-    routes: Distinct[Route] = setting((), "Path templates such as /products/{id}. Unset: routes are inferred.")
-    openapi: Text | None = setting(
-        None, "An OpenAPI file with the routes, instead of `routes`. Relative to the configuration file."
+    sample: Share = setting(
+        1.0, "The share of requests to compare. shadowdiff and the recorders select the same requests, by their ids."
     )
-    rules: tuple[dict[str, Any], ...] = setting((), "Differences that are accepted; see docs/rules.md.")
+    methods: Distinct[Method] = setting(
+        ("GET", "HEAD", "OPTIONS"),
+        "What shadowdiff sends to v2 and compares: methods, such as GET, or methods of one route, such as POST "
+        "/orders/{id}. It only counts other requests.",
+        min_length=1,
+    )
+    routes: Distinct[Route] = setting(
+        (),
+        "The path templates of the service, such as /products/{id}. If unset, shadowdiff infers them from the traffic.",
+    )
+    openapi: Text | None = setting(
+        None,
+        "An OpenAPI file that contains the routes, instead of `routes`. The path is relative to the configuration "
+        "file.",
+    )
+    rules: tuple[dict[str, Any], ...] = setting((), "The rules: differences that you accept; see docs/rules.md.")
     headers: HeaderSettings = HeaderSettings()
     candidate: CandidateSettings = setting(..., "v2.")
-    control: ControlSettings | None = setting(None, "A second v1 without users.")
+    control: ControlSettings | None = setting(None, "A second v1 that serves no users.")
     noise: NoiseSettings = NoiseSettings()
-    protobuf: ProtobufSettings | None = setting(None, "Descriptors of gRPC and Protocol Buffers.")
+    protobuf: ProtobufSettings | None = setting(None, "The descriptors of gRPC and Protocol Buffers.")
     gate: GateSettings = GateSettings()
 
     def target(self, routes_of_openapi: tuple[str, ...]) -> Target:
@@ -420,7 +511,7 @@ class Sections(Section):
     web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
-    drain_s: Duration = setting(10.0, "How long shadowdiff may take to finish accepted work when it stops.", "drain")
+    drain_s: Duration = setting(10.0, "How long shadowdiff may take to finish its work when it stops.", "drain")
 
 
 class Root(Sections):

@@ -33,8 +33,8 @@ _ADVICE: Final = {
     "missing": "is required",
     "string_type": "write text, in quotes if it looks like a number",
     "tuple_type": "write a list, such as [a, b]",
-    "too_short": "write at least one",
-    "string_too_short": "write something, or leave the key out",
+    "too_short": "write at least one entry",
+    "string_too_short": "is empty; write a value, or remove the key",
     "greater_than_equal": "write {ge} or more",
     "greater_than": "write more than {gt}",
     "less_than_equal": "write {le} or less",
@@ -109,8 +109,8 @@ def find_conflicts(root: Root | None, document: Document, target_names: Sequence
     is_guarded = access.tokens or access.proxy or access.anonymous or (web and web.client_ca)
     if not is_guarded and not _is_loopback(host):
         message = (
-            "can be reached from other machines, and no setting says who may use it: set `access.tokens` or "
-            "`access.proxy`, or let everyone in by `access.anonymous: read` (or write)"
+            "can be reached from other machines, but access is not restricted: set `access.tokens` or `access.proxy`, "
+            "or allow everyone with `access.anonymous: read` (or write)"
         )
         yield document.problem(("listen", "web_host"), message, host)
     for port, files in root.tls.model_dump(exclude_none=True).items():
@@ -118,7 +118,7 @@ def find_conflicts(root: Root | None, document: Document, target_names: Sequence
             yield from _unreadable(("tls", port, setting), name, document)
     yield from _store_connection(root, document)
     if root.pairing.settle_s >= root.pairing.window_s:
-        yield document.problem(("pairing", "settle"), "write less than pairing.window")
+        yield document.problem(("pairing", "settle"), "is not shorter than pairing.window; write a shorter duration")
 
 
 def _is_loopback(host: str) -> bool:
@@ -132,7 +132,7 @@ def _is_loopback(host: str) -> bool:
 def _duplicate_names(path: tuple[str, ...], names: Sequence[object], document: Document) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if isinstance(name, str) and name in names[:index]:
-            message = f"is also the name of {'.'.join(path)}[{names.index(name)}]; give each its own"
+            message = f"is also the name of {'.'.join(path)}[{names.index(name)}]; choose another name"
             yield document.problem((*path, index, "name"), message, name)
 
 
@@ -142,7 +142,7 @@ def _duplicate_ports(listen: object, document: Document) -> Iterator[Problem]:
         default = ListenConfig.model_fields[name].default
         port = cast("dict[str, Any]", listen).get(name, default) if isinstance(listen, dict) else default
         if str(port) != "0" and ports.setdefault(str(port), name) != name:
-            message = f"is also the port of listen.{ports[str(port)]}; give each its own"
+            message = f"is also the port of listen.{ports[str(port)]}; choose another port"
             yield document.problem(("listen", name), message, port)
 
 
@@ -151,14 +151,14 @@ def _store_connection(root: Root, document: Document) -> Iterator[Problem]:
     for setting, name in store.model_dump(include={"ca", "cert", "cert_key"}, exclude_none=True).items():
         yield from _unreadable(("store", setting), name, document)
         if not (url.startswith("rediss") or store.sentinel_tls):
-            yield document.problem(("store", setting), "is for TLS: begin store.url with rediss://", name)
+            yield document.problem(("store", setting), "works only with TLS: begin store.url with rediss://", name)
     if (store.cert is None) != (store.cert_key is None):
-        yield document.problem(("store", "cert"), "and store.cert_key belong together: set both, or neither")
+        yield document.problem(("store", "cert"), "works only together with store.cert_key; set both, or remove both")
     if "+sentinel://" not in url:
         for setting in ("sentinel_username", "sentinel_password", "sentinel_tls"):
             value = getattr(store, setting)
             if value is not None:
-                message = "is for sentinels: begin store.url with redis+sentinel://"
+                message = "works only with sentinels: begin store.url with redis+sentinel://"
                 yield document.problem(("store", setting), message, value)
 
 

@@ -90,7 +90,7 @@ def lower(value: object) -> object:
 
 def _trace_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s{}]+\{trace_id\}[^\s{}]*", value):
-        raise ValueError("write http:// or https://, and {trace_id} once, where the id belongs")
+        raise ValueError("write a URL with http or https that contains {trace_id} once")
     if "@" in value.split("/")[2]:
         raise ValueError("write the URL without user and password, because pages show it")
     return value
@@ -125,14 +125,16 @@ def _http_url(value: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("write the URL without user and password")
     if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError("write the URL without query and fragment; the mirrored request has its own")
+        raise ValueError("write the URL without query and fragment, because the mirrored request has its own query")
     return value.rstrip("/")
 
 
 def _public_url(value: str) -> str:
     url = _http_url(value)
     if urlsplit(url).path:
-        raise ValueError("write the URL without a path, such as https://shadowdiff.example: the pages are at its root")
+        raise ValueError(
+            "write the URL without a path, such as https://shadowdiff.example, because the pages are at its root"
+        )
     return url
 
 

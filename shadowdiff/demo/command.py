@@ -37,20 +37,30 @@ COULD_NOT_RUN = 3
 INTERRUPTED = 130
 
 
-@click.command(short_help="Watch a dark launch on this machine.")
-@click.option("--once", is_flag=True, help="Send the requests, check the differences that were found, and exit.")
+@click.command(short_help="Run a demo on this machine.")
+@click.option(
+    "--once", is_flag=True, help="Send the requests, check whether shadowdiff found the planted faults, and exit."
+)
 @click.option(
     "--requests",
     type=click.IntRange(1, REQUESTS_AT_MOST),
     help=f"Number of requests, at most {REQUESTS_AT_MOST:,}. Default: {ONCE_REQUESTS:,} with --once, else unlimited.",
 )
 @click.option("--rate", type=click.FloatRange(1, 2000), default=RATE, show_default=True, help="Requests per second.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed sends the same requests.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Seed of the random requests. The same seed sends the same requests.",
+)
 @click.option("--json", "as_json", is_flag=True, help="With --once: print the outcome as one JSON object.")
-@click.option("--keep-running", is_flag=True, help="With --once: keep pages and API running until stopped.")
-@click.option("--any-port", is_flag=True, help="Use random free ports, even if 8080, 8081, 8082 and 9090 are free.")
-@click.option("--control", is_flag=True, help="Run a second v1 to learn v1's noise, instead of using rules.")
-@click.option("--without-envoy", is_flag=True, help="Use the small Python tee instead of Envoy.")
+@click.option(
+    "--keep-running", is_flag=True, help="With --once: keep the pages and the API running until you stop the demo."
+)
+@click.option("--any-port", is_flag=True, help="Use random free ports, even if the usual ones are free.")
+@click.option("--control", is_flag=True, help="Use no rules, but a second v1 from which shadowdiff learns v1's noise.")
+@click.option("--without-envoy", is_flag=True, help="Use a small Python proxy instead of Envoy.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -69,9 +79,9 @@ def command(
     without_envoy: bool,
     folder: Path | None,
 ) -> None:
-    """Watch a dark launch on this machine: v1 serves users, v2 gets a copy of each request and sometimes differs.
+    """Run a demo on this machine: v1 serves users, and v2 receives a copy of each request and sometimes differs.
 
-    A real Envoy mirrors and records with the same files that you would deploy. v2 has planted faults at known rates.
+    A real Envoy mirrors and records, with the same files that you would deploy. v2 has planted faults at known rates.
     """
     if (as_json or keep_running) and not once:
         raise click.UsageError("--json and --keep-running need --once")
@@ -102,7 +112,7 @@ async def _demo(folder: Path, options: DemoOptions, console: Console, *, as_json
         for line in problems_of(result):
             console.print(Text.assemble(("wrong: ", "red"), line), soft_wrap=True)
         if keep_running:
-            console.print("everything keeps running; stop it with Ctrl-C")
+            console.print("the demo keeps running; to stop it, press Ctrl-C")
             _ = await asyncio.Event().wait()
     return 0 if result.sound else 1
 

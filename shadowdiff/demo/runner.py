@@ -48,13 +48,15 @@ async def _during_block(work: Coroutine[None, None, None]) -> AsyncGenerator[Non
 
 def _print_addresses(environment: Environment, console: Console) -> None:
     for name, port in environment.moved.items():
-        console.print(f"the usual port for {name} is taken: using {port}", style="yellow")
+        console.print(f"the usual port for {name} is in use: using {port}", style="yellow")
     if environment.is_in_memory:
-        console.print("no Redis on this machine: the store is in memory, nothing is kept", style="yellow")
+        console.print("there is no Redis on this machine: the store is in memory, nothing is kept", style="yellow")
     if environment.envoy is None:
-        console.print("no Envoy on this machine: a small Python tee mirrors and records instead", style="yellow")
+        console.print(
+            "there is no Envoy on this machine: a small Python proxy mirrors and records instead", style="yellow"
+        )
     console.print(
-        f"users       {environment.url('users')}/   (through {'Envoy' if environment.envoy else 'the tee'}, to v1)\n"
+        f"users       {environment.url('users')}/   (through {'Envoy' if environment.envoy else 'the proxy'}, to v1)\n"
         f"pages, API  {environment.url('web')}/   metrics {environment.url('metrics')}/metrics\n"
         f"files       {environment.folder}"
     )

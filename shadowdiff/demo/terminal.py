@@ -15,7 +15,7 @@ from rich.text import Text
 
 from shadowdiff.demo.audit import ProxyDrops
 from shadowdiff.demo.process import DemoError
-from shadowdiff.display.wording import percent, short_path
+from shadowdiff.display.wording import percent, place_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,7 +31,7 @@ LIVE_PATHS = 6
 RESULT_PATHS = 3
 RESULT_WITHIN_S = 5.0
 VERDICT_COLORS = {"pass": "green", "fail": "red", "insufficient": "yellow"}
-NEXT_STEPS = "next: docs/quickstart.md (your own v1 and v2), docs/verdict.md (how a verdict is made)"
+NEXT_STEPS = "next: docs/quickstart.md (use your own v1 and v2), docs/verdict.md (how shadowdiff decides)"
 
 
 def progress(counts: UserCounts, total: int | None) -> str:
@@ -86,12 +86,12 @@ def _frequent_paths(target: Target, limit: int) -> list[tuple[int, str, str, str
 
 
 def _paths(target: Target) -> Table:
-    where, route = Column("where v2 differs", no_wrap=True), Column("route", no_wrap=True)
-    table = Table(where, "kind", Column("pairs", justify="right"), route, box=None, pad_edge=False, header_style="bold")
+    difference, route = Column("difference", no_wrap=True), Column("route", no_wrap=True)
+    table = Table(difference, Column("pairs", justify="right"), route, box=None, pad_edge=False, header_style="bold")
     for count, path, kind, name in _frequent_paths(target, LIVE_PATHS):
-        table.add_row(Text(short_path(path), style="red"), kind, f"{count:,}", name)
+        table.add_row(Text(place_text(path, kind), style="red"), f"{count:,}", name)
     if not table.rows:
-        table.add_row(Text("no differences so far", style="dim"), "", "", "")
+        table.add_row(Text("no differences so far", style="dim"), "", "")
     return table
 
 
@@ -127,7 +127,7 @@ def result_lines(ledger: Ledger, target: Target) -> list[str]:
         return ["nothing compared yet", NEXT_STEPS]
     verdict, differing = target.verdict, ledger.pairs["mismatch"]
     paths = [
-        f"  {count:,} pairs of {route}: {short_path(path)}, {kind}"
+        f"  {count:,} pairs of {route}: {place_text(path, kind)}"
         for count, path, kind, route in _frequent_paths(target, RESULT_PATHS)
     ]
     differ = "" if " pairs differ" in verdict.reason else f"{differing:,} of {compared:,} pairs differ, "
@@ -142,7 +142,7 @@ def problems_of(result: Result) -> list[str]:
     found = [] if result.outcome.ledger["balanced"] else ["the ledger does not balance"]
     found += [str(one) for one in audit.faults if not one.complete]
     if audit.false_mismatches:
-        found.append(f"{audit.false_mismatches} pairs differ although v2 planted no fault")
+        found.append(f"{audit.false_mismatches} pairs differ, although their v2 response has no planted fault")
     return found + [f"{one.what}: expected {one.expected}, counted {one.actual}" for one in audit.disagreements]
 
 
@@ -158,10 +158,10 @@ def summary(result: Result) -> list[str]:
     ]
     if result.drops != ProxyDrops():
         dropped = f"{result.drops.copies} copies and {result.drops.records} records"
-        lines.append(f"Envoy dropped {dropped} at its own limits: this machine is too slow for this rate")
+        lines.append(f"Envoy dropped {dropped}, because this machine is too slow for this rate")
     if noise is not None:
-        lines += [f"noise, learned from {noise.learned_from:,} triples: {noise.excluded:,} pairs excluded"]
-        lines += [f"  {route}  {short_path(path)}  {kind}" for route, path, kind in noise.places]
+        lines += [f"noise, learned from {noise.learned_from:,} triples: {noise.excluded:,} pairs do not count"]
+        lines += [f"  {route}: {place_text(path, kind)}" for route, path, kind in noise.places]
     return [*lines, f"false mismatches: {outcome.false_mismatches}"]
 
 

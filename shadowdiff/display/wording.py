@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
 
-from shadowdiff.model import MOST_WORKERS, Difference, Failure, Kind, Severity
+from shadowdiff.model import MOST_WORKERS, OTHER, Difference, Failure, Kind, Severity
 from shadowdiff.report import Fingerprint, Sample, Summary
 from shadowdiff.verdict import COULD_NOT_COMPARE, STARTED_BY, FunnelLoss
 
@@ -50,16 +50,16 @@ REASONS: Final = {
     "primary_5xx": "v1 returned 5xx",
     "primary_429": "v1 returned 429",
     "primary_grpc_failed": "v1's gRPC call failed",
-    "not_modified": "v1 answered 304 to its own ETag, which v2 cannot know",
-    "truncated": "a body was truncated; the stored parts are equal",
-    "poison": f"{MOST_WORKERS} workers exited while comparing it",
+    "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
+    "truncated": "a body was truncated, and the stored parts are equal",
+    "poison": f"{MOST_WORKERS} workers exited while they compared it",
     "undecodable_observation": "its stored data is corrupt",
     "unknown_target": "its target is no longer configured",
     "comparison_failed": "the comparison failed; see the log",
-    "comparison_crashed": "the comparing process exited",
+    "comparison_crashed": "the process that compared it exited",
     "comparison_timed_out": "the comparison timed out",
     "too_complex": "the comparison exceeded its work budget",
-    "too_many_waiting": "too many pairs were waiting for a comparing process",
+    "too_many_waiting": "too many pairs were waiting for a comparison",
 }
 SEVERITY_LABELS: Final = {Severity.BREAKING: "breaking", Severity.VALUE: "changed", Severity.ADDITIVE: "added"}
 
@@ -129,6 +129,7 @@ _PLACES: Final = {
     Kind.TEXT: "text differs",
     Kind.BYTES: "binary body differs",
 }
+"""What differs, without values."""
 _VALUES: Final = _PLACES | {
     Kind.STATUS: "v2 returns {candidate} instead of {primary}",
     Kind.HEADER: "header {where} differs: {primary} → {candidate}",
@@ -213,6 +214,11 @@ def _failure_sentence(failure: Failure, sample: Sample | Summary) -> str:
 def plain_text(segments: Sequence[Segment]) -> str:
     """Return a sentence as plain text, for titles and terminals."""
     return "".join(part.text for part in segments)
+
+
+def place_text(path: str, kind: str) -> str:
+    """Return how a path differs as plain text; `_other` counts the paths beyond a limit."""
+    return "other differences" if kind == OTHER else plain_text(_lower(describe_place(path, kind)))
 
 
 def loss_text(loss: FunnelLoss) -> str:

@@ -115,6 +115,6 @@ def _checked(
             code="check_failed",
             target=target,
             title=f"The check {name} failed: {type(error).__name__}: {error}"[:300],
-            explanation="This is a bug in shadowdiff. What this check looks for is unknown; the other checks ran.",
+            explanation="This is a bug in shadowdiff. This check has no result; the other checks ran.",
             fix='Report this error with its traceback, which the service logs as "doctor check failed".',
         )

@@ -32,9 +32,9 @@ MAX_SIZE = 10**MAX_DIGITS - 1
 MAX_DURATION_MS = 1e9
 """More than eleven days."""
 MAX_LINE_FIELDS = 1000
-"""Headers and trailers of one line: as many as a head on the wire may have."""
+"""The maximum number of headers and trailers in one line, the same as in an HTTP request."""
 LINE_BYTES = 512 << 10
-"""The length of a line without the text of its body."""
+"""The maximum length of a line, not counting the text of its body."""
 _H, _T, _Q = len(HEADER_PREFIX), len(TRAILER_PREFIX), len(REQUEST_PREFIX)
 _SIDES = {side.value.encode(): side for side in Side}
 _STATUSES = {str(status).encode(): status for status in range(100, 600)}
@@ -42,9 +42,9 @@ _REQUIRED = ("id", "id_source", "method", "path", "host", "status")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A method. Source: RFC 9110, sections 5.6.2 and 9.1."""
-_CUT_IT = "cut body_base64, and send the full size in size"
-_A_DURATION = f"it is a number of milliseconds, from 0 to {MAX_DURATION_MS:.0f}"
-_A_STATUS = "it is a number from 100 to 599"
+_CUT_IT = "truncate body_base64, and send the body's full size in `size`"
+_A_DURATION = f"use a number of milliseconds, from 0 to {MAX_DURATION_MS:.0f}"
+_A_STATUS = "use a number from 100 to 599"
 _MISSING = "is missing: a record needs id, id_source, method, path, host and status"
 _PATH_SHOWN_CHARS = 8
 
@@ -170,7 +170,7 @@ def observation_of_line(line: bytes, at_ms: int, max_body_bytes: int) -> Observa
     try:
         record = _line_decoder.decode(line)
     except RecursionError:
-        raise RecordError("the line is nested too deeply") from None
+        raise RecordError("the JSON of the line is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(" ".join(str(error).split())) from error
     if len(record.body_base64) > max_body_bytes:
@@ -215,17 +215,20 @@ def _checked(record: Observation, *, is_line: bool) -> Observation:
         missing = next(name for name in _REQUIRED if not getattr(record, name))
         wrong, why = missing, _MISSING
     elif len(record_id) > MAX_ID_CHARS:
-        wrong, why = "id", f"has more than {MAX_ID_CHARS} characters"
+        wrong, why = "id", f"has more than {MAX_ID_CHARS} characters: send a shorter id"
     elif method not in _METHODS and not _TOKEN.fullmatch(method):
-        wrong, why = "method", f"is {method[:40]!r}: it is one word, such as GET"
+        wrong, why = "method", f"is {method[:40]!r}: use one word, such as GET"
     elif path[0] != "/" and path != "*":
-        wrong, why = "path", f"is {_path_shown(path)}: it begins with / and includes the query, or is * (for OPTIONS)"
+        wrong, why = (
+            "path",
+            f"is {_path_shown(path)}: use a path that begins with / and includes the query, or * for OPTIONS",
+        )
     elif not 100 <= record.status <= 599:  # noqa: PLR2004 - RFC 9110, section 15
         wrong, why = "status", f"is {record.status}: {_A_STATUS}"
     elif size > MAX_SIZE:
         wrong, why = "size", f"has more than {MAX_DIGITS} digits"
     elif size < len(record.body):
-        wrong, why = "size", f"is {size}: the body alone has {len(record.body)} bytes"
+        wrong, why = "size", f"is {size}, but the body has {len(record.body)} bytes: send the body's full size"
     elif record.attempt < 0:
         wrong, why = "attempt", f"is {record.attempt}: use a whole number, 0 or more"
     elif record.duration_ms > MAX_DURATION_MS:

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 DROPPED_BYTES = 64 << 20
 """Read and dropped beyond a bound, before the connection is closed."""
 MOST_LINES = 100_000
-"""Of one batch."""
+"""The maximum number of lines in one batch."""
 MOST_LISTED = 1000
 """Refused lines that the reply to a batch lists; it only counts the others."""
 LINES_PER_TURN = 64
 """Lines of a batch that are parsed before other tasks of the event loop get a turn."""
 
-_TOO_FAST = "more records came from this address than limits.records_per_source: send the rest later"
-_OVERLOADED = "the queue is full: send it again later, or sample in the recorder"
+_TOO_FAST = "this address sends more records per second than limits.records_per_source allows: send the rest later"
+_OVERLOADED = "the queue is full: send the record again later, or set a sample rate in the recorder"
 _RETRY = (b"retry-after", b"1")
 
 
@@ -81,7 +81,7 @@ class _BatchResult:
         if self.refused:
             first = self.refused[0]
             return _error(503 if self.is_overloaded else 400, f"line {first['line']}: {first['error']}")
-        return _error(400, "the batch is empty: one JSON object per line")
+        return _error(400, "the batch is empty: write one JSON object per line")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -118,7 +118,7 @@ class RecordsApp:
             await answer_other(scope, receive, send)
             return
         if scope["method"] != "POST":
-            reply = _error(405, "only POST is served here: POST /record or POST /records", (b"allow", b"POST"))
+            reply = _error(405, "this port accepts only POST: send POST /record or POST /records", (b"allow", b"POST"))
         elif not self.admission.is_open and not self.admission.has_token(scope):
             reply = await self._refuse_client(scope, receive)
         elif scope["path"] == "/record":
@@ -126,7 +126,7 @@ class RecordsApp:
         elif scope["path"] == "/records":
             reply = await self._take_batch(scope, receive)
         else:
-            reply = _error(404, "nothing is served at this path: POST /record or POST /records")
+            reply = _error(404, "there is no such path: send POST /record or POST /records")
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body})
 
@@ -137,11 +137,13 @@ class RecordsApp:
         await self._read(scope, receive, 0)
         counts.end(Disposition.REFUSED)
         peer = scope.get("client")
-        self.counters.refusals.add(f"no token of access.records came from {peer[0] if peer else '?'}", "/record")
+        self.counters.refusals.add(
+            f"no valid token of access.records in a record from {peer[0] if peer else '?'}", "/record"
+        )
         if self.admission.must_wait(scope):
-            error = "too many wrong tokens came from this address: wait a minute"
+            error = "this address sent too many wrong tokens: wait a minute"
             return _error(429, error, (b"retry-after", b"60"))
-        error = "a token is needed: send `Authorization: Bearer TOKEN`, one of access.records"
+        error = "a token is required: send `Authorization: Bearer TOKEN` with a token of access.records"
         return _error(401, error, (b"www-authenticate", b'Bearer realm="shadowdiff"'))
 
     def _receive(self, scope: Scope) -> tuple[RecordHeaders, _RecordTarget, RecordCounts]:
@@ -160,7 +162,7 @@ class RecordsApp:
             return _error(503, _TOO_FAST, _RETRY)
         body = await self._read(scope, receive, self.max_record_bytes)
         if isinstance(body, HTTPStatus):
-            too_large = f"the body has more than {self.max_record_bytes} bytes: cut it, and send x-shadowdiff-size"
+            too_large = f"the body has more than {self.max_record_bytes} bytes: truncate it, and send x-shadowdiff-size"
             return self._refuse_body(target, counts, body, too_large)
         return self._take(headers, target, counts, body)
 
@@ -315,7 +317,7 @@ def _check_side(target: _RecordTarget, observation: Observation) -> None:
     """
     if target.asks_control and observation.side is Side.CONTROL:
         raise RecordError(
-            f"side is control: do not record it, because shadowdiff itself calls the control of {target.name}"
+            f"side is control: do not record the control of {target.name}, because shadowdiff itself calls it"
         )
 
 

@@ -123,4 +123,4 @@ async def _fingerprint(queries: Queries, target: str, fingerprint_id: str, span:
 
 
 def _unknown(fingerprint_id: str) -> RequestError:
-    return RequestError(404, f"no fingerprint has the id {fingerprint_id!r}: it expired, or never existed")
+    return RequestError(404, f"there is no fingerprint with the id {fingerprint_id!r}; it may have expired")

@@ -58,7 +58,8 @@ def parse_time(name: str, text: str, now_ms: int) -> int:
         at = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a query string is decoded as a space
     except ValueError:
         raise RequestError(
-            400, f"parameter {name!r} is {text!r}: use a time such as 2026-03-01T10:00:00Z, or an age: 30m, 6h, 7d"
+            400,
+            f"parameter {name!r} is {text!r}: use a time such as 2026-03-01T10:00:00Z, or an age such as 30m, 6h or 7d",
         ) from None
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
@@ -68,7 +69,9 @@ def _window(queries: Queries, since: str, until: str) -> tuple[int, int, int]:
     now_ms = queries.now_ms()
     start_ms, end_ms = parse_time("since", since, now_ms), parse_time("until", until, now_ms)
     if not now_ms - 35 * _UNIT_MS["d"] <= start_ms < end_ms <= now_ms + _UNIT_MS["m"]:
-        raise RequestError(400, "`since` must be within the last 35 days, `until` after it and not in the future")
+        raise RequestError(
+            400, "`since` must be within the last 35 days, and `until` must be after `since` and not in the future"
+        )
     return start_ms, end_ms, now_ms
 
 
@@ -109,7 +112,7 @@ async def losses(queries: Queries, target: str, since: str | None, until: str) -
     if since == "run":
         run = await queries.runs.current(name) if queries.runs else None
         if run is None:
-            raise RequestError(404, f"no run of {name!r} has started yet; leave out `since`, or retry in a second")
+            raise RequestError(404, f"no run of {name!r} has started yet; omit `since`, or retry in a second")
         return await _losses_since(queries, name, run.started_ms, run.ledger)
     start_ms, end_ms, now_ms = _window(queries, since, until)
     snapshots = await read_snapshots(queries.reader, name, start_ms, end_ms, now_ms)

@@ -134,7 +134,7 @@ class RunControl:
         name = self.queries.target(target).target.name
         reason = self.redact(action.reason.strip())
         if not author or not reason:
-            raise RequestError(400, "learning noise needs an author and a reason, so that others know whom to ask")
+            raise RequestError(400, "author or reason is missing: a change of the noise set needs both")
         runs = self._runs()
         _check(action, await runs.noise(name), name)
         by = f"{author}: {reason[:1000]}"
@@ -148,7 +148,7 @@ class RunControl:
             case "forget":
                 done = await runs.forget(name)
         if not done:
-            raise RequestError(409, "somebody else changed it at the same time; check it, and retry")
+            raise RequestError(409, "somebody else changed the noise set at the same time; check it, and retry")
         return await noise_report(self.queries, name)
 
     def _runs(self) -> Runs:
@@ -160,7 +160,7 @@ class RunControl:
 def _check(action: NoiseAction, noise: Noise, name: str) -> None:
     is_calibrating = noise.state.learning is not None and noise.state.source is Source.CALIBRATION
     if action.action == "learn" and not noise.controlled:
-        raise RequestError(409, f"{name} has no control to learn from: configure one, or calibrate")
+        raise RequestError(409, f"{name} has no control to learn from: configure a control, or calibrate")
     if action.action == "stop" and not is_calibrating:
         raise RequestError(409, f"{name} is not calibrating")
     if action.action == "stop" and noise.learned < noise.learn:

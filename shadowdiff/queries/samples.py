@@ -48,7 +48,9 @@ async def find_sample(queries: Queries, sample_id: str) -> Sample:
     """Return a sample. Raises: RequestError if it has expired."""
     found = await sample(queries.reader, sample_id, since_ms=queries.since_ms)
     if found is None:
-        raise RequestError(404, f"no sample has the id {sample_id!r}: it expired, or newer samples replaced it")
+        raise RequestError(
+            404, f"there is no sample with the id {sample_id!r}: it expired, or newer samples replaced it"
+        )
     return found
 
 

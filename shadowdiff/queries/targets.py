@@ -150,7 +150,9 @@ class Queries:
         if name is not None:
             self.target(name)
         if self.diagnosis is None:
-            raise RequestError(503, "this process gathers no evidence; send the request to `shadowdiff serve`")
+            raise RequestError(
+                503, "this process collects no evidence for the doctor; send the request to `shadowdiff serve`"
+            )
         return await self.diagnosis(name)
 
     async def report(self, view: TargetView, base_url: str) -> TargetReport:
@@ -223,8 +225,8 @@ class SetupHint:
 
 _UNBALANCED: Final = SetupHint(
     "Not all requests are accounted for: some observations left the store without being counted.",
-    "The numbers below are incomplete. Usual causes: the store evicts keys (set maxmemory-policy noeviction), or keys "
-    "were deleted manually. The ledger shows which side is short.",
+    "The numbers below are incomplete. Usual causes: the store evicts keys (set maxmemory-policy noeviction), or "
+    "somebody deleted keys. The ledger shows on which side observations are missing.",
 )
 
 

@@ -126,7 +126,7 @@ class RuleChanges:
         name = self.queries.target(new.target).target.name
         reason = self.redact(new.reason.strip())
         if not author or not reason:
-            raise RequestError(400, "a rule needs an author and a reason, so that others know whom to ask")
+            raise RequestError(400, "author or reason is missing: a rule needs both")
         try:
             added = await self._book().add(name, new.rule, author, reason[:1000])
         except RuleError as error:
@@ -141,7 +141,8 @@ class RuleChanges:
         if removed is None:
             raise RequestError(
                 404,
-                f"no added rule has the id {rule_id!r}; to change a rule of the configuration, edit the configuration",
+                f"there is no added rule with the id {rule_id!r}; to change a rule of the configuration, edit the "
+                "configuration",
             )
         return _shown(removed, self._now())
 
@@ -158,7 +159,7 @@ class RuleChanges:
             raise RequestError(400, f"{len(request.rules):,} rules are too many; at most {MAX_PREVIEWED_RULES:,}")
         added = self._added(name)
         if unknown := sorted(set(request.without) - {one.id for one in added}):
-            raise RequestError(404, f"none of the rules added for {name!r} has the id {', '.join(map(repr, unknown))}")
+            raise RequestError(404, f"{name!r} has no added rule with the id {', '.join(map(repr, unknown))}")
         staying = parse_rules([one.rule for one in added if one.id not in request.without])
         existing = (*view.declared, *staying) if request.keep_existing else ()
 
@@ -184,7 +185,7 @@ class RuleChanges:
 
     def _book(self) -> RuleBook:
         if self.book is None:
-            raise RequestError(501, "this service only has the rules of the configuration")
+            raise RequestError(501, "this service cannot store rules; add the rule to the configuration")
         return self.book
 
     def _added(self, target: str) -> list[AddedRule]:

@@ -20,7 +20,7 @@ from shadowdiff.telemetry.histogram import Histogram
 VERDICTS: Final = ("pass", "fail", "insufficient")
 _NOT_FINAL: Final = frozenset({"received", "in_flight"})
 """A sum and a level, which the intake counts next to the dispositions."""
-_EVERY_POD: Final = " Read from the store: every pod reports the same value, so aggregate with max."
+_EVERY_POD: Final = " The value is from the store: every pod reports the same value, so aggregate with max."
 
 Labels = tuple[str, ...]
 Reading = tuple[Labels, float | Histogram]
@@ -147,19 +147,21 @@ DECLARED: Final = (
     _counter(
         "shadowdiff_mirrored_requests_total{target,disposition}",
         "Mirrored requests by disposition: forwarded, blocked (the target does not allow the method on this route), "
-        "sampled_out, unidentified, looped (shadowdiff's own request), aborted, too_large, shed, store_lost (v2 "
-        "responded, and the store did not accept the observation).",
+        "sampled_out, unidentified (no id), looped (shadowdiff sent the request itself), aborted (the sender "
+        "disconnected), too_large, shed, store_lost (v2 responded, but the store did not accept the observation).",
         lambda s: _dispositions({(target,): row for target, row in s.mirrored().items()}),
     ),
     _counter(
         "shadowdiff_records_total{target,side,disposition}",
-        "Recorded responses by disposition: accepted, ineligible, sampled_out, refused, shed, store_lost.",
+        "Recorded responses by disposition: accepted, ineligible (the target does not allow the method on this "
+        "route), sampled_out, refused (the record is invalid), shed, store_lost (the store did not accept the "
+        "observation).",
         lambda s: _dispositions(s.recorded()),
     ),
     _counter(
         "shadowdiff_comparisons_total{target,route,result}",
-        "Pairs that this pod compared and committed, by result: match, ignored, mismatch, incomparable. After the "
-        "first pair of a route, all four series exist, starting at 0.",
+        "Pairs that this pod compared and committed, by result: match, ignored, mismatch, incomparable. When a route "
+        "gets its first pair, all four series start at 0.",
         lambda s: s.pairs.comparisons.items(),
     ),
     _counter(
@@ -169,19 +171,20 @@ DECLARED: Final = (
     ),
     _counter(
         "shadowdiff_orphans_total{target,missing}",
-        "Observations whose partner did not arrive within the pairing window, by missing side.",
+        "Observations whose partner did not arrive within the pairing window. The label `missing` is the partner's "
+        "side.",
         lambda s: (((t, side), n) for t, gauges in s.gauges().items() for side, n in gauges.orphans.items()),
         "store max",
     ),
     _counter(
         "shadowdiff_shed_total{target,reason}",
-        "Requests and records that were shed, by the limit that was reached; the runbook of ShadowdiffShedding "
+        "Requests and records that shadowdiff shed, by the limit that was reached. The runbook ShadowdiffShedding "
         "explains each limit.",
         lambda s: s.shed().items(),
     ),
     _histogram(
         "shadowdiff_response_seconds{target,route,side}",
-        "Response time of each side, as its recorder measured it. Exemplars contain the trace id.",
+        "Response times of each side, as its recorder measured them. Exemplars contain the trace id.",
         lambda s: ((labels, histogram.copy()) for labels, histogram in s.pairs.response_seconds.items()),
     ),
     _histogram(
@@ -192,19 +195,20 @@ DECLARED: Final = (
     _gauge(
         "shadowdiff_mismatch_ratio{target,bound}",
         "Share of the compared pairs of the current run that are mismatches: point is the share, lower and upper are "
-        "the bounds of its interval. No sample before a pair was compared.",
+        "the bounds of its interval. The series start when the run's first pair is compared.",
         lambda s: (((t, bound), n) for t, gauges in s.gauges().items() for bound, n in gauges.mismatch_ratio.items()),
         "store",
     ),
     _gauge(
         "shadowdiff_coverage_ratio{target}",
-        "Share of v1's eligible responses in the current run that were compared. No sample before the first one.",
+        "Share of v1's eligible responses in the current run that were compared. The series starts with the run's "
+        "first eligible response.",
         lambda s: (((t,), g.coverage_ratio) for t, g in s.gauges().items() if g.coverage_ratio is not None),
         "store",
     ),
     _gauge(
         "shadowdiff_verdict{target,verdict}",
-        "1 for the current verdict (pass, fail or insufficient), as the API returns it; 0 for the other two.",
+        "1 if the current verdict is the label's value (pass, fail or insufficient), else 0.",
         lambda s: (
             ((target, verdict), float(verdict == gauges.verdict))
             for target, gauges in s.gauges().items()
@@ -215,26 +219,27 @@ DECLARED: Final = (
     ),
     _gauge(
         "shadowdiff_top_differences{target,route,path,kind}",
-        "Pairs that differ at a path in the current run, for the 10 most frequent paths per target; indexes are [*].",
+        "Pairs of the current run that differ at a path, for the 10 most frequent paths of a target. Array indexes in "
+        "paths are written as [*].",
         lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.top.items()),
         "store",
     ),
     _gauge(
         "shadowdiff_gate_threshold{target,threshold}",
-        "The configured gate: max_mismatch_ratio and min_coverage.",
+        "The configured limits for a pass: max_mismatch_ratio and min_coverage.",
         lambda s: s.thresholds().items(),
         "any",
     ),
     _counter(
         "shadowdiff_candidate_failures_total{target,reason}",
-        "Committed pairs without a complete response of v2, or with a 5xx, by reason: refused, unresolved, timeout, "
+        "Pairs in which v2 sent no complete response, or a 5xx, by reason: refused, unresolved, timeout, "
         "reset, tls_untrusted, tls_expired, tls_name_mismatch, tls_client_certificate_required, tls_failed, malformed, "
-        "saturated, breaker_open, status_5xx. After a target's first pair, all series exist, starting at 0.",
+        "saturated, breaker_open, status_5xx. When a target gets its first pair, all series start at 0.",
         lambda s: s.pairs.candidate_failures.items(),
     ),
     _gauge(
         "shadowdiff_buffer_observations{target,side}",
-        "Observations in the store that wait for their partner.",
+        "Observations in the store that wait for their partners.",
         lambda s: (((t, side), n) for t, gauges in s.gauges().items() for side, n in gauges.buffered.items()),
         "store",
     ),
@@ -246,19 +251,20 @@ DECLARED: Final = (
     ),
     _info(
         "shadowdiff_store_info{backend,version,durable}",
-        "Always 1. durable=false: the data is lost when the process exits.",
+        "Always 1. The labels describe the store. If durable is false, its data is lost when the process exits.",
         lambda s: (((one.backend, one.version, str(one.durable).lower()), 1.0) for one in (s.store(),)),
         "any",
     ),
     _counter(
         "shadowdiff_otlp_spans_total{outcome}",
         "Spans of comparisons by outcome: exported, failed (the collector did not accept them in time), dropped (the "
-        "queue of telemetry.queue spans was full). No series if spans are not pushed.",
+        "queue was full: telemetry.queue). If spans are off, there are no series.",
         lambda s: (((outcome,), n) for outcome, n in s.spans().items()),
     ),
     _gauge(
         "shadowdiff_config_last_reload_successful",
-        "1 if the last attempt to load the configuration succeeded; else 0, and the previous one stays active.",
+        "1 if the last attempt to load the configuration succeeded. 0 if it failed: the previous configuration is "
+        "active.",
         lambda s: [((), float(s.config_reload().successful))],
         "supervisor",
     ),
@@ -270,19 +276,19 @@ DECLARED: Final = (
     ),
     _gauge(
         "shadowdiff_workers",
-        "Processes of this pod that take requests; 1 without `serve --workers`.",
+        "Processes of this pod that accept requests. Without `serve --workers`, it is 1.",
         lambda s: [((), s.workers().ready)],
         "supervisor",
     ),
     _counter(
         "shadowdiff_worker_crashes_total",
-        "Processes of this pod that exited or hung, and were restarted.",
+        "How often a process of this pod exited or hung, and was restarted.",
         lambda s: [((), s.workers().crashes)],
         "supervisor",
     ),
     _info(
         "shadowdiff_build_info{version,python}",
-        "Always 1.",
+        "Always 1. The labels are the versions of shadowdiff and Python.",
         lambda _: [((__version__, platform.python_version()), 1.0)],
         "supervisor",
     ),

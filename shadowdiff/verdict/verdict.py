@@ -27,8 +27,8 @@ TOP: Final = 10
 LISTED_ROUTES: Final = 50
 _UNITS: Final = ((86_400, "days"), (3600, "hours"), (60, "min"))
 _EXCLUDED: Final = {
-    Exclusion.REVISION: "v2 responded as another revision",
-    Exclusion.RULES: "a process compared by other rules",
+    Exclusion.REVISION: "another revision of v2 responded",
+    Exclusion.RULES: "a process compared them with other rules",
 }
 
 
@@ -190,7 +190,7 @@ def run_info(run: Run) -> RunInfo:
 
 def describe_run(run: RunInfo) -> str:
     """Return a run as text for the terminal."""
-    named = f", v2 {run.revision}" if run.revision else ""
+    named = f", revision {run.revision}" if run.revision else ""
     return f"run {run.id}, since {run.started}{named}, started by {STARTED_BY.get(run.by, run.by)}"
 
 
@@ -219,12 +219,12 @@ def _reason(finding: Finding, evidence: Evidence, wait_s: float | None) -> str:
         return finding.reason
     parts = [finding.reason]
     if finding.pairs_needed and evidence.compared:
-        when = f", in about {duration(wait_s)}" if wait_s is not None else ""
-        parts.append(f"About {finding.pairs_needed:,} more pairs decide{when}.")
+        when = f", which takes about {duration(wait_s)}" if wait_s is not None else ""
+        parts.append(f"About {finding.pairs_needed:,} more pairs are needed{when}.")
     elif finding.pairs_needed:
-        parts.append(f"Without differences v2 passes after {finding.pairs_needed:,}.")
+        parts.append(f"Without differences, v2 passes after {finding.pairs_needed:,} pairs.")
     parts += [
-        f"{evidence.excluded[name]:,} pairs do not count: {why}."
+        f"{evidence.excluded[name]:,} pairs do not count, because {why}."
         for name, why in _EXCLUDED.items()
         if evidence.excluded.get(name)
     ]

@@ -74,7 +74,9 @@ class Access:
         """Return whether a rollout hook's call is allowed. Count a wrong token. Raises: RequestError."""
         if not self._hook_checker:
             if self.is_required:
-                raise RequestError(403, "this service needs credentials, but hooks have no token: set `access.hooks`")
+                raise RequestError(
+                    403, "this service requires credentials, but no token for hooks is configured: set `access.hooks`"
+                )
             return True
         is_right = _find(self._hook_checker, token, source, now_s) is not None
         if token and not is_right:
@@ -139,7 +141,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _find(checker: TokenChecker, token: str, source: str, now_s: float) -> int | None:
     if not checker.attempts.has_room(source, now_s):
-        raise RequestError(429, "too many wrong tokens from this address: wait a minute")
+        raise RequestError(429, "this address sent too many wrong tokens: wait a minute")
     return checker.find(token.encode("utf-8", "surrogateescape"), source, now_s)
 
 

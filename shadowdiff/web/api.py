@@ -22,8 +22,8 @@ OPERATIONS: Final = (
     *RUN_OPERATIONS,
     *FLAGGER_OPERATIONS,
 )
-_ALWAYS = {403: "Not from here, or not with this role", 503: "The store is unavailable"}
-_WITH_CREDENTIALS = {401: "Credentials are missing or wrong", 429: "Too many wrong tokens from this address"}
+_ALWAYS = {403: "The caller's role, address or origin does not allow this", 503: "The store is unavailable"}
+_WITH_CREDENTIALS = {401: "Credentials are missing or wrong", 429: "This address sent too many wrong tokens"}
 _WITH_BODY = {413: "The body is too large", 415: "The content type is not JSON"}
 _SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "description": "a token of `access.tokens`"}}
 

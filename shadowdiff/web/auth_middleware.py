@@ -177,7 +177,7 @@ def _check_role(caller: Caller, needs: Literal["read", "write"]) -> None:
         return
     if caller.by == "anonymous":
         raise RequestError(
-            _UNAUTHORIZED, f"credentials are needed to {needs}: send `Authorization: Bearer TOKEN`, or log in"
+            _UNAUTHORIZED, f"credentials are required to {needs}: send `Authorization: Bearer TOKEN`, or log in"
         )
     raise RequestError(403, f"{caller.name} needs the role {needs} for this request")
 
@@ -201,7 +201,10 @@ def check_local(request: Request) -> None:
     address = parse_address(peer_of(request))
     is_loopback = address.is_loopback if address else peer_of(request) == ""  # a unix socket has no address
     if request.headers.get("origin") is None and not (is_loopback and _is_local_name(host)):
-        raise RequestError(403, "only this machine and browsers on these pages can write; forward the port to write")
+        raise RequestError(
+            403,
+            "only programs on this machine and the service's own pages can make changes: forward the port with kubectl",
+        )
 
 
 def _check_csrf(context: RequestContext, given: str) -> None:

@@ -87,33 +87,36 @@ async def _post_note(web: WebParts, given: Arguments, request: Request) -> Finge
 
 _ID: Final = Parameter("id", "the fingerprint's id", where="path", required=True)
 _TREND: Final = Parameter(
-    "trend", "span of the trend: an hour by minutes, a day or a week by hours", choices=tuple(Span), default=Span.DAY
+    "trend",
+    "the time that the trend covers: an hour (one count per minute), a day or a week (one count per hour)",
+    choices=tuple(Span),
+    default=Span.DAY,
 )
 PAGE_PARAMETERS: Final = (
     TARGET,
-    Parameter("sort", "order of the list, greatest first", choices=tuple(Order), default=Order.LAST_SEEN),
-    limit_parameter("maximum number", default=50, maximum=fingerprints.MAX_PAGE),
-    Parameter("offset", "how many to skip", type="integer", default=0, minimum=0, maximum=MOST_OFFSET),
-    Parameter("route", "only this route, such as `GET /products/{id}`"),
-    Parameter("kind", "only with a difference of this kind", choices=tuple(Kind)),
-    Parameter("severity", "only of this severity", choices=tuple(Severity)),
-    Parameter("state", "only in this state", choices=tuple(State)),
-    Parameter("path", "only with a path at or below this one, or that contains this text"),
-    Parameter("since", "only if last seen since this time, or within an age: 30m, 6h, 7d"),
-    Parameter("until", "only if last seen until this time, in the same form"),
+    Parameter("sort", "what to sort by; the greatest value is first", choices=tuple(Order), default=Order.LAST_SEEN),
+    limit_parameter("maximum number of fingerprints", default=50, maximum=fingerprints.MAX_PAGE),
+    Parameter("offset", "how many fingerprints to skip", type="integer", default=0, minimum=0, maximum=MOST_OFFSET),
+    Parameter("route", "return only fingerprints of this route, such as `GET /products/{id}`"),
+    Parameter("kind", "return only fingerprints with a difference of this kind", choices=tuple(Kind)),
+    Parameter("severity", "return only fingerprints of this severity", choices=tuple(Severity)),
+    Parameter("state", "return only fingerprints in this state", choices=tuple(State)),
+    Parameter("path", "return only fingerprints with a path at or below this one, or that contains this text"),
+    Parameter("since", "return only fingerprints last seen after this time, or within an age such as 30m, 6h or 7d"),
+    Parameter("until", "return only fingerprints last seen before this time, or before an age such as 30m, 6h or 7d"),
     _TREND,
 )
 _WRITE_ERRORS: Final = {
-    400: "The body is invalid, or names no author",
-    403: "Not from here",
-    404: "No such fingerprint",
+    400: "The body is invalid, or has no author",
+    403: "The caller's role, address or origin does not allow this",
+    404: "There is no such fingerprint",
     501: "This service does not store states and notes",
 }
 
 FINGERPRINT_OPERATIONS: Final = (
     Operation(
         "/fingerprints",
-        "One page of a target's mismatches, grouped by the places that differ, in the order you choose",
+        "One page of a target's fingerprints: its mismatches, grouped by the places that differ",
         lambda web, given, _: fingerprints.fingerprint_page(
             web.queries, given["target"], fingerprint_query(given, web.queries.now_ms())
         ),
@@ -128,7 +131,7 @@ FINGERPRINT_OPERATIONS: Final = (
         fingerprints.FingerprintDetail,
         (_ID, _TREND),
         name="fingerprint",
-        refuses={400: "An argument is wrong", 404: "No such fingerprint"},
+        refuses={400: "An argument is wrong", 404: "There is no such fingerprint"},
     ),
     Operation(
         "/fingerprints/{id}/state",
@@ -143,7 +146,7 @@ FINGERPRINT_OPERATIONS: Final = (
     ),
     Operation(
         "/fingerprints/{id}/note",
-        "Set a fingerprint's note; empty text removes it",
+        "Set a fingerprint's note; an empty text removes the note",
         _post_note,
         Fingerprint,
         (_ID,),

@@ -94,7 +94,7 @@ def _admitted(web: WebParts, hook: FlaggerHook) -> TargetView:
     name = hook.metadata.get("target")
     if not name:
         names = ", ".join(web.queries.names) or "none"
-        raise RequestError(400, f"metadata names no target: add `target: NAME`; configured: {names}")
+        raise RequestError(400, f"metadata has no target: add `target: NAME`; configured: {names}")
     return web.queries.target(name)
 
 
@@ -107,18 +107,18 @@ def _line(status: int, text: str) -> Response:
 
 _SUMMARIES: Final = {
     "check": "Flagger's `rollout` hook: 412 while v2 fails, which counts as a failed check",
-    "promote": "Flagger's `confirm-promotion` hook: waits until the verdict is pass",
-    "rollback": "Flagger's `rollback` hook: 200 rolls back, only if v2 fails",
+    "promote": "Flagger's `confirm-promotion` hook: Flagger waits until the verdict is pass",
+    "rollback": "Flagger's `rollback` hook: Flagger rolls back if v2 fails (200)",
     "open": "Flagger's `pre-rollout` hook: starts the rollout's run",
-    "event": "Flagger's `event` hook: starts the rollout's run if no other hook did",
+    "event": "Flagger's `event` hook: starts the rollout's run if no other hook has started it",
 }
 _MEANINGS: Final = {
-    400: "The payload is invalid, or names no target",
+    400: "The payload is invalid, or has no target",
     403: "The token is wrong",
-    404: "No such target",
+    404: "There is no such target",
     409: "The verdict is insufficient",
     412: "v2 fails",
-    _TOO_MANY: "Too many wrong tokens from this address",
+    _TOO_MANY: "This address sent too many wrong tokens",
 }
 
 
@@ -126,7 +126,7 @@ def _hook(name: str) -> Operation:
     refuses = {400, 403, 404, _TOO_MANY, *STATUSES[name].values()} - {OK}
     meanings = {status: meaning for status, meaning in _MEANINGS.items() if status in refuses}
     if name == "rollback":
-        meanings[404] = "Nothing to roll back, or no such target"
+        meanings[404] = "There is nothing to roll back, or there is no such target"
     return Operation(
         f"/gates/flagger/{name}",
         _SUMMARIES[name],

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from shadowdiff.web.layout import WebParts
 
 PREFIX: Final = "/api/v1"
-NO_TARGET: Final = {400: "An argument is missing", 404: "No such target"}
-WRONG: Final = {400: "An argument is missing or wrong", 404: "No such target"}
+NO_TARGET: Final = {400: "An argument is missing", 404: "There is no such target"}
+WRONG: Final = {400: "An argument is missing or wrong", 404: "There is no such target"}
 
 Arguments = Mapping[str, Any]
 

@@ -129,5 +129,5 @@ def required_author(typed: str) -> str:
     """Return the author of a change. Raises: RequestError if the author is empty."""
     author = author_of(typed)
     if not author:
-        raise RequestError(400, "give your name as `author`, so that others know whom to ask")
+        raise RequestError(400, "author is missing: send your name as `author`")
     return author

@@ -56,54 +56,67 @@ async def _post_preview(web: WebParts, given: Arguments, request: Request) -> Pr
     return await web.rules.preview(await read_json(request, changes.PreviewRequest), given["limit"])
 
 
-_WRITE_ERRORS: Final = {403: "Not from here", 501: "This service does not store rules"}
-_BUSY: Final = {503: "Too many requests are waiting"}
+_WRITE_ERRORS: Final = {
+    403: "The caller's role, address or origin does not allow this",
+    501: "This service does not store rules",
+}
+_BUSY: Final = {503: "Too many requests of this kind are waiting"}
 
 RULE_OPERATIONS: Final = (
     Operation(
         "/rules",
-        "The rules in force: those of the configuration and those added here",
+        "The rules in force: the rules of the configuration and the rules that users added",
         _get_rules,
         changes.RulesInForce,
         (
-            Parameter("target", "only this target's"),
-            Parameter("format", "json, or yaml as in the configuration", default="json", choices=("json", "yaml")),
+            Parameter("target", "return only the rules of this target"),
+            Parameter("format", "json, or the yaml of the configuration", default="json", choices=("json", "yaml")),
         ),
         also=("application/yaml",),
-        refuses={400: "An argument is wrong", 404: "No such target", 422: "Writing the rules takes too long", **_BUSY},
+        refuses={
+            400: "An argument is wrong",
+            404: "There is no such target",
+            422: "Writing the rules takes too long",
+            **_BUSY,
+        },
     ),
     Operation(
         "/rules",
-        "Add a rule; it is active everywhere in 5 s, and starts a new run",
+        "Add a rule. All replicas apply it within 5 s, and a new run starts",
         _post_rule,
         changes.RuleInForce,
         method="POST",
         body=changes.NewRule,
         name="add-rule",
-        refuses={400: "The rule is invalid", 404: "No such target", 409: "Too many rules", **_WRITE_ERRORS},
+        refuses={
+            400: "The rule is invalid",
+            404: "There is no such target",
+            409: "There are too many rules",
+            **_WRITE_ERRORS,
+        },
     ),
     Operation(
         "/rules/{id}",
-        "Remove a rule that was added here",
+        "Remove a rule that a user added",
         lambda web, given, _: remove_rule(web.rules, given["id"], given["author"] or "", given["reason"] or ""),
         changes.RuleInForce,
         (
             Parameter("id", "the rule's id", where="path", required=True),
-            Parameter("author", "who removes it; not needed with a token, login or proxy"),
-            Parameter("reason", "why"),
+            Parameter("author", "the name of the user who removes the rule; not needed with a token, login or proxy"),
+            Parameter("reason", "why the user removes the rule"),
         ),
         method="DELETE",
         name="remove-rule",
-        refuses={400: "The author is missing", 404: "No such rule", **_WRITE_ERRORS},
+        refuses={400: "The author is missing", 404: "There is no such rule", **_WRITE_ERRORS},
     ),
     Operation(
         "/rules/preview",
-        "Preview rules on the stored samples: results before and after",
+        "Preview rules on the stored samples: the results without and with the rules",
         _post_preview,
         Preview,
         (
             limit_parameter(
-                "how many of the newest samples",
+                "how many of the newest samples to read",
                 default=changes.PREVIEWED_SAMPLES,
                 maximum=changes.MAX_PREVIEWED_SAMPLES,
             ),
@@ -112,11 +125,11 @@ RULE_OPERATIONS: Final = (
         body=changes.PreviewRequest,
         role="read",
         name="preview-rules",
-        refuses={400: "A rule is invalid", 404: "No such target", 422: "The preview takes too long", **_BUSY},
+        refuses={400: "A rule is invalid", 404: "There is no such target", 422: "The preview takes too long", **_BUSY},
     ),
     Operation(
         "/suggestions",
-        "Suggested rules for places whose values are new in each response, and what each rule would ignore",
+        "Suggested rules for places that have a new value in each response, and what each rule would ignore",
         lambda web, given, _: suggest_rules(web.rules, given["target"]),
         Suggestions,
         (TARGET,),

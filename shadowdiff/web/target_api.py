@@ -87,22 +87,22 @@ async def _post_noise(web: WebParts, given: Arguments, request: Request) -> runs
 
 _SAMPLE_ID: Final = Parameter("id", "the sample's id", where="path", required=True)
 _share = partial(Parameter, type="number", minimum=0, maximum=1)
-_NO_SAMPLE: Final = {404: "No such sample; it may have expired"}
+_NO_SAMPLE: Final = {404: "There is no such sample; it may have expired"}
 
 READ_OPERATIONS: Final = (
     Operation("/targets", "Every target with its verdict", _get_targets, Targets, refuses={}),
     Operation(
         "/targets/{target}",
-        "One target: routes, results, differing paths, latency of both sides",
+        "One target with its routes, results, differing paths and the latency of both sides",
         lambda web, given, request: web.queries.report(web.queries.target(given["target"]), str(request.base_url)),
         TargetReport,
         (Parameter("target", "the name of a target", where="path", required=True),),
         name="target",
-        refuses={404: "No such target"},
+        refuses={404: "There is no such target"},
     ),
     Operation(
         "/ledger",
-        "What happened to every request and observation of a target, and whether all are accounted for",
+        "What happened to every request and observation of a target, and whether shadowdiff accounts for all of them",
         _get_ledger,
         None,
         (TARGET,),
@@ -110,15 +110,15 @@ READ_OPERATIONS: Final = (
     ),
     Operation(
         "/verdict",
-        "Whether v2 responds as v1 does: pass, fail or insufficient; always a 200",
+        "Whether v2 responds as v1 does: pass, fail or insufficient. The status is 200 for each verdict",
         _get_verdict,
         Verdict,
         (
             TARGET,
-            _share("max_mismatch_ratio", "a stricter limit than the configured one; a looser one has no effect"),
-            _share("min_coverage", "a stricter coverage than the configured one; a looser one has no effect"),
+            _share("max_mismatch_ratio", "a lower limit than the configured one; a higher limit has no effect"),
+            _share("min_coverage", "a higher coverage than the configured one; a lower coverage has no effect"),
             Parameter(
-                "revision", "the revision that is rolled out, such as a pod template's hash; a new one starts a run"
+                "revision", "v2's revision in this rollout, such as a pod template's hash; a new revision starts a run"
             ),
         ),
         refuses={400: "An argument is missing or wrong"},
@@ -126,19 +126,19 @@ READ_OPERATIONS: Final = (
     ),
     Operation(
         "/history",
-        "Counts over time in any window: by minute for six hours, by hour for 35 days; descriptive only",
+        "Counts over time in any window: by minute for six hours, by hour for 35 days. No verdict uses them",
         lambda web, given, _: history(web.queries, given["target"], given["since"], given["until"]),
         WindowHistory,
         (
             TARGET,
-            Parameter("since", "start of the window: a time, or an age: 30m, 6h, 7d", default="1h"),
-            Parameter("until", "end of the window, in the same form", default="0m"),
+            Parameter("since", "start of the window: a time, or an age such as 30m, 6h or 7d", default="1h"),
+            Parameter("until", "end of the window: a time, or an age such as 30m, 6h or 7d", default="0m"),
         ),
         refuses=WRONG,
     ),
     Operation(
         "/latency",
-        "Latency of v1 and v2 per route, with an interval for the difference of each quantile",
+        "Latency of v1 and v2 for each route, with an interval for the difference of each quantile",
         lambda web, given, _: latency(web.queries, given["target"]),
         LatencyReport,
         (TARGET,),
@@ -146,15 +146,22 @@ READ_OPERATIONS: Final = (
     ),
     Operation(
         "/funnel",
-        "Where requests were lost between v1's responses and compared pairs, and why; sums equal the ledger",
+        "Where requests were lost between v1's responses and compared pairs, and why. The sums equal the ledger",
         lambda web, given, _: losses(web.queries, given["target"], given["since"], given["until"]),
         Funnel,
         (
             TARGET,
-            Parameter("since", "start: `run`, a time, or an age: 30m, 6h, 7d; default: since the store began"),
-            Parameter("until", "end of the window, in the same form; default: now", default="0m"),
+            Parameter(
+                "since",
+                "start of the window: `run` (the start of the run), a time, or an age such as 30m, 6h or 7d. Default: "
+                "the first request in the store",
+            ),
+            Parameter("until", "end of the window: a time, or an age such as 30m, 6h or 7d", default="0m"),
         ),
-        refuses={400: "An argument is missing or wrong", 404: "No such target, or nothing is stored for this window"},
+        refuses={
+            400: "An argument is missing or wrong",
+            404: "There is no such target, or nothing is stored for this window",
+        },
     ),
     Operation(
         "/samples",
@@ -163,14 +170,14 @@ READ_OPERATIONS: Final = (
         samples.Samples,
         (
             TARGET,
-            limit_parameter("maximum number", default=50, maximum=samples.MAX_SAMPLES),
-            Parameter("route", "only this route, such as `GET /products/{id}`"),
-            Parameter("path", "only pairs that differ at or below this path, such as `price.amount`"),
-            Parameter("kind", "only pairs with a difference of this kind", choices=tuple(Kind)),
-            Parameter("fingerprint", "only this fingerprint, by its id"),
+            limit_parameter("maximum number of samples", default=50, maximum=samples.MAX_SAMPLES),
+            Parameter("route", "return only samples of this route, such as `GET /products/{id}`"),
+            Parameter("path", "return only samples that differ at or below this path, such as `price.amount`"),
+            Parameter("kind", "return only samples with a difference of this kind", choices=tuple(Kind)),
+            Parameter("fingerprint", "return only samples of the fingerprint with this id"),
             Parameter(
                 "result",
-                "pairs that differ, or pairs that are not comparable",
+                "whether to return pairs that differ, or pairs that are not comparable",
                 default=Result.MISMATCH,
                 choices=(Result.MISMATCH, Result.INCOMPARABLE),
             ),
@@ -179,7 +186,7 @@ READ_OPERATIONS: Final = (
     ),
     Operation(
         "/samples/{id}",
-        "One pair that differs: both responses, redacted, and every difference",
+        "One pair that differs: both responses, with secrets redacted, and every difference",
         lambda web, given, _: samples.find_sample(web.queries, given["id"]),
         Sample,
         (_SAMPLE_ID,),
@@ -188,7 +195,7 @@ READ_OPERATIONS: Final = (
     ),
     Operation(
         "/samples/{id}/export",
-        "One pair's difference for other tools: an RFC 6902 patch from v1's body to v2's, or DeepDiff's report",
+        "The differences of one pair for other tools: an RFC 6902 patch from v1's body to v2's, or a DeepDiff report",
         _get_export,
         list[Any] | dict[str, Any],
         (_SAMPLE_ID, Parameter("format", "patch or deepdiff", default="patch", choices=samples.EXPORT_FORMATS)),
@@ -197,24 +204,24 @@ READ_OPERATIONS: Final = (
             400: "An argument is wrong",
             **_NO_SAMPLE,
             422: "The bodies are not both JSON, or computing their difference takes too long",
-            503: "Too many requests are waiting",
+            503: "Too many requests of this kind are waiting",
         },
     ),
     Operation(
         "/doctor",
-        "Why responses do not pair: each cause with two examples side by side and a fix; empty if all is well",
+        "Why responses do not pair: each cause with two examples and a fix. Empty if there is no problem",
         lambda web, given, _: web.queries.diagnose(given["target"]),
         Diagnosis,
-        (Parameter("target", "only this target; default: all targets"),),
-        refuses={404: "No such target", 503: "No evidence is gathered here"},
+        (Parameter("target", "check only this target; default: check all targets"),),
+        refuses={404: "There is no such target", 503: "This process collects no evidence for the doctor"},
     ),
     Operation(
         "/audit",
-        "The newest changes: user, time, action and source address",
+        "The newest changes that users made, each with the user, time, action and source address",
         _get_audit,
         AuditEntries,
-        (limit_parameter("maximum number", default=SHOWN, maximum=MAX_ENTRIES),),
-        refuses={400: "The limit is wrong"},
+        (limit_parameter("maximum number of changes", default=SHOWN, maximum=MAX_ENTRIES),),
+        refuses={400: "The limit is not a number in the allowed range"},
     ),
 )
 
@@ -230,7 +237,7 @@ RUN_OPERATIONS: Final = (
     ),
     Operation(
         "/runs",
-        "Start a run now: pairs compared earlier no longer count in the verdict",
+        "Start a run now. Pairs that were compared earlier no longer count in the verdict",
         _post_run,
         runs.CurrentRun,
         (TARGET,),
@@ -241,7 +248,7 @@ RUN_OPERATIONS: Final = (
     ),
     Operation(
         "/noise",
-        "The noise set, which lists where v1 differs from itself, and the evidence for each place",
+        "The noise set, which lists the places at which two instances of v1 differ, and the evidence for each place",
         lambda web, given, _: runs.noise_report(web.queries, given["target"]),
         runs.NoiseReport,
         (TARGET,),
@@ -249,13 +256,17 @@ RUN_OPERATIONS: Final = (
     ),
     Operation(
         "/noise",
-        "Relearn the noise, calibrate, stop calibrating, or forget the noise set",
+        "Learn the noise again, start or stop a calibration, or forget the noise set",
         _post_noise,
         runs.NoiseReport,
         (TARGET,),
         method="POST",
         body=runs.NoiseAction,
         name="learn-noise",
-        refuses=WRONG | {409: "Not possible now", 501: "This service has no noise set"},
+        refuses=WRONG
+        | {
+            409: "The noise set is in a state in which this action is not possible",
+            501: "This service has no noise set",
+        },
     ),
 )

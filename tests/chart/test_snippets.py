@@ -93,7 +93,7 @@ def test_the_service_may_have_another_name(tmp_path: Path) -> None:
         (("--target", "recommendation", "--service", "shadowdiff"), "write NAME.NAMESPACE.svc.cluster.local"),
         (
             ("--target", "recommendation", "--both-sides", "--recorder-at-gateway"),
-            "--both-sides and --recorder-at-gateway exclude each other",
+            "--both-sides and --recorder-at-gateway cannot be combined",
         ),
     ],
 )
@@ -109,6 +109,6 @@ def test_a_configuration_without_the_id_header_is_rejected(tmp_path: Path) -> No
     config = configuration(rendered("istio")) | {"pairing": {"id_headers": ["x-request-id"]}}
     file.write_text(yaml.safe_dump(config))
     result = CliRunner().invoke(main, ["istio", "snippets", "--config", str(file), "--target", "recommendation"])
-    assert (2, True) == (result.exit_code, "pairing.id_headers lacks x-diff-id" in result.output)
+    assert (2, True) == (result.exit_code, "pairing.id_headers does not contain x-diff-id" in result.output)
     missing = CliRunner().invoke(main, ["istio", "snippets", "--config", str(tmp_path / "no"), "--target", "x"])
     assert (2, True) == (missing.exit_code, "cannot be read" in missing.output)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shadowdiff.doctor.evidence import Evidence, TargetEvidence
 
 
-TOKENLESS: Final = "no token of access.records came from "
+TOKENLESS: Final = "no valid token of access.records in a record from "
 """How the intake reports a missing token, before the address."""
 _SHOWN: Final = 3
 _ROUTES: Final = 10

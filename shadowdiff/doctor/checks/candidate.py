@@ -36,14 +36,14 @@ FAILURES: Final = {
     Failure.TLS_EXPIRED: ("its TLS certificate has expired or is not valid yet",
         "Renew v2's certificate. If its dates are right, set shadowdiff's clock."),
     Failure.TLS_NAME_MISMATCH: ("its TLS certificate is for another name",
-        "Use a host of the certificate in candidate.url, or issue a certificate for the host there."),
+        "Use a host of the certificate in candidate.url, or issue a certificate for the host in candidate.url."),
     Failure.TLS_CLIENT_CERTIFICATE_REQUIRED: ("it requires a client certificate, and shadowdiff has none",
         "Let the mesh use mutual TLS for shadowdiff and write http:// in candidate.url, or let v2 accept plain TLS."),
     Failure.TLS_FAILED: ("the TLS handshake fails",
         "Check that v2's port supports TLS 1.2 or 1.3 (if not: http://), and that v2 requires no client certificate."),
-    Failure.MALFORMED: ("the server there does not speak HTTP/1", "Check which protocol v2's port speaks."),
+    Failure.MALFORMED: ("the server there does not speak HTTP/1", "Check which protocol v2 speaks on this port."),
     Failure.SATURATED: ("it is slower than the traffic",
-        "Raise candidate.concurrency, scale v2, or compare a sample."),
+        "Raise candidate.concurrency, scale v2, or set a sample below 1."),
     Failure.BREAKER_OPEN: ("connections to it fail", "Check that v2 runs, and that host and port are v2's."),
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ def fails(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
     yield error(
         code="v2_fails",
         title=f"v2 did not respond to {percent(min(1, failed / seen))} of {plural(seen, 'request')}: at {url}, {why}.",
-        explanation=f"Each counts as a mismatch, because a dead v2 must not pass. By cause: {counts}.",
+        explanation=f"Each of them counts as a mismatch, because a dead v2 must not pass. Causes: {counts}.",
         fix=fix,
         lines=(f"curl -i {url}/",),
         examples=_example(target, "failure"),
@@ -184,7 +184,7 @@ def incomparable(_evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
     yield error(
         code="nothing_comparable",
         title=f"Of {plural(seen, 'pair')}, {sum(reasons.values()):,} cannot be compared.",
-        explanation="Halves do pair. Reasons why they cannot be compared: "
+        explanation="The halves pair, but the pairs cannot be compared, because "
         + "; ".join(f"{reason} ({reasons[reason]:,})" for reason in top)
         + ".",
         fix="If bodies are cut short, increase MAX in record.lua and `limits.body` of shadowdiff. If v1 fails, fix v1.",

@@ -156,9 +156,9 @@ def _cause(link: Link, target: str) -> Finding:
         case Reason.TARGETS:
             return warning(
                 code="different_targets",
-                title=f"v1's responses count for {target}, their mirrored requests for {theirs.target}.",
-                explanation=f"v1's record has the host {ours.host}, the mirrored request {theirs.host}. These belong "
-                "to different targets.",
+                title=f"v1's responses belong to target {target}, but their mirrored requests to {theirs.target}.",
+                explanation=f"v1's record has the host {ours.host}, the mirrored request has {theirs.host}. They "
+                "belong to different targets.",
                 fix="List both hosts under one target only.",
                 lines=("targets:", f"  - name: {target}", f"    hosts: [{ours.host}, {theirs.host}]"),
             )
@@ -167,7 +167,7 @@ def _cause(link: Link, target: str) -> Finding:
             return warning(
                 code="too_late",
                 title=f"The halves of one request arrive {abs(ours.at_ms - theirs.at_ms) / 1000:,.0f} s apart.",
-                explanation=f"They have one key, but {later} came long after the other's window.",
+                explanation=f"Both halves have the same key, but {later} arrived long after the other half expired.",
                 fix="Send both halves at about the same time, or increase `pairing.window`.",
             )
         case _:
@@ -177,7 +177,7 @@ def _cause(link: Link, target: str) -> Finding:
 def _id_headers(ours: Orphan, theirs: Orphan) -> Finding:
     lesser = ours if theirs.id_source == "x-diff-id" else theirs
     side = "v1's recorder" if lesser is ours else "the mirrored request"
-    either = f"pairing: {{id_headers: [{lesser.id_source}]}}   # or this, and the same ID_HEADERS in record.lua"
+    either = f"pairing: {{id_headers: [{lesser.id_source}]}}   # or this; also set ID_HEADERS in record.lua to it"
     return warning(
         code="different_id_headers",
         title=f"The ids come from different headers: v1's from {ours.id_source}, the mirrored requests' from "
@@ -200,7 +200,7 @@ def _ids(ours: Orphan, theirs: Orphan) -> Finding:
         else "Something between the mirror and the recorder replaces the id, or two proxies each set their own.",
         fix="Record the id unchanged."
         if differ_in_case
-        else "Set the id once, at the hop that mirrors, and let v1's own proxy keep it (no second x-diff-id; for "
+        else "Set the id once, at the hop that mirrors, and let v1's own proxy keep it (set no second x-diff-id; for "
         "x-request-id Envoy's preserve_external_request_id).",
         lines=() if differ_in_case else SET_ID,
     )

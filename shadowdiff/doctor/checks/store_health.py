@@ -26,7 +26,8 @@ def store(evidence: Evidence) -> Iterator[Finding]:
             code="store_unavailable",
             title="The store does not respond.",
             explanation="Both halves of a pair wait in Redis, so nothing can pair. Until Redis is back, halves wait in "
-            "memory up to a limit; beyond it they are shed." + (f" Error: {health.error}" if health.error else ""),
+            "memory. When store.queue halves wait, shadowdiff sheds new requests and records."
+            + (f" Error: {health.error}" if health.error else ""),
             fix="Check that `store.url` is right, that Redis runs, and that NetworkPolicies let this pod reach it.",
         )
         return
@@ -60,7 +61,7 @@ def unread(evidence: Evidence) -> Iterator[Finding]:
             code="evidence_unreadable",
             target=part.target,
             title=f"Redis responds, but {part.what} failed: {part.error}",
-            explanation="Checks that need this evidence found nothing because they did not see it. The others ran.",
+            explanation="The checks that need this evidence could not find anything. All other checks ran.",
             fix="Fix the cause of the error: a full store, a missing permission, or a key under `store.prefix` that "
             "another program wrote. Then run doctor again.",
         )

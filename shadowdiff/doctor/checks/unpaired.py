@@ -92,7 +92,7 @@ def shared_ids(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]
         code="ids_shared",
         title=f"{plural(ambiguous, 'response')} ({percent(share)}) share id, method and path with another response.",
         explanation="x-request-id and traceparent are the same for all calls of one trace. If a trace sends the same "
-        "request twice, nobody knows which response belongs to which copy, so neither is compared.",
+        "request twice, shadowdiff cannot know which responses belong together, so it compares neither.",
         fix="Let the mesh set a separate id for each request, `x-diff-id`, on the mirrored route:",
         lines=('  - header: { key: x-diff-id, value: "%UNIQUE_ID%" }', "    append_action: OVERWRITE_IF_EXISTS_OR_ADD"),
     )
@@ -142,7 +142,8 @@ def still_waiting(evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
     yield warning(
         code="still_waiting",
         title=f"Nothing has paired yet: {primary:,} v1 responses and {candidate:,} v2 responses wait for a partner.",
-        explanation=f"A half waits {seconds(evidence.window_s)}. Those whose time is up will show why they stay alone.",
+        explanation=f"A half waits {seconds(evidence.window_s)}. When the first halves expire, doctor can show why "
+        "they have no partner.",
         fix=f"Run doctor again in {seconds(evidence.window_s)}.",
     )
 
@@ -163,9 +164,9 @@ def disagreeing_sample(target: TargetEvidence, primary: Outcomes, candidate: Out
         explanation=f"Every response without a mirrored request has an id that is drawn above {rate:.2f}: the mirrored "
         f"side keeps about {percent(rate)}, by the same draw."
         if rate
-        else "A percentage that the mesh draws leaves no mark on v1's half, so the recorder cannot know which requests "
-        "were mirrored. (The proxy also drops a copy if its body exceeds the buffer, or if the circuit breaker of the "
-        "mirror's cluster is open.)",
+        else "If the mesh mirrors only a percentage, v1's recorder cannot know which requests were mirrored. (The "
+        "proxy also drops a copy if its body exceeds the buffer, or if the circuit breaker of the mirror's cluster "
+        "is open.)",
         fix="Mirror 100 %, and set the same sample rate in the recorder (SAMPLE in record.lua) and in shadowdiff:",
         lines=("targets:", f"  - name: {target.name}", f"    sample: {max(share, 0.01):.2f}"),
         examples=tuple(

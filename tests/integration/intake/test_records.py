@@ -81,7 +81,7 @@ async def test_each_side_has_its_own_counts() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"x-shadowdiff-status": "abc"}, b"x-shadowdiff-status is 'abc': it is a number from 100 to 599\n"),
+        ({"x-shadowdiff-status": "abc"}, b"x-shadowdiff-status is 'abc': use a number from 100 to 599\n"),
         ({"x-shadowdiff-id": ""}, b"x-shadowdiff-id is missing: "),
         ({"x-shadowdiff-attempt": "x"}, b"x-shadowdiff-attempt is 'x': "),
         ({"x-shadowdiff-size": "1"}, b"x-shadowdiff-size is 1: the body alone has 4 bytes\n"),
@@ -194,8 +194,8 @@ async def test_the_good_lines_of_a_batch_are_accepted_and_the_bad_ones_listed() 
             400,
             b"line 1: id is missing: a record needs id, id_source, method, path, host and status\n",
         ),
-        (b"\n\n", 400, b"the batch is empty: one JSON object per line\n"),
-        (b"", 400, b"the batch is empty: one JSON object per line\n"),
+        (b"\n\n", 400, b"the batch is empty: write one JSON object per line\n"),
+        (b"", 400, b"the batch is empty: write one JSON object per line\n"),
         (ndjson(LINE) * 500, 413, b"the batch has more than 20000 bytes: send smaller batches\n"),
     ],
     ids=["all bad", "blank", "empty", "too large"],
@@ -272,7 +272,7 @@ async def test_an_error_in_the_records_port_is_500() -> None:
 async def test_a_recorded_control_is_refused_if_one_is_configured() -> None:
     """A recorder must not be able to claim that v1 differs from itself where v2 differs."""
     asked = target(1, control=Control(url="http://127.0.0.1:1"))
-    says = "side is control: do not record it, because shadowdiff itself calls the control of svc\n"
+    says = "side is control: do not record the control of svc, because shadowdiff itself calls it\n"
     for one, status in ((asked, 400), (target(1), 202)):
         async with intake(one) as running:
             got, text = await running.record({**FIELDS, "x-shadowdiff-side": "control"}, b"x")

@@ -105,7 +105,7 @@ async def test_end_of_a_rollout_starts_no_run(process: Process) -> None:
     [
         (400, {"name": "orders"}, "missing required field"),
         (400, b"{", "invalid body"),
-        (400, NO_TARGET, "metadata names no target: add `target: NAME`; configured: shop"),
+        (400, NO_TARGET, "metadata has no target: add `target: NAME`; configured: shop"),
         (404, hook(target="nowhere"), "unknown target 'nowhere'; configured: shop"),
         (413, b" " * 2_000_000, "the body is larger than"),
     ],

@@ -135,7 +135,7 @@ def test_recorded_exchanges_compare_status_headers_and_body(tmp_path: Path) -> N
     [
         ('{"a":1,"a":2}', "a member name occurs more than once, with the values [1,2]; use --format json"),
         ('{"a":NaN}', "NaN is not a JSON value; use --format json"),
-        ("{", "v2.json has none: Expecting property name"),
+        ("{", "v2.json is not JSON: Expecting property name"),
     ],
 )
 def test_what_no_export_can_say_is_a_usage_error_that_says_why(
@@ -190,7 +190,7 @@ def test_json_that_looks_like_an_exchange_is_compared_whole(tmp_path: Path) -> N
     status, said, read = _both(tmp_path, STUB | {"delayMs": 10}, STUB | {"delayMs": 99})
     assert (1, "mismatch: 1 difference, 0 covered by rules") == (status, said)
     assert read.startswith("read as bodies of application/json: ")
-    assert read.endswith("v1.json looks like a recorded exchange, but a record has no member 'delayMs'")
+    assert read.endswith("v1.json looks like a recorded exchange, but an exchange has no field 'delayMs'")
 
 
 def test_as_decides_how_files_are_read(tmp_path: Path) -> None:
@@ -256,14 +256,17 @@ def test_a_malformed_exchange_is_an_error_that_offers_the_other_reading(
 ) -> None:
     """The command neither guesses the format nor prints a traceback."""
     result = run(tmp_path, json.dumps(STUB | broken), json.dumps(STUB | broken))
-    assert (2, True) == (result.exit_code, "--as body compares the file as JSON" in " ".join(result.output.split()))
+    assert (2, True) == (
+        result.exit_code,
+        "To compare the files as JSON, use --as body" in " ".join(result.output.split()),
+    )
 
 
 def test_a_member_that_is_written_twice_is_seen(tmp_path: Path) -> None:
     """An exchange would use only the last of the two."""
     twice = '{"status": 500, "status": 200, "headers": {}, "body": ""}'
     result = run(tmp_path, twice, '{"status": 200, "headers": {}, "body": ""}')
-    assert (1, True) == (result.exit_code, "the member 'status' occurs twice" in result.output)
+    assert (1, True) == (result.exit_code, "the field 'status' occurs twice" in result.output)
 
 
 def test_machine_readable_forms_say_it_on_standard_error(tmp_path: Path) -> None:
@@ -278,7 +281,8 @@ def test_an_ending_that_is_unknown_is_said_to_be_so(tmp_path: Path) -> None:
     """The bytes are compared, and the message names the option that helps."""
     result = run(tmp_path, "{}", "{ }", ending=".dat")
     assert result.output.splitlines()[-1] == (
-        "read as bodies of application/octet-stream: the file name has no known ending: name a type with --content-type"
+        "read as bodies of application/octet-stream: the file name has no known extension: "
+        "set the type with --content-type"
     )
 
 

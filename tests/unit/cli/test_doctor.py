@@ -52,7 +52,7 @@ error  The ids come from different headers: v1's from x-request-id, the mirrored
     request_headers_to_add:   # of the mirrored route; or header_mutation, before the recorder
       - header: { key: x-diff-id, value: "%UNIQUE_ID%" }
         append_action: OVERWRITE_IF_EXISTS_OR_ADD
-    pairing: {id_headers: [x-request-id]}   # or this, and the same ID_HEADERS in record.lua
+    pairing: {id_headers: [x-request-id]}   # or this; also set ID_HEADERS in record.lua to it
 """  # noqa: E501 - as wide as a pipe gets it
 
 
@@ -94,7 +94,7 @@ def test_finding_is_shown_with_two_halves_and_a_fix(ill: str) -> None:
 def test_silence_where_all_is_well(well: str) -> None:
     """Standard output is empty, standard error has one line, and the status is 0."""
     result = _run("--url", well)
-    assert (0, "", "nothing is wrong with shop\n") == (result.exit_code, result.stdout, result.stderr)
+    assert (0, "", "no problem found for shop\n") == (result.exit_code, result.stdout, result.stderr)
 
 
 def test_json_is_what_the_api_answers(ill: str, well: str) -> None:

@@ -265,4 +265,8 @@ def test_json_of_something_else_is_not_printed(arguments: list[str]) -> None:
 
     with served(Starlette(routes=[Route("/{path:path}", page)])) as url:
         result = CliRunner().invoke(main, [*arguments, "--json", "--url", url])
-    assert (2, "", True) == (result.exit_code, result.stdout, "does not have this version's API" in result.stderr)
+    assert (2, "", True) == (
+        result.exit_code,
+        result.stdout,
+        "is not the same version as this command" in result.stderr,
+    )

@@ -72,9 +72,9 @@ def test_the_noise_set_is_shown_with_its_evidence(url: str) -> None:
     """The output has the source of the noise set, its exclusions, and the effect at each path."""
     said = _run(url, "noise", "show", "--target", "shop").output
     assert "set 3, from 1,000 (control" in said
-    assert "40 pairs; 120 triples" in said
+    assert "40 pairs; this run has 120 triples" in said
     assert "constant" in said
-    assert "v2 alone 0, v1 alone 0, both 120" in said
+    assert "only v2 differs in 0, only the control in 0, both in 120" in said
 
 
 @pytest.mark.parametrize(

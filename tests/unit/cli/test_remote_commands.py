@@ -55,7 +55,7 @@ def test_targets_are_a_line_each(url: str) -> None:
 def test_one_target_shows_routes_and_where_they_differ(url: str) -> None:
     """The route with the most differences comes first."""
     lines = _lines(_run(url, "targets", "shop"))
-    assert "GET /products/{id} | 999 | 34 (3.4\u202f%) | price value 20 | 5.0 ms / 7.0 ms | 10 ms / 14 ms" in lines
+    assert "GET /products/{id} | 999 | 34 (3.4\u202f%) | price differs (20) | 5.0 ms / 7.0 ms | 10 ms / 14 ms" in lines
     assert "+ 2 more" in lines
 
 
@@ -75,7 +75,7 @@ def test_an_address_without_a_scheme_is_of_http(url: str) -> None:
 def test_an_empty_id_is_named(url: str) -> None:
     """A shell variable may have been empty."""
     result = _run(url, "sample", "")
-    assert (2, True) == (result.exit_code, "ID is empty: give one that `shadowdiff samples` lists" in result.stderr)
+    assert (2, True) == (result.exit_code, "ID is empty: use an ID that `shadowdiff samples` lists" in result.stderr)
 
 
 def test_samples_are_a_line_each(url: str) -> None:
@@ -125,7 +125,7 @@ def test_a_failing_verdict_ends_with_1_and_names_the_places(url: str) -> None:
     result = _run(url, "verdict", "--target", "shop")
     assert 1 == result.exit_code
     assert "fail | 34 of 1,399 pairs differ: at least 0.886 %, limit 0.1 %." == _lines(result)[0]
-    assert "20 | GET /products/{id} | price | value" in _lines(result)
+    assert "20 pairs | GET /products/{id}: price differs" in _lines(result)
 
 
 def test_a_looser_threshold_is_said_to_change_nothing(url: str) -> None:
@@ -135,8 +135,8 @@ def test_a_looser_threshold_is_said_to_change_nothing(url: str) -> None:
     )
     assert 1 == looser.exit_code
     assert [
-        "note: --max-mismatch-ratio 0.5 is looser than the configuration's 0.001, which applies",
-        "note: --min-coverage 0.1 is looser than the configuration's 0.95, which applies",
+        "note: --max-mismatch-ratio 0.5 has no effect, because the configuration's 0.001 is stricter",
+        "note: --min-coverage 0.1 has no effect, because the configuration's 0.95 is stricter",
     ] == looser.stderr.splitlines()
     assert "" == _run(url, "verdict", "--target", "shop", "--max-mismatch-ratio", "0.0001").stderr
 
@@ -178,7 +178,7 @@ def test_waiting_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "says"),
     [
         (("targets", "shpo"), "unknown target 'shpo'; configured: shop"),
-        (("sample", "shop-00"), "no sample has the id 'shop-00'"),
+        (("sample", "shop-00"), "there is no sample with the id 'shop-00'"),
         (("samples", "--target", "shpo"), "unknown target 'shpo'"),
         (("verdict", "--target", "shpo"), "Unknown target 'shpo'; configured: shop."),
     ],
@@ -219,7 +219,7 @@ def test_something_else_at_the_address_is_said_to_be_so() -> None:
     with served(Starlette(routes=[Route("/{path:path}", page)])) as url:
         shown, refused = _run(url, "targets"), _run(url, "sample", "x")
     assert (2, 2) == (shown.exit_code, refused.exit_code)
-    assert "does not have this version's API" in shown.stderr
+    assert "is not the same version as this command" in shown.stderr
     assert "returned 418" in refused.stderr
 
 

@@ -78,7 +78,11 @@ def test_rules_are_found_in_each_form(text: str, target: str | None, expected: o
         ("- {ignore: $.a, ignore: $.b}", None, "[0].ignore: is written twice, first on line 1"),
         ("targets: 5", "shop", "has no target 'shop'"),
         ("targets: [5]", None, "has no target"),
-        ("targets:\n" + TARGET + TARGET, None, "has rules of 2 targets: write the rules of one target as a list"),
+        (
+            "targets:\n" + TARGET + TARGET,
+            None,
+            "has 2 targets: write a file that contains only the rules of one target, as a list",
+        ),
         ("5", None, "has no rules: write a list"),
         ("[5]", None, "has no rules: write a list"),
         ("other: 1", None, "has no rules: write a list"),

@@ -74,7 +74,7 @@ def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
     [
         (("add", "{ignore: '$['}", "--reason", "x"), "$["),
         (("add", "ignore", "--reason", "x"), "{ignore: $.path}"),
-        (("remove", "none", "--author", "ada"), "no added rule has the id 'none'"),
+        (("remove", "none", "--author", "ada"), "there is no added rule with the id 'none'"),
         (("list", "--target", "shoe"), "configured: shop"),
     ],
 )

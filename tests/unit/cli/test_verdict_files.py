@@ -43,7 +43,7 @@ def test_junit_has_a_case_for_the_target_and_one_a_route() -> None:
     ] == [(case.get("name"), case[0].tag if len(case) else None) for case in suite.iter("testcase")]
     failure = next(suite.iter("failure"))
     assert FAILED.reason == failure.get("message")
-    assert "40 GET /cart total value" in (failure.text or "")
+    assert "40 pairs of GET /cart: total differs" in (failure.text or "")
 
 
 def test_junit_tells_the_figures_whatever_the_verdict_is() -> None:
@@ -103,7 +103,7 @@ def test_markdown_shows_headline_figures_routes_and_places() -> None:
     assert "### ❌ shop: fail" == lines[0]
     assert "true ratio between 0.2\u202f% and 0.7\u202f% (at 95\u202f%)" in lines
     assert "| GET /cart | 40 | 40 | 80\u202f% – 100\u202f% | above the limit |" in lines
-    assert "| GET /cart total | value | 40 |" in lines
+    assert "| GET /cart | total differs | 40 |" in lines
     assert "[Full report](<http://shadowdiff/targets/shop>)" == lines[-1]
 
 

@@ -65,9 +65,9 @@ def test_any_access_setting_is_enough(tmp_path: Path, said: str) -> None:
     [
         ("access: {tokens: [{name: ci, secret: NOWHERE}]}", "access.tokens[0].secret: names the environment variable"),
         ("access: {tokens: [{name: ci, secret: SHORT}]}", "fewer than 16 characters"),
-        ("access: {tokens: [{name: ci, secret: ODD}]}", "no header can carry"),
+        ("access: {tokens: [{name: ci, secret: ODD}]}", "that a header cannot contain"),
         ("access: {tokens: [{name: ci, secret: ./none}]}", "cannot be read"),
-        ("access: {tokens: [{name: ci, secret: abcdefghijklmnopq}]}", "name where the secret is"),
+        ("access: {tokens: [{name: ci, secret: abcdefghijklmnopq}]}", "write where the secret is stored"),
         (
             "access: {tokens: [{name: ci, secret: TOKEN_A}, {name: ci, secret: TOKEN_B}]}",
             "access.tokens[1].name: is also the name of access.tokens[0]",
@@ -80,7 +80,7 @@ def test_any_access_setting_is_enough(tmp_path: Path, said: str) -> None:
         ("store: {sentinel_password: NOWHERE}", "store.sentinel_password: names the environment variable NOWHERE"),
         (
             "store: {url: redis+cluster://a, sentinel_tls: true}",
-            "store.sentinel_tls: is for sentinels: begin store.url",
+            "store.sentinel_tls: works only with sentinels: begin store.url",
         ),
     ],
 )
@@ -152,6 +152,6 @@ def test_a_secret_in_place_of_its_source_is_a_fault_although_no_secret_is_read(s
     problems: list[Problem] = []
     document = Document(name="s.yaml", data={"store": {"password": source}})
     assert validate(document, problems) is None
-    assert ["s.yaml: store.password: names no environment variable and no file with a / in its path"] == [
+    assert ["s.yaml: store.password: is neither the name of an environment variable nor a path with a /"] == [
         str(problem).partition(";")[0] for problem in problems
     ]

@@ -38,8 +38,8 @@ def test_the_verdict_the_figures_and_the_paths_are_printed() -> None:
     assert [
         "FAIL: too many differ",
         "95 of 1,300 pairs differ, coverage 99.8\u202f%, all requests accounted for; most frequent:",
-        "  40 pairs of GET /products/{id}: stock.count, type",
-        "  25 pairs of GET /products/{id}: price.amount, value",
+        "  40 pairs of GET /products/{id}: type of stock.count differs",
+        "  25 pairs of GET /products/{id}: price.amount differs",
         NEXT_STEPS,
     ] == result_lines(_ledger(ready=1303, pending=3, match=5, ignored=1200, mismatch=95), FOUND)
 

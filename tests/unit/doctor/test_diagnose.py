@@ -236,7 +236,11 @@ def test_malformed_records_do_not_count_as_unknown_hosts() -> None:
 
 def test_records_without_a_token_explain_a_missing_half() -> None:
     """The finding has their source address. Old records are not reported."""
-    processes = (_process(refused=(RejectedExample("no token of access.records came from 10.0.0.7", 5, "/record"),)),)
+    processes = (
+        _process(
+            refused=(RejectedExample("no valid token of access.records in a record from 10.0.0.7", 5, "/record"),)
+        ),
+    )
     shop = _shop({"mirrored.received": 5, "candidate.orphaned": 5}, orphan(C))
     unknown = {"recorded.received": 5, "recorded.refused": 5}
     found = diagnose(evidence(shop, unknown=unknown, processes=processes)).findings

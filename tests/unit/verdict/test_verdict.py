@@ -125,7 +125,7 @@ def test_reason_says_how_many_more_pairs_and_when() -> None:
     assert verdict.pairs_needed == pytest.approx(3754, abs=5)
     assert (
         "0 of 1,000 pairs differ. Too few pairs for a verdict: up to 0.369 % may differ, limit 0.1 %. "
-        f"About {verdict.pairs_needed:,} more pairs decide, in about 6 min."
+        f"About {verdict.pairs_needed:,} more pairs are needed, which takes about 6 min."
     ) == verdict.reason
     assert "2026-02-25T06:21:15" == (verdict.expected_at or "")[:19]
 
@@ -145,14 +145,14 @@ def test_no_pairs_have_no_ratio() -> None:
         verdict.interval and verdict.interval.lower,
         verdict.interval and verdict.interval.upper,
     )
-    assert verdict.reason.startswith("No pairs compared yet. Without differences v2 passes after ")
+    assert verdict.reason.startswith("No pairs compared yet. Without differences, v2 passes after ")
     assert verdict.pairs_needed in range(4700, 4801)
 
 
 def test_excluded_pairs_are_mentioned() -> None:
     """If v2 returned to an old revision, readers learn why the count does not grow."""
     assert (
-        " 300 pairs do not count: v2 responded as another revision."
+        " 300 pairs do not count, because another revision of v2 responded."
         in judged(route(10), excluded={"revision": 300}).reason
     )
 

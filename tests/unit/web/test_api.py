@@ -153,7 +153,7 @@ async def test_a_sample_holds_both_answers(shop: Starlette) -> None:
         ("samples?target=shop&limit=1e3", 400, "'limit' is '1e3': use an integer"),
         ("samples?target=shop&kind=bug", 400, "'kind' is 'bug': use one of status, header"),
         ("samples?target=shop&result=match", 400, "use one of mismatch, incomparable"),
-        ("samples/shop-0000000000000000", 404, "no sample has the id 'shop-0000000000000000'"),
+        ("samples/shop-0000000000000000", 404, "there is no sample with the id 'shop-0000000000000000'"),
         ("nothing", 404, "There is no page /api/v1/nothing"),
     ],
 )

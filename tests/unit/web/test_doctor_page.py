@@ -75,4 +75,4 @@ async def test_without_evidence_the_operation_is_a_503() -> None:
     """The API reports no findings only after a check."""
     app = create_web(replace_parts(web_parts(MemoryStore()), diagnosis=None))
     answer = await get(app, "/api/v1/doctor")
-    assert (503, True) == (answer.status, "this process gathers no evidence" in answer.json["error"])
+    assert (503, True) == (answer.status, "this process collects no evidence" in answer.json["error"])

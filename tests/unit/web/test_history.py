@@ -42,7 +42,7 @@ async def test_times_are_read_as_rfc_3339_has_them() -> None:
     ("status", "query", "says"),
     [
         (400, "target=shop&since=yesterday", "parameter 'since' is 'yesterday': use a time such as"),
-        (400, "target=shop&since=1h&until=2h", "`until` after it"),
+        (400, "target=shop&since=1h&until=2h", "`until` must be after"),
         (400, "target=shop&since=36d", "within the last 35 days"),
         (404, "target=shpo", "unknown target 'shpo'; configured: shop"),
     ],

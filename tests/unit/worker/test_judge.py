@@ -79,7 +79,7 @@ def test_a_pair_is_compared_under_its_targets_rules(primary: bytes, candidate: b
 def test_a_third_delivery_is_poison_and_is_not_decoded() -> None:
     """Two workers did not finish the pair, so a third does not try. The page shows their number."""
     assert 2 == MOST_WORKERS
-    assert "2 workers exited while comparing it" == REASONS["poison"]
+    assert "2 workers exited while they compared it" == REASONS["poison"]
     assert "undecodable_observation" == judgement(claim(b"", b"", deliveries=2)).comparison.reason
     judged = judgement(claim(b"", b"", deliveries=3))
     assert (Result.INCOMPARABLE, "poison") == (judged.comparison.result, judged.comparison.reason)
