@@ -10,7 +10,7 @@ from shadowdiff.compare.engine import compare
 from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.export import NotExportableError, deep_diff, json_patch
 from shadowdiff.compare.formats import is_binary, read_value
-from shadowdiff.compare.formats.grpc import with_web_trailers
+from shadowdiff.compare.formats.grpc_web import with_web_trailers
 from shadowdiff.compare.sequence import by_likeness
 from shadowdiff.compare.work import Limits
 

@@ -17,7 +17,7 @@ from shadowdiff.compare.excerpt import byte_count
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.formats import TEXT, format_of
 from shadowdiff.compare.formats.format import Bodies
-from shadowdiff.compare.formats.grpc import has_web_trailers, with_web_trailers
+from shadowdiff.compare.formats.grpc_web import has_web_trailers, with_web_trailers
 from shadowdiff.compare.headers import (
     GRPC_STATUS,
     NOT_MODIFIED,

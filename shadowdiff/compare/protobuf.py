@@ -83,12 +83,17 @@ class Descriptors:
 
     def response_type(self, route: str, path: str) -> MessageType | None:
         """Return the response type of a gRPC path, or of a route with a configured type."""
-        method = self._methods.get(path.partition("?")[0])
+        method = self._method(path)
         return method[1] if method else self._by_route.get(route)
 
     def request_type(self, path: str) -> MessageType | None:
         """Return the request type of a gRPC path."""
-        return self._methods.get(path.partition("?")[0], (None, None))[0]
+        method = self._method(path)
+        return method[0] if method else None
+
+    def _method(self, path: str) -> tuple[MessageType, MessageType] | None:
+        """Return both types of a method. A server may mount its services below a prefix."""
+        return self._methods.get("/" + "/".join(path.partition("?")[0].rsplit("/", 2)[-2:]))
 
     def describes(self, name: str) -> bool:
         """Whether the set describes the message with this full name."""

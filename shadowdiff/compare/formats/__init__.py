@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.formats.cbor import Cbor
+from shadowdiff.compare.formats.connect import Connect
 from shadowdiff.compare.formats.csv import Csv
 from shadowdiff.compare.formats.event_stream import EventStream
 from shadowdiff.compare.formats.form import Form
 from shadowdiff.compare.formats.format import Bodies, Format, Side
 from shadowdiff.compare.formats.grpc import Grpc, Protobuf
+from shadowdiff.compare.formats.grpc_web import GrpcWeb
 from shadowdiff.compare.formats.json import Json
 from shadowdiff.compare.formats.json_lines import JsonLines
 from shadowdiff.compare.formats.messagepack import MessagePack
@@ -56,8 +58,8 @@ class Binary(Format):
 BINARY: Final = Binary()
 TEXT: Final = Text()
 FORMATS: Final[tuple[Format, ...]] = (
-    Json(), JsonLines(), EventStream(), Form(), Grpc(), Protobuf(), MessagePack(), Cbor(), Multipart(format_of), Xml(),
-    Yaml(), Csv(), TEXT, BINARY,
+    Json(), JsonLines(), EventStream(), Form(), Grpc(), GrpcWeb(), Connect(), Protobuf(), MessagePack(), Cbor(),
+    Multipart(format_of), Xml(), Yaml(), Csv(), TEXT, BINARY,
 )  # fmt: skip
 BY_TYPE: Final = {media_type: format_ for format_ in FORMATS for media_type in format_.media_types}
 """Each format by its media types, also with a parameter, and by suffixes (`+json`) and families (`text/*`)."""

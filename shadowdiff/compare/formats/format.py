@@ -134,11 +134,15 @@ class Format:
         """Return the value of one body as it was sent; MISSING if descriptors lack its type. Raises: CodingError."""
         if not self.has_paths:
             return MISSING
+        return self.try_value(self.plain(side).removeprefix(BOM), side.media)
+
+    def plain(self, side: Side) -> bytes:
+        """Return a body without its content codings. Raises: CodingError."""
         codings = all_of(side.headers, b"content-encoding")
         body = undo(side.body, b",".join(codings), side.limits, side.budget)
         if codings and side.budget is not None:
             side.budget.spend(len(body) // EXACT_BYTES_PER_UNIT)
-        return self.try_value(body.removeprefix(BOM), side.media)
+        return body
 
     def try_value(self, body: bytes, media: Media) -> Value | BrokenBodyError:
         """Return the value of a body, or why it has none."""

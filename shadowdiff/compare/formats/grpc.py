@@ -1,22 +1,18 @@
-"""Protocol Buffers, compared by message: a single message, gRPC frames, or gRPC-Web.
+"""Protocol Buffers, compared by message: a single message, or the frames of gRPC.
 
 The number of frames and the total size of their decompressed messages are limited. The target's `Descriptors` read the
 messages; they are injected, because `compare/protobuf.py` needs the `protobuf` package.
-Source: gRPC over HTTP/2, section "Responses"; PROTOCOL-WEB.md, "Protocol differences vs gRPC over HTTP2".
+Source: gRPC over HTTP/2, section "Responses".
 """
 
 from __future__ import annotations
 
-import binascii
-import re
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.compare.formats.format import Bodies, Format, Side, value_or_fault
-from shadowdiff.compare.headers import all_of, value_of
-from shadowdiff.compare.media import BrokenBodyError, MessageType, media_of
+from shadowdiff.compare.headers import value_of
+from shadowdiff.compare.media import BrokenBodyError, MessageType
 from shadowdiff.compare.work import Budget
 from shadowdiff.model import Kind
 from shadowdiff.rules.json_values import MISSING, Missing
@@ -25,17 +21,13 @@ if TYPE_CHECKING:
     from shadowdiff.compare.media import Media
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.compare.work import Limits
-    from shadowdiff.model import Headers, Observation, Pair
+    from shadowdiff.model import Headers
     from shadowdiff.rules.json_values import Value
 
 MAX_MESSAGES: Final = 100_000
-_PREFIX_BYTES: Final = 5
+PREFIX_BYTES: Final = 5
 """Of a frame: a flag, and the length of the message in four bytes."""
 _TYPE_PARAMETERS: Final = frozenset({"proto", "messagetype"})
-_WEB: Final = "application/grpc-web"
-_WEB_TEXT: Final = "application/grpc-web-text"
-_TRAILERS: Final = 0x80
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
 
 class Protobuf(Format):
@@ -61,7 +53,7 @@ class Protobuf(Format):
             kind = messages.response_type(side.route, side.path) or _stated_type(media, messages)
         if kind is None:
             return MISSING
-        return _value(self.split(side.body, side.headers, media, side.limits, side.budget), kind, messages)
+        return _value(self.split(self.plain(side), side.headers, media, side.limits, side.budget), kind, messages)
 
     def compare(self, bodies: Bodies) -> None:
         budget, pair, media, messages = bodies.findings.budget, bodies.pair, bodies.media, bodies.messages
@@ -87,30 +79,39 @@ class Protobuf(Format):
 
 
 class Grpc(Protobuf):
-    """Reads the messages in the frames of gRPC and gRPC-Web."""
+    """Reads the messages in the frames of a call."""
 
-    name = "`application/grpc`, gRPC-Web"
+    name = "`application/grpc`"
     docs = "messages, as for `application/protobuf`; an array if the method streams"
-    media_types = ("application/grpc", "application/grpc+proto", _WEB, f"{_WEB}+proto", _WEB_TEXT, f"{_WEB_TEXT}+proto")
+    media_types = ("application/grpc", "application/grpc+proto")
+
+    def unwrap(self, body: bytes, media: Media) -> bytes:
+        """Return the frames of a body. Raises: BrokenBodyError."""
+        return body
 
     def split(
         self, body: bytes, headers: Headers, media: Media, limits: Limits, budget: Budget | None
     ) -> list[bytes] | BrokenBodyError:
         try:
-            body, _ = split_web(body, media)
-            return frames(body, value_of(headers, b"grpc-encoding"), limits, budget)
+            return frames(self.unwrap(body, media), value_of(headers, b"grpc-encoding"), limits, budget)
         except BrokenBodyError as error:
             return error
 
     def compare_presence(self, bodies: Bodies) -> bool:
         """Note that only one side has messages; the gRPC status says why."""
-        has_messages = _has_messages(bodies.one, bodies.media[0])
-        has_messages_other = _has_messages(bodies.other, bodies.media[1])
+        has_messages = self._has_messages(bodies.one, bodies.media[0])
+        has_messages_other = self._has_messages(bodies.other, bodies.media[1])
         if has_messages and not has_messages_other:
             bodies.findings.note("$", Kind.REMOVED, _size(bodies.one), None, bodies.whole)
         elif has_messages_other and not has_messages:
             bodies.findings.note("$", Kind.ADDED, None, _size(bodies.other), bodies.whole)
         return not (has_messages and has_messages_other)
+
+    def _has_messages(self, body: bytes, media: Media) -> bool:
+        try:
+            return bool(self.unwrap(body, media))
+        except BrokenBodyError:
+            return True
 
 
 def _size(body: bytes) -> str | None:
@@ -142,7 +143,7 @@ def frames(body: bytes, coding: bytes, limits: Limits, budget: Budget | None = N
     found: list[bytes] = []
     at = size = 0
     while at < len(body):
-        start = at + _PREFIX_BYTES
+        start = at + PREFIX_BYTES
         end = start + int.from_bytes(body[at + 1 : start], "big")
         if start > len(body) or end > len(body):
             raise BrokenBodyError(f"message {len(found)} is shorter than its length says")
@@ -163,77 +164,3 @@ def frames(body: bytes, coding: bytes, limits: Limits, budget: Budget | None = N
         found.append(message)
         at = end
     return found
-
-
-def split_web(body: bytes, media: Media) -> tuple[bytes, Headers]:
-    """Return the gRPC frames of a body, and its trailers. Return a body that is not gRPC-Web unchanged.
-
-    gRPC-Web sends the trailers in the last frame; types that end in `-text` encode the whole body in base64.
-    Raises: BrokenBodyError.
-    """
-    if not media.name.startswith(_WEB):
-        return body, ()
-    if media.name.startswith(_WEB_TEXT):
-        body = _from_base64(body)
-    at = count = 0
-    while at + _PREFIX_BYTES <= len(body) and not body[at] & _TRAILERS:
-        at += _PREFIX_BYTES + int.from_bytes(body[at + 1 : at + _PREFIX_BYTES], "big")
-        count += 1
-        if count > MAX_MESSAGES:
-            raise BrokenBodyError(f"more than {MAX_MESSAGES} messages")
-    if at >= len(body) or not body[at] & _TRAILERS:
-        return body, ()
-    start = at + _PREFIX_BYTES
-    if body[at] != _TRAILERS or start + int.from_bytes(body[at + 1 : start], "big") != len(body):
-        raise BrokenBodyError("the trailers are compressed, or are not at the end of the body")
-    fields = (line.partition(b":") for line in body[start:].split(b"\r\n") if line)
-    return body[:at], tuple((name.strip().lower(), value.strip()) for name, _, value in fields)
-
-
-def _from_base64(text: bytes) -> bytes:
-    text = b"".join(text.split())
-    parts = _BASE64.findall(text)
-    try:
-        decoded = [binascii.a2b_base64(part, strict_mode=True) for part in parts]
-    except binascii.Error as error:
-        raise BrokenBodyError(f"not base64: {error}") from error
-    if sum(map(len, parts)) != len(text):
-        raise BrokenBodyError("not base64")
-    return b"".join(decoded)
-
-
-def _has_messages(body: bytes, media: Media) -> bool:
-    try:
-        return bool(split_web(body, media)[0])
-    except BrokenBodyError:
-        return True
-
-
-def has_web_trailers(pair: Pair) -> bool:
-    """Whether the body of a side may contain its trailers."""
-    return pair.primary.method == "POST" and (_is_web(pair.primary) or _is_web(pair.candidate))
-
-
-def _is_web(side: Observation) -> bool:
-    return value_of(side.headers, b"content-type").lower().startswith(_WEB.encode()) and not side.trailers
-
-
-def with_web_trailers(pair: Pair, limits: Limits, budget: Budget | None = None) -> Pair:
-    """Return the pair with the trailers moved out of gRPC-Web bodies. Raises: TooComplexError."""
-    if not has_web_trailers(pair):
-        return pair
-    primary, candidate = _with_trailers(pair.primary, limits, budget), _with_trailers(pair.candidate, limits, budget)
-    return msgspec.structs.replace(pair, primary=primary, candidate=candidate)
-
-
-def _with_trailers(side: Observation, limits: Limits, budget: Budget | None) -> Observation:
-    if not _is_web(side):
-        return side
-    budget = budget or Budget(limits.work)
-    try:
-        body = undo(side.body, b",".join(all_of(side.headers, b"content-encoding")), limits, budget)
-        budget.spend(len(body) // 4)
-        _, trailers = split_web(body, media_of(value_of(side.headers, b"content-type")))
-    except (CodingError, BrokenBodyError):
-        return side
-    return msgspec.structs.replace(side, trailers=trailers) if trailers else side
