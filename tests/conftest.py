@@ -32,7 +32,7 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 """A machine under load draws and runs slowly, which says nothing of what is tested."""
 ROOT = Path(__file__).parent.parent
-_ANSWER_WITHIN_S = 10.0
+_ANSWER_WITHIN_S = 60.0
 
 
 class RedisServer(NamedTuple):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 LONG_BODY = 1 << 20
 TARGET = "shop"
 

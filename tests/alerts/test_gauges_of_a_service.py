@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.conftest import RedisServer
     from tests.integration.service.conftest import Metrics
 
-WITHIN_S = 15.0
+WITHIN_S = 90.0
 
 
 def of_shop(found: Metrics, name: str, label: str) -> dict[str, float]:

@@ -36,7 +36,7 @@ class WebhookReceiver:
 
     async def until(self, count: int) -> None:
         """Wait for the given number of POST requests."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.posts) < count:  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.01)
 

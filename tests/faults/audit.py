@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIDES = {MIRRORED: Side.CANDIDATE, RECORDED: Side.PRIMARY}
 KEPT = 10_000
 STORE_AWAY = 503
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 EVERY_SAMPLE = {"keep": KEPT, "per_fingerprint": KEPT, "size": "1GiB"}
 """Settings under which every differing pair leaves its id, however many pairs a slow machine lets through."""
 

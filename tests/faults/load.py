@@ -82,7 +82,7 @@ class Load:
         await self.one(RECORDED, request_id, mesh.record(request_id, body, h_content_type=JSON))
         await self.one(MIRRORED, request_id, mesh.mirror(request_id))
 
-    async def compared(self, body: bytes, within_s: float = 60.0) -> None:
+    async def compared(self, body: bytes, within_s: float = 150.0) -> None:
         """Send matching pairs one after another until the service has compared one. body: v2's response."""
         before = (await self.world.service.until(lambda _: True))["pairs"]["match"]
         async with asyncio.timeout(within_s):
@@ -112,13 +112,13 @@ class Load:
         """Return how many requests of a row got a response, with any status."""
         return sum(count for (of, _), count in self.answers.items() if of == row)
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 150.0) -> None:
         """Wait until the responses so far satisfy `condition`."""
         async with asyncio.timeout(within_s):
             while not condition():  # noqa: ASYNC110 - tests wait on conditions
                 await asyncio.sleep(0.01)
 
-    async def books(self, within_s: float = 60.0) -> Any:
+    async def books(self, within_s: float = 150.0) -> Any:
         """Return the ledger when no request is in flight, and check that the ledger equals the senders' counts."""
         answered = {row: self.answered_count(row) for row in self.acknowledged}
         books = await self.world.service.until(
@@ -160,7 +160,7 @@ async def sheds(world: World) -> Counter[str]:
     )
 
 
-async def sent(world: World, name: str, body: bytes, path: str = "/", within_s: float = 60.0) -> list[str]:
+async def sent(world: World, name: str, body: bytes, path: str = "/", within_s: float = 150.0) -> list[str]:
     """Send one pair, and retry its record under a new id if it is shed. Return the ids, with the accepted id last."""
     ids: list[str] = []
     status = 0

@@ -78,7 +78,7 @@ async def _load(mesh: Mesh, numbers: itertools.count[int]) -> None:
             return
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 async def test_every_accepted_pair_counts_once(link: RedisLink, tmp_path: Path) -> None:
     """Half of the kills happen before Redis runs a commit, and half between the commit and its reply."""
     gate = CommitGate()

@@ -26,7 +26,7 @@ PAIRS = 20
 SHIPPED_S = 60
 PATIENCE_S = [
     pytest.param(5, id="quick"),
-    pytest.param(SHIPPED_S, marks=[pytest.mark.deep, pytest.mark.timeout(300)], id="as shipped"),
+    pytest.param(SHIPPED_S, marks=[pytest.mark.deep, pytest.mark.timeout(480)], id="as shipped"),
 ]
 
 

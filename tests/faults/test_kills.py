@@ -94,7 +94,7 @@ async def _loaded_until_killed(world: World, points: Points, name: str) -> Load:
     async with load.running():
         await world.service.until(lambda books: books["pairs"]["mismatch"] >= before + PAIRS_BETWEEN)
         points.arm()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await points.reached.wait()
     return load
 

@@ -67,7 +67,7 @@ class Users:
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 async def test_acknowledged_observations_are_in_the_ledger(
     tmp_path: Path, link: RedisLink, number: signal.Signals

@@ -124,7 +124,7 @@ async def test_responses_of_v2_without_room_are_counted(link: RedisLink, tmp_pat
             await link.down()
             free.set()
             lost = ("shadowdiff_mirrored_requests_total", (("disposition", "store_lost"), ("target", world.target)))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while (await metrics_of(world.service)).get(lost) != QUEUE:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await link.up()

@@ -66,7 +66,7 @@ def test_the_clone_has_what_the_page_names(tmp_path: Path) -> None:
     assert (0, b"docs/README.md\nscripts/demo\n") == (done.returncode, done.stdout), done.stderr
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_demo_reports_the_planted_differences(clone: DocsCommands) -> None:
     """The demo script runs `shadowdiff demo` with the script's arguments.
 
@@ -104,7 +104,7 @@ def _all_arrived(books: Any, asked: int) -> bool:
     return books["pairs"]["ready"] >= asked // 2 and not still
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("proxy", ["envoy", "stand-in"])
 def test_the_whole_page_leads_to_a_verdict_on_your_own_v2(proxy: str, clone: DocsCommands) -> None:
     """Users get v1's responses, a rule removes the noise, and only real differences of v2 remain."""

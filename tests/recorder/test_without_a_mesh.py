@@ -42,7 +42,7 @@ def test_the_document_shows_the_example_configuration() -> None:
     assert yaml.safe_load((ROOT / "examples/without-a-mesh/shadowdiff.yaml").read_text()) == yaml.safe_load(shown.text)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_whole_page_without_a_mesh(docs_folder: DocsCommands) -> None:
     """The page's commands, from copying the recorder to the verdict, find v2's difference. Users get v1's responses."""
 

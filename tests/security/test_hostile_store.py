@@ -39,7 +39,7 @@ ANSWER = b'{"price": 9}'
 REACHES = {"quick": 0.15, "deep": 1.2}
 """How long a key stays corrupt, in s: background tasks read every second or so."""
 ANSWERED = {200, 404, 422, 503}
-ASKED_WITHIN_S = 10.0
+ASKED_WITHIN_S = 60.0
 GONE_BY_NOW = {
     "o:": b"string", "ready:shop": b"stream", "rules:made": b"hash",
     **{f"due:shop:{side}": b"zset" for side in "pcx"},
@@ -113,7 +113,7 @@ class FilledService:
             await world.both("incomparable", b"{}", status="500")
             for number in range(EXAMPLES):
                 await mesh.record(f"example-{number}", b'{"a": [1, 2, 3], "number": %d}' % number, "/examples")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not self.redis.exists(self.prefix + b"dictionary"):  # noqa: ASYNC110 - tests wait on conditions
                     await asyncio.sleep(0.1)
         for key in self.redis.scan_iter(self.prefix + b"*"):
@@ -321,7 +321,7 @@ async def test_data_read_once_at_start_is_retried(
         try:
             async with mesh_of(service) as mesh:
                 await World(service, mesh).both("early", ANSWER)
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     while not lines_of(service, "store unavailable; will retry settings check"):  # noqa: ASYNC110 - as above
                         await asyncio.sleep(0.05)
                 redis.delete(name)
@@ -366,7 +366,7 @@ async def test_unreadable_data_is_logged(redis_server: RedisServer, tmp_path: Pa
     try:
         for odd in ODD:
             redis.hset(f"said{port}:{{0}}:{odd.key}", odd.field, odd.value)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while not (logged := lines_of(service, odd.line)):
                     await asyncio.to_thread(_problem, service.url("web", "/api/v1/targets/shop"))
             assert (True, "WARNING") == (odd.error in logged[0]["error"], logged[0]["level"]), logged

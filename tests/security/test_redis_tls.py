@@ -73,7 +73,7 @@ async def _pairs_are_compared(config: dict[str, Any], folder: Path, password: st
             assert [] == [found for found in answer["findings"] if found["code"].startswith("store")]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_cluster_over_tls(cluster: RedisCluster, tls: Tls, tmp_path: Path) -> None:
     """The service calls every node over TLS, including discovered ones. Nodes reject clients without certificates."""
     await _pairs_are_compared(_by_tls(cluster.url, tls, shards=SHARDS), tmp_path)
@@ -86,7 +86,7 @@ async def test_a_cluster_over_tls(cluster: RedisCluster, tls: Tls, tmp_path: Pat
         await store.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_sentinels_over_tls_with_a_password(sentinels: Sentinels, tls: Tls, tmp_path: Path) -> None:
     """The service calls the sentinels over TLS with their password, and then calls the master over TLS."""
     config = _by_tls(sentinels.url, tls, sentinel_password="SENTINEL_PASSWORD")

@@ -23,7 +23,7 @@ async def run(command: str, records_port: int, mirror_port: int) -> str:
     script = command.replace("8081", str(records_port)).replace("8080", str(mirror_port))
     script = script.replace("host: shop", "host: svc").replace('"host":"shop"', '"host":"svc"')
     ran = await asyncio.create_subprocess_exec("bash", "-euc", script, stdout=-1, stderr=-1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, error = await ran.communicate()
     assert (0, b"") == (ran.returncode, error), script
     return out.decode()

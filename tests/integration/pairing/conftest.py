@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TARGET = "shop"
 KEY = bytes(range(32))
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 def observed(side: Side = Side.PRIMARY, request_id: str = "a", **changes: object) -> Observation:

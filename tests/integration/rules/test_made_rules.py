@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RULE = {"ignore": "$.at"}
 V1 = b'{"at": 1, "price": 5}'
-WITHIN_S = 5.0
+WITHIN_S = 60.0
 
 
 async def v2_responses(request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-ANSWERS_WITHIN_S = 10.0
+ANSWERS_WITHIN_S = 60.0
 
 
 @dataclass

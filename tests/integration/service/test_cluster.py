@@ -167,7 +167,7 @@ async def _audit_ids(world: World, load: Load, books: Any, last: set[str]) -> in
     return len(missing)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_master_of_a_cluster_dies_under_load(
     cluster: RedisCluster, tmp_path: Path, record_property: Record
 ) -> None:
@@ -190,7 +190,7 @@ async def test_a_master_of_a_cluster_dies_under_load(
     record_property("figures", figures)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize(("queue", "sheds"), [(20_000, 0), (60, 50)], ids=["all waits", "more than can wait"])
 async def test_a_master_behind_sentinels_dies_under_load(
     sentinels: Sentinels, tmp_path: Path, queue: int, sheds: int, *, record_property: Record

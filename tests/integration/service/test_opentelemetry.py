@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 V1_SPAN, V2_SPAN = "b7ad6b7169203331", "00f067aa0ba902b7"
-WITHIN_S = 20.0
+WITHIN_S = 90.0
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from shadowdiff.demo.traffic import MAX_IN_FLIGHT, RAMP_S, Throttle, due_s
 
 async def _delay(throttle: Throttle, checked: asyncio.Event, then: asyncio.Event) -> float:
     """Watch until `checked`, wait, set `then`, and return how long users waited."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         task = asyncio.ensure_future(throttle.watch())
         _ = await checked.wait()
         asyncio.get_running_loop().call_later(0.05, then.set)

@@ -63,7 +63,7 @@ class Pairing:
     async def write(self, side: Side, request_id: str = "a", **fields: Any) -> None:
         """Write one observation in its own flush."""
         assert self.writer.offer(_observation(side, request_id, **fields), self.settled.append)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.writer.queued:  # noqa: ASYNC110 - the writer's own tasks empty it
                 await asyncio.sleep(0)
 

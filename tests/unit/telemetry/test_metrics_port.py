@@ -39,7 +39,7 @@ async def service() -> AsyncGenerator[Service]:
         service = Service(session)
         server = uvicorn.Server(uvicorn.Config(service.app, "127.0.0.1", 0, log_config=None, lifespan="on"))
         tasks.create_task(server.serve())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not server.started:  # noqa: ASYNC110  (uvicorn sets no event)
                 await asyncio.sleep(0.01)
         port: int = server.servers[0].sockets[0].getsockname()[1]

@@ -162,7 +162,7 @@ async def run(claimer: ScriptedClaimer, commits: Commits, monkeypatch: pytest.Mo
         claim_idle_s=15.0,
     )
     claimer.worker = worker
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await worker.run()
     return {result: count for (_, _, result), count in counters.comparisons.items() if count}, pool
 
