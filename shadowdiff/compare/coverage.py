@@ -7,24 +7,27 @@ charged to the budget of the comparison: a decision is exact, or ends the compar
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, compress, product
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.renames import Reading, applies, crossing, in_names, joined, read
 from shadowdiff.compare.unordered import match_elements
 from shadowdiff.compare.value_rules import covering
 from shadowdiff.compare.value_tokens import Tokens
-from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, member_at, with_member, without
+from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, member_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from shadowdiff.compare.sequence import Match
     from shadowdiff.compare.work import Budget
-    from shadowdiff.rules.compiled import Key, Node, Rename
+    from shadowdiff.rules.compiled import Key, Names, Node, Rename
 
 PAIR_UNITS: Final = 20
 """For two containers, whose answer is kept in memory."""
 _STEP_UNITS: Final = 16
+_COPIED_A_UNIT: Final = 32
+"""Members of an object that are copied in one unit."""
 
 
 class Coverage:
@@ -48,7 +51,7 @@ class Coverage:
             return True
         if not container:
             return bool(effect.schema) and kind_of(one) == kind_of(other)
-        if type(one) is not type(other):
+        if type(one) is not type(other) and not effect.envelopes:
             return False
         exact = self.tokens.exact
         if exact(one) == exact(other):
@@ -60,19 +63,29 @@ class Coverage:
         known = self._answers.get(key)
         if known is None:
             self.budget.spend(PAIR_UNITS)
-            if isinstance(one, dict) and isinstance(other, dict):
-                covered = any(self.members(one, variant, state) for _, variant in self.renamings(one, other, state))
-            elif isinstance(one, Repeated) and isinstance(other, Repeated):
-                covered = len(one) == len(other) and all(
-                    self.covers(value, against, state) for value, against in zip(one, other, strict=True)
-                )
-            elif isinstance(one, list) and isinstance(other, list):
-                covered = self.assignment(one, other, state) is not None
+            if state.effect.renames:
+                covered = any(self._covers_reading(reading, state) for reading in self.readings(one, other, state))
             else:
-                covered = False
+                covered = self._covers_inside(one, other, state)
             covered = covered or (bool(state.effect.shape) and self.covers_by_shape(one, other, state))
             known = self._answers[key] = covered, one, other, state  # the values keep ids unique
         return known[0]
+
+    def _covers_reading(self, reading: Reading, state: Node) -> bool:
+        return all(
+            self.covers(one, other, joined(state, rename)) for rename, one, other in reading.pairs
+        ) and self._covers_inside(reading.one, reading.other, state)
+
+    def _covers_inside(self, one: Value, other: Value, state: Node) -> bool:
+        if isinstance(one, dict) and isinstance(other, dict):
+            return self.members(one, other, state)
+        if isinstance(one, Repeated) and isinstance(other, Repeated):
+            return len(one) == len(other) and all(
+                self.covers(value, against, state) for value, against in zip(one, other, strict=True)
+            )
+        if isinstance(one, list) and isinstance(other, list):
+            return self.assignment(one, other, state) is not None
+        return False
 
     def covers_by_shape(self, one: Value, other: Value, state: Node) -> bool:
         """Whether the `schema` rule at a place covers the other differences; `ShapeCoverage` decides."""
@@ -109,42 +122,59 @@ class Coverage:
             name in one or self.absence(MISSING, value, state.member(name), None) for name, value in other.items()
         )
 
-    def renamings(
-        self, one: dict[str, Value], other: dict[str, Value], state: Node
-    ) -> Iterator[tuple[tuple[Rename, ...], dict[str, Value]]]:
-        """For each choice of renames, most likely choice first, yield v2's object with v1's names.
+    def reading(self, one: Value, other: Value, state: Node) -> Reading:
+        """Return the reading whose differences rules cover, or else the most likely reading."""
+        readings = self.readings(one, other, state)
+        first, second = next(readings), next(readings, None)
+        if second is None or self._covers_reading(first, state):
+            return first
+        return next((each for each in chain((second,), readings) if self._covers_reading(each, state)), first)
 
-        A choice may omit a rename that would create a difference, so a rename rule never uncovers a difference.
+    def readings(self, one: Value, other: Value, state: Node) -> Iterator[Reading]:
+        """Yield the readings of two values, most likely reading first.
+
+        A reading may omit a rename that would create a difference, so a rename rule never uncovers a difference.
         """
-        renames = [rename for rename in state.effect.renames if applies(rename, one, other)]
-        if not renames:
-            yield (), other
+        found = [each for rename in state.effect.renames for each in in_names(rename, one, other)]
+        found = [rename for rename in found if applies(rename, one, other)]
+        size = sum(len(value) for value in (one, other) if isinstance(value, (dict, list)))
+        step = _STEP_UNITS + (1 + len(found)) * (1 + size // _COPIED_A_UNIT)
+        for rename in found:
+            if rename.is_envelope:
+                self.budget.spend(step)
+                yield read(one, other, (rename,))
+        found = sorted(
+            (each for each in found if not each.is_envelope), key=lambda each: (-len(each.old), -len(each.new))
+        )
+        if not found:
+            yield Reading((), one, other)
             return
-        for chosen in product(*(self._choices(rename, renames, one, other, state) for rename in renames)):
-            self.budget.spend(_STEP_UNITS + len(other))
-            used: list[Rename] = []
-            variant = other
-            for rename, use in zip(renames, chosen, strict=True):
-                if use and applies(rename, one, variant):
-                    variant = renamed(variant, rename)
-                    used.append(rename)
-            yield tuple(used), variant
+        shared = crossing([rename.old for rename in found]), crossing([rename.new for rename in found])
+        choices = [self._choices(rename, shared, one, other, state) for rename in found]
+        for chosen in product(*choices):
+            self.budget.spend(step)
+            yield read(one, other, compress(found, chosen))
 
     def _choices(
-        self, rename: Rename, all_: Sequence[Rename], one: dict[str, Value], other: dict[str, Value], state: Node
+        self, rename: Rename, shared: tuple[set[Names], set[Names]], one: Value, other: Value, state: Node
     ) -> tuple[bool, ...]:
-        """Return whether to use a rename; return both choices if renames have a common name or change deeper levels."""
-        names = [way for each in all_ for way in (each.old[0], each.new[0])]
-        old, *below_old = rename.old
-        new, *below_new = rename.new
-        if below_old or below_new or names.count(old) > 1 or names.count(new) > 1:
+        """Return whether to use a rename; return both choices if another rename has a part of its paths."""
+        old, new = rename.old, rename.new
+        if old in shared[0] or new in shared[1]:
             return True, False
-        before, after = one[old], other[new]
-        if self.covers(before, after, state.member(old)):
+        before, after = member_at(one, old), member_at(other, new)
+        if (
+            isinstance(before, Missing)
+            or isinstance(after, Missing)
+            or self.covers(before, after, joined(state, rename))
+        ):
             return (True,)
-        removed = self.absence(before, MISSING, state.member(old), None)
-        added = self.absence(MISSING, after, state.member(new), state.effect.subset)
-        return (False,) if removed and added else (True,)
+        above = state.joined(new[:-1], new[:-1])
+        removed = self.absence(before, MISSING, state.joined(old, old), None)
+        added = self.absence(MISSING, after, above.member(new[-1]), above.effect.subset)
+        if not (removed and added):
+            return (True,)
+        return (False,) if len(old) == len(new) == 1 else (True, False)
 
     def has_same_key(self, one: Value, other: Value, key: Key, state: Node) -> bool:
         """Whether both elements have all members of a key, and rules cover the differences between these members."""
@@ -232,17 +262,3 @@ class Coverage:
             if step == width + 1:
                 pairs.append(divmod(place, width))
         return pairs[::-1]
-
-
-def applies(rename: Rename, one: Value, other: Value) -> bool:
-    """Whether v1 has a value only under the old name, and v2 only under the new name."""
-    if isinstance(member_at(one, rename.old), Missing) or isinstance(member_at(other, rename.new), Missing):
-        return False
-    return isinstance(member_at(other, rename.old), Missing) and isinstance(member_at(one, rename.new), Missing)
-
-
-def renamed(other: dict[str, Value], rename: Rename) -> dict[str, Value]:
-    """Return v2's object with its new member name replaced with the old name."""
-    value = member_at(other, rename.new)
-    moved = {} if isinstance(value, Missing) else with_member(without(other, rename.new), rename.old, value)
-    return moved if isinstance(moved, dict) else other

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.compare.coverage import PAIR_UNITS, Coverage, applies, renamed
+from shadowdiff.compare.coverage import PAIR_UNITS, Coverage
+from shadowdiff.compare.renames import joined, renamed
 from shadowdiff.rules.json_values import MISSING, Missing, Value, kind_of, member_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shadowdiff.compare.finding import Path
+    from shadowdiff.compare.renames import Reading
     from shadowdiff.compare.work import Budget
     from shadowdiff.rules.compiled import Node
 
@@ -76,10 +78,9 @@ class ShapeCoverage(Coverage):
                 if isinstance(entry.value, dict) and not isinstance(member_at(entry.value, rename.old), Missing)
             ]
             yield [
-                entry._replace(value=renamed(entry.value, rename))
+                entry._replace(value=renamed(entry.value, rename, sources[:_SOURCES]))
                 if isinstance(entry.value, dict)
                 and any(rename.label == here.label for here in entry.state.effect.renames)
-                and any(applies(rename, source, entry.value) for source in sources[:_SOURCES])
                 else entry
                 for entry in rights
             ]
@@ -152,13 +153,24 @@ class ShapeCoverage(Coverage):
         left, right = _Pooled(None, one, state), _Pooled(None, other, state)
         if isinstance(one, dict) and isinstance(other, dict):
             return any(
-                all(self._alike(_member(left, name), variant.get(name, MISSING)) for name in {**one, **variant})
-                for _, variant in self.renamings(one, other, state)
+                all(
+                    self._alike(_Pooled(None, before, joined(state, rename)), after)
+                    for rename, before, after in reading.pairs
+                )
+                and self._members_alike(left, reading)
+                for reading in self.readings(one, other, state)
             )
         lefts, rights = _elements([left]), _elements([right])
         if not lefts or not rights:
             return True
         return not (self._lone(lefts, rights) or self._lone(rights, lefts, swapped=True))
+
+    def _members_alike(self, entry: _Pooled, reading: Reading) -> bool:
+        one, other = reading.one, reading.other
+        left = entry._replace(value=one)
+        return (isinstance(one, dict) and isinstance(other, dict)) and all(
+            self._alike(_member(left, name), other.get(name, MISSING)) for name in {**one, **other}
+        )
 
 
 class _Pooled(NamedTuple):

@@ -103,7 +103,7 @@ class Tokens:
     def coarse(self, value: Value, state: Node) -> int:
         """Return the token of the parts that no rule at or below `state` may cover."""
         effect = state.effect
-        if effect.ignore or (effect.value_rules and effect.schema):
+        if effect.ignore or effect.envelopes or (effect.value_rules and effect.schema):
             return self._number("anything")
         if effect.value_rules and (form := class_of(effect.value_rules, value, self._budget)) is not None:
             return self._number(form)
@@ -119,7 +119,7 @@ class Tokens:
         return known[0]
 
     def _members(self, value: dict[str, Value], state: Node) -> Hashable:
-        if state.effect.subset:
+        if state.effect.subset or any(rename.style for rename in state.effect.renames):
             return "object"
         renamed = {way[0] for rename in state.effect.renames for way in (rename.old, rename.new)}
         return "members", frozenset(

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 from shadowdiff.compare.alignment import Alignments
 from shadowdiff.compare.arrays import Aligner
 from shadowdiff.compare.excerpt import from_change
+from shadowdiff.compare.renames import joined
 from shadowdiff.compare.type_proof import alike, alike_but, alike_sorted, is_settled, whole_alike_but
 from shadowdiff.compare.value_rules import covering
 from shadowdiff.compare.value_tokens import dump_token, exact_token
 from shadowdiff.model import Kind
-from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, member_at, same, unlike
+from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, same, unlike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -101,7 +102,8 @@ class Walker:
                 return True
             if effect.shape and type(one) is type(other) and isinstance(one, (dict, list)):
                 return self._shaped(one, other, path, state, effect.shape)
-            other = self._renamed(one, other, path, state)
+            if effect.renames:
+                return self._renamed(one, other, path, state)
         return self._inside(one, other, path, state)
 
     def _inside(self, one: Value, other: Value, path: Path, state: Node) -> bool:
@@ -124,9 +126,6 @@ class Walker:
                 one, other = from_change(one, other, effect.value_rules, self._findings.budget)
             rule = None if isinstance(one, Repeated) else effect.schema
             self._findings.note_value(path, _VALUE, one, other, rule)
-            return True
-        if effect.renames and not apart:  # v2's tree still has the names from before the renames
-            self._rest.append((one, other))
             return True
         return apart
 
@@ -221,7 +220,7 @@ class Walker:
         """Note the differences at the place of a `schema` rule, where the shapes of the whole value decide."""
         findings = self._findings
         mark, cuts, rest, by_shape = findings.mark(), len(self._cuts), len(self._rest), self._by_shape
-        apart = self._inside(one, self._renamed(one, other, path, state), path, state)
+        apart = (self._renamed if state.effect.renames else self._inside)(one, other, path, state)
         counted = findings.counts_since(mark)
         if not counted and self._by_shape == by_shape:
             return apart
@@ -250,23 +249,26 @@ class Walker:
         if not self._findings.counts_since(mark):
             self._findings.note_value(path, _kind(before, after), before, after, None)
 
-    def _renamed(self, one: Value, other: Value, path: Path, state: Node) -> Value:
-        """Return v2's object under v1's names, and note the renames that were used."""
-        if not state.effect.renames or type(one) is not dict or type(other) is not dict:
-            return other
-        coverage = self._arrays.coverage
-        variants = list(coverage.renamings(one, other, state))
-        covered = (each for each in variants if len(variants) == 1 or coverage.members(one, each[1], state))
-        used, variant = next(covered, variants[0])
-        for rename in used:
+    def _renamed(self, one: Value, other: Value, path: Path, state: Node) -> bool:
+        """Note the renames that are used, and what differs in the renamed values and in the rest."""
+        reading = self._arrays.coverage.reading(one, other, state)
+        for rename, before, after in reading.pairs:
             gone, came = path, path
             for name in rename.old:
                 gone = (gone, name)
             for name in rename.new:
                 came = (came, name)
-            self._findings.note_value(gone, Kind.REMOVED, member_at(one, rename.old), MISSING, rename.label)
-            self._findings.note_value(came, Kind.ADDED, MISSING, member_at(other, rename.new), rename.label)
-        return variant
+            if rename.old:
+                self._findings.note_value(gone, Kind.REMOVED, before, MISSING, rename.label)
+            if rename.new:
+                self._findings.note_value(came, Kind.ADDED, MISSING, after, rename.label)
+            if not self.equal(before, after):
+                self._apart(before, after, gone, joined(state, rename))
+        if not reading.pairs:
+            return self._inside(one, other, path, state)
+        if not self._inside(reading.one, reading.other, path, state):
+            self._rest.append((reading.one, reading.other))
+        return True
 
 
 def _sides(pairs: list[tuple[Value, Value]]) -> tuple[list[Value], list[Value]]:

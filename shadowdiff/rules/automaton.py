@@ -158,6 +158,21 @@ class State(Generic[Effect]):
             state.enter()
         return state
 
+    def joined(self, one: Sequence[str], other: Sequence[str], but: Sequence[int] = ()) -> State[Effect]:
+        """Return the state of a value that has two paths of names from here: the queries of both paths select it.
+
+        but: queries that do not select the value.
+        """
+        automaton = self._automaton
+        automaton.charge_step(len(one) + len(other))
+        positions = automaton.reach(self._positions, one) | automaton.reach(self._positions, other)
+        for query in but:
+            positions &= ~(1 << automaton.at.ends[query])
+        state = automaton.state(positions)
+        if state.turn != self._meter.turn:
+            state.enter()
+        return state
+
     def enter(self) -> None:
         """Charge this state to the current comparison."""
         self.turn = self._meter.turn
@@ -175,7 +190,7 @@ class State(Generic[Effect]):
         automaton = self._automaton
         if not self.is_kept:
             automaton.charge_step(0)
-        state = automaton.state(self._always | (self._positions & automaton.at.having(Name(name))) << 1)
+        state = automaton.state(automaton.reach(self._positions, (name,)))
         if self.is_kept and state.is_kept and automaton.has_room(_EDGE_BYTES):
             self._named[name] = state
         return state
@@ -240,6 +255,14 @@ class Automaton(Generic[Effect]):
         if is_kept:
             self._states[positions] = state
         return state
+
+    def reach(self, positions: int, names: Iterable[str]) -> int:
+        """Return the set of positions at the end of a path of names from these positions."""
+        for name in names:
+            positions = (
+                (positions & self.stay) | (positions & self.wild) << 1 | (positions & self.at.having(Name(name))) << 1
+            )
+        return positions
 
     def _effect_of(self, selected: int) -> Effect:
         known = self._effects.get(selected)

@@ -11,15 +11,17 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from shadowdiff.rules.automaton import MAX_POSITIONS, Automaton, Meter, State
-from shadowdiff.rules.jsonpath import Query, is_singular, names_of, parse_query, split_common
+from shadowdiff.rules.jsonpath import Query, is_singular, names_of, parse_query
 from shadowdiff.rules.kinds import KINDS
 from shadowdiff.rules.kinds.kind import ValueRule, ValueRuleKind
+from shadowdiff.rules.kinds.rename import STYLES, RenamePlace, place_of
 from shadowdiff.rules.rule import HEADER, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
+Names: TypeAlias = tuple[str, ...]
 MAX_ROUTES: Final = 4096
 MAX_PLACES: Final = 8
 ABOVE_ANY_BUDGET: Final = 1 << 62
@@ -37,15 +39,25 @@ class Key:
 
 
 class Rename:
-    """A rename from `old` in v1 to `new` in v2; both paths are relative to the rule's object."""
+    """A rename from `old` in v1 to `new` in v2; both paths are relative to the rule's object.
 
-    __slots__ = ("label", "new", "old")
+    If one of the paths is empty, the other side has an envelope around the value. style: the style of v2's names, if
+    the rule renames all members.  query: the number of the query that selects the object.
+    """
 
-    def __init__(self, rule: Rule) -> None:
-        _, old, new = split_common(parse_query(rule.path), parse_query(rule.to))
-        self.label: Final = rule.label
-        self.old: Final = names_of(old)
-        self.new: Final = names_of(new)
+    __slots__ = ("label", "new", "old", "query", "style")
+
+    def __init__(self, label: str, old: Names, new: Names, query: int = -1, style: str = "") -> None:
+        self.label: Final = label
+        self.old: Final = old
+        self.new: Final = new
+        self.query: Final = query
+        self.style: Final = style
+
+    @property
+    def is_envelope(self) -> bool:
+        """Whether one side has an envelope around the value."""
+        return not (self.style or (self.old and self.new))
 
 
 def _value_rule(rule: Rule) -> ValueRule | None:
@@ -58,10 +70,12 @@ class Effect:
 
     some: whether at least one rule applies. vanishes: whether a rule can cover a value that is missing on one side.
     shape: the `schema` rule that names exactly this place; `schema` also applies to all places below it.
+    envelopes: the queries of the renames that have an envelope here.
     """
 
     __slots__ = (
-        "ignore", "key", "renames", "schema", "shape", "some", "subset", "unordered", "value_rules", "vanishes",
+        "envelopes", "ignore", "key", "renames", "schema", "shape", "some", "subset", "unordered", "value_rules",
+        "vanishes",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +83,7 @@ class Effect:
         rules: Sequence[Rule] = (),
         value_rule: Callable[[Rule], ValueRule | None] = _value_rule,
         shape: str | None = None,
+        renames: tuple[Rename, ...] = (),
     ) -> None:
         first = {rule.kind: rule for rule in reversed(rules)}
         labels = {kind: rule.label for kind, rule in first.items()}
@@ -78,7 +93,8 @@ class Effect:
         self.subset: Final = labels.get("subset")
         self.shape: Final = shape
         self.key: Final = Key(first["key"]) if "key" in first else None
-        self.renames: Final = tuple(Rename(rule) for rule in rules if rule.kind == "rename")
+        self.renames: Final = renames
+        self.envelopes: Final = tuple(rename.query for rename in renames if rename.is_envelope)
         self.value_rules: Final = tuple(found for rule in rules if (found := value_rule(rule)))
         self.some: Final = bool(rules)
         self.vanishes: Final = self.ignore is not None or any(each.covers_missing for each in self.value_rules)
@@ -106,9 +122,19 @@ class _BodyRules:
         self._rules: Final = rules
         self._own_places: Final = len(bodies)
         self._rule_of: Final = [*bodies, *(at for at in bodies if kinds[at].needs_own_place)]
-        self.anchor: Final = cache(_anchor)
-        queries = [self.anchor(rules[at]) for at in self._rule_of]
-        inherited = frozenset(number for number, at in enumerate(bodies) if kinds[at].is_inherited)
+        places = [_rename_place(rules[at]) for at in bodies]
+        self._renames: Final = {
+            number: _rename(rules[bodies[number]], place, number) for number, place in enumerate(places) if place
+        }
+        queries = [
+            place.query if place else parse_query(rules[at].path) for at, place in zip(bodies, places, strict=True)
+        ]
+        queries += [parse_query(rules[at].path) for at in self._rule_of[len(bodies) :]]
+        inherited = frozenset(
+            number
+            for number, (at, place) in enumerate(zip(bodies, places, strict=True))
+            if kinds[at].is_inherited or (place and place.below)
+        )
         self.meter: Final = Meter()
         self.value_rule: Final = cache(_value_rule)
         self.is_too_large: Final = sum(map(len, queries)) > MAX_POSITIONS
@@ -127,7 +153,9 @@ class _BodyRules:
             return NOTHING
         rules = [self._rules[self._rule_of[number]] for number in sorted(selected) if number < self._own_places]
         own = min((number for number in selected if number >= self._own_places), default=None)
-        return Effect(rules, self.value_rule, None if own is None else self._rules[self._rule_of[own]].label)
+        renames = tuple(self._renames[number] for number in sorted(selected) if number in self._renames)
+        shape = None if own is None else self._rules[self._rule_of[own]].label
+        return Effect(rules, self.value_rule, shape, renames)
 
 
 class RouteRules:
@@ -155,7 +183,7 @@ class RouteRules:
         Places inside an ignored object are omitted, because the object is reported as a whole.
         """
         expecting = [rule for rule in self.rules if KINDS[rule.kind].expects_scalars_to_differ]
-        queries = (self._body_rules.anchor(rule) for rule in expecting if rule.path.startswith("$"))
+        queries = (parse_query(rule.path) for rule in expecting if rule.path.startswith("$"))
         found = dict.fromkeys(names_of(query) for query in queries if query and is_singular(query))
         return tuple(islice((place for place in found if not _is_ignored_above(place, self.root)), MAX_PLACES))
 
@@ -214,10 +242,12 @@ def _compiled(rules: tuple[Rule, ...]) -> CompiledRules:
     return CompiledRules(rules)
 
 
-def _anchor(rule: Rule) -> Query:
-    """Return the query of the place that the rule belongs to. If the rule has two paths: their common start."""
-    query = parse_query(rule.path)
-    return split_common(query, parse_query(rule.to))[0] if rule.to else query
+def _rename_place(rule: Rule) -> RenamePlace | None:
+    return place_of(parse_query(rule.path), rule.to) if rule.to else None
+
+
+def _rename(rule: Rule, place: RenamePlace, query: int) -> Rename:
+    return Rename(rule.label, place.old, place.new, query, rule.to if rule.to in STYLES else "")
 
 
 def _is_ignored_above(place: tuple[str, ...], root: State[Effect]) -> bool:

@@ -138,7 +138,9 @@ def member_at(value: Value, names: tuple[str, ...]) -> Value | Missing:
 
 
 def without(value: Value, names: tuple[str, ...]) -> Value:
-    """Return a copy without the member at the end of an existing path."""
+    """Return a copy without the member at the end of an existing path; of a whole value, an empty object is left."""
+    if not names:
+        return {}
     copy = dict(cast("dict[str, Value]", value))
     if len(names) == 1:
         del copy[names[0]]
@@ -152,3 +154,10 @@ def with_member(value: Value, names: tuple[str, ...], placed: Value) -> Value:
     copy = dict(value) if isinstance(value, dict) else {}
     copy[names[0]] = placed if len(names) == 1 else with_member(copy.get(names[0]), names[1:], placed)
     return copy
+
+
+def with_objects(value: Value, names: tuple[str, ...]) -> Value:
+    """Return a copy with empty objects where a path of names has no value."""
+    if not names or type(value) is not dict:
+        return value
+    return {**value, names[0]: with_objects(value.get(names[0], {}), names[1:])}

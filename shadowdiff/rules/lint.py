@@ -144,7 +144,7 @@ class _Shadows:
             return None
         covering = self._ignoring.get(rule.path, set[int]())
         if rule.to:
-            covering = covering & self._ignoring[rule.to]
+            covering = covering & self._ignoring.get(rule.to, covering)
         for at in sorted({*self._same_path[rule.path], *covering} - {index}):
             self._pairs -= 1
             if self._pairs < 0:

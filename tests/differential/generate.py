@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from tests.differential import rename
 from tests.differential.focus import focused, focused_lines
 from tests.differential.reference import Response
 from tests.differential.vary import varied, varied_line
@@ -69,8 +70,10 @@ def draw(random: Random) -> Case:
         case = _focused(random, text=kind < 0.02)
     elif kind < 0.31:
         case = _text(random)
+    elif kind < 0.39:
+        case = _renamed(random)
     else:
-        case = _json(random, lines=kind < 0.34, long=kind > 0.97)
+        case = _json(random, lines=kind < 0.42, long=kind > 0.97)
     if random.random() < 0.08:
         case = _with_headers(random, case)
     if random.random() < 0.03:
@@ -86,6 +89,17 @@ def _focused(random: Random, *, text: bool) -> Case:
         return _case("text/plain", "\n".join([*lines, ""]), "\n".join([*lines_other, ""]), rules)
     one, other, rules = focused(random)
     return _case("application/json", json.dumps(one), json.dumps(other), rules)
+
+
+def _renamed(random: Random) -> Case:
+    one = rename.drawn(random)
+    rules = [_rule(random, one) for _ in range(random.choice([0, 0, 1, 2]))]
+    other, renames = rename.rearranged(random, varied(random, one, rules))
+    rules += [_rule(random, other) for _ in range(random.choice([0, 0, 1, 2]))]
+    other = _mutated(random, other, random.choice([0, 0, 0, 1]))
+    if random.random() < 0.2:
+        one, other = other, one
+    return _case("application/json", json.dumps(one), json.dumps(other), rules + renames)
 
 
 # JSON

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.differential.value_rules import MISSING, Value
 
 
@@ -28,3 +30,9 @@ def put(value: Value, names: tuple[str, ...], placed: Value) -> Value:
     members = dict(value[1]) if value[0] == "object" else {}
     members[names[0]] = below
     return "object", tuple(sorted((name, found) for name, found in members.items() if found is not MISSING))
+
+
+def styled(name: str, style: str) -> str:
+    """Return a name of the generator, such as `a_b` or `aB`, in a style."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().split("_")
+    return "_".join(words) if style == "snake_case" else words[0] + "".join(word.capitalize() for word in words[1:])

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-Step = str | tuple[int, int]
-"""A member's name, or an element's index and the length of its array."""
+
+class Both(NamedTuple):
+    """The two paths of names to a renamed value."""
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+Step = str | tuple[int, int] | Both
+"""A member's name, an element's index and the length of its array, or both paths of a renamed value."""
 Place = tuple[Step, ...]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _STEP: Final = re.compile(
     r"""(?P<descendant>\.\.)?(?:\.?(?P<name>\w+)|\.?(?P<any>\*)|(?P<list>\[(?:'[^']*'|"[^"]*"|[^\]'"])*\]))""",
@@ -28,7 +39,7 @@ class Selector(NamedTuple):
             return True
         if isinstance(step, str):
             return step == self.name
-        index, length = step
+        index, length = cast("tuple[int, int]", step)
         if isinstance(self.bounds, slice):
             return self.bounds.step != 0 and index in range(length)[self.bounds]
         return self.bounds is not None and index == (self.bounds if self.bounds >= 0 else length + self.bounds)
@@ -42,6 +53,8 @@ class Segment(NamedTuple):
 
 
 Query = tuple[Segment, ...]
+ANY_DEPTH: Final = Segment((), descendant=True)
+"""Stands for the place itself and all places below it."""
 
 
 def parse(path: str) -> Query:
@@ -59,8 +72,22 @@ def parse(path: str) -> Query:
     return tuple(segments)
 
 
+def spelled(place: Place) -> Iterator[Place]:
+    """Yield the paths of a place without `Both`: each renamed value has both of its paths."""
+    at = next((at for at, step in enumerate(place) if isinstance(step, Both)), None)
+    if at is None:
+        yield place
+        return
+    both = cast("Both", place[at])
+    for rest in spelled(place[at + 1 :]):
+        yield (*place[:at], *both.old, *rest)
+        yield (*place[:at], *both.new, *rest)
+
+
 def selects(query: Query, place: Place) -> bool:
     """Return whether a query selects exactly this path."""
+    if query[:1] == (ANY_DEPTH,):
+        return any(selects(query[1:], place[at:]) for at in range(len(place) + 1))
     if not query or not place:
         return not query and not place
     segment, rest = query[0], query[1:]

@@ -13,8 +13,11 @@ values are exactly equal. It is `ignored` if rules cover every difference under 
   and elements with different keys are not covered anyway. A rule can only add assignments, so rules can still cover
   an array under `key` or `unordered` in order.
 - `tolerance`, `mask` and `equivalent` apply to the path they name. One rule that covers the difference is enough.
-- `rename` is optional. If v1 has `from` without `to`, and v2 has `to` without `from`, the member can be read as
-  `from`. This member is then compared under the rules of `from`.
+- `rename` is optional. If v1 has `from` without `to`, and v2 has `to` without `from`, the two values can be compared
+  with each other, under the rules of both paths. The rest of both objects is compared without them. If a renamed value
+  was in an object that the other side lacks, that object is compared with an empty one. A style of names is a rename
+  of each member whose name v2 has in the style. If one of the two paths is the rule's own place, the other side has an
+  envelope. The value inside has no second envelope of the same place, and no other rename of that place is used.
 - `schema` covers scalars of one type at and below its path. At the path itself, `schema` also compares shapes. The
   values at one path, without indexes, form a pool on each side. Each value needs a partner of its shape in the other
   pool, at every depth. A missing member is one more value of the pool. An empty array has every shape. An array without
@@ -33,11 +36,12 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from functools import cache
+from itertools import compress, product
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tests.differential import paths, value_rules
 from tests.differential.assignments import in_order, one_to_one
-from tests.differential.objects import at, member, names_of, put
+from tests.differential.objects import at, member, names_of, put, styled
 from tests.differential.value_rules import LEAVES, MISSING, SCALARS, Value
 
 if TYPE_CHECKING:
@@ -69,6 +73,15 @@ class Rule(NamedTuple):
     query: Query | None
     old: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
+    style: str = ""
+
+
+class Reading(NamedTuple):
+    """Renamed values with their places, and the rest of both values."""
+
+    pairs: list[tuple[Value, Value, Place]]
+    one: Value
+    other: Value
 
 
 class Pooled(NamedTuple):
@@ -159,14 +172,20 @@ class Reference:
         """Return the rules attached to exactly this path."""
         if place not in self._selected:
             self._selected[place] = [
-                rule for rule in self._rules if rule.query is not None and paths.selects(rule.query, place)
+                rule
+                for rule in self._rules
+                if rule.query is not None and any(paths.selects(rule.query, each) for each in paths.spelled(place))
             ]
         return self._selected[place]
 
     def above(self, kind: str, place: Place, *, strictly: bool = False) -> bool:
         """Return whether a rule of this kind selects the path or one above it."""
-        stop = len(place) + (not strictly)
-        return any(rule.kind == kind for end in range(stop) for rule in self.at(place[:end]))
+        return any(
+            rule.kind == kind and rule.query is not None and paths.selects(rule.query, each[:end])
+            for each in paths.spelled(place)
+            for end in range(len(each) + (not strictly))
+            for rule in self._rules
+        )
 
     def names(self, kind: str, where: str) -> bool:
         """Return whether a rule of this kind names a place outside the body's value."""
@@ -248,32 +267,48 @@ class Reference:
             return True
         if one is MISSING or other is MISSING:
             return one is MISSING and self.above("subset", place, strictly=True)
-        if one[0] != other[0]:
-            return False
-        if one[0] in SCALARS:
+        if one[0] == other[0] and one[0] in SCALARS:
             return self.above("schema", place)
-        inside = self._objects if one[0] == "object" else self._arrays
-        if inside(one, other, place):
+        if any(self._reads(reading, place) for reading in self._readings(one, other, place)):
             return True
-        return any(rule.kind == "schema" for rule in here) and self._shapes(
-            [Pooled(one, place)], [Pooled(other, place)]
+        return (
+            one[0] == other[0]
+            and any(rule.kind == "schema" for rule in here)
+            and self._shapes([Pooled(one, place)], [Pooled(other, place)])
         )
 
-    def _objects(self, one: Value, other: Value, place: Place) -> bool:
-        return any(
-            all(
-                self.covers(member(one, name), member(version, name), (*place, name)) for name in names_of(one, version)
-            )
-            for version in self._renamed(one, other, place)
+    def _reads(self, reading: Reading, place: Place) -> bool:
+        one, other = reading.one, reading.other
+        if one[0] != other[0] or one[0] in SCALARS:
+            return False
+        return all(self.covers(*pair) for pair in reading.pairs) and (
+            self._members(one, other, place) if one[0] == "object" else self._arrays(one, other, place)
         )
 
-    def _renamed(self, one: Value, other: Value, place: Place) -> Iterator[Value]:
-        """Yield v2's object unchanged, and with each set of renames reversed."""
-        yield other
-        for rule in self.at(place):
-            if rule.kind == "rename" and _is_renamed(one, other, rule):
-                moved = put(put(other, rule.new, MISSING), rule.old, at(other, rule.new))
-                yield from self._renamed(one, moved, place)
+    def _members(self, one: Value, other: Value, place: Place) -> bool:
+        return all(self.covers(member(one, name), member(other, name), (*place, name)) for name in names_of(one, other))
+
+    def _readings(self, one: Value, other: Value, place: Place) -> Iterator[Reading]:
+        """Yield the values unchanged, and under each set of renames."""
+        envelope = bool(place) and isinstance(place[-1], paths.Both) and not (place[-1].old and place[-1].new)
+        inside = (
+            [rule for rule in self.at(place[:-1]) if not (rule.style or (rule.old and rule.new))] if envelope else []
+        )
+        found = [
+            each
+            for rule in self.at(place)
+            if rule.kind == "rename"
+            for each in _in_names(rule, one, other)
+            if _is_renamed(one, other, each) and rule not in inside
+        ]
+        for rule in found:
+            if not rule.old or not rule.new:
+                yield _read(one, other, [rule], place)
+        found = sorted(
+            (each for each in found if each.old and each.new), key=lambda each: (-len(each.old), -len(each.new))
+        )
+        for chosen in product((False, True), repeat=len(found)):
+            yield _read(one, other, list(compress(found, chosen)), place)
 
     def _arrays(self, one: Value, other: Value, place: Place) -> bool:
         left, right = one[1], other[1]
@@ -313,12 +348,10 @@ class Reference:
     def _renamed_pools(self, one: Pool, other: Pool) -> Iterator[Pool]:
         yield other
         renames = [rule for entry in one for rule in self.at(entry.place) if rule.kind == "rename"]
-        for rule in {(rule.old, rule.new): rule for rule in renames}.values():
+        for rule in {rule.where: rule for rule in renames}.values():
             yield [
-                entry._replace(value=next(v for v in self._renamed(mine, entry.value, entry.place) if v != entry.value))
-                if entry.value[0] == "object"
-                and (mine := next((known.value for known in one if _is_renamed(known.value, entry.value, rule)), None))
-                and any((known.old, known.new) == (rule.old, rule.new) for known in self.at(entry.place))
+                entry._replace(value=_under_old_names(entry.value, rule, [known.value for known in one]))
+                if entry.value[0] == "object" and any(known.where == rule.where for known in self.at(entry.place))
                 else entry
                 for entry in other
             ]
@@ -350,11 +383,13 @@ class Reference:
             return one[0] == other[0] != "missing"
         if one[0] == "object":
             return any(
-                all(
-                    self._alone_alike(member(one, name), member(version, name), (*place, name))
-                    for name in names_of(one, version)
+                reading.one[0] == reading.other[0] == "object"
+                and all(self._alone_alike(*pair) for pair in reading.pairs)
+                and all(
+                    self._alone_alike(member(reading.one, name), member(reading.other, name), (*place, name))
+                    for name in names_of(reading.one, reading.other)
                 )
-                for version in self._renamed(one, other, place)
+                for reading in self._readings(one, other, place)
             )
         left, right = _elements([Pooled(one, place)]), _elements([Pooled(other, place)])
         if not left or not right:
@@ -378,16 +413,60 @@ def _never(_index: int) -> bool:
 
 
 def _without_indexes(place: Place) -> Place:
-    return tuple(step if isinstance(step, str) else (0, 1) for step in place)
+    return tuple(step if isinstance(step, (str, paths.Both)) else (0, 1) for step in place)
+
+
+def _in_names(rule: Rule, one: Value, other: Value) -> list[Rule]:
+    """Return the rename, or for a style a rename of each member that v2 has under another name."""
+    if not rule.style:
+        return [rule]
+    if one[0] != "object" or other[0] != "object":
+        return []
+    found = [(name, styled(name, rule.style)) for name in names_of(one, one)]
+    return [rule._replace(old=(old,), new=(new,), style="") for old, new in found if old != new]
 
 
 def _is_renamed(one: Value, other: Value, rule: Rule) -> bool:
     return (
         at(one, rule.old) is not MISSING
         and at(other, rule.new) is not MISSING
-        and at(one, rule.new) is MISSING
-        and at(other, rule.old) is MISSING
+        and (not rule.new or at(one, rule.new) is MISSING)
+        and (not rule.old or at(other, rule.old) is MISSING)
     )
+
+
+def _read(one: Value, other: Value, rules: list[Rule], place: Place) -> Reading:
+    """Compare renamed values with each other; use a rename only if a longer one has left its values."""
+    pairs: list[tuple[Value, Value, Place]] = []
+    used: list[Rule] = []
+    for rule in rules:
+        if _is_renamed(one, other, rule):
+            used.append(rule)
+            pairs.append((at(one, rule.old), at(other, rule.new), (*place, paths.Both(rule.old, rule.new))))
+            one, other = (
+                put(value, names, MISSING) if names else ("object", ())
+                for value, names in ((one, rule.old), (other, rule.new))
+            )
+    for rule in used:
+        one, other = _with_objects(one, rule.new), _with_objects(other, rule.old)
+    return Reading(pairs, one, other)
+
+
+def _with_objects(value: Value, names: tuple[str, ...]) -> Value:
+    """Return the value with an empty object wherever the objects above a path are missing."""
+    for end in range(1, len(names)):
+        if at(value, names[:end]) is MISSING and at(value, names[: end - 1])[0] == "object":
+            value = put(value, names[:end], ("object", ()))
+    return value
+
+
+def _under_old_names(value: Value, rule: Rule, sources: list[Value]) -> Value:
+    for source in sources:
+        for each in _in_names(rule, source, value):
+            above = [at(value, each.old[:end])[0] for end in range(1, len(each.old))]
+            if each.old and each.new and _is_renamed(source, value, each) and {*above} <= {"object", "missing"}:
+                value = put(put(value, each.new, MISSING), each.old, at(value, each.new))
+    return value
 
 
 def _elements(pool: Pool) -> Pool:
@@ -411,11 +490,22 @@ def _rule(item: Declaration) -> Rule:
     kind = next(key for key in item if key not in {"routes", "methods", "reason", "expires"})
     options = item[kind] if isinstance(item[kind], dict) else {"path": item[kind]}
     if kind == "rename":
-        old, new = paths.parse(options["from"]), paths.parse(options["to"])
-        shared = next(at for at in range(len(old) + 1) if old[: at + 1] != new[: at + 1])
-        return Rule(kind, options, "", old[:shared], _names(old[shared:]), _names(new[shared:]))
+        return _rename(str(options["from"]), str(options["to"]), options)
     where = str(options["path"])
     return Rule(kind, options, where, paths.parse(where) if where.startswith("$") else None)
+
+
+def _rename(start: str, to: str, options: dict[str, Any]) -> Rule:
+    """Return a rename; `where` identifies the declaration."""
+    where, old = f"{start} {to}", paths.parse(start)
+    if not to.startswith("$"):
+        query = (*old[:-1], paths.ANY_DEPTH) if old[-1].descendant else old[:-1]
+        return Rule("rename", options, where, query, style=to)
+    new = paths.parse(to)
+    shared = next(at for at in range(len(old) + 1) if old[: at + 1] != new[: at + 1])
+    rest, rest_new = old[shared:], new[shared:]
+    below = (paths.ANY_DEPTH,) if rest and rest_new and rest[0].descendant else ()
+    return Rule("rename", options, where, (*old[:shared], *below), _names(rest), _names(rest_new))
 
 
 def _names(query: Query) -> tuple[str, ...]:

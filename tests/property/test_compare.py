@@ -102,6 +102,10 @@ RULES: list[dict[str, Any]] = [
     {"schema": "$.a"},
     {"schema": "$"},
     {"rename": {"from": "$.a", "to": "$.b"}},
+    {"rename": {"from": "$..b", "to": "$..c"}},
+    {"rename": {"from": "$", "to": "$.a"}},
+    {"rename": {"from": "$.a.b", "to": "$"}},
+    {"rename": {"from": "$..*", "to": "camelCase"}},
     {"mask": {"path": "$..*", "pattern": "[a-z]"}},
     *({name: "$..*"} for name, kind in KINDS.items() if not kind.options),
 ]

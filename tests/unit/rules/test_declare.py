@@ -16,6 +16,8 @@ DECLARED = [
     {"mask": {"path": "text", "pattern": "from '[^']+': \\d+", "with": "#"}},
     {"equivalent": {"path": "$..note", "as": ["null", "missing"]}},
     {"rename": {"from": "$.items[*].cost", "to": "$.items[*].price"}},
+    {"rename": {"from": "$..*", "to": "camelCase"}},
+    {"rename": {"from": "$", "to": "$.data"}},
     {"subset": "$"},
     {"schema": "$.free"},
     {"require": "header.x-data-version"},

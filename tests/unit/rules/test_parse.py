@@ -74,6 +74,13 @@ def test_every_kind_of_rule_is_parsed() -> None:
         ({"equivalent": {"path": "$.a", "as": ["null"]}}, "at least two of null, missing, empty"),
         ({"rename": {"from": "$.a[*]", "to": "$.b[*]"}}, "from and to must begin alike and end in different names"),
         ({"rename": {"from": "$.a", "to": "$.a"}}, "from and to must begin alike and end in different names"),
+        ({"rename": {"from": "$..a", "to": "$.b"}}, "from and to must begin alike and end in different names"),
+        ({"rename": {"from": "$", "to": "$..b"}}, "or from $ to $.data"),
+        ({"rename": {"from": "$.a", "to": "camelCase"}}, "from must end in a wildcard, such as $..* for all members"),
+        (
+            {"rename": {"from": "$.*", "to": "camel"}},
+            "rules[0].rename.to: 'camel': expected a path such as $.price, or one of camelCase, P",
+        ),
         ({"ignore": "$.a", "routes": [1]}, "rules[0].routes: [1]: expected a list of words"),
         ({"ignore": "$.a", "expires": "soon"}, "rules[0].expires: 'soon': expected a date such as 2026-12-31"),
     ],
