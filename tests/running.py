@@ -137,7 +137,7 @@ class Service:
             return answer.status == 200
         return False
 
-    def get(self, path: str, within_s: float = 10) -> Any:
+    def get(self, path: str, within_s: float = 60) -> Any:
         """Return the JSON of an API path."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         request = urllib.request.Request(self.url("web", f"/api/v1/{path}"), headers=headers)

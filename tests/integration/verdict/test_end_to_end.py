@@ -72,8 +72,8 @@ def silent() -> Generator[int]:
         yield listener.getsockname()[1]
 
 
-def _target(name: str, url: str, gate: dict[str, float] = LOOSE) -> dict[str, Any]:
-    candidate = {"url": url, "timeout": "300ms", "queue_timeout": "300ms"}
+def _target(name: str, url: str, gate: dict[str, float] = LOOSE, timeout: str = "3s") -> dict[str, Any]:
+    candidate = {"url": url, "timeout": timeout, "queue_timeout": timeout}
     return {"name": name, "hosts": [name], "candidate": candidate, "gate": gate}
 
 
@@ -83,14 +83,14 @@ def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
     with served(v2) as sound, resetting() as reset_port, silent() as silent_port:
         config: dict[str, Any] = {
             "store": {"url": redis_server.url, "prefix": f"v{os.urandom(4).hex()}"},
-            "pairing": {"window": "1s", "settle": "0s"},
+            "pairing": {"window": "4s", "settle": "0s"},
             "targets": [
                 _target("sound", sound),
                 _target("faulty", f"{sound}/faulty", STRICT),
                 _target("quiet", sound, STRICT),
                 _target("refused", f"http://127.0.0.1:{free_port_number()}"),
                 _target("reset", f"http://127.0.0.1:{reset_port}"),
-                _target("silent", f"http://127.0.0.1:{silent_port}"),
+                _target("silent", f"http://127.0.0.1:{silent_port}", timeout="300ms"),
                 _target("unrecorded", sound),
                 _target("changed", sound),
             ],
@@ -126,7 +126,7 @@ async def _both(mesh: Mesh, target: str, number: int, *, recorded: bool) -> None
 
 async def _until(service: Service, target: str, received: int) -> None:
     books: Any = None
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 90
     while asyncio.get_running_loop().time() < deadline:
         books = await asyncio.to_thread(service.ledger, target)
         if books["mirrored"]["received"] >= received and settled(books):

@@ -71,8 +71,8 @@ def shop(version: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
             process.terminate()
 
 
-def _target(name: str, url: str, gate: dict[str, float] | None = None) -> dict[str, Any]:
-    candidate = {"url": url, "timeout": "500ms", "queue_timeout": "500ms"}
+def _target(name: str, url: str, gate: dict[str, float] | None = None, timeout: str = "3s") -> dict[str, Any]:
+    candidate = {"url": url, "timeout": timeout, "queue_timeout": timeout}
     gated = {"gate": gate} if gate else {}
     return {"name": name, "hosts": [name], "candidate": candidate, "routes": ["/products/{id}"], "rules": RULES} | gated
 
@@ -125,7 +125,7 @@ def launch(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
             _target("faulty", faulty),
             _target("refusing", f"http://127.0.0.1:{free_port_number()}", QUICK),
             _target("resetting", f"http://127.0.0.1:{reset_port}", QUICK),
-            _target("hung", hung, QUICK),
+            _target("hung", hung, QUICK, timeout="500ms"),
             _target("unrecorded", same),
         ]
         config: dict[str, Any] = {
