@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import Any, get_args
 
 from derived_files import ROOT, write_or_check
 
 from shadowdiff.config.schema import config_schema
+from shadowdiff.config.value_types import Role
 
 FILE = ROOT / "charts" / "shadowdiff" / "values.schema.json"
 Schema = dict[str, Any]
@@ -98,7 +99,13 @@ OWN: Schema = {
     "access": closed(
         tokens={
             "type": "array",
-            "items": closed(("name", "secret"), name=TEXT, role={"enum": ["read", "write"]}, secret=WHOLE_SECRET),
+            "items": closed(
+                ("name", "secret"),
+                name=TEXT,
+                role={"enum": list(get_args(Role))},
+                targets=TEXTS | {"minItems": 1},
+                secret=WHOLE_SECRET,
+            ),
         },
         records={"type": "array", "items": WHOLE_SECRET},
         hooks=SECRET,

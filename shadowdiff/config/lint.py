@@ -53,11 +53,32 @@ def _whole(config: Config, document: Document) -> Iterator[Problem]:
         yield document.problem(("pairing", "claim_idle"), message)
     if config.store.url is None and config.store.shards > 1:
         yield document.problem(("store", "shards"), "has no use without a cluster; remove it")
+    yield from _groups(config, document)
     both = plain_names(config.redaction.names) & plain_names(config.redaction.allow)
     for number, name in enumerate(config.redaction.allow):
         if plain(name) in both:
             message = f"has no effect, because {name!r} is also in redaction.names; remove it from one of the lists"
             yield document.problem(("redaction", "allow", number), message)
+
+
+def _groups(config: Config, document: Document) -> Iterator[Problem]:
+    """Yield warnings for a group with targets but no role, or with a role but no targets."""
+    proxy = config.access.proxy
+    if proxy is None or not proxy.targets:
+        return
+    roles = {"read": proxy.read, "write": proxy.write, "export": proxy.export}
+    granted = {group for groups in roles.values() for group in groups}
+    for group in proxy.targets if "*" not in granted else ():
+        if group not in granted:
+            message = f"gives targets to {group}, which has no role; add it to read, write or export"
+            yield document.problem(("access", "proxy", "targets"), message)
+    for role, groups in roles.items():
+        for number, group in enumerate(groups):
+            if group != "*" and group not in proxy.targets:
+                message = (
+                    f'may use no target, because access.proxy.targets does not list it; add `{group}: ["*"]` there'
+                )
+                yield document.problem(("access", "proxy", role, number), message, group)
 
 
 def _times(target: Target, path: KeyPath, config: Config, document: Document) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ from shadowdiff.config.value_types import (
     Size,
     StoreUrl,
     TargetName,
+    TargetOrAll,
     Text,
     TraceUrl,
     Url,
@@ -182,7 +183,12 @@ class TokenConfig(Section):
     """A bearer token."""
 
     name: TargetName = setting(..., "The name that the audit log shows for the user of this token.")
-    role: Role = setting("read", "`read` or `write`. With `write`, the user can also change rules, runs and triage.")
+    role: Role = setting(
+        "read",
+        "What the user may do: `read`; `write` (also change rules, runs and triage, and erase); `export` (read, and "
+        "export samples); `all` of these; or `hook` (only call Flagger's hooks).",
+    )
+    targets: Distinct[TargetOrAll] = setting(("*",), "The targets that the user may use. * means all.", min_length=1)
     secret: Token = setting(..., f"The token, of 16 characters or more. {_SECRET}")
 
 
@@ -200,6 +206,12 @@ class ProxyConfig(Section):
     )
     read: tuple[str, ...] = setting(("*",), "The groups whose members may read. * allows everyone.")
     write: tuple[str, ...] = setting((), "The groups whose members may also write. * allows everyone.")
+    export: tuple[str, ...] = setting((), "The groups whose members may also export samples. * allows everyone.")
+    targets: dict[str, Distinct[TargetOrAll]] = setting(
+        {},
+        "The targets that the members of each group may use. * means all. If unset, they may use all targets; if set, "
+        "groups that are not listed may use none.",
+    )
 
 
 class AccessConfig(Section):
@@ -207,7 +219,7 @@ class AccessConfig(Section):
 
     tokens: tuple[TokenConfig, ...] = setting((), "The bearer tokens, each with a name and a role.")
     proxy: ProxyConfig | None = setting(None, "A proxy that sends the user's name in a header.")
-    anonymous: Literal["none", "read", "write"] | None = setting(
+    anonymous: Literal["none", "read", "write", "export", "all"] | None = setting(
         None,
         "What callers without credentials may do. If unset, they may do everything if the web port listens on loopback "
         "and there are no tokens and no proxy; otherwise they may do nothing.",

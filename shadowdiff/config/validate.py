@@ -105,6 +105,7 @@ def find_conflicts(root: Root | None, document: Document, target_names: Sequence
     if root is None:
         return
     yield from _duplicate_names(("access", "tokens"), [token.name for token in root.access.tokens], document)
+    yield from _unknown_targets(root, document)
     access, web, host = root.access, root.tls.web, root.listen.web_host
     is_guarded = access.tokens or access.proxy or access.anonymous or (web and web.client_ca)
     if not is_guarded and not _is_loopback(host):
@@ -134,6 +135,21 @@ def _duplicate_names(path: tuple[str, ...], names: Sequence[object], document: D
         if isinstance(name, str) and name in names[:index]:
             message = f"is also the name of {'.'.join(path)}[{names.index(name)}]; choose another name"
             yield document.problem((*path, index, "name"), message, name)
+
+
+def _unknown_targets(root: Root, document: Document) -> Iterator[Problem]:
+    """Yield a problem for each target that a token or a group may use, but that is not configured."""
+    known = [target.name for target in root.targets]
+    limits: list[tuple[KeyPath, tuple[str, ...]]] = [
+        (("access", "tokens", number, "targets"), token.targets) for number, token in enumerate(root.access.tokens)
+    ]
+    if root.access.proxy:
+        limits += [(("access", "proxy", "targets", group), names) for group, names in root.access.proxy.targets.items()]
+    for path, names in limits:
+        for number, name in enumerate(names):
+            if name not in {"*", *known}:
+                message = f"is no configured target; write {', '.join([*known, '*'])} (* means all)"
+                yield document.problem((*path, number), message, name)
 
 
 def _duplicate_ports(listen: object, document: Document) -> Iterator[Problem]:

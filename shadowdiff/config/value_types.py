@@ -32,6 +32,8 @@ _STORE_URL: Final = (
 )
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - an HTTP token, not a secret
 
+_TARGET_NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+
 Value = TypeVar("Value")
 
 
@@ -180,7 +182,7 @@ Size = Annotated[
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Role = Literal["read", "write"]
+Role = Literal["read", "write", "export", "all", "hook"]
 Text = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})]
 PublicUrl = Annotated[
@@ -229,9 +231,12 @@ Route = Annotated[
 TargetName = Annotated[
     str,
     _matches(
-        r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?",
+        _TARGET_NAME,
         "write a name of up to 63 lower-case letters, digits, dots and dashes, such as recommendation",
     ),
+]
+TargetOrAll = Annotated[
+    str, _matches(rf"\*|{_TARGET_NAME}", "write the name of a target, such as recommendation, or * for all targets")
 ]
 Prefix = Annotated[str, _matches(r"[A-Za-z0-9_.-]{1,32}", "write up to 32 letters, digits, dots and dashes")]
 Expression = Annotated[str, AfterValidator(_expression)]

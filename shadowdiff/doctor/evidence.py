@@ -6,7 +6,7 @@ Paths and ids are already redacted; other headers are not part of the evidence.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from itertools import chain
 from typing import Annotated, Any, Final
 
@@ -184,6 +184,31 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             before = total.get(one.what)
             total[one.what] = RejectedExample(one.what, one.count + (before.count if before else 0), one.last_path)
         return sorted(total.values(), key=lambda one: -one.count)
+
+    def limited_to(self, targets: Container[str], target_of: Callable[[str], str | None]) -> Evidence:
+        """Return the evidence without other targets, unknown hosts, and records whose target is unknown.
+
+        target_of: returns the target of a host.
+        """
+
+        def of_hosts(examples: tuple[RejectedExample, ...]) -> tuple[RejectedExample, ...]:
+            return tuple(one for one in examples if (target_of(one.what.rpartition(" ")[2]) or "") in targets)
+
+        return msgspec.structs.replace(
+            self,
+            targets=tuple(one for one in self.targets if one.name in targets),
+            unknown={},
+            processes=tuple(
+                Process(
+                    name=one.name,
+                    at_ms=one.at_ms,
+                    clock_ms=one.clock_ms,
+                    **{kind: of_hosts(getattr(one, kind)) for kind in ("unidentified", "looped", "blocked")},
+                )
+                for one in self.processes
+            ),
+            unread=tuple(one for one in self.unread if not one.target or one.target in targets),
+        )
 
 
 def flatten(ledger: Mapping[str, Any]) -> dict[str, int]:

@@ -36,7 +36,7 @@ from shadowdiff.model import UNKNOWN_TARGET, Headers, Side, Target
 from shadowdiff.store import STORE_ERRORS, UnreadableError, describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from shadowdiff.doctor.finding import Diagnosis
     from shadowdiff.pairing.sweep import Orphan as SweptOrphan
@@ -77,14 +77,14 @@ class PairingFunctions(NamedTuple):
     """Functions of the pairing and intake stages that a diagnosis uses.
 
     ledger: includes this process's latest counts. identifier: reads an id from headers. draw: returns an id's position
-    in the sample. host_lookup: returns a function that checks whether a host belongs to a target.
+    in the sample. host_lookup: returns a function that returns the target of a host, if it belongs to one.
     routes: returns a target's counts by `route name`: lost requests (`GET /a primary.orphaned`), and `GET /a paired`.
     """
 
     ledger: Callable[[str], Awaitable[Mapping[str, Any]]]
     identifier: Callable[[Sequence[str]], Callable[[Headers], tuple[str, str] | None]]
     draw: Callable[[str], float]
-    host_lookup: Callable[[Sequence[Target]], Callable[[str], bool]]
+    host_lookup: Callable[[Sequence[Target]], Callable[[str], str | None]]
     routes: Callable[[str], Awaitable[Mapping[str, int]]]
 
 
@@ -133,13 +133,15 @@ class EvidenceCollector:
                 )
             await asyncio.sleep(EVERY_S)
 
-    async def diagnosis(self, target: str | None = None) -> Diagnosis:
-        """Return the diagnosis of every target, or of one target."""
+    async def diagnosis(self, target: str | None = None, visible: Container[str] | None = None) -> Diagnosis:
+        """Return the diagnosis of every target, or of one target. visible: the targets that it may tell about."""
         try:
             evidence = await self._evidence()
         except STORE_ERRORS as error:
             log.warning("store unavailable; diagnosis has no evidence from it", extra={"error": describe_error(error)})
             evidence = self._evidence_with(self._health(up=False, error=describe_error(error)[:_ERROR_CHARS]))
+        if visible is not None:
+            evidence = evidence.limited_to(visible, self.pairing.host_lookup(self.settings.targets))
         found = diagnose(evidence)
         if target is None:
             return found
@@ -319,8 +321,8 @@ class EvidenceCollector:
         gone = {process.name for process in noted} - {process.name for process in living}
         if gone:
             await self.store.command("HDEL", key, *gone)
-        is_known = self.pairing.host_lookup(self.settings.targets)
-        return tuple(_without_known(process, is_known) for process in living)
+        target_of = self.pairing.host_lookup(self.settings.targets)
+        return tuple(_without_known(process, target_of) for process in living)
 
 
 def _now_ms() -> int:
@@ -338,10 +340,10 @@ def _orphans(target: str, side: Side) -> str:
     return f"doctor:orphans:{target}:{side}"
 
 
-def _without_known(process: Process, is_known: Callable[[str], bool]) -> Process:
+def _without_known(process: Process, target_of: Callable[[str], str | None]) -> Process:
     """Return a process's notes without hosts that now belong to a target."""
     mirrored, recorded = (
-        tuple(example for example in examples if not is_known(example.what))
+        tuple(example for example in examples if target_of(example.what) is None)
         for examples in (process.unknown_mirrored, process.unknown_recorded)
     )
     return msgspec.structs.replace(process, unknown_mirrored=mirrored, unknown_recorded=recorded)

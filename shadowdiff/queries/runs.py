@@ -127,7 +127,8 @@ class RunControl:
 
     async def start(self, target: str) -> RunInfo:
         """Start a run. Raises: RequestError."""
-        return run_info(await self._runs().start(self.queries.target(target).target.name))
+        name = self.queries.target(target).target.name
+        return run_info(await self._runs().start(name))
 
     async def change_noise(self, target: str, action: NoiseAction, author: str) -> NoiseReport:
         """Learn, calibrate, stop or forget. Raises: RequestError if the action is not possible now."""

@@ -16,6 +16,7 @@ from shadowdiff.compare import NotExportableError, NotJsonError, deep_diff, json
 from shadowdiff.display.wording import short_path
 from shadowdiff.model import Result
 from shadowdiff.queries.errors import RequestError
+from shadowdiff.queries.visible import is_visible
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.report.fingerprint_index import without_indexes
 
@@ -45,9 +46,9 @@ class Samples(msgspec.Struct, frozen=True):
 
 
 async def find_sample(queries: Queries, sample_id: str) -> Sample:
-    """Return a sample. Raises: RequestError if it has expired."""
+    """Return a sample. Raises: RequestError if it has expired, or belongs to a target that is not visible."""
     found = await sample(queries.reader, sample_id, since_ms=queries.since_ms)
-    if found is None:
+    if found is None or not is_visible(found.target):
         raise RequestError(
             404, f"there is no sample with the id {sample_id!r}: it expired, or newer samples replaced it"
         )

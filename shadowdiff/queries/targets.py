@@ -1,6 +1,7 @@
 """Targets for pages, API, gauges and webhooks: settings, counts, verdict, and a hint if there are no pairs.
 
-`Queries` contains the inputs of every query. Queries only read, except that a rollout's first request starts its run.
+`Queries` contains the inputs of every query. In a request, it lists and finds only the targets that the caller may use.
+Queries only read, except that a rollout's first request starts its run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from shadowdiff.model import Result
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.offload import in_a_thread
 from shadowdiff.queries.trend import Trends
+from shadowdiff.queries.visible import VISIBLE, is_visible
 from shadowdiff.report import Fingerprints
 from shadowdiff.verdict.counts import RouteCounts, TargetCounts, known_routes, read_counts
 from shadowdiff.verdict.evidence import Evidence, read_evidence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from shadowdiff.model import Target
     from shadowdiff.model.store_reader import StoreReader
     from shadowdiff.queries.offload import Offload
+    from shadowdiff.queries.visible import Targets as VisibleTargets
     from shadowdiff.rules import Rule
     from shadowdiff.verdict import Runs
 
@@ -79,9 +82,10 @@ class TargetReport(TargetSummary, frozen=True, kw_only=True):
 class Queries:
     """Reads targets, counts and samples.
 
-    targets: returns the configured targets.  reader: reads counts and samples.  ledger: returns a target's ledger.
+    targets: returns the configured targets; in a request, only those that its caller may use.
+    reader: reads counts and samples.  ledger: returns a target's ledger.
     now_ms: returns the current time in Unix milliseconds.  runs: None if verdicts use all counts since the store began.
-    diagnosis: explains why nothing pairs; None if no evidence is gathered.
+    diagnosis: explains why a target, or any of the visible targets, is not compared; None if no evidence is gathered.
     lost: returns the requests lost before comparison, by `route row.disposition`; None if they are not counted.
     current_route: returns the current name of a route that had a different name earlier.
     offload: runs long work off the event loop.
@@ -93,7 +97,7 @@ class Queries:
     ledger: Callable[[str], Awaitable[dict[str, Any]]]
     now_ms: Callable[[], int]
     runs: Runs | None = None
-    diagnosis: Callable[[str | None], Awaitable[Diagnosis]] | None = None
+    diagnosis: Callable[[str | None, VisibleTargets], Awaitable[Diagnosis]] | None = None
     lost: Callable[[str], Awaitable[dict[str, int]]] | None = None
     current_route: Callable[[str, str], str] = lambda _target, route: route
     offload: Offload = in_a_thread
@@ -103,6 +107,8 @@ class Queries:
     trends: Trends = field(init=False)
 
     def __post_init__(self) -> None:
+        every = self.targets
+        object.__setattr__(self, "targets", lambda: [view for view in every() if is_visible(view.target.name)])
         object.__setattr__(self, "fingerprints", Fingerprints(self.reader, self.now_ms))
         object.__setattr__(self, "trends", Trends(self.reader))
 
@@ -153,7 +159,7 @@ class Queries:
             raise RequestError(
                 503, "this process collects no evidence for the doctor; send the request to `shadowdiff serve`"
             )
-        return await self.diagnosis(name)
+        return await self.diagnosis(name, VISIBLE.get())
 
     async def report(self, view: TargetView, base_url: str) -> TargetReport:
         """Return a target's report."""

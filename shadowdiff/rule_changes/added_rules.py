@@ -105,10 +105,13 @@ class RuleBook:
         await self.read()
         return added
 
-    async def remove(self, rule_id: str) -> AddedRule | None:
-        """Remove and return a rule; None if no rule has that id. Raises: redis.exceptions.RedisError."""
+    async def remove(self, rule_id: str, may_change: Callable[[str], bool] = lambda _: True) -> AddedRule | None:
+        """Remove and return a rule. Raises: redis.exceptions.RedisError.
+
+        Returns: None if no rule of a target for which `may_change` returns True has that id.
+        """
         await self.read()
-        added = next((one for one in self.added if one.id == rule_id), None)
+        added = next((one for one in self.added if one.id == rule_id and may_change(one.target)), None)
         if added is None or not int(await self._store.command("HDEL", self._name, rule_id)):
             return None
         await self.read()

@@ -17,6 +17,7 @@ from shadowdiff.compare import headers_of
 from shadowdiff.model import Result
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.offload import pack_samples, unpack_samples
+from shadowdiff.queries.visible import is_visible
 from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.rule_changes.added_rules import AddedRule, BookFullError, RuleBook
 from shadowdiff.rule_changes.preview import Preview, preview, reported_again
@@ -137,7 +138,7 @@ class RuleChanges:
 
     async def remove(self, rule_id: str) -> RuleInForce:
         """Remove an added rule. Raises: RequestError if no added rule has that id."""
-        removed = await self._book().remove(rule_id)
+        removed = await self._book().remove(rule_id, is_visible)
         if removed is None:
             raise RequestError(
                 404,

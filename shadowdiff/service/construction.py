@@ -354,6 +354,6 @@ def _sample_draw(request_id: str) -> float:
     return fnv1a32(request_id) / SPAN
 
 
-def _host_lookup(targets: Sequence[Target]) -> Callable[[str], bool]:
-    hosts = HostIndex([(host, target) for target in targets for host in target.hosts])
-    return lambda host: hosts.find_text(host).entry is not None
+def _host_lookup(targets: Sequence[Target]) -> Callable[[str], str | None]:
+    hosts = HostIndex([(host, target.name) for target in targets for host in target.hosts])
+    return lambda host: hosts.find_text(host).entry

@@ -63,6 +63,8 @@ PAGES: Final = {
     ("GET", "/static/{name}"): show_file,
     ("GET", "/targets/{target}"): show_target,
 }
+EXPORTS_BY: Final = (("/fingerprints/{id}", "download"), ("/samples/{id}", "download"))
+"""Pages that are exports if a parameter is set."""
 
 
 def create_web(web: WebParts) -> Starlette:
@@ -90,7 +92,7 @@ def create_web(web: WebParts) -> Starlette:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=web.hosts or ("*",)),
-            Middleware(AuthMiddleware, layout=layout, operations=OPERATIONS),
+            Middleware(AuthMiddleware, layout=layout, operations=OPERATIONS, exports_by=EXPORTS_BY),
         ],
         exception_handlers=dict.fromkeys((HTTPException, RequestError, *STORE_ERRORS), failed),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shadowdiff.queries.visible import VISIBLE, is_visible
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.telemetry.logs import AUDIT as CHANGES
 
@@ -34,7 +35,7 @@ _NAMES: Final = frozenset({"author", "by"})
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An audited change.  auth: how the caller was identified.  source: the client's address."""
+    """An audited change or export.  auth: how the caller was identified.  source: the client's address."""
 
     at_ms: int
     user: str
@@ -81,9 +82,10 @@ class AuditLog:
             log.warning("store unavailable; audit entry is only in the log", extra={"error": repr(error)})
 
     async def newest(self, count: int) -> list[AuditEntry]:
-        """Return the newest entries. Raises: redis.exceptions.RedisError."""
-        lines = await self.store.command("LRANGE", self.store.keys.name(0, _KEY), 0, count - 1)
-        return [entry for line in lines if (entry := _read(line)) is not None]
+        """Return the newest entries of visible targets. Raises: redis.exceptions.RedisError."""
+        most = count if VISIBLE.get() is None else MAX_ENTRIES
+        lines = await self.store.command("LRANGE", self.store.keys.name(0, _KEY), 0, most - 1)
+        return [entry for line in lines if (entry := _read(line)) is not None and is_visible(entry.target)][:count]
 
 
 def _cut(text: str) -> str:

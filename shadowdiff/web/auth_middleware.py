@@ -1,7 +1,8 @@
 """Accept or reject requests to the web port. Check the caller's role, check writes for CSRF, and log changes for audit.
 
-A path without a declared operation also needs a role: `read` for GET and HEAD, `write` for other methods. Writes are
-audited before the response is sent. Hooks that cannot send headers check their own token.
+A path without a declared operation also needs a role: `read` for GET and HEAD, `write` for other methods. Writes and
+exports are audited before the response is sent. Hooks that cannot send headers check their own token. A request can use
+only the targets of the role that it needs (`queries/visible.py`); until the caller is known, it can use none.
 
 Writes that another site makes a browser send are rejected. Credentials that a browser sends automatically (a login
 cookie, a proxy's header) are never enough. The Origin and Sec-Fetch-Site headers must show that the request comes from
@@ -14,24 +15,27 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import compile_path
 
 from shadowdiff.queries.errors import RequestError
-from shadowdiff.web.access import Caller, parse_address, peer_of
+from shadowdiff.queries.visible import VISIBLE
+from shadowdiff.web.access import parse_address, peer_of
 from shadowdiff.web.operation import PREFIX, ErrorMessage, Operation, json_response
 from shadowdiff.web.request_context import CSRF_FIELD, CURRENT, FORM, Change, RequestContext, content_kind, read_body
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Collection, Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from shadowdiff.web.access import Access
+    from shadowdiff.web.access import Access, Caller, Role
     from shadowdiff.web.layout import Layout, WebParts
 
 log = logging.getLogger(__name__)
@@ -44,20 +48,33 @@ FORMS: Final = frozenset({FORM, "multipart/form-data", "text/plain"})
 _READS: Final = frozenset({"GET", "HEAD"})
 _UNAUTHORIZED, _TOO_MANY, _FIRST_ERROR = 401, 429, 400
 
-Needs = Literal["public", "read", "write", "own"]
+Needs = Literal["public", "read", "write", "export", "own"]
+
+
+class _Declared(NamedTuple):
+    """The role that a path needs, and the role that it needs with a parameter."""
+
+    method: str
+    path: re.Pattern[str]
+    needs: Needs
+    by: dict[str, Role]
 
 
 class AuthMiddleware:
     """ASGI middleware that accepts a request or rejects it with a one-line error."""
 
-    def __init__(self, app: ASGIApp, *, layout: Layout, operations: Iterable[Operation]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, layout: Layout, operations: Iterable[Operation], exports_by: Iterable[tuple[str, str]]
+    ) -> None:
+        """Take the declared operations, and the pages that are exports if a parameter is set."""
         self._app = app
         self._layout = layout
         self._web = layout.web
-        listed = {(one.method, PREFIX + one.path): one for one in operations}
-        self._needs: dict[tuple[str, str], Needs] = {("POST", "/logout"): "read"}
-        self._needs |= {address: one.needs for address, one in listed.items() if "{" not in one.path}
-        self._changes_by = {address: one.changes_by for address, one in listed.items()}
+        self._declared = [
+            *(_declared(one.method, PREFIX + one.path, one.needs, write=one.changes_by) for one in operations),
+            *(_declared("GET", path, "read", export=(name,)) for path, name in exports_by),
+            _declared("POST", "/logout", "read"),
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -67,7 +84,7 @@ class AuthMiddleware:
         request = Request(scope, receive)
         access = self._web.access()
         context = RequestContext(source=access.source(request), given_csrf=request.cookies.get(CSRF_COOKIE, "")[:64])
-        token = CURRENT.set(context)
+        token, visible = CURRENT.set(context), VISIBLE.set(frozenset())
         try:
             needs = self._needs_of(request)
             send = self._sending(send, request, context, needs)
@@ -78,15 +95,18 @@ class AuthMiddleware:
                 app = await self._rejected(request, access, error)
             await app(scope, receive, send)
         finally:
+            VISIBLE.reset(visible)
             CURRENT.reset(token)
 
     def _needs_of(self, request: Request) -> Needs:
-        path, method = request.url.path, request.method
+        path, method = request.scope["path"], request.method  # as the router reads it: `url.path` ends at an escaped ?
         if path == "/login" or (method in _READS and path.startswith("/static/")):
             return "public"
-        if any(request.query_params.get(name) for name in self._changes_by.get((method, path), ())):
-            return "write"
-        return self._needs.get((method, path)) or ("read" if method in _READS else "write")
+        for one in self._declared:
+            if one.method == ("GET" if method == "HEAD" else method) and one.path.match(path):
+                stronger: list[Needs] = [role for name, role in one.by.items() if request.query_params.get(name)]
+                return stronger[0] if stronger else one.needs
+        return "read" if method in _READS else "write"
 
     async def _let_in(self, request: Request, access: Access, context: RequestContext, needs: Needs) -> Receive:
         """Return the `receive` of a request that is accepted. Raises: RequestError if it is rejected."""
@@ -95,6 +115,7 @@ class AuthMiddleware:
         if needs != "public":
             context.caller = self._caller(request, access, context.source)
             _check_role(context.caller, needs)
+            VISIBLE.set(context.caller.roles[needs])
         if request.method in _READS:
             if needs == "write" and _is_ambient(request, context):
                 check_origin(request)
@@ -113,7 +134,7 @@ class AuthMiddleware:
                 raise RequestError(_UNAUTHORIZED, "the bearer token is not one of the configured tokens")
             return found
         login = access.of_login(request.cookies.get(LOGIN_COOKIE, ""))
-        return login or named or Caller("", access.anonymous, "anonymous")
+        return login or named or access.anonymous
 
     async def _check_write(self, request: Request, access: Access, context: RequestContext, needs: Needs) -> Receive:
         """Check that no other site caused the write. Return a `receive` that replays the body if the check read it."""
@@ -166,14 +187,19 @@ class AuthMiddleware:
 
     async def _log_change(self, request: Request, context: RequestContext, needs: Needs) -> None:
         change = context.change
-        if change is None and needs == "write" and request.method not in _READS:
+        if change is None and (needs == "export" or (needs == "write" and request.method not in _READS)):
             change = Change(f"{request.method} {request.url.path}")
         if change is not None and self._web.audit is not None:
             await self._web.audit.note(context, change)
 
 
-def _check_role(caller: Caller, needs: Literal["read", "write"]) -> None:
-    if caller.role in {needs, "write"}:
+def _declared(method: str, path: str, needs: Needs, **parameters: tuple[str, ...]) -> _Declared:
+    by = {name: role for role in ("write", "export") for name in parameters.get(role, ())}
+    return _Declared(method, compile_path(path)[0], needs, cast("dict[str, Role]", by))
+
+
+def _check_role(caller: Caller, needs: Role) -> None:
+    if needs in caller.roles:
         return
     if caller.by == "anonymous":
         raise RequestError(

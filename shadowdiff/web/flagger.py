@@ -15,6 +15,7 @@ import msgspec
 from starlette.responses import Response
 
 from shadowdiff.queries.errors import RequestError
+from shadowdiff.queries.visible import VISIBLE
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.verdict import Decision
 from shadowdiff.web.operation import Operation
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 LINE_BYTES: Final = 1000
 OK: Final = 200
-_TOO_MANY: Final = 429
+_FORBIDDEN, _TOO_MANY = 403, 429
 STATUSES: Final[Mapping[str, Mapping[Decision, int]]] = {
     "check": {Decision.PASS: OK, Decision.INSUFFICIENT: OK, Decision.FAIL: 412},
     "promote": {Decision.PASS: OK, Decision.INSUFFICIENT: 409, Decision.FAIL: 412},
@@ -84,13 +85,15 @@ def flagger(hook: str) -> Callable[[WebParts, Arguments, Request], Awaitable[Res
 def _admitted(web: WebParts, hook: FlaggerHook) -> TargetView:
     """Return the hook's target. Raises: RequestError.
 
-    The token is checked first, because the error for an unknown target lists all targets.
+    The token is checked first, because the error for an unknown target lists the targets that it may use.
     """
     source, given = current_request().source, hook.metadata.get("token", "")
-    if not web.access().check_hook(given, source, web.now_s):
-        if given:
+    try:
+        VISIBLE.set(web.access().hook_targets(given, source, web.now_s))
+    except RequestError as error:
+        if given and error.status == _FORBIDDEN:
             log.warning("hook rejected: wrong token", extra={"from": source, "canary": f"{hook.namespace}/{hook.name}"})
-        raise RequestError(403, "metadata.token is not the configured token")
+        raise
     name = hook.metadata.get("target")
     if not name:
         names = ", ".join(web.queries.names) or "none"

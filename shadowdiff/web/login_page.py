@@ -42,7 +42,7 @@ async def log_in(layout: Layout, request: Request) -> Response:
         access.was_wrong(source, now_s)
         log.warning("login failed", extra={"from": source})
         return await _form(layout, given.get("next", ""), 401, "This token is not one of the configured tokens.")
-    log.info("login", extra={"user": caller.name, "role": caller.role, "from": source})
+    log.info("login", extra={"user": caller.name, "roles": list(caller.roles), "from": source})
     back = _local_path(given.get("next", ""))
     return _redirect(layout, request, back, access.login(caller), access.session_s)
 

@@ -103,12 +103,12 @@ class Operation:
     name: str = ""
     method: Literal["GET", "POST", "DELETE"] = "GET"
     body: Any = None
-    role: Literal["read", "write", "own"] | None = None
+    role: Literal["read", "write", "export", "own"] | None = None
     changes_by: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 
     @property
-    def needs(self) -> Literal["read", "write", "own"]:
+    def needs(self) -> Literal["read", "write", "export", "own"]:
         """The role that a caller needs for this operation."""
         return self.role or ("read" if self.method == "GET" else "write")
 

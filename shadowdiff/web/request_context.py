@@ -25,7 +25,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 CSRF_FIELD: Final = "csrf"
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_FORM_FIELDS: Final = 20
-NOBODY: Final = Caller("", "none", "anonymous")
+NOBODY: Final = Caller("", "anonymous")
 Decoded = TypeVar("Decoded")
 
 

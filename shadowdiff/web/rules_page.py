@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from shadowdiff.display.wording import rule_yaml
 from shadowdiff.queries.errors import RequestError
-from shadowdiff.report import sample
+from shadowdiff.queries.samples import find_sample
 from shadowdiff.rule_changes.changes import NewRule, PreviewRequest
 from shadowdiff.rule_changes.proposals import Proposal, proposals
 from shadowdiff.rule_changes.suggestions import suggest_rules
@@ -82,7 +82,9 @@ async def _write(rules: RuleChanges, given: dict[str, str]) -> None:
 
 async def _proposed(queries: Queries, sample_id: str, path: str) -> list[Proposal]:
     """Return rules that would cover a sample's difference at a path."""
-    found = await sample(queries.reader, sample_id, since_ms=queries.since_ms) if sample_id else None
+    found = None
+    with suppress(RequestError):  # the sample expired
+        found = await find_sample(queries, sample_id) if sample_id else None
     counted = [one for one in found.differences if one.rule is None] if found else []
     here = next((one for one in counted if path in (one.pattern, one.path)), None)
     return proposals(here, found.route) if found and here else []

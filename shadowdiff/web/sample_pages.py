@@ -13,12 +13,13 @@ from shadowdiff.display.curl import curl, host_of
 from shadowdiff.display.sample_view import view
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.fingerprints import fingerprint_detail
+from shadowdiff.queries.samples import find_sample
 from shadowdiff.queries.targets import without_credentials
-from shadowdiff.report import Span, State, newest_samples, sample
+from shadowdiff.report import Span, State, newest_samples
 from shadowdiff.web.chart import bars
 from shadowdiff.web.fingerprint_api import NewNote, NewState, set_note, set_state
 from shadowdiff.web.layout import SEE_OTHER, refresh_s
-from shadowdiff.web.request_context import read_form
+from shadowdiff.web.request_context import audit, read_form
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,13 +46,12 @@ _HEAD: Final = (
 async def show_sample(layout: Layout, request: Request) -> Response:
     """Return the page. `view` selects split, unified or patch; `download` returns the page as a file."""
     queries = layout.queries
-    found = await sample(queries.reader, request.path_params["id"], since_ms=queries.since_ms)
-    if found is None:
-        raise RequestError(404, "This sample expired, or newer samples replaced it.")
+    found = await find_sample(queries, request.path_params["id"])
     asked = request.query_params.get("view")
     form = asked if asked in FORMS else FORMS[0]
     near = await _neighbors(queries, found)
-    to_keep = bool(request.query_params.get("download"))
+    if to_keep := bool(request.query_params.get("download")):
+        audit("sample exported", found.target, sample=found.id, format="html")
 
     def make() -> dict[str, Any]:
         shown, trace = view(found), trace_id(found)
@@ -128,7 +128,9 @@ async def _fingerprint_page(
         found = await fingerprint_detail(queries, request.path_params["id"], span)
     one, reader, since_ms = found.fingerprint, queries.reader, queries.since_ms
     listed = await newest_samples(reader, one.target, _LISTED, since_ms=since_ms, fingerprint=one.id)
-    example = await sample(reader, listed[0].id, since_ms=since_ms) if listed else None
+    if to_keep:
+        audit("fingerprint exported", one.target, fingerprint=one.id, format="html")
+    example = await find_sample(queries, listed[0].id) if listed else None
     return await layout.html(
         "fingerprint.html",
         status,

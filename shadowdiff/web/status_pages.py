@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shadowdiff.model import UNKNOWN_TARGET
 from shadowdiff.queries.errors import RequestError
+from shadowdiff.queries.visible import is_visible
 from shadowdiff.web.audit import SHOWN
 from shadowdiff.web.layout import refresh_s
 
@@ -35,10 +36,10 @@ async def show_audit(layout: Layout, _request: Request) -> Response:
 async def show_ledger(layout: Layout, request: Request) -> Response:
     """Return a page with one target's ledger, or with a list that shows whether each ledger is balanced."""
     name = request.query_params.get("target")
-    names = [*layout.queries.names, UNKNOWN_TARGET]
+    names = [*layout.queries.names, *([UNKNOWN_TARGET] if is_visible(UNKNOWN_TARGET) else ())]
     if name and name not in names:
         raise RequestError(404, f"Unknown target {name!r}.")
-    chosen = name or (names[0] if len(names) == 2 else None)  # noqa: PLR2004 - one target, and the unknown one
+    chosen = name or (names[0] if len(layout.queries.names) == 1 else None)
     ledgers = await asyncio.gather(*(layout.queries.ledger(one) for one in ([chosen] if chosen else names)))
     return await layout.html(
         "ledger.html",

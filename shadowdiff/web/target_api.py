@@ -15,6 +15,7 @@ from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.queries import runs, samples
 from shadowdiff.queries.history import LatencyReport, WindowHistory, history, latency, losses
 from shadowdiff.queries.targets import TargetReport, Targets, TargetSummary
+from shadowdiff.queries.visible import is_visible
 from shadowdiff.report import Sample
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.verdict import Funnel, Verdict, store_unavailable, unknown_target
@@ -34,8 +35,8 @@ async def _get_targets(web: WebParts, _given: Arguments, request: Request) -> Ta
 
 
 async def _get_ledger(web: WebParts, given: Arguments, _request: Request) -> dict[str, Any]:
-    name = given["target"]
-    return await web.queries.ledger(name if name == UNKNOWN_TARGET else web.queries.target(name).target.name)
+    name, of_unknown = given["target"], given["target"] == UNKNOWN_TARGET and is_visible(UNKNOWN_TARGET)
+    return await web.queries.ledger(name if of_unknown else web.queries.target(name).target.name)
 
 
 async def _get_verdict(web: WebParts, given: Arguments, request: Request) -> Verdict:
@@ -62,6 +63,7 @@ async def _get_samples(web: WebParts, given: Arguments, _request: Request) -> sa
 
 async def _get_export(web: WebParts, given: Arguments, _request: Request) -> Response:
     found = await samples.find_sample(web.queries, given["id"])
+    audit("sample exported", found.target, sample=found.id, format=given["format"])
     text = await web.queries.offload(samples.export_sample, found, given["format"])
     return Response(text, media_type="application/json")
 
@@ -200,6 +202,7 @@ READ_OPERATIONS: Final = (
         list[Any] | dict[str, Any],
         (_SAMPLE_ID, Parameter("format", "patch or deepdiff", default="patch", choices=samples.EXPORT_FORMATS)),
         name="export-sample",
+        role="export",
         refuses={
             400: "An argument is wrong",
             **_NO_SAMPLE,

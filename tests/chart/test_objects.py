@@ -256,8 +256,13 @@ def test_tokens_come_from_secrets() -> None:
     assert {
         "session": "8h",
         "tokens": [
-            {"name": "people", "role": "read", "secret": "SHADOWDIFF_TOKEN_PEOPLE"},
-            {"name": "release-1.x", "role": "write", "secret": "SHADOWDIFF_TOKEN_RELEASE_1_X"},
+            {"name": "people", "role": "read", "targets": ["*"], "secret": "SHADOWDIFF_TOKEN_PEOPLE"},
+            {
+                "name": "release-1.x",
+                "role": "write",
+                "targets": ["*"],
+                "secret": "SHADOWDIFF_TOKEN_RELEASE_1_X",
+            },
         ],
         "records": ["SHADOWDIFF_RECORDS_TOKEN_0", "SHADOWDIFF_RECORDS_TOKEN_1"],
     } == configuration(objects)["access"]

@@ -237,11 +237,11 @@ def web_parts(
     async def read_ledger(target: str) -> dict[str, Any]:
         return (ledger or shop_ledger()) | {"target": target}
 
-    async def diagnosis(target: str | None) -> Diagnosis:
+    async def diagnosis(target: str | None, visible: frozenset[str] | None = None) -> Diagnosis:
         targets = [
             TargetEvidence(config=view.target, counts=flatten(await read_ledger(view.target.name)))
             for view in shown
-            if target in (None, view.target.name)
+            if target in (None, view.target.name) and (visible is None or view.target.name in visible)
         ]
         return diagnose(
             Evidence(

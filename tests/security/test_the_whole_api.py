@@ -42,7 +42,7 @@ WITHIN_S = {"quick": 110, "deep": 1500}
 def service(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run a service with tokens and some compared pairs; check that it stops cleanly and that its log has no fault."""
     config = settings(redis_server.url, target(), store={"prefix": f"api{free_port_number()}"})
-    tokens = [{"name": "release", "role": "write", "secret": "TOKEN"}]
+    tokens = [{"name": "release", "role": "all", "secret": "TOKEN"}]
     config["access"] = {"tokens": tokens, "hooks": "HOOKS", "attempts": 1_000_000}
     environment = {"TOKEN": TOKEN, "HOOKS": HOOKS}
     running = Service(tmp_path_factory.mktemp("api"), config, environment, token=TOKEN)

@@ -111,7 +111,7 @@ SHADOWDIFF_TOKEN_{{ upper . | replace "-" "_" | replace "." "_" }}
 {{- $access := default dict $config.access -}}
 {{- $tokens := list -}}
 {{- range .Values.access.tokens -}}
-{{- $tokens = append $tokens (dict "name" .name "role" (default "read" .role) "secret" (include "shadowdiff.tokenVariable" .name)) -}}
+{{- $tokens = append $tokens (dict "name" .name "role" (default "read" .role) "targets" (default (list "*") .targets) "secret" (include "shadowdiff.tokenVariable" .name)) -}}
 {{- end -}}
 {{- if $tokens -}}{{- $_ := set $access "tokens" $tokens -}}{{- end -}}
 {{- $records := list -}}

@@ -57,7 +57,7 @@ error  The ids come from different headers: v1's from x-request-id, the mirrored
 
 
 def _address(of: Evidence) -> Iterator[str]:
-    async def diagnosis(_target: str | None) -> Diagnosis:
+    async def diagnosis(_target: str | None, _visible: frozenset[str] | None) -> Diagnosis:
         return diagnose(of)
 
     state = replace_parts(web_parts(MemoryStore(), targets=(shop_target(),)), diagnosis=diagnosis)

@@ -12,6 +12,7 @@ from tests.fakes.shop_proto import descriptor_set
 if TYPE_CHECKING:
     from pathlib import Path
 
+PROXY = "access: {proxy: {peers: [10.0.0.0/8], "
 _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
 
 
@@ -51,6 +52,10 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ("redaction: {names: [pageToken], allow: [x, page_token]}\ntargets: [{A!}]", ["redaction.allow[1]"]),
         ("redaction: {names: [own], allow: [page_token]}\ntargets: [{A!}]", []),
         ("store: {shards: 4}\ntargets: [{A!}]", ["store.shards"]),
+        (PROXY + "targets: {team: [a], sre: ['*']}, read: ['*'], write: [sre]}}\ntargets: [{A!}]", []),
+        (PROXY + "targets: {team: [a]}, read: ['*'], write: [sre]}}\ntargets: [{A!}]", ["access.proxy.write[0]"]),
+        (PROXY + "targets: {team: [a], x: [a]}, read: [team]}}\ntargets: [{A!}]", ["access.proxy.targets"]),
+        (PROXY + "read: [team], export: [sre]}}\ntargets: [{A!}]", []),
         ("targets: [{A!, rules: [{ignore: $}]}]", ["targets[0].rules[0]"]),
         ("targets: [{A!, rules: [{ignore: $.a}, {ignore: $.a.b}]}]", ["targets[0].rules[1]"]),
         ("targets: [{A!, rules: [{ignore: '$[3:1]'}, {ignore: '$[1:3]'}]}]", ["targets[0].rules[0]"]),

@@ -46,6 +46,44 @@ def test_a_loopback_port_needs_no_access_setting(tmp_path: Path, host: str) -> N
     assert faults(tmp_path, f"listen: {{web_host: '{host}'}}") == ""
 
 
+SHOP = "\ntargets: [{name: shop, hosts: [shop], candidate: {url: 'http://v2'}}]"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "access: {tokens: [{name: ci, secret: TOKEN_A, targets: [shop, shap]}]}",
+            'access.tokens[0].targets[1]: is no configured target; write shop, * (* means all) (got "shap")',
+        ),
+        (
+            "access: {proxy: {peers: ['::1'], targets: {team: [shap]}}}",
+            'access.proxy.targets.team[0]: is no configured target; write shop, * (* means all) (got "shap")',
+        ),
+        (
+            "access: {tokens: [{name: ci, secret: TOKEN_A, targets: [Shop]}]}",
+            "access.tokens[0].targets[0]: write the name of a target, such as recommendation, or * for all targets",
+        ),
+        (
+            "access: {tokens: [{name: ci, secret: TOKEN_A, targets: []}]}",
+            "access.tokens[0].targets: write at least one",
+        ),
+        ("access: {tokens: [{name: ci, secret: TOKEN_A, targets: shop}]}", "write a list, such as [a, b]"),
+        (
+            "access: {tokens: [{name: ci, secret: TOKEN_A, role: admin}]}",
+            "access.tokens[0].role: write 'read', 'write', 'export', 'all' or 'hook' (got \"admin\")",
+        ),
+        ("access: {anonymous: hook}", "access.anonymous: write 'none', 'read', 'write', 'export' or 'all' (got"),
+        ("access: {tokens: [{name: ci, secret: TOKEN_A, role: all, targets: [shop, '*']}]}", ""),
+        ("access: {proxy: {peers: ['::1'], read: [team], targets: {team: [shop], '*': ['*']}}}", ""),
+    ],
+)
+def test_a_limit_to_targets_names_configured_targets(tmp_path: Path, said: str, expected: str) -> None:
+    """A name with a mistake would give a user no target, or later another one."""
+    found = faults(tmp_path, said + SHOP)
+    assert (expected in found) if expected else not found
+
+
 @pytest.mark.parametrize(
     "said",
     [

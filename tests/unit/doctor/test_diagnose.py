@@ -43,6 +43,28 @@ def test_healthy_target_has_no_finding() -> None:
     assert [] == codes(evidence())
 
 
+def test_limited_evidence_has_nothing_of_other_targets_and_unknown_hosts() -> None:
+    """Neither a finding nor an example may tell about a target that the reader may not see."""
+    example = {host: RejectedExample(host, 9, f"/{host}/path") for host in ("shop", "vault", "vault-new")}
+    blocked = RejectedExample("POST vault", 9, "/vault/path"), RejectedExample("POST shop", 9, "/shop/path")
+    process = Process(
+        name="pod", at_ms=NOW_MS, clock_ms=1, unknown_mirrored=(example["vault-new"],), blocked=blocked,
+        unidentified=(example["vault"], example["shop"]), looped=(example["vault"],), refused=(example["vault"],),
+    )  # fmt: skip
+    whole = evidence(
+        _shop(WELL), TargetEvidence(config=target("vault"), counts={}), unknown={"mirrored.received": 9},
+        processes=(process,),
+        unread=tuple(UnreadPart(what="x", error="e", target=name) for name in ("", "shop", "vault")),
+    )  # fmt: skip
+    hosts = {"shop": "shop", "vault": "vault"}
+    limited = whole.limited_to({"shop"}, hosts.get)
+    assert "vault" in str(msgspec.to_builtins(diagnose(whole)))
+    assert "vault" not in str(msgspec.to_builtins(limited)) + str(msgspec.to_builtins(diagnose(limited)))
+    assert ({}, "pod", 1) == (limited.unknown, limited.processes[0].name, limited.processes[0].clock_ms)
+    assert ["shop", "POST shop"] == [limited.examples(kind)[0].what for kind in ("unidentified", "blocked")]
+    assert ["", "shop"] == [part.target for part in limited.unread]
+
+
 @pytest.mark.parametrize(
     "figure",
     [

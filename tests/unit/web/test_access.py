@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import fakeredis
 import pytest
+from starlette.requests import Request
 
 from shadowdiff.config import AccessConfig, ProxyConfig, Secret, TokenConfig
+from shadowdiff.queries.errors import RequestError
 from shadowdiff.report import Redactor, TriageWriter
 from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.store import Store
@@ -235,6 +237,56 @@ async def test_a_trusted_proxy_names_the_user_and_the_groups(door: Door) -> None
     assert made.status == 200
     (entry,) = await door.audit.newest(5)
     assert (entry.user, entry.auth, entry.source) == ("ada", "proxy", "1.2.3.4")
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ("guests", {"read": set[str]()}),
+        ("shop-team", {"read": {"shop"}, "write": {"shop"}}),
+        ("shop-team,cart-team", {"read": {"shop", "cart"}, "write": {"shop", "cart"}}),
+        ("shop-team,cart-readers", {"read": {"shop", "cart"}, "write": {"shop"}}),
+        ("privacy", {"read": None, "export": None}),
+        ("sre,shop-team", {"read": None, "write": None}),
+    ],
+)
+async def test_each_role_of_a_user_has_the_targets_of_the_groups_that_grant_it(
+    groups: str, expected: dict[str, set[str] | None]
+) -> None:
+    """A group that only reads a target does not widen where another group may write."""
+    config = ProxyConfig(
+        peers=("127.0.0.0/8",), user_header="x-user", groups_header="x-groups",
+        read=("*",), write=("shop-team", "cart-team", "sre"), export=("privacy",),
+        targets={"shop-team": ("shop",), "cart-team": ("cart",), "cart-readers": ("cart",), "sre": ("*",)}
+        | {"privacy": ("*", "shop")},
+    )  # fmt: skip
+    headers = [(b"x-user", b"ada"), (b"x-groups", groups.encode())]
+    request = Request({"type": "http", "client": ("127.0.0.1", 1), "headers": headers})
+    caller = Access(AccessConfig(proxy=config), is_loopback=False).of_proxy(request)
+    assert caller is not None
+    assert {
+        role: targets if targets is None else frozenset(targets) for role, targets in expected.items()
+    } == caller.roles
+
+
+def test_a_hook_token_of_a_target_is_no_bearer_token() -> None:
+    """It only calls hooks, and a bearer token is no hook token."""
+    hook = TokenConfig(name="flagger", role="hook", secret=Secret(b"hook-token-0123456789"), targets=("shop",))
+    access = Access(AccessConfig(tokens=(*TOKENS, hook)), is_loopback=False, hook_token=b"all-hooks-0123456789")
+    assert frozenset({"shop"}) == access.hook_targets("hook-token-0123456789", "1.2.3.4", 0)
+    assert access.hook_targets("all-hooks-0123456789", "1.2.3.4", 0) is None
+    with pytest.raises(RequestError, match="configured token"):
+        access.hook_targets(WRITER, "1.2.3.4", 0)
+    caller = access.check_token("hook-token-0123456789", "1.2.3.4", 0)
+    assert caller is not None
+    assert {} == caller.roles
+
+
+async def test_a_head_request_needs_the_role_of_its_get(door: Door) -> None:
+    """A HEAD request runs the same handler, so a new revision in it starts a run."""
+    asked = "/api/v1/verdict?target=shop&revision=v9"
+    answers = [await get(door.app, asked, "HEAD", b"", None, authorization=f"Bearer {one}") for one in (READER, WRITER)]
+    assert [403, 200] == [answer.status for answer in answers]
 
 
 async def test_nobody_else_is_believed_to_be_the_proxy() -> None:

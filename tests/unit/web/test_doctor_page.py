@@ -22,7 +22,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def _app(of: Evidence) -> Starlette:
-    async def diagnosis(_target: str | None) -> Diagnosis:
+    async def diagnosis(_target: str | None, _visible: frozenset[str] | None) -> Diagnosis:
         return diagnose(of)
 
     return create_web(replace_parts(web_parts(open_shop()), diagnosis=diagnosis))
