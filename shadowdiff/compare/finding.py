@@ -34,6 +34,8 @@ _SEVERITIES: Final = {Kind.ADDED: Severity.ADDITIVE} | dict.fromkeys(
     (Kind.TYPE, Kind.REMOVED, Kind.STATUS), Severity.BREAKING
 )
 _OF_VALUE: Final = Severity.VALUE
+BUILT_IN: Final = "built-in: "
+"""How the labels of rules begin that always apply."""
 NOTHING: Final = (0, 0, 0)
 """The mark of empty findings."""
 _SPELLED: Final[dict[Path, tuple[str, str]]] = {}

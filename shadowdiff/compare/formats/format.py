@@ -123,12 +123,16 @@ class Format:
         """Return the value of a decoded body. Raises: BrokenBodyError, NotJsonError."""
         raise NotImplementedError(f"{self.name} cannot read values from {len(body)} bytes of {media.name}")
 
-    def embedded(self, body: bytes, media: Media) -> Value | Missing:
-        """Return the value of a body inside another body, such as a multipart part; MISSING means base64.
+    def embedded(self, body: bytes, media: Media, depth: int) -> Value | Missing:
+        """Return the value of a body inside `depth` other bodies, such as a multipart part; MISSING means base64.
 
         Raises: BrokenBodyError, NotJsonError.
         """
-        return MISSING
+        if not self.has_paths:
+            return MISSING
+        if body.startswith(BOM):
+            raise BrokenBodyError(_MARK)
+        return self.value(body, media)
 
     def read(self, side: Side) -> Value | Missing | BrokenBodyError:
         """Return the value of one body as it was sent; MISSING if descriptors lack its type. Raises: CodingError."""

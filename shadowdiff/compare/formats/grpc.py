@@ -43,6 +43,9 @@ class Protobuf(Format):
     ) -> list[bytes] | BrokenBodyError:
         return [body]
 
+    def embedded(self, body: bytes, media: Media, depth: int) -> Missing:
+        return MISSING
+
     def read(self, side: Side) -> Value | Missing | BrokenBodyError:
         media, messages = side.media, side.messages
         if messages is None:

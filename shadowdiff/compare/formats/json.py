@@ -33,7 +33,7 @@ class Json(Format):
     def value(self, body: bytes, media: Media) -> Value:
         return parse_exact(_utf8(body, media).removeprefix(BOM))
 
-    def embedded(self, body: bytes, media: Media) -> Value:
+    def embedded(self, body: bytes, media: Media, depth: int) -> Value:
         return parse_exact(body)
 
     def compare(self, bodies: Bodies) -> None:

@@ -3,7 +3,8 @@
 A part is an object with `type` and `body`; `name` and `filename` if present; the Content-Type's `parameters`;
 `disposition` (the kind, and its other parameters); and all other `headers` unchanged. A body that does not conform to
 its type is under `bytes` instead. The boundary, the text before the first and after the last boundary, and the order of
-a part's headers do not matter (RFC 2046 section 5.1).
+a part's headers do not matter (RFC 2046 section 5.1). The boundary of a nested multipart is noted as a difference that
+a built-in rule covers.
 """
 
 from __future__ import annotations
@@ -13,17 +14,28 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.exact import NotJsonError
+from shadowdiff.compare.finding import BUILT_IN
 from shadowdiff.compare.formats.format import BrokenBodyError, Format
 from shadowdiff.compare.media import MAX_TYPE_BYTES, Media, split_parameters, unquote
 from shadowdiff.compare.sequence import grouped
+from shadowdiff.model import Kind
 from shadowdiff.rules.json_values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from shadowdiff.compare.finding import Findings, Path
+    from shadowdiff.compare.formats.format import Bodies
     from shadowdiff.rules.json_values import Value
 
+    FormatOf = Callable[[bytes], tuple[Format, Media]]
+    Boundaries = Iterator[tuple[Path, Value]]
+
 MAX_PARTS: Final = 10_000
+MAX_NESTING: Final = 8
+"""Messages around a message. Each level searches the whole rest of the body again."""
+HTTP: Final = "application/http"
+BOUNDARY: Final = f"{BUILT_IN}the boundary of a nested multipart does not matter"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _BLANKS: Final = " \t"
@@ -37,45 +49,93 @@ class Multipart(Format):
     docs = (
         "an array of parts with `type`, `body`, `name`, `filename`; `parameters` of the part's Content-Type;"
         " `disposition`; other `headers`: `$[0].headers['content-range']`; `bytes`, in base64, instead of a body"
-        " that is not valid for its type"
+        " that is not valid for its type; the body of a nested multipart is an array of parts again"
     )
     media_types = ("multipart/*",)
 
-    def __init__(self, format_of: Callable[[bytes], tuple[Format, Media]]) -> None:
+    def __init__(self, format_of: FormatOf) -> None:
         self._format_of = format_of
 
     def value(self, body: bytes, media: Media) -> Value:
+        return self.embedded(body, media, 0)
+
+    def embedded(self, body: bytes, media: Media, depth: int) -> Value:
+        check_nesting(depth)
         if not media.boundary:
             raise BrokenBodyError("multipart without a boundary")
-        return [self._part(chunk) for chunk in _chunks(body, b"--" + media.boundary.encode("latin-1", "replace"))]
+        chunks = _chunks(body, b"--" + media.boundary.encode("latin-1", "replace"))
+        return [self._part(chunk, depth) for chunk in chunks]
 
-    def _part(self, chunk: bytes) -> Value:
+    def _part(self, chunk: bytes, depth: int) -> Value:
         head, gap, body = chunk.partition(b"\r\n\r\n")
         if not gap:
             raise BrokenBodyError("a part has no blank line after its headers")
-        fields, others = _fields(head.removeprefix(b"\r\n"))
-        content_type = fields.get("content-type", "text/plain")
-        format_, media = self._format_of(content_type.encode("utf-8", "surrogateescape"))
-        part: dict[str, Value] = {"type": media.name, **_body(body, format_, media)}
-        if len(content_type) > MAX_TYPE_BYTES:
-            part["type"] = content_type
-        elif media.parameters:
-            part["parameters"] = _by_name(
-                (name, value.lower() if name == "charset" else value) for name, value in media.parameters
-            )
-        if "content-disposition" in fields:
-            part |= _disposition(fields["content-disposition"])
-        if others:
-            part["headers"] = others
-        return part
+        return entity(head.removeprefix(b"\r\n"), body, "text/plain", self._format_of, depth)
+
+    def _try_values(self, bodies: Bodies) -> tuple[Value | BrokenBodyError, Value | BrokenBodyError]:
+        one, other = super()._try_values(bodies)
+        note_boundaries(_of_parts(one, None), _of_parts(other, None), bodies.findings)
+        return one, other
 
 
-def _body(body: bytes, format_: Format, media: Media) -> dict[str, Value]:
+def check_nesting(depth: int) -> None:
+    """Raise BrokenBodyError if a message is inside too many other messages."""
+    if depth > MAX_NESTING:
+        raise BrokenBodyError(f"a message inside more than {MAX_NESTING} others")
+
+
+def entity(head: bytes, body: bytes, default_type: str, format_of: FormatOf, depth: int) -> dict[str, Value]:
+    """Return the headers and the body of a part, or of an HTTP message.  depth: of the messages around it."""
+    fields, others = _fields(head)
+    content_type = fields.get("content-type", default_type)
+    format_, media = format_of(content_type.encode("utf-8", "surrogateescape"))
+    found: dict[str, Value] = {"type": media.name, **_body(body, format_, media, depth + 1)}
+    if len(content_type) > MAX_TYPE_BYTES:
+        found["type"] = content_type
+    elif media.parameters:
+        found["parameters"] = _by_name(
+            (name, value.lower() if name == "charset" else value) for name, value in media.parameters
+        )
+    if "content-disposition" in fields:
+        found |= _disposition(fields["content-disposition"])
+    if others:
+        found["headers"] = others
+    return found
+
+
+def _body(body: bytes, format_: Format, media: Media, depth: int) -> dict[str, Value]:
     try:
-        value = format_.embedded(body, media)
+        value = format_.embedded(body, media, depth)
     except (NotJsonError, BrokenBodyError):
         return {"bytes": base64.b64encode(body).decode()}
     return {"body": base64.b64encode(body).decode() if isinstance(value, Missing) else value}
+
+
+def note_boundaries(one: Boundaries, other: Boundaries, findings: Findings) -> None:
+    """Note the boundaries of nested multiparts that differ. They do not matter."""
+    before, after = dict(one), dict(other)
+    for path, boundary in before.items():
+        against = after.get(path, boundary)
+        if boundary != against:
+            findings.note_value(path, Kind.VALUE, boundary, against, BOUNDARY)
+
+
+def _of_parts(parts: Value | BrokenBodyError, path: Path) -> Boundaries:
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        yield from boundaries_in(part, (path, index))
+
+
+def boundaries_in(message: Value | BrokenBodyError, path: Path) -> Boundaries:
+    """Remove the boundaries from a message and the messages inside, and yield the path and value of each."""
+    if not isinstance(message, dict):
+        return
+    body, parameters = message.get("body"), message.get("parameters")
+    if str(message["type"]).startswith("multipart/"):
+        if isinstance(parameters, dict) and "boundary" in parameters:
+            yield ((path, "parameters"), "boundary"), parameters.pop("boundary")
+        yield from _of_parts(body, (path, "body"))
+    elif message["type"] == HTTP:
+        yield from boundaries_in(body, (path, "body"))
 
 
 def _chunks(body: bytes, boundary: bytes) -> Iterator[bytes]:

@@ -59,7 +59,7 @@ class Text(Format):
     )  # fmt: skip
     has_paths = False
 
-    def embedded(self, body: bytes, media: Media) -> Value:
+    def embedded(self, body: bytes, media: Media, depth: int) -> Value:
         return text_of(body, media.charset)
 
     def compare(self, bodies: Bodies) -> None:
