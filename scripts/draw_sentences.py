@@ -36,7 +36,8 @@ _RULE = re.compile(r"[\s|:-]+")
 _WORD = re.compile(r"[(\"'`]*[A-Za-z][\w'-]*[)\"'`.,;:!?]*")
 _LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 _INLINE = re.compile(r"</?(?:a|abbr|b|code|em|kbd|small|strong|time)\b[^>]*>")
-_BREAK = re.compile(r"<[^>]*>|\{%-?\s*(?:else|elif|block|macro|set|import|extends|call)[^%]*%\}")
+_BRANCH = re.compile(r"\{%-?\s*(?:else|elif|block|macro|set|import|extends|call)\b.*?%\}", re.DOTALL)
+_STATEMENT = re.compile(r"\{%.*?%\}", re.DOTALL)
 _SHOWN = re.compile(r'(title|placeholder|aria-label|data-confirm)="([^"]+)"')
 _EXPRESSION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 
@@ -271,13 +272,14 @@ def _of_template(page: Path) -> Iterator[Text]:
     where, heading = str(page.relative_to(ROOT)), ""
     for attribute, text in _SHOWN.findall(source):
         yield Text("pages", "templates", where, f"attribute {attribute}", _EXPRESSION.sub(r"{\1}", text))
-    plain = _EXPRESSION.sub(r"{\1}", _INLINE.sub("", source))
-    for piece in re.split(r"(?=<)", plain):
+    plain = _EXPRESSION.sub(lambda found: "{" + re.sub("[<>]", "≶", found[1]) + "}", _INLINE.sub("", source))
+    for piece in re.split(r"(?=<)", _STATEMENT.sub(" ", _BRANCH.sub("\n\n", plain))):
         tag = piece[1:].split(">", 1)[0].split(" ")[0] if piece.startswith("<") else ""
-        for text in _BREAK.split(piece):
-            shown = " ".join(re.sub(r"\{%.*?%\}", " ", text).split())
+        for text in re.sub("<[^>]*>", "", piece).split("\n\n"):
+            shown = " ".join(text.split())
             heading = shown if tag in {"h1", "h2", "h3"} and shown else heading
-            yield Text("pages", "templates", where, f"below {heading!r}, in <{tag}>", shown)
+            if re.search("[A-Za-z]", re.sub(r"\{.*?\}", "", shown)):
+                yield Text("pages", "templates", where, f"below {heading!r}, in <{tag}>", shown)
 
 
 def _of_chart(file: Path) -> Iterator[Text]:
@@ -285,7 +287,8 @@ def _of_chart(file: Path) -> Iterator[Text]:
     where = str(file.relative_to(ROOT))
     source = file.read_text(encoding="utf-8")
     if file.suffix == ".txt":
-        for block in re.split(r"\n\s*\n", re.sub(r"\{\{-? *(?:if|else|end|range|\$).*?\}\}", "", source)):
+        source = re.sub(r"\{\{-? *else.*?\}\}", " / ", source)
+        for block in re.split(r"\n\s*\n", re.sub(r"\{\{-? *(?:if|end|range|\$).*?\}\}", "", source)):
             yield Text("pages", "charts", where, "", _EXPRESSION.sub(r"{\1}", block))
         return
     for context, text in _comments(file, "# "):

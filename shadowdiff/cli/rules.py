@@ -65,12 +65,14 @@ def _print_suggestions(found: Suggestions) -> None:
     for one in found.suggestions:
         out.print(text(rule_yaml(one.rule), "cyan"))
         share = f"in {one.samples} of {found.samples} samples, {one.pairs:,} pairs"
-        counts = f"{share}; {one.disappearing} samples would no longer count"
+        counts = f"{share}; {one.disappearing} samples would no longer differ"
         out.print(text(f"  {one.reason}: {counts} ({one.example})"))
         for also in one.also_ignores:
             out.print(text(f"  would also ignore: {also.route}: {place_text(also.place.path, also.place.kind)}"))
         for other in one.not_covered:
-            out.print(text(f"  would still be reported: {other.kind} there, in {other.pairs:,} pairs", "dim"))
+            out.print(
+                text(f"  would still be reported: {other.pairs:,} pairs with the kind {other.kind} at this path", "dim")
+            )
 
 
 @command.command("list")

@@ -235,11 +235,11 @@ class EvidenceCollector:
                 return otherwise
 
         await part("writing examples of unpaired halves", self._write_orphans(), None)
-        await part("writing what this process noted", self._write_process(), None)
+        await part("writing the evidence of this process", self._write_process(), None)
         unknown = await part("reading the ledger of unknown hosts", self.pairing.ledger(UNKNOWN_TARGET), {})
         of_targets = [
             await part(
-                f"reading the figures of {target.name}",
+                f"reading the counts of {target.name}",
                 self._target_evidence(target),
                 TargetEvidence(config=target, counts={}, is_readable=False),
                 target.name,
@@ -251,7 +251,7 @@ class EvidenceCollector:
             self._evidence_with(health),
             targets=tuple(of_targets),
             unknown=self._recent.growth(UNKNOWN_TARGET, flatten(unknown)),
-            processes=await part("reading what the processes noted", self._processes(), ()),
+            processes=await part("reading the evidence of the processes", self._processes(), ()),
             unread=tuple(unread),
         )
 

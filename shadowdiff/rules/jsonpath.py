@@ -90,14 +90,14 @@ class _Parser:
 
     def query(self) -> Query:
         if not self._take("$"):
-            self._fail("a path begins with '$'")
+            self._fail("a path must begin with '$'")
         segments: list[Segment] = []
         while self._at < len(self._text):
             start = self._at
             self._blank()
             if self._at == len(self._text):
                 self._at = start
-                self._fail("no blanks at the end")
+                self._fail("remove the blanks at the end")
             segments.append(self._segment())
         return tuple(segments)
 
@@ -106,12 +106,12 @@ class _Parser:
         if self._peek() == "[":
             return Segment(self._bracketed(), descendant)
         if not descendant and not self._take("."):
-            self._fail("'.', '..' or '[' goes on from here")
+            self._fail("expected '.', '..' or '['")
         if self._take("*"):
             return Segment((Wildcard(),), descendant)
         found = _SHORTHAND.match(self._text, self._at)
         if found is None:
-            self._fail("a name, '*' or '[' follows; write other names as ['the name']")
+            self._fail("expected a name, '*' or '['; write other names as ['the name']")
         self._at = found.end()
         return Segment((Name(found.group()),), descendant)
 
@@ -125,7 +125,7 @@ class _Parser:
             if self._take("]"):
                 return tuple(selectors)
             if not self._take(","):
-                self._fail("',' or ']' follows a selector")
+                self._fail("expected ',' or ']' after a selector")
 
     def _selector(self) -> Selector:
         head = self._peek()
@@ -141,7 +141,7 @@ class _Parser:
         found = cast("re.Match[str]", _INDEX_OR_SLICE.match(self._text, self._at))  # it also matches empty text
         start, stop, step = (self._integer(found, group) for group in (1, 3, 4))
         if start is None and not found[2]:
-            self._fail("a quoted name, '*', an index or a slice stands inside brackets")
+            self._fail("expected a quoted name, '*', an index or a slice inside the brackets")
         self._at = found.end()
         return Slice(start, stop, 1 if step is None else step) if found[2] else Index(start or 0)
 
@@ -149,7 +149,7 @@ class _Parser:
         digits: str | None = found[group]
         if digits is not None and (len(digits) > 17 or abs(int(digits)) > _EXACT_INTEGER):  # noqa: PLR2004
             self._at = found.start(group)
-            self._fail("an index stays within 2^53 - 1")
+            self._fail("an index must be at most 2^53 - 1")
         return None if digits is None else int(digits)
 
     def _string(self, quote: str) -> str:
@@ -168,24 +168,24 @@ class _Parser:
         if char == "u":
             return self._unicode()
         if char != quote and char not in _ESCAPES:
-            self._fail("no such escape")
+            self._fail("there is no such escape")
         self._at += 1
         return _ESCAPES.get(char, char)
 
     def _unicode(self) -> str:
         code = self._hex4()
         if "\udc00" <= code <= "\udfff":
-            self._fail("a low surrogate stands alone")
+            self._fail("a low surrogate needs a high surrogate before it")
         if "\ud800" <= code <= "\udbff":
             if not self._take("\\") or not "\udc00" <= (low := self._hex4()) <= "\udfff":
-                self._fail("a high surrogate stands alone")
+                self._fail("a high surrogate needs a low surrogate after it")
             return (code + low).encode("utf-16", "surrogatepass").decode("utf-16")
         return code
 
     def _hex4(self) -> str:
         found = _HEX4.match(self._text, self._at)
         if found is None:
-            self._fail("\\u takes four hex digits")
+            self._fail("expected four hex digits after \\u")
         self._at = found.end()
         return chr(int(found[1], 16))
 

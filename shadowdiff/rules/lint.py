@@ -99,7 +99,7 @@ def _too_much(index: int, rule: Rule, shadows: _Shadows) -> Iterator[tuple[str, 
         )
     by = shadows.of(index)
     if by is not None:
-        yield "shadowed", f"has no effect next to {by.label}, which covers all that it selects; remove one of them"
+        yield "shadowed", f"has no effect, because {by.label} covers everything that it selects; remove one of them"
 
 
 def _selects_nothing(segment: Segment) -> bool:

@@ -44,7 +44,7 @@ def _rule(at: str, item: object) -> Rule:
     kind = _kind(declared)
     for key in declared.values:
         if key != kind.name and key not in COMMON_OPTIONS:
-            raise declared.error(key, f"unknown key; next to {kind.name} a rule takes {', '.join(COMMON_OPTIONS)}")
+            raise declared.error(key, f"unknown key; with {kind.name}, a rule may have {', '.join(COMMON_OPTIONS)}")
     options = _options(declared, kind)
     return Rule(
         kind=kind.name,

@@ -55,7 +55,7 @@ WHY: Final[Mapping[str, str]] = {
     "ambiguous": "one id for two different requests",
     "late": "arrived too late",
     "pending": "paired, not compared yet",
-    "not_modified": "v1 answered 304 to its own ETag, which v2 cannot know",
+    "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
     UNACCOUNTED: "the ledger does not balance",
 }
 
@@ -241,7 +241,7 @@ def _losses(named: Iterable[tuple[str, int]]) -> tuple[Loss, ...]:
 
 def _why(reason: str, count: int) -> str:
     why = WHY.get(reason, COULD_NOT_COMPARE)
-    return why if count > 0 or reason == UNACCOUNTED else f"from before the window, settled within it: {why}"
+    return why if count > 0 or reason == UNACCOUNTED else f"arrived before the window, settled within it: {why}"
 
 
 def _incomparable(reasons: Mapping[str, int], known: int) -> Named:

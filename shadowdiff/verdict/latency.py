@@ -29,8 +29,8 @@ ALPHA: Final = 0.05
 P99: Final = 0.99
 QUANTILES: Final = (0.5, 0.9, P99)
 MEASURED: Final = (
-    "v1: measured by its recorder, next to v1; v2: from the request until the last byte, measured in shadowdiff, so "
-    "the network between them is included"
+    "v1's recorder measures v1's durations, next to v1; shadowdiff measures v2's durations, from the request until the "
+    "last byte, so they include the network"
 )
 
 
@@ -124,9 +124,9 @@ def with_latency(finding: Finding, evidence: Evidence, allowed_ms: float) -> Fin
     if finding.decision is not Decision.PASS or (upper is not None and upper <= allowed_ms):
         return finding
     if whole is None:
-        doubt = "No durations of both sides yet"
+        doubt = "No pair has the durations of both sides yet"
     else:
-        doubt = f"v2's p99 may be {'any time' if upper is None else f'up to {upper:.3g} ms'} longer"
+        doubt = f"v2's p99 may be longer by {'any time' if upper is None else f'up to {upper:.3g} ms'}"
     return finding.insufficient(f"{finding.reason} {doubt}, limit {allowed_ms:g} ms.", InsufficientReason.LATENCY)
 
 

@@ -70,7 +70,8 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     def unsettled(self, run_noise: str | None) -> str | None:
         """Return why the run's noise set is not final; None if it is final."""
         if self.state.calibrates:
-            return f"Calibrating: v2 counts as v1 until `shadowdiff calibrate stop`; {self.learned:,} pairs so far."
+            until = "all differences count as noise until `shadowdiff calibrate stop`"
+            return f"Calibrating: {until}; {self.learned:,} pairs so far."
         if self.state.learning is not None or self.state.known is None:
             return f"Learning v1's own noise from the control: {self.learned:,} of {self.learn:,} triples so far."
         if run_noise != self.state.version:
@@ -153,7 +154,7 @@ def _blame(blamed: list[PlaceFinding]) -> str:
     more = f" ({len(blamed) - 1} more places fail.)" if len(blamed) > 1 else ""
     where = f"{one.path} of {one.route}"
     if one.state == "beyond":
-        counts = f"v2 alone differs in {one.cells.raw:,} of {one.triples:,} triples, v1 alone in {one.cells.noise:,}"
+        counts = f"only v2 differs in {one.cells.raw:,} of {one.triples:,} triples, only v1 in {one.cells.noise:,}"
         return f"{where} differs beyond v1's own noise: {counts}.{more}"
     counts = f"v2 repeats its value in {one.repeats.raw:,} of {one.blocks:,} blocks, v1 in {one.repeats.noise:,}"
     return f"{where} is constant in v2 and changes in v1: {counts}.{more}"
@@ -164,7 +165,7 @@ def _guarded(finding: Finding, evidence: Evidence, allowed: float, known: NoiseS
     if sure := _sure(finding, evidence, allowed, known):
         return finding.failing(sure)
     cells = _all_cells(evidence)
-    sides = f"v2 alone differs in {cells.raw:,} of {evidence.triples:,} triples, v1 alone in {cells.noise:,}"
+    sides = f"only v2 differs in {cells.raw:,} of {evidence.triples:,} triples, only v1 in {cells.noise:,}"
     return finding.insufficient(
         f"{finding.reason} Too few triples to tell v2 from noise: {sides}.", InsufficientReason.NOISE
     )

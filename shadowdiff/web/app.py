@@ -103,7 +103,10 @@ def _error_line(request: Request, error: Exception) -> tuple[int, str]:
     if isinstance(error, RequestError):
         return error.status, error.message
     if not isinstance(error, HTTPException):
-        return 503, f"The store is unavailable ({type(error).__name__}). Numbers and samples return when it does."
+        return (
+            503,
+            f"The store is unavailable ({type(error).__name__}). Numbers and samples return when the store does.",
+        )
     if error.status_code != HTTPStatus.NOT_FOUND:
         return error.status_code, error.detail
     return 404, f"There is no page {request.url.path}; the API is described at {PREFIX}/openapi.json."

@@ -229,7 +229,7 @@ def check_local(request: Request) -> None:
     if request.headers.get("origin") is None and not (is_loopback and _is_local_name(host)):
         raise RequestError(
             403,
-            "only programs on this machine and the service's own pages can make changes: forward the port with kubectl",
+            "a program on another machine needs a token for changes: set `access.tokens`, or forward the port to it",
         )
 
 

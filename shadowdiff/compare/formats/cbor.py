@@ -113,7 +113,7 @@ def _chunks(reader: Reader, major: int) -> Iterator[bytes]:
     for _ in _items(reader, None):
         found, low = divmod(reader.byte(), 32)
         if found != major:
-            raise BrokenBodyError(f"byte {reader.at - 1} begins no chunk of its string")
+            raise BrokenBodyError(f"byte {reader.at - 1} does not begin a chunk of its string")
         yield reader.take(_argument(reader, low))
 
 

@@ -27,8 +27,8 @@ class EventStream(Format):
 
     name = "`text/event-stream`"
     docs = (
-        "an array of events with `event`, `id`, `retry`, `data`; data that is a JSON object or array is compared as"
-        " JSON: `$[*].data.choices`; an event without a blank line at its end has the path `unfinished`"
+        "an array of events, each with `event`, `id`, `retry`, `data`. If data is a JSON object or array, it is"
+        " compared as JSON: `$[*].data.choices`. An event without a blank line at its end has the path `unfinished`"
     )
     media_types = ("text/event-stream",)
     empty_is_sequence = True

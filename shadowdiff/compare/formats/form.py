@@ -27,7 +27,7 @@ class Form(Format):
     """
 
     name = "URL-encoded form"
-    docs = "an object of arrays of strings: `$.name[0]`; a field without `=` is under the empty name"
+    docs = "an object of arrays of strings: `$.name[0]`; a field without `=` has the empty name"
     media_types = ("application/x-www-form-urlencoded",)
 
     def value(self, body: bytes, media: Media) -> Value:

@@ -34,7 +34,7 @@ class Protobuf(Format):
     """Reads one message; if there are no descriptors, compares bytes."""
 
     name = "`application/protobuf` and similar"
-    docs = "the message in its JSON form, by the target's descriptors ([gRPC](grpc.md)); without descriptors, bytes"
+    docs = "the JSON form of the message, if the target has descriptors ([gRPC](grpc.md)); otherwise the bytes"
     media_types = ("application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf")
     is_binary = True
 
@@ -85,7 +85,7 @@ class Grpc(Protobuf):
     """Reads the messages in the frames of a call."""
 
     name = "`application/grpc`"
-    docs = "messages, as for `application/protobuf`; an array if the method streams"
+    docs = "as for `application/protobuf`; if the method streams, an array of messages"
     media_types = ("application/grpc", "application/grpc+proto")
 
     def unwrap(self, body: bytes, media: Media) -> bytes:

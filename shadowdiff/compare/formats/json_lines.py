@@ -23,7 +23,7 @@ class JsonLines(Format):
     """Reads one value per line or text. Blank lines and a missing final line end do not matter."""
 
     name = "NDJSON, JSON Lines, `application/json-seq`"
-    docs = "an array with one value per line, or per text of the sequence: `$[2].id`"
+    docs = "an array with one value for each line, or for each text of a JSON text sequence: `$[2].id`"
     media_types = (
         "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
         "application/jsonlines", _SEQUENCE,

@@ -47,9 +47,9 @@ class Multipart(Format):
 
     name = "`multipart/*`"
     docs = (
-        "an array of parts with `type`, `body`, `name`, `filename`; `parameters` of the part's Content-Type;"
-        " `disposition`; other `headers`: `$[0].headers['content-range']`; `bytes`, in base64, instead of a body"
-        " that is not valid for its type; the body of a nested multipart is an array of parts again"
+        "an array of parts, each with `type`, `body`, `name`, `filename`, `disposition`, the `parameters` of its"
+        " Content-Type, and its other `headers`: `$[0].headers['content-range']`. A body that is not valid for its"
+        " type is under `bytes` instead of `body`, in base64. The body of a nested multipart is an array of parts again"
     )
     media_types = ("multipart/*",)
 

@@ -50,8 +50,8 @@ class Text(Format):
 
     name = "`text/*`, JavaScript and similar"
     docs = (
-        "lines (ended by LF, CRLF or CR), and words inside a line: `[-gone-]`, `{+new+}`; text that a mask"
-        " covers is not marked; if a match of a mask spans several lines, these lines count as one line"
+        "lines, which end in LF, CRLF or CR, and then words inside a line: `[-removed-]`, `{+added+}`. Text that a"
+        " mask covers is not marked. If a match of a mask spans several lines, these lines count as one line"
     )
     media_types = (
         "text/*", "application/javascript", "application/ecmascript", "application/graphql", "application/toml",

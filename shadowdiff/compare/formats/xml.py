@@ -35,8 +35,9 @@ class Xml(Format):
 
     name = "XML, `+xml`"
     docs = (
-        '`{"{namespace}name": …}`; an element is an object with `@attribute`, `#text`, an array for each child name,'
-        " and `#order`, the order of children and text if they are of several kinds: `$.order.item[*]['@id']`"
+        '`{"{namespace}name": …}`: each element is an object with `@attribute`, `#text`, and an array for each '
+        "name of its children: `$.order.item[*]['@id']`. `#order` is the order of children of several kinds, and of "
+        "text"
     )
     media_types = ("application/xml", "text/xml", "+xml")
 

@@ -58,7 +58,7 @@ class Yaml(Format):
     def value(self, body: bytes, media: Media) -> Value:
         text = text_of(body, media.charset)
         if _LINE_ENDS.search(text):
-            raise BrokenBodyError("has a line end that only YAML 1.1 knows")
+            raise BrokenBodyError("has a line end that only YAML 1.1 allows")
         try:
             documents = _Builder(text).documents()
         except (yaml.YAMLError, UnicodeError) as error:

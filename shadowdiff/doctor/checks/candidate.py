@@ -59,7 +59,7 @@ _STATUSES: Final = {
 _REASONS: Final = {
     "primary_5xx": "v1 itself answered 5xx",
     "primary_429": "v1 itself answered 429",
-    "primary_grpc_failed": "v1's gRPC call failed with its status",
+    "primary_grpc_failed": "v1's gRPC call failed",
     "primary_failed": "v1 itself did not respond",
     "not_modified": "v1 answered 304 to its own ETag",
     "unknown_target": "the target was removed from the configuration",
@@ -75,7 +75,7 @@ def nothing_sampled(_evidence: Evidence, target: TargetEvidence) -> Iterator[Fin
         code="sample_is_zero",
         title=f"{target.name} has `sample: 0`: no request is compared.",
         explanation="Every request is acknowledged, counted as sampled out, and dropped.",
-        fix="Compare only a sample of the requests:",
+        fix="Set the share of requests to compare:",
         lines=("targets:", f"  - name: {target.name}", "    sample: 1.0"),
     )
 
@@ -120,7 +120,7 @@ def refuses(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
         title=f"v2 answered {top} to {percent(min(1, statuses[top] / seen))} of {plural(seen, 'request')} that v1 "
         "served.",
         explanation=f"Requests go to {target.config.candidate.url} with "
-        + ("the user's Host." if preserves else "v2's own Host; the user's is in X-Forwarded-Host."),
+        + ("the user's Host." if preserves else "v2's own Host; the user's Host is in X-Forwarded-Host."),
         fix=fix,
         examples=_example(target, "status"),
     )
@@ -166,7 +166,7 @@ def not_modified(_evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
         title=f"v1 answered 304 to {percent(min(1, count / seen))} of {plural(seen, 'request')}; v2 sent another ETag.",
         explanation="Users send v1's ETags, which v2 cannot know. v1's 304 has no body, so nothing is compared.",
         fix="Let both versions compute the same ETag from the content. Or let the mesh remove If-None-Match and "
-        "If-Modified-Since from a part of the requests, before v1 and the mirror. Else lower gate.min_coverage.",
+        "If-Modified-Since from a part of the requests, before v1 and the mirror. Otherwise lower gate.min_coverage.",
         lines=("requestHeaderModifier:", "  remove: [if-none-match, if-modified-since]"),
         examples=_example(target, "incomparable"),
     )

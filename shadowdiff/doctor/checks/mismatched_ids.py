@@ -31,7 +31,7 @@ _PATH_CHARS: Final = 60
 _NEAR_MS: Final = 5000
 
 SET_ID: Final = (
-    "request_headers_to_add:   # of the mirrored route; or header_mutation, before the recorder",
+    "request_headers_to_add:   # on the mirrored route; or use header_mutation, before the recorder",
     '  - header: { key: x-diff-id, value: "%UNIQUE_ID%" }',
     "    append_action: OVERWRITE_IF_EXISTS_OR_ADD",
 )
@@ -201,7 +201,7 @@ def _ids(ours: Orphan, theirs: Orphan) -> Finding:
         fix="Record the id unchanged."
         if differ_in_case
         else "Set the id once, at the hop that mirrors, and let v1's own proxy keep it (set no second x-diff-id; for "
-        "x-request-id Envoy's preserve_external_request_id).",
+        "x-request-id, set Envoy's preserve_external_request_id).",
         lines=() if differ_in_case else SET_ID,
     )
 

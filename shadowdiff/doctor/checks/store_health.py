@@ -96,9 +96,9 @@ def ledger(evidence: Evidence) -> Iterator[Finding]:
         yield warning(
             code="ledger_unbalanced",
             target=target.name,
-            title=f"The ledger of {target.name} does not balance: observations left the store uncounted.",
-            explanation="Keys were removed from Redis by something else: eviction, FLUSHALL, or a second service with "
-            "the same prefix and other settings.",
+            title=f"The ledger of {target.name} does not balance: observations disappeared from the store.",
+            explanation="Something other than this service removed keys from Redis: eviction, FLUSHALL, or a second "
+            "service with the same prefix and other settings.",
             fix="Let only shadowdiff use the keys under `store.prefix`. The ledger shows which row does not add up:",
             lines=(f"curl -s 'http://127.0.0.1:8082/api/v1/ledger?target={target.name}'",),
         )

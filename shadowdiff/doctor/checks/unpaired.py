@@ -114,8 +114,9 @@ def missing_records(_evidence: Evidence, target: TargetEvidence) -> Iterator[Fin
             code="sampling_disagrees",
             title=f"The recorder keeps about {percent(rate)} of v1's responses, but {percent(target.config.sample)} of "
             "the mirrored requests go to v2.",
-            explanation="Both sides draw by the id, so they select the same requests only at the same rate. Every "
-            f"mirrored request without a record has an id that is drawn above {rate:.2f}.",
+            explanation="Both sides compute a number from 0 to 1 from the id, and select the requests whose number is "
+            "below their rate. So both need the same rate. The number of every mirrored request without a record is "
+            f"above {rate:.2f}.",
             fix="Set the same rate in the recorder (SAMPLE in record.lua, `sample` of the middleware) and shadowdiff:",
             lines=("targets:", f"  - name: {target.name}", f"    sample: {rate:.2f}"),
             examples=examples,
@@ -157,12 +158,14 @@ def disagreeing_sample(target: TargetEvidence, primary: Outcomes, candidate: Out
     rate = _sample_rate(ours)
     both = candidate.share >= allowed(target)
     title = f"Only {percent(share)} of v1's responses have a mirrored request"
-    title += f", and {percent(1 - candidate.share)} of these a record: each side draws its own sample." if both else "."
+    if both:
+        title += f", and {percent(1 - candidate.share)} of the mirrored requests have a record: the samples differ"
+    title += "."
     return warning(
         code="sampling_disagrees",
         title=title,
-        explanation=f"Every response without a mirrored request has an id that is drawn above {rate:.2f}: the mirrored "
-        f"side keeps about {percent(rate)}, by the same draw."
+        explanation="Both sides compute a number from 0 to 1 from the id. The number of every response without a "
+        f"mirrored request is above {rate:.2f}, so the mirrored side samples about {percent(rate)}."
         if rate
         else "If the mesh mirrors only a percentage, v1's recorder cannot know which requests were mirrored. (The "
         "proxy also drops a copy if its body exceeds the buffer, or if the circuit breaker of the mirror's cluster "

@@ -21,10 +21,10 @@ KINDS: Final[dict[str, RuleKind]] = {kind.name: kind() for kind in _ALL}
 """The kinds by the key that declares them, in the order of docs/rules.md."""
 
 COMMON_OPTIONS: Final = {
-    "routes": {**WORDS, "description": "The routes it applies to, such as GET /orders/{id}. Left out: all."},
-    "methods": {**WORDS, "description": "The methods it applies to. Left out: all."},
-    "reason": {"type": "string", "description": "Why this does not matter."},
-    "expires": {**TEXT, "description": "The date from which it no longer applies, such as 2027-01-01."},
+    "routes": {**WORDS, "description": "The routes of the rule, such as GET /orders/{id}. If unset: all."},
+    "methods": {**WORDS, "description": "The methods of the rule. If unset: all."},
+    "reason": {"type": "string", "description": "Why the difference does not matter."},
+    "expires": {**TEXT, "description": "The date from which the rule no longer applies: 2027-01-01."},
 }
 """The keys that every rule can have, with their JSON Schema."""
 

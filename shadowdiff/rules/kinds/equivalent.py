@@ -56,10 +56,9 @@ class Equivalent(ValueRuleKind):
     name = "equivalent"
     example = '`{equivalent: {path: "$.note", as: ["null", missing, empty]}}`'
     covers = (
-        "values that are equal if you ignore one of these: which of `null`, `missing` and `empty` it is (only those"
-        " that you name), whether a zero value is left out (`zero`: `0`, `false`, `null` or an empty value on one side"
-        " and nothing on the other), upper and lower case (`case`), or whether a number is text"
-        ' (`number`: 7 and "7.0")'
+        "values that the classes in `as` declare equal: `null`, `missing` and `empty` (name at least two); `zero`:"
+        " `0`, `false`, `null` or an empty value on one side, and no value on the other; `case`: upper and lower case;"
+        ' `number`: a number and the same number as text (7 and "7.0")'
     )
     places = (HEADER, "text")
     options: ClassVar[Mapping[str, Any]] = {
@@ -74,7 +73,7 @@ class Equivalent(ValueRuleKind):
             raise options.error("as", f"expected one or more of {', '.join(_CLASSES)}")
         if sum(word in _ABSENT for word in words) == 1:
             raise options.error(
-                "as", "expected at least two of null, missing, empty: a single class is equal to no other"
+                "as", "expected at least two of null, missing, empty, which are then equal to each other"
             )
         return tuple(word for word in _CLASSES if word in words)
 

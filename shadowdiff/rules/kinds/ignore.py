@@ -21,8 +21,8 @@ class Ignore(RuleKind):
     name = "ignore"
     example = '`{ignore: "$.at"}`'
     covers = (
-        "every difference at the place and below, even if one side lacks the value; works on `$`, `header.<name>`,"
-        " `status`, `text`. `ignore` never covers a failed candidate (no response, or 5xx)"
+        "every difference at the path and below it, even if one side has no value there. The path is `$…`,"
+        " `header.<name>`, `status` or `text`. `ignore` never covers a failed v2 (no response, or a 5xx)"
     )
     places = ("status", HEADER, "text")
     expects_scalars_to_differ = True

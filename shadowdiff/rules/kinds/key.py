@@ -20,7 +20,7 @@ class KeyBy(RuleKind):
     name = "key"
     example = '`{key: {path: "$.items", by: [sku]}}`'
     covers = (
-        'another order of elements. The named members identify an element; `by: ["$.meta.id"]` names a nested'
+        'a different order of elements. The members in `by` identify an element; `by: ["$.meta.id"]` names a nested'
         " member. Two keys match if they are equal, or if another rule covers their difference. A changed element"
         " is reported as one change, not as one removed and one added element"
     )

@@ -12,8 +12,8 @@ class Require(RuleKind):
     name = "require"
     example = '`{require: "$.dataVersion"}` or `{require: header.x-data-version}`'
     covers = (
-        "nothing. If a pair differs at the place, it is `incomparable`, because the two sides read different data."
-        " If a body is broken, the pair is still compared"
+        "nothing. If a pair differs at the path, the pair is `incomparable`, because v1 and v2 read different data."
+        " A pair with a broken body is still compared"
     )
     places = (HEADER,)
     is_precondition = True

@@ -84,10 +84,10 @@ class Tolerance(ValueRuleKind):
     name = "tolerance"
     example = '`{tolerance: {path: "$.total", abs: 0.01, rel: 0.001, digits: 6, time: 2s}}`'
     covers = (
-        "numbers within `abs`, or within `rel` of the larger number, or equal at `digits` significant digits; times"
-        " (ISO 8601, or seconds, ms, µs, ns since 1970) within `time`. Values must meet only one of these conditions."
-        ' Numbers may be text on both sides: `"10.00"`, XML, forms. Another notation is not covered: another unit, a'
-        " number instead of a string, a missing zone"
+        "numbers that differ by at most `abs`, or by `rel` times the larger number, or that are equal at `digits`"
+        " significant digits; times (ISO 8601, or seconds, ms, µs, ns since 1970) that differ by at most `time`. One of"
+        ' these conditions is enough. Numbers may be text on both sides: `"10.00"`, XML, forms. Values in different'
+        " notations are not covered: different units, a number and a string, a time without a zone"
     )
     places = (HEADER,)
     value_rule = _Close

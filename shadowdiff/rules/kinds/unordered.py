@@ -11,7 +11,7 @@ class Unordered(RuleKind):
     name = "unordered"
     example = '`{unordered: "$.tags"}` or `{unordered: text}`'
     covers = (
-        "another order of elements, or of lines. Each element needs its own partner on the other side, and"
-        " rules must cover all differences between the two"
+        "a different order of elements or lines. Each element needs a partner on the other side, which no other"
+        " element has, and rules must cover all differences between the two"
     )
     places = ("text",)

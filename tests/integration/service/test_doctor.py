@@ -271,7 +271,7 @@ async def test_sides_with_independent_samples(doctor_service: Service, mesh: Mes
             await mesh.record(f"o-{number}", b"hello", "/")
     await _until(doctor_service, "own-draws", lambda books: books["observations"]["primary"]["orphaned"] == 20)
     finding = await _diagnosed(doctor_service, "own-draws")
-    assert ("sampling_disagrees", True) == (finding["code"], "each side draws its own sample" in finding["title"])
+    assert ("sampling_disagrees", True) == (finding["code"], "the samples differ" in finding["title"])
     facts = _facts(finding)
     assert facts["id"][0] != facts["id"][1]
 

@@ -49,7 +49,7 @@ error  The ids come from different headers: v1's from x-request-id, the mirrored
 
   fix: Set x-diff-id before the recorder and before the request is mirrored, so that both sides receive it. Or configure only one id header
   for both sides:
-    request_headers_to_add:   # of the mirrored route; or header_mutation, before the recorder
+    request_headers_to_add:   # on the mirrored route; or use header_mutation, before the recorder
       - header: { key: x-diff-id, value: "%UNIQUE_ID%" }
         append_action: OVERWRITE_IF_EXISTS_OR_ADD
     pairing: {id_headers: [x-request-id]}   # or this; also set ID_HEADERS in record.lua to it
