@@ -17,6 +17,7 @@ from shadowdiff.cli.exchange import read_sides
 from shadowdiff.cli.rule_file import rules_in
 from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, deep_diff, json_patch, parse_exact
 from shadowdiff.compare.coding import CodingError, undo
+from shadowdiff.compare.formats import ALL_ROUTES
 from shadowdiff.model import Comparison, Kind, Pair, Result
 from shadowdiff.rules import Router, RuleError, compile_rules, parse_rules
 
@@ -46,6 +47,9 @@ _CHANGED: Final = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
     help="How to read both files. Default: exchange if both are exchanges and this hides no difference, else body.",
 )
 @click.option("--content-type", help="Read both files as bodies of this type, regardless of their names.")
+@click.option(
+    "--body-type", help="The type of both bodies, regardless of Content-Type, as in `body_types` of a target."
+)
 @click.option("--route", default="", help="The route, which decides which rules apply, such as 'GET /orders/{id}'.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -65,6 +69,7 @@ def command(
     rules_file: Path | None,
     read_as: str | None,
     content_type: str | None,
+    body_type: str | None,
     route: str,
     as_json: bool,
     form: str,
@@ -85,7 +90,8 @@ def command(
     one, other, reading = read_sides(v1, v2, content_type, read_as)
     named = route or Router().route(one.method, one.path)
     pair = Pair(key=b"", target="", route=named, primary=one, candidate=other)
-    comparison = compare(pair, rules, Limits(value_chars=4096))
+    types = ((ALL_ROUTES, body_type),) if body_type else ()
+    comparison = compare(pair, rules, Limits(value_chars=4096, body_types=types))
     if form in {"patch", "deepdiff"}:
         click.echo(_export(form, (v1, one), (v2, other)))
     elif as_json or form == "json":

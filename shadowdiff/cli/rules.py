@@ -54,14 +54,19 @@ def preview(remote: Remote, *, file: Path, target: str | None, keep_existing: bo
 @target_option
 @remote_options
 def suggest(remote: Remote, target: str | None) -> None:
-    """Suggest rules for values that are new in each response. Nothing is changed."""
+    """Suggest rules for values that are new in each response, and types of bodies. Nothing is changed."""
     remote.show(remote.get("suggestions", target=remote.target_of(target)), Suggestions, _print_suggestions)
 
 
 def _print_suggestions(found: Suggestions) -> None:
     out = console()
-    if not found.suggestions:
+    if not found.suggestions and not found.body_types:
         out.print(text(f"no suggestions from {found.samples} samples"))
+    for typed in found.body_types:
+        out.print(text(f'body_types: {{"{typed.route}": {typed.body_type}}}', "cyan"))
+        sent = typed.content_type or "no Content-Type"
+        counts = f"in {typed.samples} of {found.samples} samples; {typed.disappearing} samples would no longer count"
+        out.print(text(f"  both bodies are JSON under {sent}: {counts} ({typed.example})"))
     for one in found.suggestions:
         out.print(text(rule_yaml(one.rule), "cyan"))
         share = f"in {one.samples} of {found.samples} samples, {one.pairs:,} pairs"

@@ -2,8 +2,8 @@
 
 `compare` never raises, for any bytes and headers, and a failure is never a match. If v1 failed, the pair is
 `incomparable`. If only v2 failed or lost data, the pair is a mismatch that no rule covers. Truncated bodies never
-match, even if their captured parts are equal. If the two Content-Types name different formats, both bodies are compared
-as text.
+match, even if their captured parts are equal. If the two Content-Types name different formats, or neither body conforms
+to its type, both bodies are compared as text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
 from shadowdiff.compare.excerpt import byte_count
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.formats import TEXT, format_of
+from shadowdiff.compare.formats import TEXT, compare_bodies, format_of, named_type
 from shadowdiff.compare.formats.format import Bodies
 from shadowdiff.compare.formats.grpc_web import has_web_trailers, with_web_trailers
 from shadowdiff.compare.headers import (
@@ -121,11 +121,12 @@ def _compare_bodies(
     other = _undone(candidate.body, heads[1], findings)
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
-            format_, media = format_other, media_other = format_of(value_of(heads[0], CONTENT_TYPE))
+            named = named_type(findings.limits.body_types, pair.route)
+            format_, media = format_other, media_other = format_of(value_of(heads[0], CONTENT_TYPE), named)
             if heads[0] is not heads[1]:
-                format_other, media_other = format_of(value_of(heads[1], CONTENT_TYPE))
+                format_other, media_other = format_of(value_of(heads[1], CONTENT_TYPE), named)
             bodies = Bodies(one, other, (media, media_other), pair, rules, findings, messages)
-            (format_ if format_ is format_other else TEXT).compare(bodies)
+            compare_bodies(format_ if format_ is format_other else TEXT, bodies)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"

@@ -36,6 +36,8 @@ _SEVERITIES: Final = {Kind.ADDED: Severity.ADDITIVE} | dict.fromkeys(
 _OF_VALUE: Final = Severity.VALUE
 BUILT_IN: Final = "built-in: "
 """How the labels of rules begin that always apply."""
+BOTH_BROKEN: Final = f"{BUILT_IN}neither body is valid for its type"
+"""The rule of a difference that counts only as a note; the bodies are compared as text."""
 NOTHING: Final = (0, 0, 0)
 """The mark of empty findings."""
 _SPELLED: Final[dict[Path, tuple[str, str]]] = {}

@@ -6,11 +6,14 @@ time. A comparison that exceeds its budget ends as `incomparable: too_complex`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.compare.compared_headers import ALL_HEADERS, ComparedHeaders
+from shadowdiff.compare.compared_headers import ALL_HEADERS, ComparedHeaders, headers_of
+
+if TYPE_CHECKING:
+    from shadowdiff.model import Target
 
 TOO_COMPLEX: Final = "too_complex"
 UNITS_PER_MS: Final = 1500
@@ -44,6 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     decoded_bytes: the size of one decoded body. ratio: decoded size divided by encoded size, after the first 64 KiB.
     differences, covered: how many differences that count, or that a rule covers, are listed; the rest are only counted.
     value_chars, path_chars: the length of a shown value or path.  headers: which response headers are compared.
+    body_types: the types of bodies, by route, which replace the Content-Type.
     work: units; a comparison that exceeds them ends as `incomparable: too_complex`.
     """
 
@@ -54,4 +58,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     value_chars: int = 512
     path_chars: int = 1024
     headers: ComparedHeaders = ALL_HEADERS
+    body_types: tuple[tuple[str, str], ...] = ()
     work: int = DEFAULT_UNITS
+
+
+def limits_of(target: Target, limits: Limits) -> Limits:
+    """Return the limits with a target's own settings: which headers are compared, and the types of bodies."""
+    return msgspec.structs.replace(limits, headers=headers_of(target), body_types=target.body_types)

@@ -167,8 +167,9 @@ def _methods(each: TargetConfig, path: KeyPath, document: Document) -> Iterator[
         else:
             continue
         yield document.problem((*path, "methods", number), message, entry)
-    for number, route in enumerate(target.routes):
+    routes: list[tuple[KeyPath, str]] = [(("routes", number), route) for number, route in enumerate(target.routes)]
+    for key, route in [*routes, *((("body_types", route), route) for route, _ in target.body_types)]:
         method, _, template = route.rpartition(" ")
         if method and not traffic.allows(method, template):
             message = f"never matches: `methods` does not allow it; add `{route}` if it is safe to repeat"
-            yield document.problem((*path, "routes", number), message, route)
+            yield document.problem((*path, *key), message, route)

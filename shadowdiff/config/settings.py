@@ -16,6 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from shadowdiff.config.api_descriptions import ProtobufConfig
 from shadowdiff.config.secrets import Key, Password, Token
 from shadowdiff.config.value_types import (
+    AnyRoute,
+    BodyType,
     Distinct,
     Duration,
     Expression,
@@ -488,6 +490,11 @@ class TargetSettings(Section):
         "An OpenAPI file that contains the routes, instead of `routes`. The path is relative to the configuration "
         "file.",
     )
+    body_types: dict[AnyRoute, BodyType] = setting(
+        {},
+        "The types of response bodies, which replace the Content-Type: a map from routes, such as GET /feed, /feed, or "
+        "* for every route, to types, such as application/json; see docs/comparing.md.",
+    )
     rules: tuple[dict[str, Any], ...] = setting((), "The rules: differences that you accept; see docs/rules.md.")
     headers: HeaderSettings = HeaderSettings()
     candidate: CandidateSettings = setting(..., "v2.")
@@ -504,6 +511,7 @@ class TargetSettings(Section):
             "learn": self.noise.learn,
             "compare_headers": self.headers.compare,
             "exclude_headers": self.headers.exclude,
+            "body_types": tuple(self.body_types.items()),
         }
         return msgspec.convert(values, Target, from_attributes=True)
 

@@ -53,7 +53,7 @@ def validate(document: Document, problems: list[Problem], env: Mapping[str, str]
 
 
 def _problem(fault: ErrorDetails, document: Document) -> Problem:
-    path = tuple(fault["loc"])
+    path = tuple(part for part in fault["loc"] if part != "[key]")
     context = fault.get("ctx", {})
     if fault["type"] == "extra_forbidden":
         names = keys_at(path[:-1])

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from shadowdiff.compare.formats import ALL_ROUTES, BINARY, format_of
 from shadowdiff.config.secrets import Secret
 from shadowdiff.notify.formats import FORMATS
 from shadowdiff.report.patterns import MAX_MEMORY_BYTES
@@ -30,7 +31,10 @@ _STORE_URL: Final = (
     r"(?:rediss?://[^\s/]+(?:/\d*)?(?:\?\S*)?|rediss?\+cluster://[^\s/?]+/?|rediss?\+sentinel://[^\s/?]+/[^\s/?]+(?:/\d+)?"
     r"|unix://\S+)"
 )
+BYTES_TYPE: Final = "application/octet-stream"
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - an HTTP token, not a secret
+BODY_TYPE_PATTERN: Final = rf"^{_TOKEN}/{_TOKEN}(\s*;.*)?$"
+_ROUTE: Final = r"(?:[A-Z]+ )?/[^\s?#]*"
 
 _TARGET_NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
 
@@ -159,6 +163,16 @@ def _expression(value: str) -> str:
     return value
 
 
+def _body_type(value: str) -> str:
+    format_, media = format_of(value.encode("latin-1", "replace"))
+    if not re.fullmatch(BODY_TYPE_PATTERN, value) or (format_ is BINARY and media.name != BYTES_TYPE):
+        raise ValueError(
+            "write a type that shadowdiff can read, such as application/json, application/x-ndjson, application/xml or "
+            f"text/plain; or {BYTES_TYPE} to compare bytes"
+        )
+    return value
+
+
 def _network(value: str) -> str:
     try:
         return str(ip_network(value))
@@ -225,9 +239,15 @@ HostName = Annotated[
         "write a host, such as recommendation.tutorial or recommendation:8080",
     ),
 ]
-Route = Annotated[
-    str, _matches(r"(?:[A-Z]+ )?/[^\s?#]*", "write a template such as /products/{id} or GET /products/{id}")
+Route = Annotated[str, _matches(_ROUTE, "write a template such as /products/{id} or GET /products/{id}")]
+AnyRoute = Annotated[
+    str,
+    _matches(
+        rf"{re.escape(ALL_ROUTES)}|{_ROUTE}",
+        'write a template such as /products/{id} or GET /products/{id}, or "*" for every route',
+    ),
 ]
+BodyType = Annotated[str, AfterValidator(_body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
 TargetName = Annotated[
     str,
     _matches(

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from shadowdiff.compare import BOTH_BROKEN
 from shadowdiff.display import json_lines
 from shadowdiff.display.json_lines import Line
 from shadowdiff.model import Kind
@@ -127,7 +128,7 @@ class _Styles:
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         self._work = _MOST_WORK
-        self._covered = [found.path for found in differences if found.rule is not None]
+        self._covered = [found.path for found in differences if found.rule not in {None, BOTH_BROKEN}]
         self._counted = [found.path for found in differences if found.rule is None]
 
     def cover(self, *paths: str) -> bool:

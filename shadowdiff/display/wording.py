@@ -143,11 +143,13 @@ _VALUES: Final = _PLACES | {
 
 def describe(found: Difference) -> list[Segment]:
     """Return one difference as a sentence with both values."""
-    template = _VALUES[found.kind]
+    template, values = _VALUES[found.kind], (found.primary, found.candidate)
     if found.kind is Kind.HEADER and found.primary is None:
         template = "v2 adds header {where}: {candidate}"
     elif found.kind is Kind.HEADER and found.candidate is None:
         template = "header {where} is missing in v2; v1 has {primary}"
+    elif found.kind is Kind.TYPE and any((value or "").startswith("broken (") for value in values):
+        template = "the body is not valid for its type: {primary} → {candidate}"
     quote = '"' if found.kind is Kind.TEXT else ""
     return _filled(
         template,

@@ -30,9 +30,9 @@ from shadowdiff.doctor.evidence import (
     UnreadPart,
     flatten,
 )
-from shadowdiff.doctor.pair_facts import PairFacts, Rows, read_pair_facts
+from shadowdiff.doctor.pair_facts import BodyTypes, PairFacts, Rows, read_pair_facts
 from shadowdiff.doctor.registry import diagnose
-from shadowdiff.model import UNKNOWN_TARGET, Headers, Side, Target
+from shadowdiff.model import UNKNOWN_TARGET, Headers, Pair, Side, Target
 from shadowdiff.store import STORE_ERRORS, UnreadableError, describe_error
 
 if TYPE_CHECKING:
@@ -74,11 +74,12 @@ class DiagnosedSettings(NamedTuple):
 
 
 class PairingFunctions(NamedTuple):
-    """Functions of the pairing and intake stages that a diagnosis uses.
+    """Functions of the pairing, intake and comparison stages that a diagnosis uses.
 
     ledger: includes this process's latest counts. identifier: reads an id from headers. draw: returns an id's position
     in the sample. host_lookup: returns a function that returns the target of a host, if it belongs to one.
     routes: returns a target's counts by `route name`: lost requests (`GET /a primary.orphaned`), and `GET /a paired`.
+    proposed_type: returns the type of a pair's bodies if they are JSON under another Content-Type.
     """
 
     ledger: Callable[[str], Awaitable[Mapping[str, Any]]]
@@ -86,6 +87,7 @@ class PairingFunctions(NamedTuple):
     draw: Callable[[str], float]
     host_lookup: Callable[[Sequence[Target]], Callable[[str], str | None]]
     routes: Callable[[str], Awaitable[Mapping[str, int]]]
+    proposed_type: Callable[[Pair, BodyTypes], str]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -106,14 +108,17 @@ class EvidenceCollector:
         self._found: deque[Orphan] = deque(maxlen=2 * KEPT)
         self._recent = RecentCounts()
         self._written: Process | None = None
-        self.pair_facts = PairFacts(self._path)
+        self.pair_facts = PairFacts(self._path, self.pairing.proposed_type)
         self.serve(self.settings)
 
     def serve(self, settings: DiagnosedSettings) -> None:
         """Use new settings, and stop treating counts from before the change as recent."""
         self.settings = settings
         self._identify = {name: self.pairing.identifier((name,)) for name in settings.id_headers}
-        self.pair_facts.serve({target.name: target.candidate.revision_header.encode() for target in settings.targets})
+        self.pair_facts.serve(
+            {target.name: target.candidate.revision_header.encode() for target in settings.targets},
+            {target.name: target.body_types for target in settings.targets},
+        )
         self._recent.forget()
 
     def keep(self, orphans: Sequence[SweptOrphan]) -> None:

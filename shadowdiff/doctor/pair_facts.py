@@ -1,4 +1,4 @@
-"""Count facts about v2 in pairs: whether v2 fails, rejects every request, or is really v1.
+"""Count facts about pairs: whether v2 fails, rejects every request, or is really v1, and whether a type is wrong.
 
 A pair adds a few increments under `doctor:pairs:`. Most pairs add the same increments, so a commit combines them. The
 number of fields, the headers read per second, and the examples per kind and second (one) are limited.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Comparison, Incr, Observation, Pair, Put, Result, Write
+from shadowdiff.model import Comparison, Incr, Kind, Observation, Pair, Put, Result, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,26 +32,31 @@ INSTANCE_HEADERS: Final = frozenset({
 })  # fmt: skip
 """Common response headers with the name of the process that responded."""
 
-KINDS: Final = ("failure", "status", "incomparable", "revision_same", "instance_same")
+KINDS: Final = ("failure", "status", "incomparable", "revision_same", "instance_same", "body_type")
 """The kinds of figures that have an example."""
 
 Rows = tuple[tuple[str, str, str], ...]
 Fact = tuple[str, tuple[str, str, str]]
 """A figure that a pair adds to, and the row that shows it."""
+BodyTypes = tuple[tuple[str, str], ...]
+_WITHOUT_PATHS: Final = frozenset({Kind.TEXT, Kind.BYTES})
 
 
 class PairFacts:
-    """Counts facts about the pairs of this process."""
+    """Counts facts about the pairs of this process.  proposed_type: returns the type of bodies under a wrong type."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
+    def __init__(self, redact: Callable[[str], str], proposed_type: Callable[[Pair, BodyTypes], str]) -> None:
         self._redact = redact
+        self._proposed_type = proposed_type
+        self._body_types: Mapping[str, BodyTypes] = {}
         self._revision_headers: Mapping[str, bytes] = {}
         self._examples_at: dict[tuple[str, str], int] = {}
         self._looks: dict[str, tuple[int, int]] = {}
 
-    def serve(self, revision_headers: Mapping[str, bytes]) -> None:
-        """Set the name of the revision header, by target."""
+    def serve(self, revision_headers: Mapping[str, bytes], body_types: Mapping[str, BodyTypes]) -> None:
+        """Set the name of the revision header, and the configured types of bodies, by target."""
         self._revision_headers = revision_headers
+        self._body_types = body_types
 
     def writes(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
         """Return the writes to commit with a pair."""
@@ -60,6 +65,7 @@ class PairFacts:
         facts = [*_faults(pair, comparison)]
         if self._may_look(target, at_ms):
             facts += _names(pair, self._revision_headers.get(target, b""))
+            facts += self._types(pair, comparison)
         for field, row in facts:
             writes.append(_incr(target, field))
             kind = field.partition(".")[0]
@@ -69,6 +75,15 @@ class PairFacts:
                 rows: Rows = ("key", key, key), ("request", ours, theirs), row
                 writes.append(Put(f"doctor:pair:{target}:{kind}", msgspec.json.encode(rows), EXAMPLE_TTL_S))
         return tuple(writes)
+
+    def _types(self, pair: Pair, comparison: Comparison) -> Iterator[Fact]:
+        """Yield the count of a pair whose bodies differ as text or bytes, although they have another type."""
+        if any(found.rule is None and found.kind in _WITHOUT_PATHS for found in comparison.differences):
+            named = self._proposed_type(pair, self._body_types.get(pair.target, ()))
+            if named:
+                sent = (dict(side.headers).get(b"content-type", b"") for side in (pair.primary, pair.candidate))
+                ours, theirs = (self._redact(value.decode("latin-1")[:200]) or "–" for value in sent)
+                yield f"body_type.{named}", ("content-type", ours, theirs)
 
     def _may_look(self, target: str, at_ms: int) -> bool:
         """Return whether to read the headers of a pair; a sample of the pairs is sufficient."""

@@ -227,6 +227,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     compare_headers, exclude_headers: lower-case names of response headers, or prefixes that end in `*`. These override
     the default.
     routes: templates such as `/products/{id}`, optionally with a method before them.
+    body_types: media types of response bodies by route (`GET /feed`, `/feed`, or `*`), which replace the Content-Type.
     """
 
     name: str
@@ -239,6 +240,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] = ()
     compare_headers: tuple[str, ...] = ()
     exclude_headers: tuple[str, ...] = ()
+    body_types: tuple[tuple[str, str], ...] = ()
     gate: Gate = Gate()
 
 

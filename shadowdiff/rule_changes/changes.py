@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import msgspec
 import yaml
 
-from shadowdiff.compare import headers_of
+from shadowdiff.compare import limits_of
 from shadowdiff.model import Result
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.offload import pack_samples, unpack_samples
@@ -21,7 +21,7 @@ from shadowdiff.queries.visible import is_visible
 from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.rule_changes.added_rules import AddedRule, BookFullError, RuleBook
 from shadowdiff.rule_changes.preview import Preview, preview, reported_again
-from shadowdiff.rule_changes.rejudge import PRECONDITIONS
+from shadowdiff.rule_changes.rejudge import LIMITS, PRECONDITIONS
 from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_rules, parse_rules
 
 if TYPE_CHECKING:
@@ -206,9 +206,9 @@ def preview_rules(
     rules = parse_rules(declared)
     whole = (*existing, *rules)
     now = datetime.fromtimestamp(now_s, UTC)
-    headers = headers_of(target)
-    warnings = [found.message for found in lint_rules(rules, compared_headers=headers, now=now)]
-    made = preview(target.name, unpack_samples(samples), compile_rules(whole, now), warnings, headers)
+    limits = limits_of(target, LIMITS)
+    warnings = [found.message for found in lint_rules(rules, compared_headers=limits.headers, now=now)]
+    made = preview(target.name, unpack_samples(samples), compile_rules(whole, now), warnings, limits)
     return made, frozenset(rule.label for rule in whole)
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shadowdiff.compare import ALL_HEADERS, ComparedHeaders
+from shadowdiff.compare import BUILT_IN
 from shadowdiff.model import Result
-from shadowdiff.rule_changes.rejudge import rejudge
+from shadowdiff.rule_changes.rejudge import LIMITS, rejudge
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
+    from shadowdiff.compare import Limits
     from shadowdiff.model import Difference
     from shadowdiff.report import Sample
     from shadowdiff.rule_changes.rejudge import Rejudged
@@ -115,7 +116,7 @@ def reported_again(routes: Iterable[RouteCounts], staying: Container[str]) -> li
         ReportedAgain(route=route.route, place=DifferencePlace(one.path, one.kind), rule=one.rule, pairs=one.count)
         for route in routes
         for one in route.covered
-        if one.rule is not None and one.rule not in staying
+        if one.rule is not None and one.rule not in staying and not one.rule.startswith(BUILT_IN)
     ]
     return sorted(found, key=lambda one: (-one.pairs, one.route, one.place))[:MAX_LISTED]
 
@@ -128,10 +129,10 @@ def preview(
     samples: Sequence[Sample],
     rules: CompiledRules,
     warnings: Iterable[str] = (),
-    headers: ComparedHeaders = ALL_HEADERS,
+    limits: Limits = LIMITS,
 ) -> Preview:
-    """Return the effect of the rules on the samples.  headers: the headers that are compared."""
-    judged = [(sample, rejudge(sample, rules, headers)) for sample in samples]
+    """Return the effect of the rules on the samples.  limits: `LIMITS` with the target's settings."""
+    judged = [(sample, rejudge(sample, rules, limits)) for sample in samples]
     changes = [
         ChangedResult(id=sample.id, route=sample.route, before=sample.result, after=again.result)
         for sample, again in judged

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.compare import ALL_HEADERS, ComparedHeaders, Limits, compare
+from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.work import TOO_COMPLEX
 from shadowdiff.model import Difference, Observation, Pair, Result, Side
 from shadowdiff.report.redaction import HASHED
@@ -32,7 +32,7 @@ _CODING: Final = "content-encoding"
 _UTF_8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 WORK: Final = 400_000
 """Work budget of one comparison. A preview makes up to 2,000 comparisons."""
-_LIMITS: Final = Limits(differences=2000, covered=2000, work=WORK)
+LIMITS: Final = Limits(differences=2000, covered=2000, work=WORK)
 _NO_RULES: Final = CompiledRules(())
 
 
@@ -44,27 +44,31 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] = ()
 
 
-def rejudge(sample: Sample, rules: CompiledRules, headers: ComparedHeaders = ALL_HEADERS) -> Rejudged:
-    """Return a sample's result under the rules.  headers: the headers that are compared."""
+def rejudge(sample: Sample, rules: CompiledRules, limits: Limits = LIMITS) -> Rejudged:
+    """Return a sample's result under the rules.  limits: `LIMITS` with the target's settings."""
     if sample.result is Result.INCOMPARABLE and not sample.reason.startswith(PRECONDITIONS):
         return Rejudged(result=Result.INCOMPARABLE)
     if any(_is_encoded(side) for side in (sample.primary, sample.candidate)):
         return Rejudged(result=None, undecided="a body is not stored as UTF-8 text")
+    pair = pair_of(sample)
+    found = compare(pair, rules, limits)
+    applying = rules.for_route(sample.route, sample.method)
+    undecided = _undecided(sample, pair, found, applying, limits, truncated=pair.primary.truncated)
+    if undecided:
+        return Rejudged(result=None, undecided=undecided)
+    return Rejudged(result=found.result, differences=found.differences)
+
+
+def pair_of(sample: Sample) -> Pair:
+    """Return the pair of a sample; if one body is truncated, both count as truncated."""
     truncated = sample.primary.body.truncated or sample.candidate.body.truncated
-    pair = Pair(
+    return Pair(
         key=b"",
         target=sample.target,
         route=sample.route,
         primary=_observation(Side.PRIMARY, sample.primary, sample, truncated=truncated),
         candidate=_observation(Side.CANDIDATE, sample.candidate, sample, truncated=truncated),
     )
-    limits = msgspec.structs.replace(_LIMITS, headers=headers)
-    found = compare(pair, rules, limits)
-    applying = rules.for_route(sample.route, sample.method)
-    undecided = _undecided(sample, pair, found, applying, limits, truncated=truncated)
-    if undecided:
-        return Rejudged(result=None, undecided=undecided)
-    return Rejudged(result=found.result, differences=found.differences)
 
 
 def _undecided(

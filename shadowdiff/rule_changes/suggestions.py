@@ -1,7 +1,7 @@
 """Suggest rules for places whose two values always have the same volatile class, such as UUID or current time.
 
 Suggestions are not applied. Each rule covers only that class, so a value of another class still counts. Each
-suggestion includes the rule's effect on the samples.
+suggestion includes the rule's effect on the samples. `type_suggestions` suggests body types.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shadowdiff.compare import headers_of
+from shadowdiff.compare import limits_of
 from shadowdiff.model import Kind
 from shadowdiff.queries.offload import pack_samples, unpack_samples
 from shadowdiff.report import newest_samples, whole_samples
 from shadowdiff.rule_changes.preview import NewlyIgnored, preview
+from shadowdiff.rule_changes.rejudge import LIMITS
+from shadowdiff.rule_changes.type_suggestions import BodyTypeSuggestion, suggest_types
 from shadowdiff.rules import RuleError, compile_rules, parse_rules
 from shadowdiff.verdict.value_class import VOLATILE, value_class
 
@@ -78,10 +80,11 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Suggestions(msgspec.Struct, frozen=True):
-    """Suggested rules, most frequent differences first.  samples: number of samples searched."""
+    """Suggested rules and body types, most frequent differences first.  samples: number of samples searched."""
 
     samples: int
     suggestions: list[Suggestion]
+    body_types: list[BodyTypeSuggestion] = []
 
 
 _Found = list[tuple["Sample", "Difference"]]
@@ -116,7 +119,7 @@ def suggestions(
     pairs: number of pairs that differed, by route, path and kind.  parts: the packed samples to search.
     """
     samples = unpack_samples(parts)
-    now, headers = datetime.fromtimestamp(now_s, UTC), headers_of(target)
+    now, limits = datetime.fromtimestamp(now_s, UTC), limits_of(target, LIMITS)
     made: list[Suggestion] = []
     for place, volatile, group in _volatile_places(samples)[:MAX_SUGGESTIONS]:
         rule = _rule(*place, volatile)
@@ -124,7 +127,7 @@ def suggestions(
             rules = parse_rules([rule])
         except RuleError:  # for example, a path in a text body, which rules cannot name
             continue
-        shown = preview("", samples, compile_rules((*in_force, *rules), now), headers=headers)
+        shown = preview("", samples, compile_rules((*in_force, *rules), now), limits=limits)
         others = [ignored for ignored in shown.newly_ignored if (ignored.route, ignored.place.path) != place]
         if len(others) == len(shown.newly_ignored):
             continue
@@ -147,7 +150,7 @@ def suggestions(
             example=group[0][0].id,
         )
         made.append(suggestion)
-    return Suggestions(len(samples), made)
+    return Suggestions(len(samples), made, suggest_types(samples, compile_rules(in_force, now), limits))
 
 
 def _volatile_places(samples: Sequence[Sample]) -> list[tuple[tuple[str, str], str, _Found]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shadowdiff.compare import headers_of
+from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
 from shadowdiff.report import ReportStage, SampleSettings
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, count_writes, history_writes
@@ -85,7 +85,9 @@ class ComparisonPipeline:
         )
         most = self._config.limits.fingerprints
         return ReportStage(
-            settings, lambda pair: encoder_of(pair, self._messages, self._limits), most_fingerprints=most
+            settings,
+            lambda pair: encoder_of(pair, self._messages, self._limits_of(pair.target)),
+            most_fingerprints=most,
         )
 
     def serve(self, config: Config) -> None:
@@ -120,6 +122,10 @@ class ComparisonPipeline:
         rules = self.judge.rules_by_target.get(target)
         return rules.messages if rules else None
 
+    def _limits_of(self, target: str) -> Limits:
+        rules = self.judge.rules_by_target.get(target)
+        return (rules.limits if rules else None) or self._limits
+
     def _rules_by_target(self) -> dict[str, TargetRules]:
         most = self._config.limits.routes
         return {
@@ -128,7 +134,7 @@ class ComparisonPipeline:
                 one.rules,
                 most,
                 messages_of(one),
-                msgspec.structs.replace(self._limits, headers=headers_of(one.target)),
+                limits_of(one.target, self._limits),
                 hide=self._hide,
             )
             for one in self.targets()
@@ -164,7 +170,7 @@ def _digest(one: TargetConfig, now: datetime) -> str:
     rules = [repr(msgspec.structs.replace(rule, reason="")) for rule in one.rules if not rule.expired(now)]
     how = (
         *(rules, target.routes, sorted(target.methods), target.sample, target.candidate.url),
-        *(headers.compare, headers.exclude),
+        *(headers.compare, headers.exclude, *target.body_types),
     )
     with_messages = b"" if one.protobuf is None else msgspec.json.encode(one.protobuf)
     return hashlib.blake2b(msgspec.json.encode(how) + with_messages, digest_size=_DIGEST_BYTES).hexdigest()

@@ -12,8 +12,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
+
 from shadowdiff import __version__
-from shadowdiff.compare import Limits
+from shadowdiff.compare import Limits, proposed_type
 from shadowdiff.compare.work import UNITS_PER_MS
 from shadowdiff.doctor.evidence_collector import DiagnosedSettings, EvidenceCollector, PairingFunctions
 from shadowdiff.intake.admission import Admission
@@ -56,12 +58,14 @@ if TYPE_CHECKING:
 
     from shadowdiff.config import Config
     from shadowdiff.config.settings import WebhookConfig
-    from shadowdiff.model import Observation
+    from shadowdiff.model import Observation, Pair
     from shadowdiff.report import Fingerprint
     from shadowdiff.service.open_store import StoreHandle
     from shadowdiff.service.ports import Ports
 
 POOL_PROCESSES: Final = 2
+_PROBE: Final = Limits(decoded_bytes=4 << 10, work=UNITS_PER_MS)
+"""The limits of finding out, on the event loop, whether bodies are JSON under another type."""
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -174,7 +178,7 @@ class Stages:
             examples=lambda: _intake_examples(intake),
             redact=redactor.text,
             redact_path=redactor.path,
-            pairing=PairingFunctions(ledger, identifier, _sample_draw, _host_lookup, by_route),
+            pairing=PairingFunctions(ledger, identifier, _sample_draw, _host_lookup, by_route, _proposed_type),
             backend=handle.backend,
             durable=handle.durable,
         )
@@ -357,3 +361,7 @@ def _sample_draw(request_id: str) -> float:
 def _host_lookup(targets: Sequence[Target]) -> Callable[[str], str | None]:
     hosts = HostIndex([(host, target.name) for target in targets for host in target.hosts])
     return lambda host: hosts.find_text(host).entry
+
+
+def _proposed_type(pair: Pair, body_types: tuple[tuple[str, str], ...]) -> str:
+    return proposed_type(pair, msgspec.structs.replace(_PROBE, body_types=body_types))

@@ -126,7 +126,7 @@ async def _page(
     def make() -> dict[str, Any]:
         listed = [(one, rule_yaml(one.rule), covered[one.target, parse_rules([one.rule])[0].label]) for one in rules]
         suggestions = [(one, rule_yaml(one.rule)) for one in suggested.suggestions] if suggested else None
-        return {"rules": listed, "suggestions": suggestions}
+        return {"rules": listed, "suggestions": suggestions, "body_types": suggested.body_types if suggested else []}
 
     return await layout.html(
         "rules.html",

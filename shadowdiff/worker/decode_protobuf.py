@@ -15,7 +15,7 @@ import orjson
 from shadowdiff.compare import Limits, is_binary, read_value, with_web_trailers
 from shadowdiff.compare.coding import CodingError
 from shadowdiff.compare.finding import write
-from shadowdiff.compare.formats import BrokenBodyError
+from shadowdiff.compare.formats import BrokenBodyError, named_type
 from shadowdiff.compare.work import TooComplexError
 from shadowdiff.report.samples import encode_sample
 from shadowdiff.rules.json_values import Missing
@@ -58,7 +58,7 @@ class DecodedSamples(NamedTuple):
 
 def encoder_of(pair: Pair, messages: Callable[[str], Descriptors | None], limits: Limits) -> Encoder:
     """Return the function that encodes samples of a pair."""
-    return DecodedSamples(messages(pair.target), limits) if _has_messages(pair) else encode_sample
+    return DecodedSamples(messages(pair.target), limits) if _has_messages(pair, limits) else encode_sample
 
 
 def decoded(pair: Pair, messages: Descriptors | None, limits: Limits) -> Pair:
@@ -69,14 +69,16 @@ def decoded(pair: Pair, messages: Descriptors | None, limits: Limits) -> Pair:
     return msgspec.structs.replace(pair, primary=primary, candidate=candidate)
 
 
-def _has_messages(pair: Pair) -> bool:
-    return any(is_binary(h) for h in (pair.primary.headers, pair.candidate.headers, pair.candidate.request_headers))
+def _has_messages(pair: Pair, limits: Limits) -> bool:
+    named = named_type(limits.body_types, pair.route)
+    has_messages = any(is_binary(side.headers, named) for side in (pair.primary, pair.candidate))
+    return has_messages or is_binary(pair.candidate.request_headers)
 
 
 def _decoded(side: Observation, route: str, messages: Descriptors | None, limits: Limits) -> Observation:
     """Return a side with its request and response as JSON, and its trailers added to the headers."""
     changes: dict[str, object] = {}
-    if is_binary(side.headers):
+    if is_binary(side.headers, named_type(limits.body_types, route)):
         value = None if side.truncated else _read(side, route, limits, messages)
         body = b"" if value is None else _json(value)
         unread = value is None and side.body_bytes > 0  # the body is shown as truncated

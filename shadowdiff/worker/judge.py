@@ -56,7 +56,8 @@ class TargetRules:
         hide: Callable[[str], str] = str,
     ) -> None:
         """`limits` replace the judge's.  `hide` removes the secrets from a path before it names a route."""
-        named_by_rules = (route for rule in rules for route in rule.routes)
+        named_by_rules = [route for rule in rules for route in rule.routes]
+        named_by_rules += [route for route, _ in limits.body_types] if limits else []
         self.router = Router(routes, max_names=most_routes, named_by_rules=named_by_rules, hide=hide)
         self.rules = rules
         self.messages = messages

@@ -1,10 +1,10 @@
 """Read the golden cases: folders of two responses, rules, and the expected result.
 
-`fixtures/pairs/<case>/` has `request.http`, `v1.http`, `v2.http`, `expected.json` and optionally `rules.yaml`. A
-request file has a method, a path, and lines with header fields. A response file has a status line, fields, a blank
-line, and the body's bytes. Fields whose name starts with a colon describe the transfer. `:coding` names a coding with
-which the body is encoded before the comparison. `:size` is the size of the sent body, if it is larger than the body in
-the file. `:failure` means that no response arrived.
+`fixtures/pairs/<case>/` has `request.http`, `v1.http`, `v2.http`, `expected.json`, and optionally `rules.yaml` and
+`settings.yaml`, which has settings of the target. A request file has a method, a path, and lines with header fields. A
+response file has a status line, fields, a blank line, and the body's bytes. Fields whose name starts with a colon
+describe the transfer. `:coding` names a coding with which the body is encoded before the comparison. `:size` is the
+size of the sent body, if it is larger than the body in the file. `:failure` means that no response arrived.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class Case(NamedTuple):
     pair: Pair
     rules: CompiledRules
     expected: dict[str, Any]
+    limits: Limits = Limits()
 
     def compare(self) -> Comparison:
-        """Compare the pair under the case's rules."""
-        return compare(self.pair, self.rules, Limits())
+        """Compare the pair under the case's rules and settings."""
+        return compare(self.pair, self.rules, self.limits)
 
     def complaint(self) -> str:
         """Return how the comparison differs from the expected result, or "" if they are equal."""
@@ -89,7 +90,10 @@ def load(name: str) -> Case:
         ),
     )
     expected = cast("dict[str, Any]", json.loads((folder / "expected.json").read_text()))
-    return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected)
+    settings = folder / "settings.yaml"
+    named = cast("dict[str, dict[str, str]]", yaml.safe_load(settings.read_text()) if settings.exists() else {})
+    limits = Limits(body_types=tuple(named.get("body_types", {}).items()))
+    return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected, limits)
 
 
 def _observation(file: Path, side: Side, method: str, path: str) -> Observation:

@@ -293,10 +293,24 @@ MUTANTS = [
         "sse-unfinished-event",
     ),
     Mutant(
+        "one broken body is enough to compare both as text",
+        "compare/formats/format.py",
+        "        if all(faults):",
+        "        if any(faults):",
+        "broken-candidate-alone-masked",
+    ),
+    Mutant(
+        "a prefix of JSON is removed without a comparison",
+        "compare/formats/json.py",
+        "    if one != other:",
+        "    if False:",
+        "script-prefix-lost",
+    ),
+    Mutant(
         "a part has no headers but those that are read",
         "compare/formats/multipart.py",
-        '            part["headers"] = others',
-        "            pass",
+        'found["headers"] = others',
+        "pass",
         "multipart-content-range",
     ),
     Mutant(

@@ -7,13 +7,14 @@ import datetime as dt
 import json
 from typing import Any, Final
 
+import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from shadowdiff.compare import ALL_HEADERS, ComparedHeaders, Limits, compare
 from shadowdiff.model import Observation, Pair, Result, Side
 from shadowdiff.report import Redactor, Sample, SampleSettings, newest_samples, sample
-from shadowdiff.rule_changes.rejudge import rejudge
+from shadowdiff.rule_changes.rejudge import LIMITS, rejudge
 from shadowdiff.rules import compile_rules, parse_rules
 from tests.fakes.responses import response
 from tests.fakes.samples import sample_writes
@@ -121,7 +122,7 @@ def test_a_sample_judged_again_says_the_truth_or_nothing(
     if stored is None:
         return
     rules = compile_rules(parse_rules(after), NOW)
-    again = rejudge(stored, rules, compared)
+    again = rejudge(stored, rules, msgspec.structs.replace(LIMITS, headers=compared))
     truth = compare(pair, rules, limits)
     event(again.undecided or str(again.result))
     if stored.result is Result.INCOMPARABLE and not stored.reason.startswith("require "):

@@ -9,8 +9,8 @@ import msgspec
 from shadowdiff.compare.coding import undo
 from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, MAX_DEPTH, NotJsonError, Parsed
 from shadowdiff.compare.finding import Findings
-from shadowdiff.compare.headers import all_of, value_of
-from shadowdiff.compare.media import BOM, BrokenBodyError, Media, decode, media_of
+from shadowdiff.compare.headers import all_of
+from shadowdiff.compare.media import BOM, BrokenBodyError, Media, decode
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.type_proof import alike_sorted
 from shadowdiff.compare.walk import STRICT, Walker
@@ -30,6 +30,14 @@ MAX_VALUE_DEPTH: Final = MAX_DEPTH + 3
 _TOO_DEEP: Final = f"nested deeper than {MAX_VALUE_DEPTH} levels"
 _MARK: Final = "byte order mark"
 _START_BYTES: Final = 4096
+
+
+class BothBrokenError(Exception):
+    """Neither body conforms to its type. faults: why not, for v1 and v2."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(*faults)
+        self.faults = faults
 
 
 class Bodies(msgspec.Struct, frozen=True, gc=False):
@@ -54,12 +62,13 @@ class Bodies(msgspec.Struct, frozen=True, gc=False):
         self.findings.note("$", kind, start_of(self.one), start_of(self.other), self.whole)
 
     def note_broken(self, *sides: object, show: Callable[[bytes], str | None]) -> None:
-        """Note that a body does not conform to its type. sides: a BrokenBodyError for each broken side."""
+        """Note that only one body does not conform to its type. sides: a BrokenBodyError for each broken side.
+
+        Raises: BothBrokenError if neither conforms to its type.
+        """
         faults = [str(side) if isinstance(side, BrokenBodyError) else "" for side in sides]
         if all(faults):
-            if self.one != self.other:
-                self.findings.note_bytes(self.one, self.other, self.whole)
-            return
+            raise BothBrokenError(faults)
         one, other = (
             f"broken ({fault}): {show(body)}" if fault else show(body)
             for fault, body in zip(faults, (self.one, self.other), strict=True)
@@ -86,17 +95,13 @@ class Side(msgspec.Struct, frozen=True):
 
     body: bytes
     headers: Headers
+    media: Media
     path: str
     route: str
     is_request: bool
     limits: Limits
     messages: Descriptors | None
     budget: Budget | None
-
-    @property
-    def media(self) -> Media:
-        """The media type of the body."""
-        return media_of(value_of(self.headers, b"content-type"))
 
 
 class Format:

@@ -1,7 +1,11 @@
-"""JSON, compared by value: member order and whitespace between tokens do not matter."""
+"""JSON, compared by value: member order and whitespace between tokens do not matter.
+
+A prefix such as `)]}'`, which keeps other sites from running the body as a script, is removed, and compared by itself.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +17,7 @@ from shadowdiff.compare.formats.format import BOM, Bodies, Format, compare_value
 from shadowdiff.compare.media import Media, codec_of, decode
 from shadowdiff.compare.skim import skimmed
 from shadowdiff.compare.walk import FLOATS, Walker
+from shadowdiff.model import Kind
 
 if TYPE_CHECKING:
     from shadowdiff.rules.compiled import RouteRules
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 _UTF8: Final = frozenset({"utf_8", "ascii"})
 _SKIMMED_FROM_BYTES: Final = 2048
 """For a shorter text, an attempt that fails costs as much as one that succeeds saves."""
+
+_PREFIX: Final = re.compile(
+    rb"""[ \t\r\n]*(?:\)\]\}'?,?|while ?\(1\);|for ?\(;;\);|throw 1;(?: ?<[^>\n]{0,40}>)?|\{\} ?&&)[ \t\r\n]*"""
+)
 
 
 class Json(Format):
@@ -31,7 +40,8 @@ class Json(Format):
     media_types = ("application/json", "text/json", "application/x-json", "+json")
 
     def value(self, body: bytes, media: Media) -> Value:
-        return parse_exact(_utf8(body, media).removeprefix(BOM))
+        text = _utf8(body, media).removeprefix(BOM)
+        return parse_exact(text.removeprefix(_prefix(text)))
 
     def embedded(self, body: bytes, media: Media, depth: int) -> Value:
         return parse_exact(body)
@@ -43,13 +53,27 @@ class Json(Format):
         one, other = _utf8(bodies.one, bodies.media[0]), _utf8(bodies.other, bodies.media[1])
         if compare_json(one, other, bodies.rules, bodies.findings):
             return
-        bodies = msgspec.structs.replace(bodies, one=one, other=other)
-        if one.startswith(BOM) or other.startswith(BOM):
-            bodies = bodies.without_marks()
-            if compare_json(bodies.one, bodies.other, bodies.rules, bodies.findings):
-                return
+        bodies = _without_prefixes(msgspec.structs.replace(bodies, one=one, other=other).without_marks())
+        is_shorter = (one, other) != (bodies.one, bodies.other)
+        if is_shorter and compare_json(bodies.one, bodies.other, bodies.rules, bodies.findings):
+            return
         faults = (value_or_fault(partial(parse_exact, text)) for text in (bodies.one, bodies.other))
         bodies.note_broken(*faults, show=start_of)
+
+
+def _prefix(text: bytes) -> bytes:
+    """Return the prefix that keeps a JSON text from being a script; valid JSON has none."""
+    found = _PREFIX.match(text)
+    return found[0] if found else b""
+
+
+def _without_prefixes(bodies: Bodies) -> Bodies:
+    """Remove the prefixes, and note a difference between them, because clients remove a known prefix."""
+    one, other = _prefix(bodies.one), _prefix(bodies.other)
+    if one != other:
+        shown = start_of(one), start_of(other)
+        bodies.findings.note("bytes[0]", Kind.BYTES, *shown, bodies.whole, pattern="bytes[*]")
+    return msgspec.structs.replace(bodies, one=bodies.one.removeprefix(one), other=bodies.other.removeprefix(other))
 
 
 def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shadowdiff.compare.media import Media
     from shadowdiff.rules.json_values import Value
 
-_SEQUENCE: Final = "application/json-seq"
+_SEQUENCE: Final = "json-seq"
 _RECORD_SEPARATOR: Final = b"\x1e"
 _BLANKS: Final = b" \t\r\n"
 _SELF_DELIMITED: Final = frozenset({b"}", b"]", b'"', b""})
@@ -22,16 +22,17 @@ _SELF_DELIMITED: Final = frozenset({b"}", b"]", b'"', b""})
 class JsonLines(Format):
     """Reads one value per line or text. Blank lines and a missing final line end do not matter."""
 
-    name = "NDJSON, JSON Lines, `application/json-seq`"
+    name = "NDJSON, JSON Lines, `stream+json`, `json-seq`"
     docs = "an array with one value for each line, or for each text of a JSON text sequence: `$[2].id`"
     media_types = (
         "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
-        "application/jsonlines", _SEQUENCE,
+        "application/jsonlines", "application/json-lines", "application/stream+json", "application/x-json-stream",
+        "+ndjson", "+x-ndjson", "+jsonl", f"application/{_SEQUENCE}", f"+{_SEQUENCE}",
     )  # fmt: skip
     empty_is_sequence = True
 
     def value(self, body: bytes, media: Media) -> Value:
-        if media.name != _SEQUENCE:
+        if not media.name.endswith(_SEQUENCE):
             return _values(body.split(b"\n"), "line")
         before, *texts = body.split(_RECORD_SEPARATOR)
         if before.strip():

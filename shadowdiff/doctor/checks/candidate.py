@@ -1,4 +1,4 @@
-"""Check whether v2 cannot be reached, rejects every request, or is really v1.
+"""Check whether v2 cannot be reached, rejects every request, or is really v1, and whether bodies have a wrong type.
 
 If v2 fails only sometimes, its failures are mismatches, which the verdict handles. These checks report a v2 that nearly
 always fails, according to the counts of `doctor.pair_facts`.
@@ -190,6 +190,23 @@ def incomparable(_evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
         fix="If bodies are cut short, increase MAX in record.lua and `limits.body` of shadowdiff. If v1 fails, fix v1.",
         lines=(f"shadowdiff samples --target {target.name} --incomparable",),
         examples=_example(target, "incomparable"),
+    )
+
+
+@target_check(190)
+def body_types(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
+    """Find bodies that are JSON, but are compared as text or bytes because of their Content-Type."""
+    found = dict(_counts(target, "pair.body_type."))
+    if sum(found.values()) < _ENOUGH_NAMED:
+        return
+    named = max(found, key=found.__getitem__)
+    yield warning(
+        code="json_under_another_type",
+        title=f"Both bodies are JSON in {plural(sum(found.values()), 'pair')} that differ, under another Content-Type.",
+        explanation="They are compared as text or bytes: the order of members counts, and no rule can name a place.",
+        fix=f"Set `body_types` of the target, for example to {named}; this lists the routes:",
+        lines=(f"shadowdiff rules suggest --target {target.name}",),
+        examples=_example(target, "body_type"),
     )
 
 

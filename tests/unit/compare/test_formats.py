@@ -87,6 +87,14 @@ def _is_type(line: bytes) -> bool:
         (b"application/grpc+proto", "Grpc"),
         (b"application/proto", "Connect"),
         (b"application/grpc+json", "Json"),
+        (b"application/x-amz-json-1.1", "Json"),
+        (b"application/vnd.acme.json", "Json"),
+        (b"application/vnd.acme.jsonish", "Binary"),
+        (b"application/stream+json", "JsonLines"),
+        (b"application/geo+json-seq", "JsonLines"),
+        (b"application/vnd.elasticsearch+x-ndjson;compatible-with=8", "JsonLines"),
+        (b"application/xhtml+xml", "Text"),
+        (b"application/vnd.acme+toml2", "Binary"),
         (b"image/png", "Binary"),
         (b"", "Binary"),
         (b"json", "Binary"),
@@ -128,7 +136,7 @@ def test_a_value_that_is_too_deep_is_a_broken_body(levels: int, monkeypatch: pyt
     (found,) = deeper.differences
     assert (Kind.TYPE, "$", "1 x") == (found.kind, found.path, found.primary)
     assert f"broken (nested deeper than {MAX_VALUE_DEPTH} levels)" in (found.candidate or "")
-    assert (Result.MISMATCH, [Kind.BYTES]) == (both.result, [one.kind for one in both.differences])
+    assert (Result.MISMATCH, [Kind.TEXT, Kind.TYPE]) == (both.result, [one.kind for one in both.differences])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ("targets: [{A!, methods: [POST /a;b/x]}]", ["targets[0].methods[0]"]),
         ("targets: [{A!, methods: ['POST /{any}'], routes: ['POST /x{y}']}]", ["targets[0].routes[0]"]),
         ("targets: [{A!, methods: [POST /x], rules: [{ignore: $.a, methods: [POST]}]}]", []),
+        ("targets: [{A!, body_types: {POST /x: text/plain, GET /y: text/xml}}]", ["targets[0].body_types.POST /x"]),
         ("targets: [{name: a, hosts: [a], candidate: {url: 'http://A'}}]", ["targets[0].candidate.url"]),
         ("targets: [{A!}, {name: b, hosts: [A], candidate: {url: 'http://b2'}}]", ["targets[1].hosts[0]"]),
         ("targets: [{A!}, {name: b, hosts: [a-shadow], candidate: {url: 'http://b2'}}]", ["targets[0].hosts[0]"]),

@@ -273,6 +273,36 @@ def test_a_descriptor_set_is_read_and_checked(tmp_path: Path) -> None:
     assert expected == config.targets[0].protobuf
 
 
+def test_types_of_bodies_are_read_by_route(tmp_path: Path) -> None:
+    """A type may have parameters, and `*` is every route."""
+    given = ', body_types: {"*": application/json, "GET /feed": "text/xml; charset=iso-8859-1"}'
+    expected = (("*", "application/json"), ("GET /feed", "text/xml; charset=iso-8859-1"))
+    assert expected == loaded(tmp_path, TARGET % given).targets[0].target.body_types
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "got", "advice"),
+    [
+        (
+            "get /feed: text/xml",
+            "get /feed",
+            '"get /feed"',
+            'write a template such as /products/{id} or GET /products/{id}, or "*"',
+        ),
+        ("feed: text/xml", "feed", '"feed"', "write a template such as /products/{id}"),
+        ("/feed: json", "/feed", '"json"', "write a type that shadowdiff can read, such as application/json"),
+        ("/feed: image/png", "/feed", '"image/png"', "write a type that shadowdiff can read"),
+        ('/feed: "text/"', "/feed", '"text/"', "write a type that shadowdiff can read"),
+        ("/feed: 5", "/feed", "5", "write text"),
+    ],
+)
+def test_a_wrong_type_of_a_body_is_one_fault(tmp_path: Path, entry: str, key: str, got: str, advice: str) -> None:
+    """The fault names the key, the fix and the value."""
+    (fault,) = faults(tmp_path, TARGET % f", body_types: {{{entry}}}")
+    assert fault.startswith(f"s.yaml:1: targets[0].body_types.{key}: {advice}")
+    assert fault.endswith(f"(got {got})")
+
+
 def test_openapi_gives_the_routes(tmp_path: Path) -> None:
     """The paths of an OpenAPI document become templates with methods, after the server's path."""
     (tmp_path / "api.yaml").write_text(

@@ -83,6 +83,7 @@ def test_limited_evidence_has_nothing_of_other_targets_and_unknown_hosts() -> No
         {"pair.revision_same": 50, "pair.revision_other": 50},
         {"pair.incomparable.v1 failed": 80},
         {"pair.incomparable.not_modified": 4},
+        {"pair.body_type.application/json": 4},
         {"primary.waiting": 50, "candidate.waiting": 50},
     ],
 )
@@ -111,6 +112,7 @@ def test_small_losses_are_not_reported(figure: dict[str, int]) -> None:
         ({"pair.incomparable.v1 failed": 95}, "nothing_comparable"),
         ({"pair.incomparable.not_modified": 6}, "not_modified"),
         ({"pair.incomparable.not_modified": 95}, "not_modified"),
+        ({"pair.body_type.application/json": 5}, "json_under_another_type"),
         ({"candidate.orphaned": 10, "candidate.paired": 90}, "records_missing"),
         ({"primary.orphaned": 10, "primary.paired": 90}, "sampling_disagrees"),
     ],

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from shadowdiff.doctor.pair_facts import PairFacts, read_pair_facts
-from shadowdiff.model import Comparison, Failure, Incr, Pair, Put, Result, Side
+from shadowdiff.model import Comparison, Difference, Failure, Incr, Kind, Pair, Put, Result, Severity, Side
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import MATCH, observation, pair
 
@@ -14,8 +14,8 @@ VERSION = b"x-version"
 
 
 def _notes() -> PairFacts:
-    notes = PairFacts(lambda path: path.partition("?")[0])
-    notes.serve({"shop": VERSION})
+    notes = PairFacts(lambda path: path.partition("?")[0], lambda _, types: "" if types else "application/json")
+    notes.serve({"shop": VERSION}, {"typed": (("*", "text/plain"),)})
     return notes
 
 
@@ -74,6 +74,28 @@ def test_one_redacted_example_is_kept_per_second() -> None:
     assert [3600] * 2 == [write.ttl_s for write in kept]
     rows = msgspec.json.decode(kept[0].value)
     assert [["request", "GET /products/17", "GET /products/17"], ["x-version", "v1", "v1"]] == rows[1:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "target", "counted"),
+    [
+        (Kind.TEXT, None, "shop", 1),
+        (Kind.BYTES, None, "shop", 1),
+        (Kind.TEXT, "mask text", "shop", 0),
+        (Kind.VALUE, None, "shop", 0),
+        (Kind.TEXT, None, "typed", 0),
+    ],
+)
+def test_json_that_differs_as_text_is_counted(kind: Kind, rule: str | None, target: str, counted: int) -> None:
+    """Bodies are read only if they differ as text or bytes; a configured type is not questioned."""
+    found = Difference(
+        path="text[0]", pattern="text[*]", kind=kind, primary="1", candidate="2", severity=Severity.VALUE, rule=rule
+    )
+    comparison = Comparison(result=Result.MISMATCH, differences=(found,))
+    seen = msgspec.structs.replace(pair(), target=target)
+    writes = _notes().writes(seen, comparison, 0)
+    fields = [write.field for write in writes if isinstance(write, Incr)]
+    assert counted == fields.count("body_type.application/json")
 
 
 async def test_figures_and_examples_are_read_back() -> None:

@@ -23,7 +23,7 @@ from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import observation, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Bodies = tuple[dict[str, Any], dict[str, Any]]
 _SETTINGS = SampleSettings(redactor=Redactor(b"k" * 32))
@@ -33,18 +33,23 @@ _numbers = count(1)
 
 async def suggested(*bodies: Bodies) -> list[dict[str, Any]]:
     """Return the suggestions for pairs with these bodies."""
+    texts = ((json.dumps(ours).encode(), json.dumps(theirs).encode()) for ours, theirs in bodies)
+    return (await _suggestions(texts))["suggestions"]
+
+
+async def _suggestions(
+    texts: Iterable[tuple[bytes, bytes]], content_type: bytes = b"application/json"
+) -> dict[str, Any]:
     store = MemoryStore(lambda: NOW_MS / 1000)
-    for ours, theirs in bodies:
+    for ours, theirs in texts:
         number = next(_numbers)
-        one = pair(
-            observation(Side.PRIMARY, json.dumps(ours).encode()),
-            observation(Side.CANDIDATE, json.dumps(theirs).encode()),
-            number=number,
-        )
+        named = (Side.PRIMARY, ours), (Side.CANDIDATE, theirs)
+        sides = (observation(side, text, content_type=content_type) for side, text in named)
+        one = pair(*sides, number=number)
         found = compare(one, _NO_RULES, Limits())
         store.commit(count_writes(one, found))
         store.commit(sample_writes(one, found, _SETTINGS, NOW_MS + number))
-    return (await get(create_web(web_parts(store)), "/api/v1/suggestions?target=shop")).json["suggestions"]
+    return (await get(create_web(web_parts(store)), "/api/v1/suggestions?target=shop")).json
 
 
 def values(make: Callable[[], Any], n: int = 8) -> list[Bodies]:
@@ -89,3 +94,25 @@ async def test_what_else_differs_still_counts() -> None:
     made = [({**ours, "y": 1}, theirs) for ours, theirs in values(lambda: str(uuid4()))]
     found = await suggested(*made)
     assert (["uuid"], 0) == ([one["value_class"] for one in found], found[0]["disappearing"])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "ours", "theirs", "expected"),
+    [
+        (b"text/plain", b'{"a": 1, "b": 2}', b'{"b": 2, "a": 1}', [("application/json", "text/plain", 1, 1)]),
+        (b"text/plain", b'{"a": 1}', b'{"a": 2}', [("application/json", "text/plain", 1, 0)]),
+        (b"image/png", b"[1]", b"[1, 2]", [("application/json", "image/png", 1, 0)]),
+        (b"application/json", b"[1]\n[2]\n", b"[1]\n[ 2]\n", [("application/x-ndjson", "application/json", 1, 1)]),
+        (b"text/plain", b'{"a": 1}', b"<html>", []),
+        (b"text/plain", b"1", b"2", []),
+        (b"application/json", b'{"a": 1}', b'{"a": 2}', []),
+        (b"application/xml", b"[1]", b"[2]", []),
+    ],
+)  # fmt: skip
+async def test_json_under_another_type_gets_a_suggested_type(
+    content_type: bytes, ours: bytes, theirs: bytes, expected: list[tuple[Any, ...]]
+) -> None:
+    """The suggestion states how many samples would match; a type that is already compared by value gets none."""
+    found = await _suggestions([(ours, theirs)], content_type)
+    names = ("body_type", "content_type", "samples", "disappearing")
+    assert expected == [tuple(one[name] for name in names) for one in found["body_types"]]

@@ -80,6 +80,21 @@ def test_only_samples_with_messages_are_encoded_with_a_decoder() -> None:
     assert encode_sample is encoder_of(bare, lambda _target: MESSAGES, Limits())
 
 
+def test_messages_under_a_configured_type_become_json() -> None:
+    """`body_types` names the type of messages that another Content-Type hides, so no sample stores their bytes."""
+    headers = ((b"content-type", b"application/octet-stream"),)
+    body = Product(sku="A1").SerializeToString()
+    changes: dict[str, Any] = {"headers": headers, "body": body, "body_bytes": len(body)}
+    pair = Pair(
+        key=b"", target="shop", route="r", primary=side(Side.PRIMARY, **changes),
+        candidate=side(Side.CANDIDATE, **changes),
+    )  # fmt: skip
+    limits = Limits(body_types=(("*", "application/protobuf"),))
+    encoder = encoder_of(pair, lambda _target: MESSAGES, limits)
+    assert isinstance(encoder, DecodedSamples)
+    assert {"sku": "A1"} == json.loads(decoded(pair, MESSAGES, limits).primary.body)
+
+
 def test_a_compression_bomb_is_not_decoded() -> None:
     """Decoding for a sample has a work budget, too."""
     bomb = b"\x01" + len(BOMB).to_bytes(4, "big") + BOMB
