@@ -74,8 +74,8 @@ class Effect:
     """
 
     __slots__ = (
-        "envelopes", "ignore", "key", "renames", "schema", "shape", "some", "subset", "unordered", "value_rules",
-        "vanishes",
+        "envelopes", "ignore", "joins", "key", "renames", "schema", "shape", "some", "subset", "unordered",
+        "value_rules", "vanishes",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,7 @@ class Effect:
         self.schema: Final = labels.get("schema")
         self.subset: Final = labels.get("subset")
         self.shape: Final = shape
+        self.joins: Final = frozenset(rule for rule in rules if rule.kind == "join")
         self.key: Final = Key(first["key"]) if "key" in first else None
         self.renames: Final = renames
         self.envelopes: Final = tuple(rename.query for rename in renames if rename.is_envelope)

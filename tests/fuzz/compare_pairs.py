@@ -50,7 +50,7 @@ DECLARED: Final[tuple[list[dict[str, Any]], ...]] = (
     [{"key": {"path": "$", "by": ["a"]}}, {"tolerance": {"path": "$..*", "abs": 1, "time": "1s", "digits": 2}}],
     [{"schema": "$"}, {"mask": {"path": "text", "pattern": r"\d+"}}, {"mask": {"path": "$..*", "pattern": "a*"}}],
     [{"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number"]}}, {"subset": "$"}],
-    [{"rename": {"from": "$.a", "to": "$.b"}}, {"require": "$..c"}, {"ignore": "$[1:]"}],
+    [{"rename": {"from": "$.a", "to": "$.b"}}, {"require": "$..c"}, {"ignore": "$[1:]"}, {"join": "$[*]..a"}],
 )
 RULES: Final = tuple(compile_rules(parse_rules(declared), datetime(2026, 1, 1, tzinfo=UTC)) for declared in DECLARED)
 LIMITS: Final = Limits(decoded_bytes=1 << 20)

@@ -100,6 +100,7 @@ RULES: list[dict[str, Any]] = [
     {"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number"]}},
     {"subset": "$"},
     {"schema": "$.a"},
+    {"join": "$[*].a"},
     {"schema": "$"},
     {"rename": {"from": "$.a", "to": "$.b"}},
     {"rename": {"from": "$..b", "to": "$..c"}},

@@ -10,6 +10,7 @@ from shadowdiff.compare.coding import undo
 from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, MAX_DEPTH, NotJsonError, Parsed
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.headers import all_of
+from shadowdiff.compare.joined import compare_streams
 from shadowdiff.compare.media import BOM, BrokenBodyError, Media, decode
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.type_proof import alike_sorted
@@ -76,13 +77,23 @@ class Bodies(msgspec.Struct, frozen=True, gc=False):
         self.findings.note("$", Kind.TYPE, one, other, self.whole)
 
     def compare_read(
-        self, one: Value | BrokenBodyError, other: Value | BrokenBodyError, *, show: Callable[[bytes], str | None]
+        self,
+        one: Value | BrokenBodyError,
+        other: Value | BrokenBodyError,
+        *,
+        show: Callable[[bytes], str | None],
+        is_sequence: bool = False,
     ) -> None:
         """Note where the values of the bodies differ, or that a body is broken."""
         if isinstance(one, BrokenBodyError) or isinstance(other, BrokenBodyError):
             self.note_broken(one, other, show=show)
+        elif is_sequence:
+            compare_streams(one, other, self.rules, self.findings, self._compare_values)
         else:
-            compare_values(Parsed(one, other, STRICT), self.rules, self.findings)
+            self._compare_values(one, other)
+
+    def _compare_values(self, one: Value, other: Value) -> None:
+        compare_values(Parsed(one, other, STRICT), self.rules, self.findings)
 
     def without_marks(self) -> Bodies:
         """Remove UTF-8 byte order marks, and note a mark that only one side has."""
@@ -120,7 +131,7 @@ class Format:
     is_binary = False
     """Whether people cannot read the bytes, so that samples show the value as JSON."""
     empty_is_sequence = False
-    """Whether an empty body is a sequence without elements."""
+    """Whether a body is a sequence of events, so that an empty body has none, and `join` rules apply."""
     bytes_per_unit = 1
     """How many bytes one unit of the work budget reads."""
 
@@ -164,7 +175,7 @@ class Format:
             return
         if bodies.one.startswith(BOM) or bodies.other.startswith(BOM):
             bodies = bodies.without_marks()
-        bodies.compare_read(*self._try_values(bodies), show=start_of)
+        bodies.compare_read(*self._try_values(bodies), show=start_of, is_sequence=self.empty_is_sequence)
 
     def _covers_empty(self, bodies: Bodies) -> bool:
         left, right = self._try_values(bodies)

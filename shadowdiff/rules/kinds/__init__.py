@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shadowdiff.rules.kinds.equivalent import Equivalent
 from shadowdiff.rules.kinds.ignore import Ignore
+from shadowdiff.rules.kinds.join import Join
 from shadowdiff.rules.kinds.key import KeyBy
 from shadowdiff.rules.kinds.kind import TEXT, WORDS, RuleKind
 from shadowdiff.rules.kinds.mask import MaskWith
@@ -16,7 +17,7 @@ from shadowdiff.rules.kinds.subset import Subset
 from shadowdiff.rules.kinds.tolerance import Tolerance
 from shadowdiff.rules.kinds.unordered import Unordered
 
-_ALL: Final = (Ignore, Tolerance, Unordered, KeyBy, MaskWith, Equivalent, RenameTo, Subset, Schema, Require)
+_ALL: Final = (Ignore, Tolerance, Unordered, KeyBy, MaskWith, Equivalent, RenameTo, Subset, Schema, Join, Require)
 KINDS: Final[dict[str, RuleKind]] = {kind.name: kind() for kind in _ALL}
 """The kinds by the key that declares them, in the order of docs/rules.md."""
 

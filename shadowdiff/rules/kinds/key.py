@@ -28,19 +28,21 @@ class KeyBy(RuleKind):
     required = ("by",)
 
     def parse(self, options: Options) -> tuple[str, ...]:
-        value = options.get("by")
-        names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):  # pyright: ignore[reportUnknownVariableType]
-            raise options.error("by", "expected the members that identify an element, such as [sku]")
-        by = tuple(cast("list[str]", names))
-        for name in by:
-            if name.startswith("$") and not is_singular(options.query("by", name)):
-                raise options.error(
-                    "by",
-                    "expected a path of names only, such as $.meta.id: exactly one member identifies an element",
-                    name,
-                )
-        return by
+        return member_paths(options, "by", "the members that identify an element, such as [sku]")
 
     def declare(self, rule: Rule) -> dict[str, Any]:
         return {"by": list(rule.options)}
+
+
+def member_paths(options: Options, key: str, expected: str) -> tuple[str, ...]:
+    """Return the names and paths of members of one element. Raises: RuleError."""
+    value = options.get(key)
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):  # pyright: ignore[reportUnknownVariableType]
+        raise options.error(key, f"expected {expected}")
+    for name in cast("list[str]", names):
+        if name.startswith("$") and not is_singular(options.query(key, name)):
+            raise options.error(
+                key, "expected a path of names only, such as $.meta.id: it names exactly one member of an element", name
+            )
+    return tuple(cast("list[str]", names))

@@ -20,6 +20,8 @@ DECLARED = [
     {"rename": {"from": "$", "to": "$.data"}},
     {"subset": "$"},
     {"schema": "$.free"},
+    {"join": "$[*].data.delta"},
+    {"join": {"path": "$[*].response", "except": ["created_at", "$.meta.id"]}},
     {"require": "header.x-data-version"},
 ]
 
