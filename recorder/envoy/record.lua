@@ -14,7 +14,7 @@ local ID_HEADERS = { "x-diff-id", "x-request-id", "traceparent" }   -- the first
 local TRACE_HEADERS = {               -- of the request, to link the record to v1's part of the trace; {} sends none
   "traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags",
 }
-local HOSTS = {}                      -- record only requests for these hosts, for example at a shared gateway; empty: all
+local HOSTS = {}                      -- record only requests for these hosts, such as "*.shop.example"; empty: all
 local SKIP_AGENTS = { "kube-probe/" } -- prefixes of user agents that are not users
 local SKIP_PATHS = {                  -- paths (without query) that only probes request
   ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
@@ -22,6 +22,7 @@ local SKIP_PATHS = {                  -- paths (without query) that only probes 
 -- ----------------------------------------------------------------------------------------------
 
 local MAX_ID = 256                    -- bytes; a longer id is ignored
+local MAX_HOST = 262                  -- bytes; a longer host matches no wildcard
 local SPACE = "shadowdiff"            -- the dynamic metadata that carries a request's facts to its response
 
 -- FNV-1a, 32 bits, over the id with ASCII letters in lower case.
@@ -44,11 +45,22 @@ end
 local NAMED = {}
 for _, host in ipairs(HOSTS) do NAMED[string.lower(host)] = true end
 
+-- Whether a host, or a wildcard such as *.shop.example above it, is one of HOSTS.
+local function named(host)
+  if NAMED[host] then return true end
+  local above = #host <= MAX_HOST and string.match(host, "^[^.]+%.(.+)$")
+  while above do
+    if NAMED["*." .. above] then return true end
+    above = string.match(above, "^[^.]*%.(.+)$")
+  end
+  return false
+end
+
 -- The service selects a target in the same way: by the whole host, then without its port.
 local function of_another(host)
   if #HOSTS == 0 then return false end
   local name = string.lower(host)
-  return not (NAMED[name] or NAMED[string.match(name, "^(.*):%d+$") or name])
+  return not (named(name) or named(string.match(name, "^(.*):%d+$") or name))
 end
 
 local function skipped(headers, path)

@@ -3,7 +3,8 @@
 Values that change in every response (a cookie's value, a validator, a duration) are compared only by presence and form.
 Several lines of one field form one list, in order (RFC 9110 section 5.2). A URL that contains the service's own name is
 compared as a path, because v2 may have another name than v1. The service's own names are the host that the user
-requested and the Host that each side received.
+requested and the Host that each side received. If the paths that v2 receives have other prefixes than v1's paths, v2's
+URLs may have them too.
 
 Cookies are compared as a multiset by name, domain and path, with their attributes (RFC 6265). Values and dates differ
 only if one value is empty or one date is past. If several cookies have the same name, domain and path, clients keep the
@@ -15,15 +16,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shadowdiff.compare.media import MAX_TYPE_BYTES, list_members, media_of, split_parameters
 from shadowdiff.compare.sequence import grouped
+from shadowdiff.rules.path_prefix import move_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shadowdiff.model import Observation
 
@@ -58,8 +62,10 @@ def differing(
     if name == b"set-cookie":
         return _differing_cookies(left, right, sides)
     if read_url := OWN_URLS.get(name):
-        own = own_authorities(*sides)
-        left, right = ([read_url(text, own) for text in texts] for texts in (left, right))
+        path_of = partial(own_path, own=own_authorities(*sides))
+        left, right = ([read_url(text, path_of) for text in texts] for texts in (left, right))
+        if left != right and sides[1].prefixes:
+            right = [_in_v1_form(text, left, read_url, sides[1].prefixes) for text in right]
     if name == b"expires":
         read_both = [_expires(texts, side) for texts, side in zip((left, right), sides, strict=True)]
     elif sum(map(len, left)) + sum(map(len, right)) > _MAX_READ_CHARS:
@@ -156,22 +162,38 @@ def own_path(url: str, own: frozenset[str]) -> str:
     return rest if rest[:1] == "/" else f"/{rest}"
 
 
-def _links(text: str, own: frozenset[str]) -> str:
+def _in_v1_form(text: str, primary: Sequence[str], read_url: ReadUrl, prefixes: Sequence[tuple[str, str]]) -> str:
+    """Return v2's text with v1's prefix in its paths if v1 sent that text, and else the text."""
+    for before, after in prefixes:
+        moved = read_url(text, lambda path, at=(after, before): move_prefix(path, *at) or path)
+        if moved in primary:
+            return moved
+    return text
+
+
+def _location(text: str, path_of: Callable[[str], str]) -> str:
+    return path_of(text)
+
+
+def _links(text: str, path_of: Callable[[str], str]) -> str:
     """Read the targets of links (RFC 8288, section 3)."""
-    return _TARGET.sub(lambda found: f"<{own_path(found[1], own)}>", text)
+    return _TARGET.sub(lambda found: f"<{path_of(found[1])}>", text)
 
 
-def _refresh(text: str, own: frozenset[str]) -> str:
+def _refresh(text: str, path_of: Callable[[str], str]) -> str:
     """Read the target of a refresh (HTML Living Standard, section 4.2.5.3)."""
     found = _REFRESH.fullmatch(text)
     if found is None:
         return text
     delay, url = found.groups()
     quote = url[:1] if url[:1] in {"'", '"'} else ""
-    return f"{delay}{quote}{own_path(url.strip(quote) if quote else url, own)}{quote}"
+    return f"{delay}{quote}{path_of(url.strip(quote) if quote else url)}{quote}"
 
 
-OWN_URLS: Final = {b"location": own_path, b"content-location": own_path, b"link": _links, b"refresh": _refresh}
+ReadUrl = Callable[[str, Callable[[str], str]], str]
+OWN_URLS: Final[dict[bytes, ReadUrl]] = {
+    b"location": _location, b"content-location": _location, b"link": _links, b"refresh": _refresh,
+}  # fmt: skip
 """The fields that have URLs, and how a line of each is read."""
 
 

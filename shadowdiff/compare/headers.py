@@ -117,7 +117,8 @@ def compare_headers(pair: Pair, heads: Heads, rules: RouteRules, findings: Findi
     if not names:
         return
     chosen, chosen_other = ([field for field in head if field[0] in names] for head in heads[:2])
-    findings.budget.spend(sum(len(value) for _, value in (*chosen, *chosen_other)) // 8)
+    reads = 1 + len(pair.candidate.prefixes)
+    findings.budget.spend(reads * sum(len(value) for _, value in (*chosen, *chosen_other)) // 8)
     one, other = grouped(chosen), grouped(chosen_other)
     for name in sorted(names):
         field = Field(name, (one.get(name, ()), other.get(name, ())), sides)

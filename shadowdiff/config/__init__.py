@@ -7,7 +7,6 @@
 from shadowdiff.config.api_descriptions import ProtobufConfig
 from shadowdiff.config.load import load_config
 from shadowdiff.config.problem import ConfigError
-from shadowdiff.config.secrets import Secret
 from shadowdiff.config.settings import (
     AccessConfig,
     Config,
@@ -19,6 +18,7 @@ from shadowdiff.config.settings import (
     TokenConfig,
     WebConfig,
 )
+from shadowdiff.model.secret import Secret
 
 __all__ = [
     "AccessConfig", "Config", "ConfigError", "ProtobufConfig", "ProxyConfig", "Secret", "StoreConfig", "TargetConfig",

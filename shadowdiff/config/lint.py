@@ -128,6 +128,10 @@ def _shares(target: Target, path: KeyPath, document: Document) -> Iterator[Probl
         )
     if target.control and target.control.url == target.candidate.url:
         yield document.problem((*path, "control", "url"), "is the candidate's URL; write the URL of a second v1")
+    limit = target.candidate.limits.concurrency
+    if limit is not None and limit > target.candidate.concurrency:
+        message = f"has no effect, because candidate.concurrency is {target.candidate.concurrency}; lower this limit"
+        yield document.problem((*path, "candidate", "limits", "concurrency"), message, limit)
     if target.gate.max_mismatch_ratio == 0:
         message = "is 0, so no verdict can pass; write a small ratio such as 0.001"
         yield document.problem((*path, "gate", "max_mismatch_ratio"), message)

@@ -21,9 +21,14 @@ _DIGITS: Final = re.compile("([0-9]+)")
 _USERINFO: Final = re.compile(r"//.*@", re.DOTALL)
 """Up to the last @, because an unescaped password may contain one, or a slash."""
 _IN_QUERY: Final = re.compile(r"(?<=[?&])((?:user|pass)[a-z]*=)[^&]*")
-_SECRET: Final = re.compile(r"(?:^|\.)(?:[a-z_]*password|secret|store\.key|access\.records|access\.hooks)(?:\[\d+\])*$")
+_SECRET: Final = re.compile(
+    r"(?:^|\.)(?:[a-z_]*password|secret|store\.key|access\.records|access\.hooks)(?:\[\d+\])*$"
+    r"|\.(?:headers|query)\.(?:set|replace)(?:\.|$)"
+)
 """Keys whose value names a secret, and may by mistake be the secret itself."""
 _NAMES: Final = frozenset({"password", "sentinel_password", "secret", "key", "records", "hooks"})
+_MAPS: Final = frozenset({"set", "replace"})
+"""Maps from the names of headers or parameters to their values."""
 _URL_PATH: Final = re.compile(r"(://[^/\s]*)/.*", re.DOTALL)
 
 
@@ -85,7 +90,7 @@ def _without_secrets(value: object, *, hide_paths: bool) -> object:
         case dict():
             return {
                 name: "***"
-                if name in _NAMES and isinstance(part, str | list)
+                if name in _MAPS or (name in _NAMES and isinstance(part, str | list))
                 else _without_secrets(part, hide_paths=hide_paths)
                 for name, part in cast("dict[Any, object]", value).items()
             }

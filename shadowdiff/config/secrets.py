@@ -1,19 +1,20 @@
 """Secrets: the configuration names them but never contains them.
 
 A setting such as `store.key` names an environment variable or a file (a path with a / in it) that contains the secret.
-No message, log line or `repr` shows the secret itself.
+A text such as `Bearer ${TOKEN}` has secrets in it. No message, log line or `repr` shows the secret itself.
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticKnownError
+
+from shadowdiff.model.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,29 +23,9 @@ _KEY_BYTES: Final = 32
 _TOKEN_CHARACTERS: Final = 16
 """A shorter token can be guessed."""
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
-
-
-class Secret:
-    """Bytes that no log line, error or `repr` shows; `source` is the variable or file that contains them."""
-
-    __slots__ = ("_value", "source")
-
-    def __init__(self, value: bytes, source: str = "") -> None:
-        self._value = value
-        self.source = source
-
-    def reveal(self) -> bytes:
-        """Return the secret bytes."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value, other.reveal())
-
-    def __hash__(self) -> int:
-        return hash(self._value)
+_NAMED: Final = re.compile(r"\$\{([^{}]*)\}")
+_MOST_SENT_BYTES: Final = 8192
+"""Servers usually accept 8 KiB of one header."""
 
 
 def _secret_type(parse: Callable[[str], bytes]) -> Any:
@@ -93,6 +74,33 @@ def _token(text: str) -> bytes:
     return token
 
 
+def _filled(value: object, info: ValidationInfo) -> Secret:
+    """Return a text whose `${NAME}` and `${/path/of/file}` are replaced by the secrets that they name."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    env = cast("dict[str, Mapping[str, str] | None]", info.context or {}).get("env")
+    parts: list[bytes] = []
+
+    def secret(found: re.Match[str]) -> str:
+        if not _VARIABLE.fullmatch(found[1]) and "/" not in found[1]:
+            raise ValueError("has ${…} with neither a variable nor a path; write ${NAME} or ${/path/of/file}")
+        if env is None:  # without env the secret is not read
+            return "x"
+        parts.append(_password(_read(found[1], env)))
+        return parts[-1].decode()
+
+    text = _NAMED.sub(secret, value)
+    if "${" in _NAMED.sub("", value):
+        raise ValueError("has ${ without }; write ${NAME} or ${/path/of/file}")
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("has characters that a request cannot contain; use one line of ASCII, without outer spaces")
+    if len(text) > _MOST_SENT_BYTES:
+        raise ValueError(f"has more than {_MOST_SENT_BYTES} bytes; write a shorter value")
+    return Secret(text.encode(), value, tuple(parts))
+
+
 def _key_in(text: str) -> bytes | None:
     try:
         key = base64.b64decode(text.strip(), validate=True)
@@ -108,6 +116,12 @@ def _key(text: str) -> bytes:
 
 
 if TYPE_CHECKING:
-    Password = Token = Key = Secret
+    Password = Token = Key = Filled = Secret
 else:
     Password, Token, Key = map(_secret_type, (_password, _token, _key))
+    Filled = Annotated[
+        Secret,
+        PlainValidator(_filled),
+        PlainSerializer(lambda secret: secret.source),
+        WithJsonSchema({"type": "string"}),
+    ]

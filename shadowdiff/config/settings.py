@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from shadowdiff.config.api_descriptions import ProtobufConfig
 from shadowdiff.config.secrets import Key, Password, Token
+from shadowdiff.config.section import Section, setting
+from shadowdiff.config.sent_settings import CandidateSettings, ControlSettings
 from shadowdiff.config.value_types import (
     AnyRoute,
     BodyType,
@@ -44,24 +46,13 @@ from shadowdiff.config.value_types import (
     WebhookUrl,
     lower,
 )
-from shadowdiff.model import HostPolicy, Target
+from shadowdiff.model import Target
 from shadowdiff.notify.formats import DEFAULT
 from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
 """Spreads the keys evenly over the masters of a small cluster; each further shard costs a batch of its own."""
 _SECRET = "Write the name of an environment variable or the path of a file (with a /) that contains it."  # noqa: S105 - a help text
-
-
-def setting(default: Any, description: str, key: str | None = None, **bounds: Any) -> Any:
-    """Declare a setting. default: `...` if it is required. key: in YAML, if it is not the field's name."""
-    return Field(default, description=description, alias=key, **bounds)
-
-
-class Section(BaseModel):
-    """A part of the file. It rejects unknown keys and never changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_by_name=True)
 
 
 class StoreConfig(Section):
@@ -372,39 +363,6 @@ class WebhookConfig(Section):
     secret: Token | None = setting(None, f"The secret that signs each request. {_SECRET}")
 
 
-class CandidateSettings(Section):
-    """v2."""
-
-    url: Url = setting(..., "The URL of v2: scheme, host and port, and optionally a path prefix.")
-    timeout_s: Period = setting(
-        10.0, "How long shadowdiff waits for v2's response. A missing response counts as a difference.", "timeout"
-    )
-    queue_timeout_s: Period = setting(
-        5.0, "How long a request may wait in the queue before shadowdiff sends it to v2.", "queue_timeout"
-    )
-    concurrency: int = setting(128, "How many requests shadowdiff sends to v2 at the same time.", ge=1)
-    queue: int = setting(1024, "How many requests may wait in the queue for v2.", ge=0)
-    host: HostPolicy = setting(
-        HostPolicy.CANDIDATE,
-        "The Host header that v2 receives. `candidate`: the host in `candidate.url`. `preserve`: the host that the "
-        "user requested.",
-    )
-    revision_header: HeaderName = setting("x-version", "The response header in which v2 sends its revision.")
-    revalidate: Share = setting(
-        0.1,
-        "The share of conditional requests that shadowdiff sends to v2 a second time with v2's own ETag, because users "
-        "only have v1's ETags; see [304](comparing.md#not-modified).",
-    )
-
-
-class ControlSettings(Section):
-    """A second v1 that serves no users and shows v1's own noise."""
-
-    url: Url = setting(..., "The URL of the control: scheme, host and port, and optionally a path prefix.")
-    sample: Share = setting(0.05, "The share of compared requests that shadowdiff also sends to the control.")
-    timeout_s: Period = setting(10.0, "How long shadowdiff waits for the control's response.", "timeout")
-
-
 class GateSettings(Section):
     """The limits for a `pass`."""
 
@@ -469,7 +427,8 @@ class TargetSettings(Section):
     name: TargetName = setting(..., "The name of the target in metrics, pages and gates.")
     hosts: Distinct[HostName] = setting(
         ...,
-        "The hosts of the target. A mirrored request belongs to the target if its Host header is one of them.",
+        "The hosts of the target. A mirrored request belongs to the target if its Host header is one of them. "
+        "`*.shop.example` means every name below shop.example.",
         min_length=1,
     )
     sample: Share = setting(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from msgspec import UNSET
 from pydantic import BaseModel, ValidationError
 
+from shadowdiff.config.destinations import destination_problems, unreadable
 from shadowdiff.config.environment import variable
 from shadowdiff.config.settings import ListenConfig, Root
 
@@ -116,8 +116,9 @@ def find_conflicts(root: Root | None, document: Document, target_names: Sequence
         yield document.problem(("listen", "web_host"), message, host)
     for port, files in root.tls.model_dump(exclude_none=True).items():
         for setting, name in files.items():
-            yield from _unreadable(("tls", port, setting), name, document)
+            yield from unreadable(("tls", port, setting), name, document)
     yield from _store_connection(root, document)
+    yield from destination_problems(root, document)
     if root.pairing.settle_s >= root.pairing.window_s:
         yield document.problem(("pairing", "settle"), "is not shorter than pairing.window; write a shorter duration")
 
@@ -165,7 +166,7 @@ def _duplicate_ports(listen: object, document: Document) -> Iterator[Problem]:
 def _store_connection(root: Root, document: Document) -> Iterator[Problem]:
     store, url = root.store, root.store.url or ""
     for setting, name in store.model_dump(include={"ca", "cert", "cert_key"}, exclude_none=True).items():
-        yield from _unreadable(("store", setting), name, document)
+        yield from unreadable(("store", setting), name, document)
         if not (url.startswith("rediss") or store.sentinel_tls):
             yield document.problem(("store", setting), "works only with TLS: begin store.url with rediss://", name)
     if (store.cert is None) != (store.cert_key is None):
@@ -176,11 +177,3 @@ def _store_connection(root: Root, document: Document) -> Iterator[Problem]:
             if value is not None:
                 message = "works only with sentinels: begin store.url with redis+sentinel://"
                 yield document.problem(("store", setting), message, value)
-
-
-def _unreadable(path: tuple[str, ...], name: str, document: Document) -> Iterator[Problem]:
-    try:
-        with Path(name).open("rb"):
-            return
-    except OSError as error:
-        yield document.problem(path, f"names a file that cannot be read: {error.strerror}", name)

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from shadowdiff.compare.formats import ALL_ROUTES, BINARY, format_of
-from shadowdiff.config.secrets import Secret
+from shadowdiff.intake.request_edits import MANAGED
+from shadowdiff.model.secret import Secret
 from shadowdiff.notify.formats import FORMATS
 from shadowdiff.report.patterns import MAX_MEMORY_BYTES
 from shadowdiff.rules.pattern import PatternError, compiled
@@ -155,6 +156,14 @@ def _matches(pattern: str, advice: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _sent_header(value: str) -> str:
+    if value == "host":
+        raise ValueError("cannot be changed here; candidate.host selects the Host header")
+    if value in MANAGED:
+        raise ValueError("cannot be changed, because each connection or shadowdiff sets it; remove the line")
+    return value
+
+
 def _expression(value: str) -> str:
     try:
         compiled(value, MAX_MEMORY_BYTES)
@@ -235,9 +244,16 @@ HostName = Annotated[
     str,
     BeforeValidator(lower),
     _matches(
-        r"(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?",
-        "write a host, such as recommendation.tutorial or recommendation:8080",
+        r"(?:(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?",
+        "write a host, such as recommendation.tutorial, recommendation:8080 or *.shop.example",
     ),
+]
+SentHeader = Annotated[HeaderName, AfterValidator(_sent_header)]
+PathPrefix = Annotated[
+    str, _matches(r"/(?:(?![?#])[!-~])*", "write the beginning of a path, such as /v1, in ASCII and without ? and #")
+]
+ServerName = Annotated[
+    str, _matches(r"[A-Za-z0-9_.:-]{1,253}", "write a name in the certificate, such as shop-v2.internal")
 ]
 Route = Annotated[str, _matches(_ROUTE, "write a template such as /products/{id} or GET /products/{id}")]
 AnyRoute = Annotated[

@@ -1,6 +1,7 @@
 """Write a sample's request as a curl command, for either side.
 
-All text from the request is quoted. Credentials are not stored, so the command lists them as omitted.
+All text from the request is quoted. Credentials are not stored, so the command lists them as omitted. The command for
+v2 or the control contains the configured changes of the request, except secrets.
 """
 
 from __future__ import annotations
@@ -8,10 +9,17 @@ from __future__ import annotations
 import re
 import shlex
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+import msgspec
+
+from shadowdiff.intake.request_edits import RequestEdits
 from shadowdiff.report.redaction import HASHED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shadowdiff.model.sent import Sent
     from shadowdiff.report import Sample
 
 _NOT_SENT: Final = frozenset(
@@ -31,12 +39,28 @@ def host_of(sample: Sample) -> str:
     return _SHADOW.sub("", host) or sample.target
 
 
-def curl(sample: Sample, base_url: str) -> str:
-    """Return a curl command for the request of a sample."""
+def curl_of_side(sample: Sample, sent: Sent) -> str:
+    """Return a curl command for the request that v2 or the control received."""
+    parts = urlsplit(sent.url)
+    edits = sent.headers, sent.query
+    public = msgspec.structs.replace(sent, headers=edits[0].without_secrets(), query=edits[1].without_secrets())
+    changes = RequestEdits(public, parts.path.rstrip("/"))
+    fields = changes.headers([(name.encode(), value.encode()) for name, value in sample.request_headers])
+    changed = msgspec.structs.replace(
+        sample,
+        path=changes.target(sample.path, "utf-8").decode(),
+        request_headers=tuple((name.decode(), value.decode()) for name, value in fields),
+    )
+    return curl(changed, f"{parts.scheme}://{parts.netloc}", [name for each in edits for name in each.secret_names()])
+
+
+def curl(sample: Sample, base_url: str, unknown: Iterable[str] = ()) -> str:
+    """Return a curl command for the request of a sample. unknown: headers and parameters with unknown values."""
     arguments = [f"curl -sS {_word(base_url.rstrip('/') + sample.path)}"]
     if sample.method != "GET":
         arguments.append(f"-X {_word(sample.method)}")
     sent, omitted = _headers(sample)
+    omitted += unknown
     arguments += [f"-H {_word(f'{name}: {value}')}" for name, value in sent]
     body = sample.request_body
     if body.base64 or body.truncated or HASHED in body.text:

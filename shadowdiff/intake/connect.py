@@ -16,6 +16,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
+from shadowdiff.intake.client_tls import ClientTls
 from shadowdiff.model import Failure
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 Origin = tuple[str, str, int]
 """Scheme, host, port."""
+DEFAULT_TLS: Final = ClientTls()
+"""Trusts the system's CAs, and presents no certificate."""
+Peer = tuple[Origin, ClientTls]
+"""What connections have in common that can carry each other's requests."""
 
 REFRESH_S: Final = 10.0
 """Kubernetes changes the addresses of a headless service within seconds."""
@@ -241,13 +246,15 @@ C = TypeVar("C", bound=ClientConnection)
 class Connector(Generic[C]):
     """Opens connections to one origin."""
 
-    def __init__(self, origin: Origin, new_connection: Callable[[], C], alpn: Sequence[str] = ()) -> None:
+    def __init__(
+        self, origin: Origin, new_connection: Callable[[], C], alpn: Sequence[str] = (), tls: ClientTls = DEFAULT_TLS
+    ) -> None:
+        """Read the TLS files if the scheme is https. Raises: TlsFileError."""
         scheme, self._host, self._port = origin
         self._new_connection = new_connection
         self._loop = asyncio.get_running_loop()
-        self._context = ssl.create_default_context() if scheme == "https" else None
-        if self._context is not None and alpn:
-            self._context.set_alpn_protocols(list(alpn))
+        self._context = tls.context(alpn) if scheme == "https" else None
+        self._server_name = tls.server_name or self._host
         self._reset_reason = Failure.RESET
         self._next_check_s = 0.0
         self.addresses = Addresses(self._host, self._port)
@@ -323,7 +330,7 @@ class Connector(Generic[C]):
         return connection
 
     async def _dial(self, new_protocol: Callable[[], P], address: str) -> tuple[asyncio.Transport, P]:
-        host = self._host if self._context else None
+        name = self._server_name if self._context else None
         return await self._loop.create_connection(
-            new_protocol, address, self._port, ssl=self._context, server_hostname=host
+            new_protocol, address, self._port, ssl=self._context, server_hostname=name
         )

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from shadowdiff.intake.connect import CONNECTION_AGE_S, ClientConnection, Connector, failure_of
+from shadowdiff.intake.connect import CONNECTION_AGE_S, DEFAULT_TLS, ClientConnection, Connector, failure_of
 from shadowdiff.model import Failure, Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shadowdiff.intake.client_tls import ClientTls
     from shadowdiff.intake.connect import Origin
 
 IDLE_CONNECTION_S: Final = 1.5
@@ -309,9 +310,12 @@ def _are_clean(fields: list[tuple[bytes, bytes]]) -> bool:
 class ConnectionPool:
     """The connections to one origin. Requests use v2's addresses in turn."""
 
-    def __init__(self, origin: Origin, max_body_bytes: int) -> None:
+    def __init__(self, origin: Origin, max_body_bytes: int, tls: ClientTls = DEFAULT_TLS) -> None:
+        """Read the TLS files if the scheme is https. Raises: TlsFileError."""
         self._loop = asyncio.get_running_loop()
-        self.connector = Connector(origin, partial(Connection, self._loop, max_body_bytes, self._release))
+        made = partial(Connection, self._loop, max_body_bytes, self._release)
+        self.connector = Connector(origin, made, tls=tls)
+        self._most_idle = MOST_IDLE
         self._idle: defaultdict[str, deque[Connection]] = defaultdict(deque)
         self.idle_count = 0
         self._sweep: asyncio.TimerHandle | None = None
@@ -328,6 +332,11 @@ class ConnectionPool:
             connection.close()
         return None, address
 
+    def retire(self) -> None:
+        """Close all idle connections, and every other connection after its exchange."""
+        self._most_idle = 0
+        self._close_idle(math.inf)
+
     def close(self) -> None:
         """Close all idle connections."""
         self.connector.addresses.close()
@@ -336,7 +345,7 @@ class ConnectionPool:
         self._close_idle(math.inf)
 
     def _release(self, connection: Connection) -> None:
-        if self.idle_count >= MOST_IDLE:
+        if self.idle_count >= self._most_idle:
             connection.close()
             return
         connection.idle_since_s = self._loop.time()

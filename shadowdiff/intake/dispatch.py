@@ -2,7 +2,8 @@
 
 Per target, at most `concurrency` requests are sent at once, and at most `queue` requests wait. The items and bytes of
 all targets together are limited. If a request does not fit because of v2 (its queue is full, or the request waited too
-long), this is a candidate failure. If this service is the reason, or is too overloaded to know, it sheds the request.
+long), this is a candidate failure. If this service is the reason, is too overloaded to know, or has `limits` that
+protect v2, it sheds the request.
 Every task belongs to the caller's TaskGroup, and never raises an error into it.
 """
 
@@ -16,11 +17,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from shadowdiff.intake.client_tls import TlsFileError
 from shadowdiff.intake.connect import LocalResourceError
 from shadowdiff.intake.counters import Disposition
-from shadowdiff.intake.revalidation import ignores_own_etag, revalidation
+from shadowdiff.intake.revalidation import IF_NONE_MATCH, ignores_own_etag, revalidation
+from shadowdiff.intake.send_limiter import SendLimiter
 from shadowdiff.intake.upstream import Destination
 from shadowdiff.model import Failure, Observation, Side
+from shadowdiff.model.sent import SendLimits
 from shadowdiff.rules import Traffic
 
 if TYPE_CHECKING:
@@ -111,6 +115,8 @@ class TargetQueue:
     candidate: Destination = field(init=False)
     control: Destination | None = field(init=False)
     traffic: Traffic = field(init=False)
+    limiter: SendLimiter = field(init=False)
+    control_limiter: SendLimiter = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     active: int = 0
     active_controls: int = 0
@@ -119,16 +125,22 @@ class TargetQueue:
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
-        self.configure(self.target)
+        self._use(self.target, Destination.of(self.target, self.target.candidate))
 
     def configure(self, target: Target) -> None:
         """Use new settings, also for requests that were already accepted."""
-        if target.candidate.url != self.target.candidate.url:
+        candidate = Destination.of(target, target.candidate)
+        if candidate.peer != self.candidate.peer:
             self.breaker = Breaker()
+        self._use(target, candidate)
+
+    def _use(self, target: Target, candidate: Destination) -> None:
         self.target = target
-        self.candidate = Destination.of(target, target.candidate)
+        self.candidate = candidate
         self.control = Destination.of(target, target.control) if target.control else None
         self.traffic = Traffic(target)
+        self.limiter = SendLimiter(target.candidate.limits)
+        self.control_limiter = SendLimiter(target.control.limits if target.control else SendLimits())
 
 
 @dataclass(kw_only=True, eq=False)
@@ -136,7 +148,8 @@ class Dispatcher:
     """Owns the queue of each target. Tasks run in `group`; `drained` waits until no request is left.
 
     most_items, most_bytes: the limits of waiting and sent requests in memory, for all targets together.
-    was_busy: returns whether this process was overloaded in the last given seconds.
+    was_busy: returns whether this process was overloaded in the last given seconds. processes: returns how many
+    processes share the rates that `limits` allow.
     """
 
     group: asyncio.TaskGroup
@@ -147,6 +160,7 @@ class Dispatcher:
     most_items: int = 16_384
     most_bytes: int = 256 << 20
     was_busy: Callable[[float], bool] = lambda _within_s: False
+    processes: Callable[[], int] = lambda: 1
     queues: dict[str, TargetQueue] = field(default_factory=dict[str, TargetQueue])
     held_items: int = 0
     held_bytes: int = 0
@@ -163,6 +177,11 @@ class Dispatcher:
         else:
             queue.configure(target)
         return queue
+
+    def retire_unused(self) -> None:
+        """Close the connections to servers that no target uses any longer."""
+        sides = [side for queue in self.queues.values() for side in (queue.candidate, queue.control) if side]
+        self.upstream.retire_others({side.peer for side in sides})
 
     def fill_of(self, target: str) -> float:
         """Return how full a target's queue is, from 0 to 1; 0 if v2 is the reason instead of this service."""
@@ -196,7 +215,9 @@ class Dispatcher:
         """Accept a request, which then gets exactly one disposition."""
         candidate = queue.target.candidate
         fits = self.has_room(request.held_bytes)
-        if queue.active < candidate.concurrency:
+        if queue.limiter.is_set and (limit := self._exceeded(queue.limiter, queue.active)):
+            self._shed(queue, request, f"candidate_{limit}")
+        elif queue.active < candidate.concurrency:
             if not fits:
                 self._shed(queue, request, "memory")
             elif decision := queue.breaker.admit(self._loop.time()):
@@ -212,6 +233,9 @@ class Dispatcher:
             self._set_timer(queue)
         else:
             self._saturated(queue, request, BUSY_WITHIN_S)
+
+    def _exceeded(self, limiter: SendLimiter, active: int) -> str:
+        return limiter.exceeded(active, self._loop.time(), self.processes())
 
     def _hold(self, request: MirroredRequest) -> None:
         self.held_items += 1
@@ -273,6 +297,8 @@ class Dispatcher:
         left_s = queue.candidate.timeout_s - observation.duration_ms / 1000
         if repeated is None or left_s <= 0 or not self.in_sample(f"revalidate:{request.id}", share):
             return observation
+        if queue.candidate.edits.changes(IF_NONE_MATCH) or self._exceeded(queue.limiter, 0):
+            return observation
         again = await self.upstream.send(dataclasses.replace(queue.candidate, timeout_s=left_s), repeated)
         return again if ignores_own_etag(observation, again) else observation
 
@@ -282,9 +308,10 @@ class Dispatcher:
         if settings is None or control is None or not self.in_sample(f"control:{request.id}", settings.sample):
             return 0.0
         queue.control_counts.receive()
-        if queue.active_controls >= CONTROL_CONCURRENCY:
+        limit = self._exceeded(queue.control_limiter, queue.active_controls) if queue.control_limiter.is_set else ""
+        if limit or queue.active_controls >= CONTROL_CONCURRENCY:
             queue.control_counts.end(Disposition.SHED)
-            self.counters.shed_reasons[queue.target.name, "control"] += 1
+            self.counters.shed_reasons[queue.target.name, f"control_{limit}" if limit else "control"] += 1
             return 0.0
         queue.active_controls += 1
         self._hold(request)
@@ -333,5 +360,8 @@ def _log_failure(error: Exception, destination: Destination, request: MirroredRe
         logger.error("no file descriptor left for v2; raise `ulimit -n`", extra={"error": str(error)})
         return "descriptors"
     extra = {"target": destination.target, "side": str(destination.side), "method": request.method}
+    if isinstance(error, TlsFileError):
+        logger.error("TLS files not usable; correct them and reload", extra={**extra, "error": str(error)})
+        return "tls_files"
     logger.error("sending a request failed", exc_info=error, extra=extra)
     return "error"

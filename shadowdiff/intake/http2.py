@@ -13,12 +13,16 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.intake.connect import Connector, LocalResourceError, failure_of
+from shadowdiff.intake.client_tls import TlsFileError
+from shadowdiff.intake.connect import DEFAULT_TLS, Connector, LocalResourceError, failure_of
 from shadowdiff.intake.connection import Response
 from shadowdiff.intake.http2_connection import Http2Connection, RefusedStreamError
 
 if TYPE_CHECKING:
-    from shadowdiff.intake.connect import Origin
+    from collections.abc import Collection
+
+    from shadowdiff.intake.client_tls import ClientTls
+    from shadowdiff.intake.connect import Origin, Peer
     from shadowdiff.intake.exchange import RawHeaders
 
 TRIES: Final = 3
@@ -33,25 +37,33 @@ class Http2Client:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
-        self._connections: defaultdict[Origin, list[Http2Connection]] = defaultdict(list)
-        self._connectors: dict[Origin, Connector[Http2Connection]] = {}
-        self._opening: defaultdict[Origin, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._connections: defaultdict[Peer, list[Http2Connection]] = defaultdict(list)
+        self._connectors: dict[Peer, Connector[Http2Connection]] = {}
+        self._opening: defaultdict[Peer, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def send(self, origin: Origin, path: bytes, fields: RawHeaders, body: bytes, until_s: float) -> Response:
-        """Return v2's response before `until_s` on the loop's clock. Raises: LocalResourceError."""
+    async def send(  # noqa: PLR0917 - the parts of a call
+        self,
+        origin: Origin,
+        path: bytes,
+        fields: RawHeaders,
+        body: bytes,
+        until_s: float,
+        tls: ClientTls = DEFAULT_TLS,
+    ) -> Response:
+        """Return v2's response before `until_s` on the loop's clock. Raises: LocalResourceError, TlsFileError."""
         response = Response()
         try:
             async with asyncio.timeout_at(until_s):
-                await self._send(origin, _head(origin, path, fields), body, response, until_s)
-        except LocalResourceError:
+                await self._send((origin, tls), _head(origin, path, fields), body, response, until_s)
+        except (LocalResourceError, TlsFileError):
             raise
         except Exception as error:  # noqa: BLE001 - any error from v2's data is its failure
             response.failure = failure_of(error)
         return response
 
-    async def _send(self, origin: Origin, head: RawHeaders, body: bytes, response: Response, until_s: float) -> None:
+    async def _send(self, peer: Peer, head: RawHeaders, body: bytes, response: Response, until_s: float) -> None:
         for tries_left in reversed(range(TRIES)):
-            connection = await self._connection(origin, until_s)
+            connection = await self._connection(peer, until_s)
             try:
                 return await connection.send(head, body, response)
             except RefusedStreamError:
@@ -68,13 +80,20 @@ class Http2Client:
         for connection in itertools.chain(*self._connections.values()):
             connection.close()
 
-    async def _connection(self, origin: Origin, until_s: float) -> Http2Connection:
+    def retire_others(self, peers: Collection[Peer]) -> None:
+        """Keep the connections to these peers; close the others after their calls."""
+        for peer in self._connectors.keys() - peers:
+            del self._connectors[peer], self._opening[peer]
+            for connection in self._connections.pop(peer):
+                connection.retire()
+
+    async def _connection(self, peer: Peer, until_s: float) -> Http2Connection:
         """Return a connection to the next address in turn that has room for a call; open one if none has room."""
-        held, opening = self._connections[origin], self._opening[origin]
-        connector = self._connectors.get(origin)
+        held, opening = self._connections[peer], self._opening[peer]
+        connector = self._connectors.get(peer)
         if connector is None:
             made = partial(Http2Connection, asyncio.get_running_loop(), self._max_body_bytes)
-            connector = self._connectors[origin] = Connector(origin, made, alpn=("h2",))
+            connector = self._connectors[peer] = Connector(peer[0], made, ("h2",), peer[1])
         address = connector.addresses.turn()
         found = _with_room(held, address)
         if found is None and (opening.locked() or len(held) >= CONNECTIONS_MOST):

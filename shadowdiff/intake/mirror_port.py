@@ -57,6 +57,7 @@ class MirrorApp:
         """Use new targets and settings; requests in flight keep the old ones."""
         queues = [(target, self.dispatcher.queue(target)) for target in targets]
         self._hosts = HostIndex([(host, queue) for target, queue in queues for host in target.hosts])
+        self.dispatcher.retire_unused()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _OK: Final = 200
 _METHODS: Final = frozenset({"GET", "HEAD"})
-_IF_NONE_MATCH: Final = b"if-none-match"
-_CONDITIONS: Final = frozenset({_IF_NONE_MATCH, b"if-modified-since", b"if-range", b"range"})
+IF_NONE_MATCH: Final = b"if-none-match"
+_CONDITIONS: Final = frozenset({IF_NONE_MATCH, b"if-modified-since", b"if-range", b"range"})
 
 
 def revalidation(request: MirroredRequest, response: Observation) -> MirroredRequest | None:
@@ -25,11 +25,11 @@ def revalidation(request: MirroredRequest, response: Observation) -> MirroredReq
     if response.status != _OK or request.method not in _METHODS:
         return None
     tag = _etag(response.headers)
-    sent = [value for name, value in request.headers if name == _IF_NONE_MATCH]
+    sent = [value for name, value in request.headers if name == IF_NONE_MATCH]
     if not tag or not sent or any(tag.removeprefix(b"W/") in value for value in sent):
         return None
     fields = [one for one in request.headers if one[0] not in _CONDITIONS]
-    return dataclasses.replace(request, headers=[*fields, (_IF_NONE_MATCH, tag), REVALIDATION])
+    return dataclasses.replace(request, headers=[*fields, (IF_NONE_MATCH, tag), REVALIDATION])
 
 
 def ignores_own_etag(first: Observation, again: Observation) -> bool:

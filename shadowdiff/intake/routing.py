@@ -1,7 +1,8 @@
 """Decide from a request's head where it goes: read its routing fields, and find the target of its Host.
 
 A Host is looked up in this order: the exact value; then the lower-case value with and without the `-shadow` that Envoy
-adds before the port; then both without the port.
+adds before the port; then both without the port; then the same four in wildcards such as `*.shop.example`, which match
+one or more labels. The longest wildcard has priority.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REMEMBERED_HOSTS = 1024
+MOST_HOST_CHARS = 262
+"""A longer host matches no wildcard: 253 characters for a name, and the rest for its port and `-shadow`."""
 SHADOW = "-shadow"
 SHADOW_HEADER = b"x-shadowdiff"
 BAGGAGE = b"baggage"
@@ -98,8 +101,18 @@ class HostIndex(Generic[T]):
         if entry is not None:  # a configured host with `-shadow` in its name keeps it
             return HostMatch(entry, host)
         plain = without_shadow(host)
-        for tried, name in ((host, host), (plain, plain), (host, split_port(host)[0]), (plain, split_port(plain)[0])):
-            entry = self._lower.get(name.lower())
-            if entry is not None:
-                return HostMatch(entry, tried)
+        names = (host, host), (plain, plain), (host, split_port(host)[0]), (plain, split_port(plain)[0])
+        for look_up in (self._lower.get, self._wildcard):
+            for tried, name in names:
+                entry = look_up(name.lower())
+                if entry is not None:
+                    return HostMatch(entry, tried)
         return HostMatch(None, plain)
+
+    def _wildcard(self, name: str) -> T | None:
+        """Return the entry of the longest wildcard that a name matches."""
+        first, *labels = name[: MOST_HOST_CHARS + 1].split(".")
+        if not first or len(name) > MOST_HOST_CHARS:
+            return None
+        suffixes = (".".join(("*", *labels[at:])) for at in range(len(labels)))
+        return next((self._lower[suffix] for suffix in suffixes if suffix in self._lower), None)

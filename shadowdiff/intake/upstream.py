@@ -1,7 +1,8 @@
 """Send a mirrored request to v2 or the control, and return the observation of its response or failure.
 
-The path and query are sent as received; header fields keep their order and duplicates. Hop-by-hop fields (RFC 9110,
-section 7.6.1, including those that Connection names), the proxy's own fields and the body's framing are not sent.
+The path and query are sent as received, and header fields keep their order and duplicates, except for the changes that
+the configuration declares (`request_edits`). Hop-by-hop fields (RFC 9110, section 7.6.1, including those that
+Connection names), the proxy's own fields and the body's framing are not sent.
 Redirects are not followed, bodies are not decompressed, and each exchange has a deadline and a size limit. Only the
 configuration determines the destination. If v2 closes an idle connection while a safe request is sent on it, the
 request is sent again on a new connection, as RFC 9110, section 9.2.2 allows. A request on a new connection is never
@@ -18,14 +19,17 @@ from typing import TYPE_CHECKING, Self
 
 from yarl import URL
 
-from shadowdiff.intake.connect import ConnectError, Origin
+from shadowdiff.intake.client_tls import ClientTls
+from shadowdiff.intake.connect import ConnectError
 from shadowdiff.intake.connection import ConnectionPool, Response
+from shadowdiff.intake.request_edits import HOP_BY_HOP, RequestEdits
 from shadowdiff.intake.routing import BAGGAGE, SHADOW_HEADER
 from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Side, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from shadowdiff.intake.connect import Peer
     from shadowdiff.intake.exchange import RawHeaders
     from shadowdiff.intake.http2 import Http2Client
 
@@ -35,9 +39,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 """These methods send their length even if it is 0. Source: RFC 9110, section 8.6."""
 _NOT_FORWARDED = frozenset({
-    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding",
-    b"upgrade", b"http2-settings", b"expect", b"content-length", b"host",
-    b"x-diff-id", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-attempt-count", SHADOW_HEADER, BAGGAGE,
+    *map(str.encode, HOP_BY_HOP), b"host", b"x-diff-id", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-attempt-count",
+    SHADOW_HEADER, BAGGAGE,
 })  # fmt: skip
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
 _BAGGAGE_MEMBER = b"shadowdiff=1"
@@ -72,8 +75,8 @@ class Destination:
 
     target: str
     side: Side
-    origin: Origin
-    path_prefix: str
+    peer: Peer
+    edits: RequestEdits
     authority: str
     preserves_host: bool
     timeout_s: float
@@ -85,8 +88,8 @@ class Destination:
         return cls(
             target=target.name,
             side=Side.CANDIDATE if isinstance(named, Candidate) else Side.CONTROL,
-            origin=(url.scheme, url.host or "", url.port or 80),
-            path_prefix=url.raw_path.rstrip("/"),
+            peer=((url.scheme, url.host or "", url.port or 80), ClientTls.of(named)),
+            edits=RequestEdits(named, url.raw_path.rstrip("/")),
             authority=url.host_port_subcomponent or "",
             preserves_host=target.candidate.host is HostPolicy.PRESERVE,
             timeout_s=named.timeout_s,
@@ -99,7 +102,7 @@ class Upstream:
 
     now_ms: Callable[[], int]
     max_body_bytes: int = 1 << 20
-    _pools: dict[Origin, ConnectionPool] = field(default_factory=dict[Origin, ConnectionPool])
+    _pools: dict[Peer, ConnectionPool] = field(default_factory=dict["Peer", ConnectionPool])
     _http2: Http2Client | None = None
     _loop: asyncio.AbstractEventLoop = field(init=False)
 
@@ -113,8 +116,15 @@ class Upstream:
         if self._http2 is not None:
             self._http2.close()
 
+    def retire_others(self, peers: Collection[Peer]) -> None:
+        """Keep the connections to these peers; close the others after their exchanges."""
+        for peer in self._pools.keys() - peers:
+            self._pools.pop(peer).retire()
+        if self._http2 is not None:
+            self._http2.retire_others(peers)
+
     async def send(self, destination: Destination, request: MirroredRequest) -> Observation:
-        """Send the request and return its observation. Raises: LocalResourceError."""
+        """Send the request and return its observation. Raises: LocalResourceError, TlsFileError."""
         started_s = time.monotonic()  # the clock of uvloop only has whole milliseconds
         response = await self._exchange(destination, request, self._loop.time() + destination.timeout_s)
         return self._observation(destination, request, response, (time.monotonic() - started_s) * 1000)
@@ -122,9 +132,10 @@ class Upstream:
     async def _exchange(self, destination: Destination, request: MirroredRequest, until_s: float) -> Response:
         if request.method == "POST" and is_grpc(request.headers):
             return await self._call(destination, request, until_s)
-        pool = self._pools.get(destination.origin)
+        pool = self._pools.get(destination.peer)
         if pool is None:
-            pool = self._pools[destination.origin] = ConnectionPool(destination.origin, self.max_body_bytes)
+            origin, tls = destination.peer
+            pool = self._pools[destination.peer] = ConnectionPool(origin, self.max_body_bytes, tls)
         head, is_head = request_head(destination, request), request.method == "HEAD"
         connection, address = pool.take()
         if connection is not None:
@@ -146,9 +157,10 @@ class Upstream:
             from shadowdiff.intake.http2 import Http2Client
 
             self._http2 = Http2Client(self.max_body_bytes)
-        path = f"{destination.path_prefix}{request.path}".encode("latin-1")
+        path = destination.edits.target(request.path)
         fields = request_fields(destination, request)
-        return await self._http2.send(destination.origin, path, fields, request.body, until_s)
+        origin, tls = destination.peer
+        return await self._http2.send(origin, path, fields, request.body, until_s, tls)
 
     def failed(self, destination: Destination, request: MirroredRequest, failure: Failure) -> Observation:
         """Return the observation of a request that was not sent."""
@@ -177,6 +189,7 @@ class Upstream:
             request_headers=tuple(request.headers) if is_candidate else (),
             request_body=request.body if is_candidate and len(request.body) <= MAX_REQUEST_BODY_KEPT else b"",
             authority=request.host if destination.preserves_host else destination.authority,
+            prefixes=destination.edits.prefixes,
         )
 
 
@@ -207,7 +220,7 @@ def forwarded_headers(headers: RawHeaders) -> RawHeaders:
 
 
 def request_fields(destination: Destination, request: MirroredRequest) -> RawHeaders:
-    """Return the fields for v2, with Host."""
+    """Return the fields for v2, with Host and the configured changes."""
     fields = forwarded_headers(request.headers)
     host = request.host.encode("latin-1", "replace")
     if destination.preserves_host:
@@ -217,7 +230,7 @@ def request_fields(destination: Destination, request: MirroredRequest) -> RawHea
         # v1 received this field from an outer gateway, so v2 receives it too.
         if b"x-forwarded-host" not in [name for name, _ in fields]:
             fields.append((b"x-forwarded-host", host))
-    return fields
+    return destination.edits.headers(fields)
 
 
 def request_head(destination: Destination, request: MirroredRequest) -> bytes:
@@ -225,5 +238,5 @@ def request_head(destination: Destination, request: MirroredRequest) -> bytes:
     fields = request_fields(destination, request)
     if request.body or request.method in _WITH_CONTENT:
         fields.append((b"content-length", b"%d" % len(request.body)))
-    line = f"{request.method} {destination.path_prefix}{request.path} HTTP/1.1".encode("latin-1")
+    line = b"%b %b HTTP/1.1" % (request.method.encode("latin-1"), destination.edits.target(request.path))
     return b"\r\n".join((line, *map(b": ".join, fields), b"", b""))

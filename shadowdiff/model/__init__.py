@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from shadowdiff.model.sent import Sent
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order received, with lower-case names. Duplicates are kept."""
 
@@ -53,6 +55,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     duration_ms: the duration that the recorder or shadowdiff measured; negative if unknown.
     at_ms: the time at which the service received the observation, in Unix milliseconds.
     authority: the Host that shadowdiff sent to this side; empty for a recorded response, which has only `host`.
+    prefixes: v1's prefixes of paths, and the prefixes in their place in the paths that this side gets.
     request_headers, request_body: complete only in the candidate's observation. A recorded response has the trace
         headers of its request, if its recorder sends them.
     """
@@ -76,6 +79,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
     request_headers: Headers = ()
     request_body: bytes = b""
     authority: str = ""
+    prefixes: tuple[tuple[str, str], ...] = ()
 
     @property
     def truncated(self) -> bool:
@@ -185,14 +189,12 @@ class HostPolicy(StrEnum):
     PRESERVE = "preserve"
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """The address for requests to v2. `url` has a scheme, an authority and an optional path prefix.
+class Candidate(Sent, frozen=True, kw_only=True):
+    """The address for requests to v2, and how they are sent.
 
     revalidate: the share of conditional requests that v2 receives again, with its own ETag.
     """
 
-    url: str
-    timeout_s: float = 10.0
     queue_timeout_s: float = 5.0
     concurrency: int = 128
     queue: int = 1024
@@ -201,12 +203,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     revalidate: float = 0.1
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True):
+class Control(Sent, frozen=True, kw_only=True):
     """A second v1 without users, which receives a share of the mirrored requests."""
 
-    url: str
     sample: float = 0.05
-    timeout_s: float = 10.0
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):

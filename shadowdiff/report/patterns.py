@@ -119,6 +119,12 @@ class Patterns:
         """Pickle the arguments; equal arguments give the same object."""
         return _patterns, self._made_of
 
+    def with_texts(self, texts: Iterable[str]) -> Patterns:
+        """Return these expressions, and one more that matches each of the texts; the longest text has priority."""
+        one_of = "|".join(map(re.escape, sorted(texts, key=lambda text: (-len(text), text))))
+        more, builtin = self._made_of
+        return Patterns((*more, one_of), builtin=builtin) if one_of else self
+
     def find(self, text: str, spend: Spend) -> Iterator[SecretSpan]:
         """Yield everything that looks like a secret."""
         # RE2 needs UTF-8, so replace a lone surrogate with another single character

@@ -7,6 +7,8 @@ unchanged, and a second redaction changes nothing. Nothing is parsed, so malform
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import math
 import os
 import re
@@ -65,6 +67,7 @@ DEEPEST: Final = 8
 """Nested encodings that are decoded; text that is encoded once more is hidden as a whole."""
 _WORK_FACTOR: Final = 16
 _WORK_CHARS: Final = 1 << 20
+_FEWEST_CHARS: Final = 6
 _ROUNDS: Final = 4
 """Most rounds of one text; usually the second finds nothing more."""
 
@@ -99,7 +102,8 @@ class Redactor:
         self._allowed = plain_names(allow) - self._names
         self._query_names = QUERY_NAMES - self._allowed
         self._headers = frozenset(name.lower() for name in headers)
-        self._patterns = _BUILTIN if patterns is None else patterns
+        self._patterns = self._given_patterns = _BUILTIN if patterns is None else patterns
+        self._texts: frozenset[str] = frozenset()
         self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
         self._name_filter = NameFilter(self._names_of_paths)
         self.work_left: float = math.inf
@@ -127,6 +131,18 @@ class Redactor:
     def rekey(self, key: bytes) -> None:
         """From now on, use the common key of all processes."""
         self._key = key
+
+    def hide_texts(self, texts: Iterable[str]) -> None:
+        """From now on, redact these texts everywhere, and also the texts of the call before, which v2 may still send.
+
+        Texts with fewer than six characters are not redacted, because other text would often contain them.
+        """
+        before, self._texts = self._texts, frozenset(text for text in texts if len(text) >= _FEWEST_CHARS)
+        forms = {form for text in before | self._texts for form in (text, json.dumps(text)[1:-1], html.escape(text))}
+        self._patterns = self._given_patterns.with_texts(forms)
+        names, (headers, _, *others) = self._made_of
+        self._made_of = names, (headers, ("patterns", self._patterns), *others)
+        self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
 
     def secret(self, text: str) -> str:
         """Return the placeholder of a secret; an empty text and a placeholder stay unchanged."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shadowdiff.compare import Limits
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.config import Config, TargetConfig
+    from shadowdiff.model import Target
     from shadowdiff.pairing.codec import Codec
     from shadowdiff.report import Redactor
     from shadowdiff.rules import Router, Rule
@@ -161,6 +162,18 @@ def run_inputs_of(targets: Sequence[TargetConfig], now_s: float) -> list[RunInpu
     ]
 
 
+def _changes_of(target: Target) -> Sequence[object]:
+    """Return what is changed in the requests to v2; of values, the text in the configuration and never a secret."""
+    sent = target.candidate
+    edits = [
+        {name: value.source for name, value in sorted(values.items())}
+        for each in (sent.headers, sent.query)
+        for values in (each.set, each.replace)
+    ]
+    changes = [*edits, sorted(sent.headers.remove), sorted(sent.query.remove), sorted(sent.path_prefix.items())]
+    return changes if any(changes) else []
+
+
 def _digest(one: TargetConfig, now: datetime) -> str:
     """Return a digest of the comparison settings: equal if and only if two configurations compare pairs alike.
 
@@ -172,5 +185,7 @@ def _digest(one: TargetConfig, now: datetime) -> str:
         *(rules, target.routes, sorted(target.methods), target.sample, target.candidate.url),
         *(headers.compare, headers.exclude, *target.body_types),
     )
+    if sent := _changes_of(target):
+        how = (*how, sent)
     with_messages = b"" if one.protobuf is None else msgspec.json.encode(one.protobuf)
     return hashlib.blake2b(msgspec.json.encode(how) + with_messages, digest_size=_DIGEST_BYTES).hexdigest()

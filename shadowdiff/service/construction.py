@@ -105,6 +105,7 @@ class Stages:
             headers=hidden.headers,
             patterns=Patterns(hidden.patterns, builtin=hidden.builtin),
         )
+        redactor.hide_texts(sent_secrets(config))
         redact_logs(path=redactor.path, text=redactor.text)
 
         # Pairing: writes observations to the store; the ledger accounts for each of them.
@@ -144,6 +145,7 @@ class Stages:
             most_items=limits.in_flight,
             most_bytes=limits.in_flight_bytes,
             was_busy=overload.was_overloaded,
+            processes=lambda: ledger_sync.processes,
         )
         load_shedder = LoadShedder(lambda target: max(writer.fill, dispatcher.fill_of(target)))
         targets = [target.target for target in config.targets]
@@ -329,6 +331,12 @@ def admission_of(config: Config) -> Admission:
     """Return who may post records, according to a configuration."""
     tokens = [secret.reveal() for secret in config.access.records]
     return Admission(tokens, config.limits.records_per_source, time.monotonic, config.access.attempts)
+
+
+def sent_secrets(config: Config) -> list[str]:
+    """Return the secrets in the requests to candidates and controls, which their responses may repeat."""
+    sides = [side for each in config.targets for side in (each.target.candidate, each.target.control) if side]
+    return [secret.decode() for side in sides for secret in side.secrets()]
 
 
 def diagnosed_settings(config: Config) -> DiagnosedSettings:

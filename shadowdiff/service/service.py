@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shadowdiff.report import shared_key
 from shadowdiff.service.background_tasks import cancel_scope, restart_on_error
-from shadowdiff.service.construction import Stages, access_of, admission_of, diagnosed_settings
+from shadowdiff.service.construction import Stages, access_of, admission_of, diagnosed_settings, sent_secrets
 from shadowdiff.service.restart_required import changed
 from shadowdiff.store import STORE_ERRORS, describe_error
 from shadowdiff.telemetry.exposition import metrics_app
@@ -168,6 +168,7 @@ class Service:
         live.config = config
         live.access = access_of(config, self._ports)
         targets = [target.target for target in config.targets]
+        stages.redactor.hide_texts(sent_secrets(config))
         stages.mirror.replace(targets)
         stages.records.replace(targets)
         stages.records.admission = admission_of(config)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shadowdiff.display.body_diff import patch_text
-from shadowdiff.display.curl import curl, host_of
+from shadowdiff.display.curl import curl, curl_of_side, host_of
 from shadowdiff.display.sample_view import view
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.fingerprints import fingerprint_detail
 from shadowdiff.queries.samples import find_sample
-from shadowdiff.queries.targets import without_credentials
 from shadowdiff.report import Span, State, newest_samples
 from shadowdiff.web.chart import bars
 from shadowdiff.web.fingerprint_api import NewNote, NewState, set_note, set_state
@@ -57,14 +56,14 @@ async def show_sample(layout: Layout, request: Request) -> Response:
         shown, trace = view(found), trace_id(found)
         rows = [row for block in shown.body.blocks for row in block.rows]
         trace_url = layout.web.settings.trace_url
-        urls = {"v1": f"http://{host_of(found)}"}
+        curls = [("v1", curl(found, f"http://{host_of(found)}"))]
         if target := queries.find(found.target):
-            urls["v2"] = without_credentials(target.target.candidate.url)
+            curls.append(("v2", curl_of_side(found, target.target.candidate)))
         return {
             "view": shown,
             "forms": FORMS,
             "patch": patch_text(rows, "v1", "v2") if form == "patch" else "",
-            "curls": [(side, curl(found, url)) for side, url in urls.items()],
+            "curls": curls,
             "trace_id": trace,
             "trace_url": trace_url.replace("{trace_id}", trace) if trace_url and trace else None,
         }

@@ -16,6 +16,8 @@ import pytest
 from shadowdiff.compare import Limits, compare
 from shadowdiff.intake.counters import Disposition
 from shadowdiff.model import Candidate, Control, Failure, HostPolicy, Observation, Pair, Result, Side, Target
+from shadowdiff.model.secret import Secret
+from shadowdiff.model.sent import Edits
 from shadowdiff.rules import compile_rules, parse_rules
 from tests.integration.intake.scripted import Intake, get, intake, target, until, v2
 
@@ -103,6 +105,33 @@ async def test_a_preserved_host_loses_its_suffix() -> None:
     assert heard[0].startswith(b"GET /v2/p?q HTTP/1.1\r\n")
     assert b"\r\nhost: svc:80\r\n" in heard[0]
     assert b"x-forwarded-host" not in heard[0]
+
+
+async def test_the_configured_changes_are_sent_and_never_observed() -> None:
+    """v2 and the control each get their own changes. The observation has the user's path and headers."""
+    secret = Secret(b"hunter2-hunter2", "${KEY}")
+    heard: list[bytes] = []
+    async with v2(answering(OK, heard)) as port:
+        candidate = Candidate(
+            url=f"http://127.0.0.1:{port}/api",
+            path_prefix={"/v1": "/v2"},
+            headers=Edits(set={"authorization": secret}, remove=("cookie",)),
+            query=Edits(set={"key": secret}, remove=("debug",)),
+        )
+        control = Control(url=f"http://127.0.0.1:{port}", sample=1.0, headers=Edits(set={"x-side": Secret(b"control")}))
+        shop = Target(name="svc", hosts=("svc",), candidate=candidate, control=control)
+        async with intake(shop) as running:
+            seen = await running.mirrored(get("/v1/p?debug=1&q=2", "cookie: a=1", "authorization: Basic dTpw"))
+    sent = {head.partition(b" HTTP/1.1")[0]: head for head in heard}
+    assert {b"GET /api/v2/p?q=2&key=hunter2-hunter2", b"GET /v1/p?debug=1&q=2"} == sent.keys()
+    changed, other = sent[b"GET /api/v2/p?q=2&key=hunter2-hunter2"], sent[b"GET /v1/p?debug=1&q=2"]
+    assert b"cookie" not in changed
+    assert 1 == changed.count(b"authorization: hunter2-hunter2\r\n") == changed.count(b"authorization")
+    assert b"x-side: control\r\n" in other
+    assert b"authorization: Basic dTpw\r\n" in other
+    assert {"/v1/p?debug=1&q=2"} == {one.path for one in seen}
+    assert "hunter2" not in repr(seen)
+    assert {Side.CANDIDATE: (("/v1", "/api/v2"), ("", "/api")), Side.CONTROL: ()} == {o.side: o.prefixes for o in seen}
 
 
 @pytest.mark.parametrize("chunked", [False, True])

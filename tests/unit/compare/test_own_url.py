@@ -131,3 +131,54 @@ def test_long_values_take_linear_work(text: str) -> None:
     assert Result.MISMATCH is result("link", text, text + "x")
     assert Result.MISMATCH is result("refresh", text, text + "x")
     assert Result.MISMATCH is result("location", text, text + "x")
+
+
+PREFIXES = {
+    "replaced": (("/v1", "/v2"),),
+    "removed": (("/v1", ""),),
+    "with the path of the URL": (("/v1", "/api/v2"), ("", "/api")),
+}
+
+
+def moved(prefixes: tuple[tuple[str, str], ...], said: str, answered: str, field: str = "location") -> Result:
+    """Return the result for v1's and v2's value, if v2 receives paths with these prefixes."""
+    primary = side(Side.PRIMARY, field, said)
+    return compared(primary, side(Side.CANDIDATE, field, answered, authority="shop-v2:8080", prefixes=prefixes)).result
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "said", "answered"),
+    [
+        ("replaced", "/v1/cart?x=1", "/v2/cart?x=1"),
+        ("replaced", "/v1/cart", "/v1/cart"),
+        ("replaced", "https://shop.example/v1", "http://shop-v2:8080/v2"),
+        ("replaced", "/login", "/login"),
+        ("removed", "/v1/cart", "/cart"),
+        ("removed", "/v1/", "/"),
+        ("with the path of the URL", "/v1/cart", "/api/v2/cart"),
+        ("with the path of the URL", "/login", "http://shop-v2:8080/api/login"),
+    ],
+)
+def test_v2_may_use_its_own_prefix_in_urls(prefixes: str, said: str, answered: str) -> None:
+    """v2 may send a URL with the prefix that it received, or with v1's prefix, as a gateway would write it."""
+    assert Result.MATCH is moved(PREFIXES[prefixes], said, answered)
+    assert Result.MATCH is moved(PREFIXES[prefixes], said, answered, "content-location")
+    link = '<{}>; rel="next"'
+    assert Result.MATCH is moved(PREFIXES[prefixes], link.format(said), link.format(answered), "link")
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "said", "answered"),
+    [
+        ("replaced", "/v1/cart", "/v2/carts"),
+        ("replaced", "/v1/cart", "/v20/cart"),
+        ("replaced", "/v1/cart", "/v3/cart"),
+        ("replaced", "/v2/cart", "/v1/cart"),
+        ("replaced", "/v1/cart", "https://other.example/v2/cart"),
+        ("removed", "/v1/cart", "/v2/cart"),
+        ("removed", "/v1/cart", "//other.example/cart"),
+    ],
+)
+def test_another_path_or_host_still_differs(prefixes: str, said: str, answered: str) -> None:
+    """Only the prefix that v2 received is accepted, and only in place of v1's."""
+    assert Result.MISMATCH is moved(PREFIXES[prefixes], said, answered)

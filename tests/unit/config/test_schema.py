@@ -27,9 +27,11 @@ ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "configuration.md").read_text()
 _SECTIONS = [(), *((name,) for name in keys_at(()) if name not in {"drain", "webhooks"})]
 _INNER = [("access", "proxy"), *(("tls", port) for port in ("mirror", "records", "web", "metrics"))]
+_SENT = [("targets", 0, side, part) for side in ("candidate", "control") for part in ("headers", "limits", "query")]
 _PLACES = [
     *_SECTIONS,
     *(("targets", 0, name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
+    *_SENT,
     ("access", "tokens", 0),
     ("webhooks", 0),
     *_INNER,
@@ -83,9 +85,13 @@ def test_no_derived_file_is_stale() -> None:
 
 def test_every_field_of_a_target_has_a_setting() -> None:
     """A field without a setting would silently keep its default."""
+    edits = {"set": {"x": "1"}, "replace": {"y": "2"}, "remove": ["z"]}
+    sent = {"timeout": "1s", "headers": edits, "query": edits, "path_prefix": {"/a": "/b"}, "server_name": "v2"}
+    sent |= {"ca": "a", "cert": "b", "cert_key": "c", "limits": {"rate": 1, "concurrency": 2}}
     given = example()["targets"][0] | {
-        "control": {"url": "http://c", "sample": 0.5, "timeout": "2s"},
-        "candidate": {"url": "http://v2", "timeout": "1s", "queue_timeout": "2s", "concurrency": 3, "queue": 4}
+        "control": {"url": "http://c", "sample": 0.5} | sent,
+        "candidate": {"url": "http://v2", "queue_timeout": "2s", "concurrency": 3, "queue": 4}
+        | sent
         | {"host": "preserve", "revision_header": "x-rev", "revalidate": 0.5},
         "gate": {"max_mismatch_ratio": 0.5, "min_coverage": 0.25, "max_p99_increase": "5ms"},
         "noise": {"learn": 77},
@@ -130,6 +136,7 @@ def _nested() -> set[tuple[str | int, ...]]:
         *_SECTIONS,
         *(("targets", name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
         *_INNER,
+        *_SENT,
         ("access", "tokens"),
         ("webhooks",),
     }

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shadowdiff.display.curl import curl, host_of
-from shadowdiff.model import Comparison, Kind, Result, Side
+from shadowdiff.display.curl import curl, curl_of_side, host_of
+from shadowdiff.model import Candidate, Comparison, Kind, Result, Side
+from shadowdiff.model.secret import Secret
+from shadowdiff.model.sent import Edits
 from shadowdiff.report import Redactor, SampleSettings, newest_samples, sample
 from shadowdiff.rule_changes.proposals import proposals
 from shadowdiff.web import create_web
@@ -134,3 +136,29 @@ async def test_a_sample_is_exported_as_a_patch_and_by_deepdiff() -> None:
     assert "root['stock']" in export
     (cut,) = (await get(app, "/api/v1/samples?target=shop&result=incomparable&limit=1")).json["samples"]
     assert 422 == (await get(app, f"/api/v1/samples/{cut['id']}/export")).status
+
+
+async def test_the_command_for_v2_contains_the_configured_changes() -> None:
+    """It has v2's path, query and headers. A secret of the configuration is only named."""
+    edits = Edits(set={"x-env": Secret(b"shadow", "shadow", ()), "x-key": Secret(b"hunter2", "${KEY}")})
+    sent = Candidate(
+        url="https://shop-v2:8443/api",
+        path_prefix={"/v1": "/v2"},
+        headers=Edits(set=edits.set, remove=("accept",)),
+        query=Edits(set={"key": Secret(b"hunter2", "${KEY}"), "v": Secret(b"2", "2", ())}, remove=("debug",)),
+    )
+    said = curl_of_side(await _kept(path="/v1/cart?debug=1&a=%20", accept="text/html", x_key="of the user"), sent)
+    assert "hunter2" not in said
+    assert "of the user" not in said
+    assert "# omitted: x-key, key" == said.partition("\n")[0]
+    words = _words(said.partition("\n")[2])
+    assert ["curl", "-sS", "https://shop-v2:8443/api/v2/cart?a=%20&v=2", "-H", "x-env: shadow"] == words
+
+
+async def test_the_command_for_v2_keeps_redacted_values() -> None:
+    """The placeholder of a secret in the URL is not ASCII."""
+    said = curl_of_side(
+        await _kept(path="/v1?token=abcdefgh1234"), Candidate(url="http://v2", path_prefix={"/v1": "/"})
+    )
+    assert "http://v2/?token=‹redacted:" in said
+    assert "the URL contains a redacted value" in said

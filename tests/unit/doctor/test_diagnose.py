@@ -328,10 +328,10 @@ def test_errors_come_before_warnings() -> None:
 
 
 TLS_FIXES = {
-    "tls_untrusted": "SSL_CERT_FILE",
+    "tls_untrusted": "candidate.ca",
     "tls_expired": "Renew",
-    "tls_name_mismatch": "candidate.url",
-    "tls_client_certificate_required": "mutual TLS",
+    "tls_name_mismatch": "candidate.server_name",
+    "tls_client_certificate_required": "candidate.cert_key",
     "tls_failed": "http://",
 }
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shadowdiff.intake import dispatch
+from shadowdiff.intake.client_tls import TlsFileError
 from shadowdiff.intake.connect import LocalResourceError
 from shadowdiff.intake.counters import ControlCounts, IntakeCounters, MirrorCounts
 from shadowdiff.intake.dispatch import Dispatcher, TargetQueue
 from shadowdiff.intake.upstream import Destination, MirroredRequest, Upstream
 from shadowdiff.model import Candidate, Control, Failure, Observation, Side, Target
+from shadowdiff.model.sent import SendLimits
 from tests.fakes.counts import is_balanced
 
 if TYPE_CHECKING:
@@ -218,6 +220,59 @@ async def test_a_sampled_request_is_also_sent_to_the_control(monkeypatch: pytest
         }
         assert {"c1": 7, "c2": 0, "3": 0} == waits_s
         assert ControlCounts(received=2, observed=1, shed=1) == running.counters.controls["svc"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"), [({"concurrency": 1}, "candidate_concurrency"), ({"rate": 1.0}, "candidate_rate")]
+)
+async def test_a_request_over_a_limit_is_shed_and_never_a_failure(limits: dict[str, Any], reason: str) -> None:
+    """The user set the limit, so v2 is not at fault, even if it does not respond."""
+    async with dispatching(target(concurrency=1, limits=SendLimits(**limits))) as running:
+        running.v2.may_answer.clear()
+        running.submit("1", "2", "3")
+        assert MirrorCounts(received=3, forwarded=1, shed=2) == await running.drained()
+        assert ([None], {("svc", reason): 2}) == (running.failures, running.counters.shed_reasons)
+        assert {"_other mirrored.shed": 2} == running.counters.losses.counts["svc"]
+
+
+async def test_processes_share_the_rate_of_a_target() -> None:
+    """With four processes, each one sends a quarter."""
+    async with dispatching(target(limits=SendLimits(rate=8.0)), {"processes": lambda: 4}) as running:
+        running.submit(*map(str, range(8)))
+        assert MirrorCounts(received=8, forwarded=2, shed=6) == await running.drained()
+
+
+@pytest.mark.parametrize("limits", [{"concurrency": 1}, {"rate": 1.0}])
+async def test_the_control_has_its_own_limits(limits: dict[str, Any]) -> None:
+    """A pair does not wait for a request that was not sent to the control."""
+    control = Control(url="http://c", timeout_s=7, limits=SendLimits(**limits))
+    made = Target(name="svc", hosts=("svc",), candidate=Candidate(url="http://v2"), control=control)
+    async with dispatching(made) as running:
+        running.v2.may_answer.clear()
+        running.submit("c1", "c2")
+        await asyncio.sleep(0)
+        assert MirrorCounts(received=2, forwarded=2) == await running.drained()
+        assert ControlCounts(received=2, observed=1, shed=1) == running.counters.controls["svc"]
+        assert {("svc", f"control_{next(iter(limits))}"): 1} == running.counters.shed_reasons
+
+
+async def test_unusable_tls_files_shed_the_request() -> None:
+    """The files may have changed after they were checked. v2 is not at fault."""
+    async with dispatching() as running:
+        running.v2.error = TlsFileError("ca", "names a file that cannot be read")
+        running.submit("1")
+        assert MirrorCounts(received=1, shed=1) == await running.drained()
+        assert {("svc", "tls_files"): 1} == running.counters.shed_reasons
+
+
+async def test_another_address_closes_the_breaker() -> None:
+    """Failures of the old address say nothing about the new one. Other settings keep the breaker."""
+    async with dispatching() as running:
+        before = running.queue.breaker
+        running.queue.configure(target(timeout_s=1))
+        assert before is running.queue.breaker
+        running.queue.configure(target(server_name="v2.internal"))
+        assert before is not running.queue.breaker
 
 
 async def test_a_stopped_dispatcher_passes_nothing_on() -> None:

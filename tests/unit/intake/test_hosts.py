@@ -55,6 +55,39 @@ def test_addresses_lose_only_the_suffix(host: str, plain: str) -> None:
     assert plain == without_shadow(host)
 
 
+WILD = HostIndex([("*.shop.example", "shop"), ("*.eu.shop.example", "eu"), ("a.shop.example", "a"), ("*.p:81", "p")])
+
+
+@pytest.mark.parametrize(
+    ("raw", "entry", "host"),
+    [
+        (b"b.shop.example", "shop", "b.shop.example"),
+        (b"B.Shop.example:8080", "shop", "B.Shop.example:8080"),
+        (b"x.b.shop.example", "shop", "x.b.shop.example"),
+        (b"b.shop.example-shadow:80", "shop", "b.shop.example:80"),
+        (b"b.eu.shop.example", "eu", "b.eu.shop.example"),
+        (b"eu.shop.example", "shop", "eu.shop.example"),
+        (b"a.shop.example", "a", "a.shop.example"),
+        (b"x.a.shop.example", "shop", "x.a.shop.example"),
+        (b"x.p:81", "p", "x.p:81"),
+        (b"x.p:82", None, "x.p:82"),
+        (b"shop.example", None, "shop.example"),
+        (b".shop.example", None, ".shop.example"),
+        (b"evilshop.example", None, "evilshop.example"),
+        (b"x.shop.example.evil", None, "x.shop.example.evil"),
+    ],
+)
+def test_a_wildcard_matches_names_below_it(raw: bytes, entry: str | None, host: str) -> None:
+    """A wildcard matches one or more labels. An exact host and a longer wildcard have priority."""
+    assert HostMatch(entry, host) == WILD.find(raw)
+
+
+def test_a_host_that_is_too_long_matches_no_wildcard() -> None:
+    """So the time for a lookup is limited."""
+    assert WILD.find(b"a." * 30_000 + b"shop.example").entry is None
+    assert "shop" == WILD.find(b"a." * 120 + b"shop.example").entry
+
+
 def test_remembered_hosts_are_bounded() -> None:
     """Clients choose these hosts, so their number is limited."""
     index = HostIndex([("a", 1)])

@@ -38,6 +38,9 @@ class Submitted:
         """Return whether an item fits."""
         return self.held_bytes + item_bytes <= self.room_bytes
 
+    def retire_unused(self) -> None:
+        """Do nothing, because this dispatcher opens no connections."""
+
     def submit(self, queue: TargetQueue, request: MirroredRequest) -> None:
         """Record a request."""
         self.requests.append(request)

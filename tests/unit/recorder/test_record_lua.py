@@ -162,3 +162,25 @@ def test_an_error_in_the_filter_is_logged() -> None:
     )
 
     assert b"shadowdiff: not recorded" in lua.LuaRuntime(encoding=None).execute(script)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_recorded"),
+    [
+        (b"a", True),
+        (b"A:8080", True),
+        (b"b", False),
+        (b"x.shop.example", True),
+        (b"y.x.Shop.example:80", True),
+        (b"shop.example", False),
+        (b".shop.example", False),
+        (b"evilshop.example", False),
+        (b"x.shop.example.evil", False),
+        (b"a." * 30_000 + b"shop.example", False),
+    ],
+)
+def test_only_named_hosts_are_recorded(host: bytes, is_recorded: bool) -> None:
+    """The filter matches hosts and wildcards as the service does. Without hosts, it records every host."""
+    named = _load(b"of_another", (b"local HOSTS = {}", b'local HOSTS = { "a", "*.shop.example" }'))
+    assert is_recorded is not named(host)
+    assert not _load(b"of_another")(host)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import pickle
 import re
 from typing import Final
 from urllib.parse import quote
@@ -238,3 +240,33 @@ def test_unknown_cookie_attribute_is_hidden(line: str) -> None:
     assert PLANTED not in R.header("set-cookie", line.format(PLANTED))
     kept = "a=‹redacted›; Path=/; Domain=h; Max-Age=5; SameSite=Lax; Secure; HttpOnly"
     assert kept.partition(";")[2] == R.header("set-cookie", kept.replace("‹redacted›", "b")).partition(";")[2]
+
+
+def test_texts_of_the_configuration_are_redacted_everywhere() -> None:
+    """v2 may send back a secret that shadowdiff sent to it, under any name and in any encoding."""
+    redactor, secret = Redactor(b"a key"), 'Tr0ub"adour &3'
+    redactor.hide_texts([secret, "short"])
+    texts = [f"echo {secret}!", json.dumps({"echo": secret}), html.escape(secret), quote(secret)]
+    hidden = [redactor.body(text) for text in texts]
+    assert not any("adour" in text for text in hidden), hidden
+    assert "‹redacted:" in redactor.path(f"/a/{quote(secret)}?b=1")
+    assert "‹redacted:" in redactor.header("x-echo", secret)
+    assert "/a/{token}" == redactor.route_path(f"/a/{secret}")
+    assert "a short text" == redactor.text("a short text")
+    assert hidden == [redactor.body(text) for text in hidden]
+    copy = pickle.loads(pickle.dumps(redactor))  # noqa: S301 - as another process gets it
+    assert hidden == [copy.body(text) for text in texts]
+
+
+def test_texts_before_a_reload_are_still_redacted() -> None:
+    """v2 may send an old secret for a moment. After the next reload only the newer secrets are redacted."""
+    redactor = Redactor(b"a key", patterns=Patterns(["CUST-[0-9]{4}"]))
+    for texts in (["old-secret"], ["new-secret"]):
+        redactor.hide_texts(texts)
+    assert "-secret" not in redactor.text("old-secret new-secret CUST-1234")
+    redactor.hide_texts(["new-secret"])
+    assert "old-secret" in redactor.text("old-secret new-secret")
+    assert "CUST" not in redactor.text("new-secret CUST-1234")
+    redactor.hide_texts([])
+    redactor.hide_texts([])
+    assert "new-secret" == redactor.text("new-secret")
