@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.compare.arrays import Aligned, Aligner, as_multiset, by_key, from_pairs, in_sequence, unmatched
+from shadowdiff.compare.documents import Documents, may_hold_documents
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.unordered import match_elements
 from shadowdiff.rules.json_values import Missing, Value, member_at, unlike
@@ -35,24 +36,37 @@ class Alignments:
     It has no reference to a `Walker`: a cycle would keep both bodies in memory until the garbage collector runs.
     """
 
-    __slots__ = ("_budget", "_coverage")
+    __slots__ = ("_budget", "_coverage", "_documents")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, documents: Documents | None = None) -> None:
         self._budget = budget
+        self._documents = documents
         self._coverage: ShapeCoverage | None = None
+
+    @property
+    def documents(self) -> Documents:
+        """Reads the documents that strings hold."""
+        if self._documents is None:
+            self._documents = Documents(self._budget)
+        return self._documents
 
     @property
     def coverage(self) -> ShapeCoverage:
         """Decides which differences rules cover; created on demand, because few pairs need this."""
         if self._coverage is None:
-            self._coverage = ShapeCoverage(self._budget)
+            self._coverage = ShapeCoverage(self._budget, self.documents)
         return self._coverage
 
     def align(self, one: list[Value], other: list[Value], state: Node, aligner: Aligner) -> Aligned | None:
         """Return the alignment of two arrays; None if only the shapes of their elements matter."""
         effect = state.effect
         if not effect.some and _is_barren_below(state):
-            return in_sequence(one, other, aligner)
+            aligned = in_sequence(one, other, aligner)
+            return (
+                aligned
+                if aligned.in_place or not self._covered_in_place(one, other, state)
+                else from_pairs(one, other, [(at, at) for at in range(len(one))], ([], []), aligner)
+            )
         # Without rules that let an element be missing, arrays of unequal length always differ.
         if effect.some or len(one) == len(other) or not _keeps_places(state):
             pairs = self.coverage.assignment(one, other, state)
@@ -70,6 +84,16 @@ class Alignments:
             matching, _ = match_elements(self.coverage, one, other, state)
             aligned = from_pairs(one, other, matching.pairs(), (matching.free(), matching.free(1)), aligner)
         return aligned
+
+    def _covered_in_place(self, one: list[Value], other: list[Value], state: Node) -> bool:
+        """Whether the same documents are in the strings of each pair of elements."""
+        length = len(one)
+        differing = list(compress(range(length), map(ne, one, other))) if length == len(other) else []
+        return (
+            bool(differing)
+            and may_hold_documents(one[differing[0]], self._budget)
+            and all(self.coverage.covers(one[at], other[at], state.element(at, length)) for at in differing)
+        )
 
     def changed_in_place(self, one: list[Value], other: list[Value], state: Node) -> Sequence[Change] | None:
         """Return which elements of arrays of equal length differ, if clearly none was moved or inserted; else None."""

@@ -31,6 +31,11 @@ class Aligned(msgspec.Struct, gc=False):
     added: list[int] = []
     moved: bool = False
 
+    @property
+    def in_place(self) -> bool:
+        """Whether each element is compared with the element at its index."""
+        return not (self.moved or self.removed or self.added) and all(at == against for at, against in self.pairs)
+
     def mirrored(self) -> Aligned:
         """Return the same alignment with the sides swapped."""
         pairs = [(against, index) for index, against in self.pairs]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import chain, compress, product
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.documents import Documents
 from shadowdiff.compare.renames import Reading, applies, crossing, in_names, joined, read
 from shadowdiff.compare.unordered import match_elements
 from shadowdiff.compare.value_rules import covering
@@ -33,12 +34,13 @@ _COPIED_A_UNIT: Final = 32
 class Coverage:
     """Decides which differences rules cover in one comparison, and caches the decisions."""
 
-    __slots__ = ("_answers", "budget", "tokens")
+    __slots__ = ("_answers", "budget", "documents", "tokens")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, documents: Documents | None = None) -> None:
         self.budget = budget
+        self.documents = documents or Documents(budget)
         self._answers: dict[tuple[int, int, int], tuple[bool, Value, Value, Node]] = {}
-        self.tokens = Tokens(budget)
+        self.tokens = Tokens(budget, self.documents)
 
     def covers(self, one: Value, other: Value, state: Node) -> bool:
         """Whether the values are equal, or rules cover every difference between them."""
@@ -50,13 +52,22 @@ class Coverage:
         if effect.ignore or (effect.value_rules and covering(effect.value_rules, one, other, self.budget)):
             return True
         if not container:
-            return bool(effect.schema) and kind_of(one) == kind_of(other)
+            by_schema = bool(effect.schema) and kind_of(one) == kind_of(other)
+            return by_schema or (type(one) is str and type(other) is str and self._covers_documents(one, other, state))
         if type(one) is not type(other) and not effect.envelopes:
             return False
         exact = self.tokens.exact
         if exact(one) == exact(other):
             return True
-        return not state.barren and self._answer(one, other, state)
+        may_hold = self.tokens.may_hold_documents
+        return (not state.barren or (may_hold(one) and may_hold(other))) and self._answer(one, other, state)
+
+    def _covers_documents(self, one: str, other: str, state: Node) -> bool:
+        both = self.documents.both(one, other)
+        if both is None:
+            return False
+        with self.documents.inside():
+            return self.covers(both[0].value, both[1].value, state.member(both[0].step))
 
     def _answer(self, one: Value, other: Value, state: Node) -> bool:
         key = (id(one), id(other), id(state))

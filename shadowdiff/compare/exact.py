@@ -31,8 +31,10 @@ from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Repe
 
 MAX_DEPTH: Final = 254
 """What orjson writes at most. All parsers keep to it, so that the tier does not decide what is too deep."""
+_MAX_IN_STRINGS: Final = 128
+"""Levels of documents inside strings; `documents` keeps to it."""
 _FRAMES_PER_LEVEL: Final = 16
-sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_DEPTH * _FRAMES_PER_LEVEL))
+sys.setrecursionlimit(max(sys.getrecursionlimit(), (MAX_DEPTH + _MAX_IN_STRINGS) * _FRAMES_PER_LEVEL))
 _GLANCES: Final = 16
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """A string, also one that is never closed: otherwise each quote inside would be tried as a start."""
@@ -180,10 +182,10 @@ _EXACT: Final = json.JSONDecoder(
 )
 
 
-def is_too_deep(text: bytes) -> bool:
+def is_too_deep(text: bytes, levels: int = MAX_DEPTH) -> bool:
     """Whether a text nests too deeply, valid JSON or not."""
     brackets = _STRING.sub(b"", text).translate(None, _BUT_BRACKETS)
-    return any(depth > MAX_DEPTH for depth in accumulate(map(_STEPS.__getitem__, brackets)))
+    return any(depth > levels for depth in accumulate(map(_STEPS.__getitem__, brackets)))
 
 
 def is_shallow(text: bytes) -> bool:

@@ -15,6 +15,7 @@ from shadowdiff.rules.json_values import MISSING, Missing, Value, kind_of, membe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from shadowdiff.compare.documents import Documents
     from shadowdiff.compare.finding import Path
     from shadowdiff.compare.renames import Reading
     from shadowdiff.compare.work import Budget
@@ -34,8 +35,8 @@ class ShapeCoverage(Coverage):
 
     __slots__ = ("_alike_answers",)
 
-    def __init__(self, budget: Budget) -> None:
-        super().__init__(budget)
+    def __init__(self, budget: Budget, documents: Documents | None = None) -> None:
+        super().__init__(budget, documents)
         self._alike_answers: dict[tuple[int, int, int], tuple[bool, Value, Value, Node]] = {}
 
     def covers_by_shape(self, one: Value, other: Value, state: Node) -> bool:

@@ -142,6 +142,8 @@ class _Search:
 
     def __init__(self, coverage: Relation, sides: tuple[list[Value], list[Value]], state: Node) -> None:
         self._coverage, self._sides, self._state = coverage, sides, state
+        for values in sides:
+            coverage.tokens.will_match(values)
         self._by_form = [
             grouped((self._form(side, at), at) for at in range(len(values))) for side, values in enumerate(sides)
         ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.alignment import Alignments
 from shadowdiff.compare.arrays import Aligner
+from shadowdiff.compare.documents import SAME_VALUE, STARTS
 from shadowdiff.compare.excerpt import from_change
 from shadowdiff.compare.renames import joined
 from shadowdiff.compare.type_proof import alike, alike_but, alike_sorted, is_settled, whole_alike_but
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from shadowdiff.compare.arrays import Aligned
+    from shadowdiff.compare.documents import Documents
     from shadowdiff.compare.finding import Findings, Path
     from shadowdiff.compare.shapes import Clash
     from shadowdiff.compare.type_proof import Cut, Parsed
@@ -44,11 +46,11 @@ class Walker:
 
     __slots__ = ("_arrays", "_by_shape", "_cuts", "_findings", "_left", "_rest", "_strict", "_token")
 
-    def __init__(self, findings: Findings, tier: int) -> None:
+    def __init__(self, findings: Findings, tier: int, documents: Documents | None = None) -> None:
         self._findings = findings
         self._strict = tier == STRICT
         self._token: Callable[[Value], Hashable] = dump_token if tier == FLOATS else exact_token
-        self._arrays: Final = Alignments(findings.budget)
+        self._arrays: Final = Alignments(findings.budget, documents)
         self._by_shape = 0
         self._left: list[tuple[Value, Value]] = []
         self._rest: list[tuple[Value, Value]] = []
@@ -122,12 +124,30 @@ class Walker:
                     self._apart(value, against, (path, index), state)
             apart = True
         else:
-            if type(one) is str and type(other) is str and effect.value_rules and self._findings.cuts(one, other):
-                one, other = from_change(one, other, effect.value_rules, self._findings.budget)
+            if type(one) is str and type(other) is str:
+                if not effect.schema and self._documents(one, other, path, state):
+                    return True
+                if effect.value_rules and self._findings.cuts(one, other):
+                    one, other = from_change(one, other, effect.value_rules, self._findings.budget)
             rule = None if isinstance(one, Repeated) else effect.schema
             self._findings.note_value(path, _VALUE, one, other, rule)
             return True
         return apart
+
+    def _documents(self, one: str, other: str, path: Path, state: Node) -> bool:
+        """Note where the documents differ that two strings hold; return False if they hold none."""
+        documents = self._arrays.documents
+        both = documents.both(one, other)
+        if both is None:
+            return False
+        document, against = both
+        if same(document.value, against.value):
+            self._findings.note_value(path, _VALUE, one, other, SAME_VALUE)
+            return True
+        with documents.inside():
+            below = state.member(document.step)
+            Walker(self._findings, STRICT, documents).node(document.value, against.value, (path, document.step), below)
+        return True
 
     def _apart(self, one: Value, other: Value, path: Path, state: Node) -> None:
         """Note the differences at a place if its surroundings are not proved as a whole."""
@@ -159,7 +179,8 @@ class Walker:
             value = one[name]
             against = other[name]
             below = state.member(name)
-            if below.effect.some:
+            # A string may hold a document if it begins like JSON, or if it looks like a form.
+            if below.effect.some or (type(value) is str and (value[:1] in STARTS or "&" in value)):
                 apart = self.node(value, against, (path, name), below)
             elif type(value) in _LEAVES and type(against) in _LEAVES:  # as in `node`, with fewer calls
                 kind = _VALUE if type(value) is type(against) else _kind(value, against)

@@ -66,7 +66,10 @@ Query = tuple[Segment, ...]
 
 _BLANK: Final = r"[ \t\n\r]*"
 _BLANKS: Final = re.compile(_BLANK)
-_SHORTHAND: Final = re.compile(r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][A-Za-z0-9_\u0080-\ud7ff\ue000-\U0010ffff]*")
+_SHORTHAND: Final = re.compile(
+    r"[A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][A-Za-z0-9_\u0080-\ud7ff\ue000-\U0010ffff]*|\{(?:json|form)\}"
+)
+"""A name, or a step into a document that a string holds."""
 _INTEGER: Final = "(0|-?[1-9][0-9]*)"
 _INDEX_OR_SLICE: Final = re.compile(
     f"{_INTEGER}?(?:{_BLANK}(:){_BLANK}{_INTEGER}?(?:{_BLANK}:(?:{_BLANK}{_INTEGER})?)?)?"

@@ -77,6 +77,28 @@ _KINDS: Final = (
         {"ignore": "{}[*][0]"},
         {"schema": "{}[*]"},
     ]),
+    Kind((
+        '{"a":1}', '{ "a": 1}', '{"a":2}', '{"A":1}', "[1,2]", "[1, 2]", "[2,1]", "eyJhIjoxfQ==", "eyJhIjogMX0=", "a",
+    ), [
+        {"mask": {"path": "{}[*]", "pattern": "\\d"}},
+        {"mask": {"path": "{}[*]", "pattern": "[a-z]+"}},
+        {"equivalent": {"path": "{}[*]", "as": ["case"]}},
+        {"tolerance": {"path": "{}[*].{json}.a", "abs": 1}},
+        {"ignore": "{}[*].{json}.a"},
+        {"unordered": "{}[*].{json}"},
+        {"ignore": "{}[*].{json}[0]"},
+        {"equivalent": {"path": "{}[*].{json}.a", "as": ["null", "missing"]}},
+        {"rename": {"from": "{}[*].{json}.a", "to": "{}[*].{json}.A"}},
+        {"schema": "{}[*].{json}"},
+    ]),
+    Kind((
+        {"p": "[1,2]"}, {"p": "[1, 2]"}, {"p": "[2,1]"}, {"p": "[1,3]"}, {"p": "a=1&b=2"}, {"p": "b=2&a=1"}, {"p": 1},
+    ), [
+        {"unordered": "{}[*].p.{json}"},
+        {"tolerance": {"path": "{}[*].p.{json}[*]", "abs": 1}},
+        {"ignore": "{}[*].p.{form}.a"},
+        {"mask": {"path": "{}[*].p", "pattern": "2"}},
+    ]),
     Kind(({"t": []}, {"t": [1]}, {"t": [1, 2]}, {"t": ["1"]}, {"t": [2, 1]}, {}, {"t": None}), [
         {"unordered": "{}[*].t"},
         {"schema": "{}[*].t"},

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from tests.differential import rename
+from tests.differential import documents, rename
 from tests.differential.focus import focused, focused_lines
 from tests.differential.reference import Response
 from tests.differential.vary import varied, varied_line
@@ -50,6 +50,7 @@ _CLASSES: Final = (
     *(["null", "missing", "empty"], ["case", "number", "null", "missing", "empty"], ["zero"], ["zero", "number"]),
 )
 _LINES: Final = ("a", "b", "id,at", "1,10:00", "1,10:01", "2,10:00", "2,10:01", "pod-1 up", "pod-2 up", "POD-1 UP", "")
+_FORMS: Final = ("a=1&b=2", "b=2&a=1", "a=x+y&b=", "a=x%20y&b=", "a=1&a=2")
 _TEXT_TYPES: Final = ("text/plain", "text/csv", "text/html")
 _HEADERS: Final = ("content-language", "content-disposition", "x-total-count", "x-shard")
 _HEADER_VALUES: Final = ("1", "2", "3", "pod-1", "pod-2", "de", "en")
@@ -72,8 +73,10 @@ def draw(random: Random) -> Case:
         case = _text(random)
     elif kind < 0.39:
         case = _renamed(random)
+    elif kind < 0.45:
+        case = _with_documents(random)
     else:
-        case = _json(random, lines=kind < 0.42, long=kind > 0.97)
+        case = _json(random, lines=kind < 0.48, long=kind > 0.97)
     if random.random() < 0.08:
         case = _with_headers(random, case)
     if random.random() < 0.03:
@@ -100,6 +103,28 @@ def _renamed(random: Random) -> Case:
     if random.random() < 0.2:
         one, other = other, one
     return _case("application/json", json.dumps(one), json.dumps(other), rules + renames)
+
+
+def _with_documents(random: Random) -> Case:
+    make = _shape(random, MAX_DEPTH - 1, top=True)
+    one = _in_strings(random, _array(random, make)(random) if random.random() < 0.4 else make(random))
+    rules = [_rule(random, one) for _ in range(random.choice([0, 0, 1, 1, 2, 3]))]
+    other = _mutated(random, varied(random, one, rules), random.choice([0, 0, 0, 1]))
+    if random.random() < 0.2:
+        one, other = other, one
+    return _case("application/json", json.dumps(one), json.dumps(other), rules)
+
+
+def _in_strings(random: Random, value: Any, share: float = 0.5) -> Any:
+    """Put some objects and arrays into strings."""
+    inside: Any = value
+    if isinstance(value, dict):
+        inside = {name: _in_strings(random, below) for name, below in cast("dict[str, Any]", value).items()}
+    elif isinstance(value, list):
+        inside = [_in_strings(random, below) for below in cast("list[Any]", value)]
+    if inside is value or random.random() > share:
+        return random.choice(_FORMS) if random.random() < 0.05 else inside
+    return documents.write(random, random.choice(["json", "json", "base64"]), inside)
 
 
 # JSON
@@ -255,6 +280,11 @@ def _changed(random: Random, value: Any) -> Any:
         options = [value + 1, value - 1, value + 0.5, float(value), str(value), value + 2, value * 2]
     elif isinstance(value, str):
         options = [*_TEXTS, *_TIMES, value.upper(), value.lower(), value + "1"]
+        if (document := documents.read(value)) is not None and random.random() < 0.8:
+            inside = json.loads(json.dumps(document[1], default=float))
+            options = [
+                documents.write(random, document[0], inside if document[0] == "form" else _mutated(random, inside, 1))
+            ]
     elif isinstance(value, list):
         elements = cast("list[Any]", value)
         options = [[], [*elements, *elements[:1]][:MAX_ELEMENTS], elements[::-1], elements[1:], *elements]
@@ -282,6 +312,8 @@ def _rule(random: Random, *values: Any) -> dict[str, Any]:
 
 def _places(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     yield place, value
+    if isinstance(value, str) and (document := documents.read(value)) is not None:
+        yield from _places(document[1], (*place, "{form}" if document[0] == "form" else "{json}"))
     for step, child in _children(value):
         yield from _places(child, (*place, step))
 

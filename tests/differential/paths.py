@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STEP: Final = re.compile(
-    r"""(?P<descendant>\.\.)?(?:\.?(?P<name>\w+)|\.?(?P<any>\*)|(?P<list>\[(?:'[^']*'|"[^"]*"|[^\]'"])*\]))""",
+    r"""(?P<descendant>\.\.)?(?:\.?(?P<name>\w+|\{\w+\})|\.?(?P<any>\*)|(?P<list>\[(?:'[^']*'|"[^"]*"|[^\]'"])*\]))""",
     re.VERBOSE,
 )
 _ITEM: Final = re.compile(r"""\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<bare>[^,]+))\s*(?:,|$)""")

@@ -18,6 +18,8 @@ values are exactly equal. It is `ignored` if rules cover every difference under 
   was in an object that the other side lacks, that object is compared with an empty one. A style of names is a rename
   of each member whose name v2 has in the style. If one of the two paths is the rule's own place, the other side has an
   envelope. The value inside has no second envelope of the same place, and no other rename of that place is used.
+- Two strings that hold documents of one kind (JSON objects or arrays, the same in base64, forms) are compared inside,
+  as if the document were the member `{json}` or `{form}` of the string.
 - `schema` covers scalars of one type at and below its path. At the path itself, `schema` also compares shapes. The
   values at one path, without indexes, form a pool on each side. Each value needs a partner of its shape in the other
   pool, at every depth. A missing member is one more value of the pool. An empty array has every shape. An array without
@@ -39,7 +41,7 @@ from functools import cache
 from itertools import compress, product
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tests.differential import paths, value_rules
+from tests.differential import documents, paths, value_rules
 from tests.differential.assignments import in_order, one_to_one
 from tests.differential.objects import at, member, names_of, put, styled
 from tests.differential.value_rules import LEAVES, MISSING, SCALARS, Value
@@ -268,7 +270,7 @@ class Reference:
         if one is MISSING or other is MISSING:
             return one is MISSING and self.above("subset", place, strictly=True)
         if one[0] == other[0] and one[0] in SCALARS:
-            return self.above("schema", place)
+            return self.above("schema", place) or self._documents(one, other, place)
         if any(self._reads(reading, place) for reading in self._readings(one, other, place)):
             return True
         return (
@@ -276,6 +278,15 @@ class Reference:
             and any(rule.kind == "schema" for rule in here)
             and self._shapes([Pooled(one, place)], [Pooled(other, place)])
         )
+
+    def _documents(self, one: Value, other: Value, place: Place) -> bool:
+        if one[0] != "string":
+            return False
+        left, right = documents.read(one[1]), documents.read(other[1])
+        if left is None or right is None or left[0] != right[0]:
+            return False
+        step = "{form}" if left[0] == "form" else "{json}"
+        return self.covers(freeze(left[1]), freeze(right[1]), (*place, step))
 
     def _reads(self, reading: Reading, place: Place) -> bool:
         one, other = reading.one, reading.other

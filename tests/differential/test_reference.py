@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 READABLE = ("application/json", "text/plain", "text/html", "application/x-ndjson")
 OUTSIDE = (
     *("number-5000", "number-1e", "number-exponent-of", "nan", "duplicate", "bom", "lone", "depth", "invalid"),
-    *("ndjson-broken-line", "ndjson-one-line-of-two-values", "ignore-own-route"),
+    *("ndjson-broken-line", "ndjson-one-line-of-two-values", "ignore-own-route", "document-duplicate"),
 )
 """Cases about broken bodies, values beyond ordinary JSON, or another route, which are not the reference's concern."""
 

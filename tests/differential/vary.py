@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.differential import paths
+from tests.differential import documents, paths
 
 if TYPE_CHECKING:
     from random import Random
@@ -56,7 +56,13 @@ class _Variation:
             if self._random.random() < 0.8:
                 value = self._leaf(kind, options, value)
         free = free or any(kind == "schema" for kind, _ in here)
-        if isinstance(value, list):
+        document = documents.read(value) if isinstance(value, str) else None
+        if document and document[0] != "form":
+            inside = self.of(json.loads(json.dumps(document[1], default=float)), (*place, "{json}"), free=free)
+            value = documents.write(self._random, document[0], inside)
+        elif document and document[0] == "form":
+            value = documents.write(self._random, "form", document[1])
+        elif isinstance(value, list):
             elements = cast("list[Any]", value)
             value = [self.of(element, (*place, (i, len(elements))), free=free) for i, element in enumerate(elements)]
         elif isinstance(value, dict):

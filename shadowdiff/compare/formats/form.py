@@ -1,50 +1,23 @@
-"""URL-encoded forms, compared as objects with an array of values for each name.
-
-Source: WHATWG URL, section 5.1.
-"""
+"""URL-encoded forms, compared as objects with an array of values for each name."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from shadowdiff.compare.formats.format import Format, text_of
-from shadowdiff.compare.media import BrokenBodyError
+from shadowdiff.compare.form_fields import form_fields
+from shadowdiff.compare.formats.format import Format
 
 if TYPE_CHECKING:
     from shadowdiff.compare.media import Media
     from shadowdiff.rules.json_values import Value
 
-_NAME: Final = re.compile(rb"[A-Za-z0-9*._+%\[\]$@:~!/-]{1,64}")
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-
 
 class Form(Format):
-    """Reads the values of each name in order; a field without `=` has the empty name.
-
-    Names become parts of paths, and each path is counted. A body that is not really a form must not create many paths,
-    so names must be short and form-encoded, and at least one field must have a value.
-    """
+    """Reads the values of each name."""
 
     name = "URL-encoded form"
     docs = "an object of arrays of strings: `$.name[0]`; a field without `=` has the empty name"
     media_types = ("application/x-www-form-urlencoded",)
 
     def value(self, body: bytes, media: Media) -> Value:
-        fields: dict[str, list[Value]] = {}
-        has_value = not body
-        for pair in body.split(b"&"):
-            if pair:
-                name, equals, value = pair.partition(b"=") if b"=" in pair else (b"", b"", pair)
-                if equals and not _NAME.fullmatch(name):
-                    raise BrokenBodyError("not a form: a field name is not valid in a form")
-                has_value = has_value or (value.strip(b"=") != b"" and equals != b"")
-                fields.setdefault(_unescape(name, media.charset), []).append(_unescape(value, media.charset))
-        if not has_value:
-            raise BrokenBodyError("not a form: no field has a value")
-        return dict(fields)
-
-
-def _unescape(text: bytes, charset: str) -> str:
-    raw = _ESCAPE.sub(lambda found: bytes((int(found.group(1), 16),)), text.replace(b"+", b" "))
-    return text_of(raw, charset or "utf-8")
+        return form_fields(body, media.charset)
