@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "sample": _Command("cli.samples", "Show one pair that differs.", "sample"),
     "compare": _Command("cli.compare", "Compare two responses that are stored in files."),
     "rules": _Command("cli.rules", "Preview, add and remove rules."),
+    "erase": _Command("cli.erase", "Erase stored data by request id, path value or secret."),
     "istio": _Command("cli.istio", "Print YAML to paste into your Istio or Gateway API objects."),
     "capacity": _Command("cli.capacity", "Estimate pods, Redis, memory and network for a load."),
     "doctor": _Command("cli.doctor", "Find out why requests and records do not pair."),

@@ -49,8 +49,10 @@ KEPT: Final = 100
 """Orphans of each side and target."""
 TTL_S: Final = 3600
 PROCESSES: Final = "doctor:processes"
+ERASURES: Final = "doctor:erasures"
+"""The key of the number of erasures. After each, every process forgets the examples that it has in memory."""
 MOST_PROCESSES: Final = 256
-_TIME_DIGITS: Final = 13
+TIME_DIGITS: Final = 13
 EXAMPLE_CHARS: Final = 200
 """Characters kept of a rejected example, and of its path."""
 SKEW_MS: Final = 5000
@@ -98,6 +100,7 @@ class EvidenceCollector:
     store: Store
     process: str
     examples: Callable[[], Mapping[str, Iterable[tuple[str, int, str]]]]
+    forget_examples: Callable[[], None]
     redact: Callable[[str], str]
     redact_path: Callable[[str], str]
     pairing: PairingFunctions
@@ -108,6 +111,7 @@ class EvidenceCollector:
         self._found: deque[Orphan] = deque(maxlen=2 * KEPT)
         self._recent = RecentCounts()
         self._written: Process | None = None
+        self._erasures: bytes | None = None
         self.pair_facts = PairFacts(self._path, self.pairing.proposed_type)
         self.serve(self.settings)
 
@@ -188,8 +192,8 @@ class EvidenceCollector:
         new = list(self._found)
         for target, side in {(orphan.target, orphan.side) for orphan in new}:
             chosen = [orphan for orphan in new if (orphan.target, orphan.side) == (target, side)][-KEPT:]
-            values = [f"{one.at_ms:0{_TIME_DIGITS}d}".encode() + msgspec.json.encode(one) for one in chosen]
-            key = self.store.keys.name(0, _orphans(target, side))
+            values = [f"{one.at_ms:0{TIME_DIGITS}d}".encode() + msgspec.json.encode(one) for one in chosen]
+            key = self.store.keys.name(0, orphans_key(target, side))
             await self.store.command("LPUSH", key, *values)
             await self.store.command("LTRIM", key, 0, KEPT - 1)
             await self.store.command("EXPIRE", key, TTL_S)
@@ -199,6 +203,10 @@ class EvidenceCollector:
 
     async def _write_process(self) -> None:
         """Write this process's notes if the notes have changed or are a minute old."""
+        erasures: Any = await self.store.command("GET", self.store.keys.name(0, ERASURES))
+        if erasures != self._erasures:
+            self._erasures = erasures
+            self.forget_examples()
         before_s = time.time()
         answer: Any = await self.store.command("TIME")
         ahead_s = (before_s + time.time()) / 2 - int(answer[0]) - int(answer[1]) / 1e6
@@ -310,8 +318,8 @@ class EvidenceCollector:
         first_ms = since_ms - SKEW_MS if since_ms is not None else 0
         found: dict[tuple[str, Side, int], Orphan] = {}
         for side in (Side.PRIMARY, Side.CANDIDATE):
-            for value in await self.store.newest(_orphans(target, side), KEPT):
-                orphan = _read(value[_TIME_DIGITS:], Orphan)
+            for value in await self.store.newest(orphans_key(target, side), KEPT):
+                orphan = _read(value[TIME_DIGITS:], Orphan)
                 if orphan is not None and orphan.at_ms >= first_ms:
                     found[orphan.key, orphan.side, orphan.at_ms] = orphan
         return tuple(found.values())
@@ -341,7 +349,8 @@ def _read(value: bytes, kind: type[Kept]) -> Kept | None:
     return None
 
 
-def _orphans(target: str, side: Side) -> str:
+def orphans_key(target: str, side: Side) -> str:
+    """Return the key of the stored orphans of a target and side. Each value begins with its time."""
     return f"doctor:orphans:{target}:{side}"
 
 

@@ -42,6 +42,11 @@ BodyTypes = tuple[tuple[str, str], ...]
 _WITHOUT_PATHS: Final = frozenset({Kind.TEXT, Kind.BYTES})
 
 
+def example_key(target: str, kind: str) -> str:
+    """Return the key of the example of one of `KINDS`."""
+    return f"doctor:pair:{target}:{kind}"
+
+
 class PairFacts:
     """Counts facts about the pairs of this process.  proposed_type: returns the type of bodies under a wrong type."""
 
@@ -73,7 +78,7 @@ class PairFacts:
                 key = pair.key.hex()
                 ours, theirs = (f"{side.method} {self._redact(side.path)}" for side in (pair.primary, pair.candidate))
                 rows: Rows = ("key", key, key), ("request", ours, theirs), row
-                writes.append(Put(f"doctor:pair:{target}:{kind}", msgspec.json.encode(rows), EXAMPLE_TTL_S))
+                writes.append(Put(example_key(target, kind), msgspec.json.encode(rows), EXAMPLE_TTL_S))
         return tuple(writes)
 
     def _types(self, pair: Pair, comparison: Comparison) -> Iterator[Fact]:
@@ -140,7 +145,7 @@ async def read_pair_facts(reader: StoreReader, target: str) -> tuple[dict[str, i
     counts = {f"pair.{name}": count for name, count in (await reader.counts(f"doctor:pairs:{target}")).items()}
     examples: dict[str, Rows] = {}
     for kind in KINDS:
-        value = await reader.value(f"doctor:pair:{target}:{kind}")
+        value = await reader.value(example_key(target, kind))
         with contextlib.suppress(msgspec.DecodeError, RecursionError):  # from another version
             if value is not None:
                 examples[kind] = msgspec.json.decode(value, type=Rows)

@@ -123,6 +123,10 @@ class Examples:
         if len(self._kept) > KEPT_EXAMPLES:
             self._kept.popitem(last=False)
 
+    def forget(self) -> None:
+        """Delete all examples."""
+        self._kept.clear()
+
     def newest(self) -> list[tuple[str, int, str]]:
         """Return (what, count, last path), newest first. Paths have no query, because queries may contain secrets."""
         return [(what, count, path) for what, (count, path) in reversed(self._kept.items())]

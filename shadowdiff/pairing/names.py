@@ -14,6 +14,8 @@ DICTIONARY: Final = "dictionary"
 SIDE_LETTERS: Final = {Side.PRIMARY: b"p", Side.CANDIDATE: b"c", Side.CONTROL: b"x"}
 
 _LUA = "shadowdiff.pairing.lua"
+STATE_LUA: Final = Script.from_package(_LUA, "state.lua").source
+"""The shared part of the scripts that change the state of a key."""
 PARK = Script.from_package(_LUA, "state.lua", "park.lua")
 DUE = Script.from_package(_LUA, "state.lua", "due.lua")
 SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")

@@ -18,8 +18,10 @@ from shadowdiff import __version__
 from shadowdiff.compare import Limits, proposed_type
 from shadowdiff.compare.work import UNITS_PER_MS
 from shadowdiff.doctor.evidence_collector import DiagnosedSettings, EvidenceCollector, PairingFunctions
+from shadowdiff.erasure.erasure import Eraser
+from shadowdiff.erasure.stored import StoredData
 from shadowdiff.intake.admission import Admission
-from shadowdiff.intake.counters import IntakeCounters, RouteLosses
+from shadowdiff.intake.counters import Examples, IntakeCounters, RouteLosses
 from shadowdiff.intake.dispatch import Dispatcher
 from shadowdiff.intake.mirror_port import MirrorApp
 from shadowdiff.intake.overload import LoadShedder, OverloadDetector
@@ -177,7 +179,8 @@ class Stages:
             settings=diagnosed_settings(config),
             store=store,
             process=process,
-            examples=lambda: _intake_examples(intake),
+            examples=lambda: {name: found.newest() for name, found in _intake_examples(intake).items()},
+            forget_examples=lambda: _forget_examples(intake),
             redact=redactor.text,
             redact_path=redactor.path,
             pairing=PairingFunctions(ledger, identifier, _sample_draw, _host_lookup, by_route, _proposed_type),
@@ -267,6 +270,7 @@ class Stages:
             access=lambda: live.access,
             triage=TriageWriter(store, now_ms, redactor.text),
             audit=AuditLog(store, now_ms, redactor.text),
+            eraser=Eraser(queries, StoredData(store, codec, pairing.times_ms()[0]), redactor, lambda: rule_book.added),
             closing=closing,
             version=__version__,
             store=f"{handle.backend} {version} ({'durable' if handle.durable else 'not durable'})",
@@ -350,16 +354,22 @@ def _webhook(hook: WebhookConfig) -> Webhook:
     return Webhook(hook.url, events=hook.events, targets=hook.targets, secret=secret, format_name=hook.format)
 
 
-def _intake_examples(intake: IntakeCounters) -> dict[str, list[tuple[str, int, str]]]:
+def _intake_examples(intake: IntakeCounters) -> dict[str, Examples]:
     """Return examples of rejected requests and records, by field of `doctor.Process`."""
     return {
-        "unknown_mirrored": intake.unknown_mirrored.newest(),
-        "unknown_recorded": intake.unknown_recorded.newest(),
-        "unidentified": intake.unidentified.newest(),
-        "looped": intake.loops.newest(),
-        "blocked": intake.blocked.newest(),
-        "refused": intake.refusals.newest(),
+        "unknown_mirrored": intake.unknown_mirrored,
+        "unknown_recorded": intake.unknown_recorded,
+        "unidentified": intake.unidentified,
+        "looped": intake.loops,
+        "blocked": intake.blocked,
+        "refused": intake.refusals,
     }
+
+
+def _forget_examples(intake: IntakeCounters) -> None:
+    """Delete the examples of rejected requests and records from memory."""
+    for examples in _intake_examples(intake).values():
+        examples.forget()
 
 
 def _sample_draw(request_id: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shadowdiff.web.erasure_api import ERASURE_OPERATIONS
 from shadowdiff.web.fingerprint_api import FINGERPRINT_OPERATIONS
 from shadowdiff.web.flagger import FLAGGER_OPERATIONS
 from shadowdiff.web.operation import PREFIX, ErrorMessage, Operation, Parameter
@@ -20,6 +21,7 @@ OPERATIONS: Final = (
     *FINGERPRINT_OPERATIONS,
     *RULE_OPERATIONS,
     *RUN_OPERATIONS,
+    *ERASURE_OPERATIONS,
     *FLAGGER_OPERATIONS,
 )
 _ALWAYS = {403: "The caller's role, address or origin does not allow this", 503: "The store is unavailable"}

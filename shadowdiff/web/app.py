@@ -20,6 +20,7 @@ from shadowdiff.queries.errors import RequestError
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.web.api import OPERATIONS, openapi_document
 from shadowdiff.web.auth_middleware import AuthMiddleware
+from shadowdiff.web.erasure_api import change_erase, show_erase
 from shadowdiff.web.layout import Layout, WebParts, show_file
 from shadowdiff.web.live import LiveStreams
 from shadowdiff.web.login_page import log_in, log_out, show_login
@@ -51,6 +52,8 @@ PAGES: Final = {
     ("GET", "/"): show_overview,
     ("GET", "/audit"): show_audit,
     ("GET", "/doctor"): show_doctor,
+    ("GET", "/erase"): show_erase,
+    ("POST", "/erase"): change_erase,
     ("GET", "/fingerprints/{id}"): show_fingerprint,
     ("POST", "/fingerprints/{id}"): change_fingerprint,
     ("GET", "/ledger"): show_ledger,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shadowdiff.erasure.stored import EDIT_LIST
 from shadowdiff.queries.visible import VISIBLE, is_visible
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.telemetry.logs import AUDIT as CHANGES
@@ -86,6 +87,21 @@ class AuditLog:
         most = count if VISIBLE.get() is None else MAX_ENTRIES
         lines = await self.store.command("LRANGE", self.store.keys.name(0, _KEY), 0, most - 1)
         return [entry for line in lines if (entry := _read(line)) is not None and is_visible(entry.target)][:count]
+
+    async def erase(self, hide: Callable[[str], str], *, dry_run: bool) -> int:
+        """Replace a value in the details of visible entries, and return their number. hide: replaces it in a text."""
+        lines = await self.store.command("LRANGE", self.store.keys.name(0, _KEY), 0, -1)
+        edits: list[bytes] = []
+        for line in lines:
+            entry = _read(line)
+            if entry is None or not is_visible(entry.target):
+                continue
+            details = {name: hide(text) for name, text in entry.details.items()}
+            if details != entry.details:
+                edits += line, msgspec.json.encode(msgspec.structs.replace(entry, details=details))
+        if edits and not dry_run:
+            await self.store.run(EDIT_LIST, 0, [_KEY], [0, *edits])
+        return len(edits) // 2
 
 
 def _cut(text: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from shadowdiff.erasure.erasure import Eraser
     from shadowdiff.queries.targets import Queries
     from shadowdiff.report import TriageWriter
     from shadowdiff.rule_changes.changes import RuleChanges
@@ -46,6 +47,7 @@ class WebParts:
 
     access: returns the current access control.  closing: set when the port is about to close, so that streams end.
     triage: None if states and notes are not stored.  audit: None if changes are not stored.
+    eraser: None if data cannot be erased.
     store: a one-line description of the store, such as "embedded redis 7.0.15 (durable)".
     settings: the `web` section of the configuration.
     mirror_port, record_port: the ports for mirrored requests and for records, shown in setup hints.
@@ -58,6 +60,7 @@ class WebParts:
     access: Callable[[], Access] = lambda: LOCAL
     triage: TriageWriter | None = None
     audit: AuditLog | None = None
+    eraser: Eraser | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     version: str = ""
     store: str = ""

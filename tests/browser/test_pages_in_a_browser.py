@@ -31,6 +31,7 @@ PAGES = [
     "/ledger",
     "/doctor",
     "/audit",
+    "/erase",
     "/samples/nothing-00",
 ]
 MIN_CONTRAST = 4.5

@@ -56,6 +56,7 @@ async def ask_for_everything(world: World) -> None:
     found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"][0]["id"]
     for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
         await _posted(world, f"fingerprints/{found}/{part}", body | {"author": "ada"})
+    await _posted(world, "erasures", why | {"request_id": "alone"})
     sample = next(one for one in await world.samples() if one["request_id"] != "large")  # the large one is truncated
     for path, methods in openapi_document("0")["paths"].items():
         if "get" in methods:

@@ -44,6 +44,35 @@ def _lines(result: Result) -> list[str]:
     return [re.sub(r"\s{2,}", " | ", line.strip()) for line in result.output.splitlines()]
 
 
+def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value can come from standard input, and a wrong kind is a usage error."""
+    sent: list[Any] = []
+    found = {"samples": 2, "fingerprints": 0, "notes": 1, "doctor_examples": 3, "waiting": 4, "audit_entries": 1}
+
+    async def erasures(request: Request) -> Response:
+        sent.append(await request.json())
+        kept = {"pending": 5, "kept_names": 1, "kept_rules": ["abc"]}
+        return Response(json.dumps(found | kept | {"dry_run": sent[-1]["dry_run"]}))
+
+    app = Starlette(routes=[Route("/api/v1/erasures", erasures, methods=["POST"])])
+    monkeypatch.setattr("shadowdiff.cli.erase.user", lambda: "ada")
+    with served(app) as address:
+        result = CliRunner().invoke(
+            main, ["erase", "path-value", "-", "--reason", "why", "--dry-run", "--url", address], input="4711\n"
+        )
+        wrong = CliRunner().invoke(main, ["erase", "name", "erin", "--url", address])
+    assert (0, 2) == (result.exit_code, wrong.exit_code)
+    expected = {"path_value": "4711", "reason": "why", "author": "ada", "dry_run": True}
+    assert [expected] == [{name: body[name] for name in expected} for body in sent]
+    counts = "2 samples, 4 waiting observations, 0 fingerprints, 1 notes, 3 examples of the doctor, 1 audit entries"
+    assert [
+        f"would be erased: {counts}",
+        "5 pairs are not compared yet and may still become samples: repeat in a minute",
+        "1 names of routes or JSON paths in counts carry the value and stay",
+        "rules that carry the value and stay: abc",
+    ] == [line.strip() for line in result.output.splitlines() if line.strip()]
+
+
 def test_targets_are_a_line_each(url: str) -> None:
     """Each line has the name, verdict, numbers and reason."""
     assert [

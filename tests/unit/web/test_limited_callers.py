@@ -16,6 +16,7 @@ import pytest
 from starlette.routing import Route
 
 from shadowdiff.config import AccessConfig, Secret, TokenConfig
+from shadowdiff.erasure.erasure import Eraser
 from shadowdiff.report import Redactor, ReportStage, SampleSettings, TriageWriter
 from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.store import Store
@@ -27,6 +28,7 @@ from shadowdiff.web.app import PAGES
 from shadowdiff.web.audit import MAX_ENTRIES, AuditLog
 from shadowdiff.web.operation import PREFIX
 from tests.fakes.asgi import Answer, get
+from tests.fakes.erasure import RecordedErasure
 from tests.fakes.shop import NOW_MS, replace_parts, shop_target, web_parts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import difference, mismatch, observation, pair
@@ -77,6 +79,7 @@ def bodies(ids: Ids) -> dict[str, Any]:
         "set-fingerprint-note": {"text": "seen", "author": "ada"},
         "start-run": AUTHOR,
         "learn-noise": AUTHOR | {"action": "learn"},
+        "erase": AUTHOR | {"target": ids.target, "request_id": "xyzzy"},
     } | {f"flagger-{hook}": flagger for hook in ("check", "promote", "rollback", "open", "event")}
 
 
@@ -93,6 +96,10 @@ def forms(ids: Ids) -> dict[str, list[dict[str, str]]]:
         "/fingerprints/{id}": [
             {"do": "state", "state": "fixed", "author": "ada"},
             {"do": "note", "text": "x", "author": "ada"},
+        ],
+        "/erase": [
+            AUTHOR | {"do": do, "kind": "request_id", "value": "xyzzy", "target": ids.target}
+            for do in ("preview", "erase")
         ],
         "/login": [],
         "/logout": [],
@@ -161,14 +168,16 @@ class Port:
             found = mismatch(difference(f"$['{name}field']"))
             for writes in (count_writes(one, found), report(one, found, NOW_MS), history_writes(one, found, NOW_MS)):
                 counts.commit(writes)
+        parts = web_parts(counts, targets=tuple(map(shop_target, NAMES)))
+        self.queries = parts.queries
         parts = replace_parts(
-            web_parts(counts, targets=tuple(map(shop_target, NAMES))),
+            parts,
             book=self.book, audit=self.audit, redact=redact, access=lambda: access,
             triage=TriageWriter(self.store, lambda: NOW_MS, redact),
+            eraser=Eraser(self.queries, RecordedErasure(), Redactor(b"a key"), lambda: self.book.added),  # pyright: ignore[reportArgumentType]
         )  # fmt: skip
         parts.closing.set()  # so that the stream of events ends
         self.app = create_web(parts)
-        self.queries = parts.queries
 
     async def ids(self, target: str) -> Ids:
         """Return the ids of a target's data. Add a rule and an audited change, if it has none."""
