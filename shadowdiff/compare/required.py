@@ -70,7 +70,7 @@ def _document(side: Observation, route: str, findings: Findings, messages: Descr
 
 
 def select(query: Query, value: Value, budget: Budget | None = None) -> list[Value]:
-    """Return the nodes that a query selects from a value, in the order of RFC 9535.
+    """Return the nodes that a query selects from a value: elements in order, members in the order of their names.
 
     Raises: TooComplexError, because many descendant segments can select the same nodes repeatedly.
     """
@@ -96,9 +96,14 @@ def _descend(node: Value) -> Iterator[Value]:
         here = stack.pop()
         yield here
         if isinstance(here, dict):
-            stack.extend(reversed(here.values()))
+            stack.extend(reversed(_by_name(here)))
         elif isinstance(here, list):
             stack.extend(reversed(here))
+
+
+def _by_name(node: dict[str, Value]) -> list[Value]:
+    """Return the members' values in the order of their names, because the order of members does not matter."""
+    return [node[name] for name in sorted(node)]
 
 
 def _children(node: Value, selector: Selector) -> Iterable[Value]:
@@ -106,7 +111,7 @@ def _children(node: Value, selector: Selector) -> Iterable[Value]:
         case dict(), Name(name=name):
             return [node[name]] if name in node else []
         case dict(), Wildcard():
-            return node.values()
+            return _by_name(node)
         case list(), Index(index=index):
             return [node[index]] if -len(node) <= index < len(node) else []
         case list(), Slice(start=start, stop=stop, step=step):

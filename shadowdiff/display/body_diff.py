@@ -30,6 +30,8 @@ _FOLD_FROM: Final = 4
 ONE_SIDED: Final = 8
 """If only one side has a stretch of rows, this many rows are shown and the rest is folded."""
 _INDEX: Final = re.compile(r"\[\d+\]")
+_DOCUMENT: Final = re.compile(r"\['\{(?:json|form)\}'\].*", re.DOTALL)
+"""The path inside a document that a string holds: the string is one line."""
 _LEAST_WORDS: Final = 5
 _MOST_WORK: Final = 200_000
 """Maximum word comparisons per page. Beyond it, a line is marked from its first to its last change."""
@@ -128,8 +130,9 @@ class _Styles:
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         self._work = _MOST_WORK
-        self._covered = [found.path for found in differences if found.rule not in {None, BOTH_BROKEN}]
-        self._counted = [found.path for found in differences if found.rule is None]
+        places = [(_DOCUMENT.sub("", found.path), found.rule) for found in differences]
+        self._covered = [path for path, rule in places if rule not in {None, BOTH_BROKEN}]
+        self._counted = [path for path, rule in places if rule is None]
 
     def cover(self, *paths: str) -> bool:
         """Return whether every path is at or below a covered difference, but not at or below one that counts."""

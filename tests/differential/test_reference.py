@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 READABLE = ("application/json", "text/plain", "text/html", "application/x-ndjson")
 OUTSIDE = (
     *("number-5000", "number-1e", "number-exponent-of", "nan", "duplicate", "bom", "lone", "depth", "invalid"),
-    *("ndjson-broken-line", "ndjson-one-line-of-two-values", "ignore-own-route", "document-duplicate"),
+    *(
+        "ndjson-broken-line",
+        "ndjson-one-line-of-two-values",
+        "ignore-own-route",
+        "document-duplicate",
+        "body-type",
+        "join-",
+    ),
 )
-"""Cases about broken bodies, values beyond ordinary JSON, or another route, which are not the reference's concern."""
+"""Cases that are not the reference's concern.
+
+They are about broken bodies, values beyond ordinary JSON, another route, or settings and rules that read bodies in
+another way.
+"""
 
 
 def _read(file: Path) -> Response | None:

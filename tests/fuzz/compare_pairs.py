@@ -49,8 +49,19 @@ DECLARED: Final[tuple[list[dict[str, Any]], ...]] = (
     [{"ignore": "$..a"}, {"unordered": "$..*"}],
     [{"key": {"path": "$", "by": ["a"]}}, {"tolerance": {"path": "$..*", "abs": 1, "time": "1s", "digits": 2}}],
     [{"schema": "$"}, {"mask": {"path": "text", "pattern": r"\d+"}}, {"mask": {"path": "$..*", "pattern": "a*"}}],
-    [{"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number"]}}, {"subset": "$"}],
-    [{"rename": {"from": "$.a", "to": "$.b"}}, {"require": "$..c"}, {"ignore": "$[1:]"}, {"join": "$[*]..a"}],
+    [
+        {"equivalent": {"path": "$..*", "as": ["null", "missing", "empty", "case", "number", "zero"]}},
+        {"subset": "$"},
+        {"rename": {"from": "$..*", "to": "camelCase"}},
+    ],
+    [
+        {"ignore": "$..{json}.a"},
+        {"rename": {"from": "$.a", "to": "$.b"}},
+        {"rename": {"from": "$", "to": "$.c"}},
+        {"require": "$..c"},
+        {"ignore": "$[1:]"},
+        {"join": "$[*]..a"},
+    ],
 )
 RULES: Final = tuple(compile_rules(parse_rules(declared), datetime(2026, 1, 1, tzinfo=UTC)) for declared in DECLARED)
 LIMITS: Final = Limits(decoded_bytes=1 << 20)

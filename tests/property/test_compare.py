@@ -93,6 +93,7 @@ RULES: list[dict[str, Any]] = [
     {"ignore": "$[*]"},
     {"ignore": "$[0]"},
     {"ignore": "$.*.c"},
+    {"ignore": "$..{json}.a"},
     {"unordered": "$"},
     {"unordered": "$..a"},
     {"key": {"path": "$", "by": ["id"]}},

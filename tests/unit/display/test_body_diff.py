@@ -74,6 +74,14 @@ def test_what_a_rule_covers_is_dimmed() -> None:
     ]
 
 
+def test_a_document_in_a_string_is_one_line() -> None:
+    """The string is dimmed only if no difference inside counts."""
+    one, other = {"p": '{"at":1,"n":1}'}, {"p": '{"at":2,"n":2}'}
+    covered, counted = difference("$['p']['{json}']['at']", rule="r"), difference("$['p']['{json}']['n']")
+    assert ["ignored"] == [row.state for row in _rows(_laid(one, other, covered)) if row.state != "equal"]
+    assert ["changed"] == [row.state for row in _rows(_laid(one, other, covered, counted)) if row.state != "equal"]
+
+
 def test_what_counts_inside_a_covered_place_is_not_dimmed() -> None:
     """A difference that no rule covers is shown, even inside a covered path."""
     laid = _laid({"m": {"a": 1}}, {"m": {"a": 2}}, difference("$['m']", rule="r"), difference("$['m']['a']"))
