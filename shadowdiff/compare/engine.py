@@ -18,6 +18,7 @@ from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.formats import TEXT, compare_bodies, format_of, named_type
 from shadowdiff.compare.formats.format import Bodies
 from shadowdiff.compare.formats.grpc_web import has_web_trailers, with_web_trailers
+from shadowdiff.compare.graphql import decided_by_errors
 from shadowdiff.compare.headers import (
     GRPC_STATUS,
     NOT_MODIFIED,
@@ -31,7 +32,8 @@ from shadowdiff.compare.headers import (
 from shadowdiff.compare.not_modified import has_other_validator
 from shadowdiff.compare.required import unmet
 from shadowdiff.compare.work import TOO_COMPLEX, TooComplexError
-from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
+from shadowdiff.model import WITHHELD, Comparison, Difference, Failure, Kind, Result, Severity
+from shadowdiff.rules.rule import MARK
 
 if TYPE_CHECKING:
     from shadowdiff.compare.headers import Fields, Heads
@@ -60,11 +62,12 @@ def compare(pair: Pair, rules: CompiledRules, limits: Limits, messages: Descript
         if has_web_trailers(pair):
             findings = Findings(limits)
             pair = with_web_trailers(pair, limits, findings.budget)
-        failed = _decided_by_failure(pair)
+        failed = _decided_by_status(pair)
+        if failed is None and MARK in pair.route:
+            findings = findings or Findings(limits)
+            failed = decided_by_errors(pair, limits, findings.budget)
         if failed is not None:
             return failed
-        if pair.primary.status == NOT_MODIFIED != pair.candidate.status and has_other_validator(pair):
-            return incomparable("not_modified")
         route = rules.for_route(pair.route, pair.primary.method)
         if route.requirements:
             findings = findings or Findings(limits)
@@ -155,24 +158,30 @@ def _undone(body: bytes, head: Fields, findings: Findings) -> bytes | CodingErro
         return error
 
 
-def _decided_by_failure(pair: Pair) -> Comparison | None:
-    """Return the result if a failure determines it; None if the responses must be compared."""
+def _decided_by_status(pair: Pair) -> Comparison | None:
+    """Return the result if a status or failure determines it; None if the responses must be compared."""
     primary, candidate = pair.primary, pair.candidate
     if primary.failure is None and candidate.failure is None and primary.status < TOO_MANY_REQUESTS > candidate.status:
-        may_be_grpc = primary.trailers or candidate.trailers or not (primary.body and candidate.body)
-        return _decided_by_grpc_status(primary, candidate) if may_be_grpc else None
+        if primary.status == NOT_MODIFIED != candidate.status:
+            return incomparable("not_modified") if has_other_validator(pair) else None
+        return _decided_by_grpc_status(primary, candidate)
+    if candidate.failure is Failure.WITHHELD:
+        return incomparable(WITHHELD)
     if primary.failure is not None:
         return incomparable("primary_failed")
-    if primary.status >= SERVER_ERROR:
-        return incomparable("primary_5xx")
-    if primary.status == TOO_MANY_REQUESTS:
-        return incomparable("primary_429")
-    if candidate.failure is None and candidate.status < SERVER_ERROR:
-        return None
-    return Comparison(result=Result.MISMATCH, differences=(_status_difference(primary, candidate),))
+    if primary.status == TOO_MANY_REQUESTS or primary.status >= SERVER_ERROR:
+        return incomparable("primary_429" if primary.status == TOO_MANY_REQUESTS else "primary_5xx")
+    has_failed = candidate.failure is not None or candidate.status >= SERVER_ERROR
+    return (
+        Comparison(result=Result.MISMATCH, differences=(_status_difference(primary, candidate),))
+        if has_failed
+        else None
+    )
 
 
 def _decided_by_grpc_status(primary: Observation, candidate: Observation) -> Comparison | None:
+    if primary.body and candidate.body and not (primary.trailers or candidate.trailers):
+        return None
     one, other = (value_of(fields_of(side), GRPC_STATUS) for side in (primary, candidate))
     if one in GRPC_FAILED:
         return incomparable("primary_grpc_failed")

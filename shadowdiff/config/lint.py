@@ -38,7 +38,7 @@ def lint(config: Config, document: Document, now: datetime) -> Iterator[Problem]
         yield from _shares(each.target, path, document)
         yield from _hosts(each.target, path, index, document)
         yield from _methods(each, path, document)
-        methods = set(map(method_of, each.target.methods))
+        methods = {*map(method_of, each.target.methods), *(["POST"] if each.target.graphql else [])}
         found = lint_rules(each.rules, compared_headers=headers_of(each.target), methods=methods, now=now)
         for warning in found:
             yield document.problem((*path, "rules", warning.index), f"{warning.label} {warning.text}")
@@ -171,6 +171,10 @@ def _methods(each: TargetConfig, path: KeyPath, document: Document) -> Iterator[
         else:
             continue
         yield document.problem((*path, "methods", number), message, entry)
+    for number, entry in enumerate(target.graphql):
+        if not traffic.allows("POST", entry):
+            message = "is never sent, because it is unclear; correct it"
+            yield document.problem((*path, "graphql", number), message, entry)
     routes: list[tuple[KeyPath, str]] = [(("routes", number), route) for number, route in enumerate(target.routes)]
     for key, route in [*routes, *((("body_types", route), route) for route, _ in target.body_types)]:
         method, _, template = route.rpartition(" ")

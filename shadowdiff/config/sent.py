@@ -31,4 +31,7 @@ def _rows(target: Target) -> Iterator[tuple[str, str]]:
         method, _, path = route.rpartition(" ")
         sent = [each for each in ([method] if method else methods) if traffic.allows(each, path)]
         yield route, " ".join(sent) or "nothing"
+    yield from (
+        (f"POST {path}", "GraphQL queries" if traffic.allows("POST", path) else "nothing") for path in target.graphql
+    )
     yield _OTHER_ROUTES, " ".join(each for each in methods if each in traffic.methods) or "nothing"

@@ -24,6 +24,7 @@ from shadowdiff.config.value_types import (
     Duration,
     Expression,
     Folder,
+    GraphqlPath,
     HeaderName,
     HostName,
     Method,
@@ -443,6 +444,11 @@ class TargetSettings(Section):
     routes: Distinct[Route] = setting(
         (),
         "The path templates of the service, such as /products/{id}. If unset, shadowdiff infers them from the traffic.",
+    )
+    graphql: Distinct[GraphqlPath] = setting(
+        (),
+        "The paths of GraphQL endpoints, such as /graphql. Each operation there is a route. shadowdiff only sends "
+        "queries to v2, also with POST; see docs/graphql.md.",
     )
     openapi: Text | None = setting(
         None,

@@ -264,6 +264,7 @@ AnyRoute = Annotated[
     ),
 ]
 BodyType = Annotated[str, AfterValidator(_body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
+GraphqlPath = Annotated[str, _matches(r"/[^\s?#]*", "write a path such as /graphql, without a method")]
 TargetName = Annotated[
     str,
     _matches(

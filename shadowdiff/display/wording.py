@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
 
-from shadowdiff.model import MOST_WORKERS, OTHER, Difference, Failure, Kind, Severity
+from shadowdiff.model import GRAPHQL_ERRORS, MOST_WORKERS, OTHER, WITHHELD, Difference, Failure, Kind, Severity
 from shadowdiff.report import Fingerprint, Sample, Summary
 from shadowdiff.verdict import COULD_NOT_COMPARE, STARTED_BY, FunnelLoss
 
@@ -42,14 +42,17 @@ FAILURES: Final = {
     Failure.MALFORMED: "sent an invalid HTTP response",
     Failure.SATURATED: "skipped: too many requests waiting for v2",
     Failure.BREAKER_OPEN: "skipped: circuit breaker open",
+    Failure.WITHHELD: "skipped: not a GraphQL query",
 }
-_SKIPPED: Final = frozenset({Failure.SATURATED, Failure.BREAKER_OPEN})
+_SKIPPED: Final = frozenset({Failure.SATURATED, Failure.BREAKER_OPEN, Failure.WITHHELD})
 
 REASONS: Final = {
     "primary_failed": "v1 sent no complete response",
     "primary_5xx": "v1 returned 5xx",
     "primary_429": "v1 returned 429",
     "primary_grpc_failed": "v1's gRPC call failed",
+    "primary_graphql_failed": "v1's GraphQL operation failed",
+    WITHHELD: "shadowdiff only sends GraphQL queries to v2",
     "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
     "truncated": "a body was truncated, and the stored parts are equal",
     "poison": f"{MOST_WORKERS} workers exited while they compared it",
@@ -164,6 +167,8 @@ def describe(found: Difference) -> list[Segment]:
 
 def describe_place(path: str, kind: str) -> list[Segment]:
     """Return a sentence about how a path differs, without values."""
+    if path == GRAPHQL_ERRORS:
+        return [Segment("GraphQL errors differ")]
     where = cut(short_path(path).removeprefix("header."), 90)
     return _filled(_PLACES[Kind(kind)], quoted={"where": where}, named={})
 

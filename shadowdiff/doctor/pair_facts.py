@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Comparison, Incr, Kind, Observation, Pair, Put, Result, Write
+from shadowdiff.model import WITHHELD, Comparison, Incr, Kind, Observation, Pair, Put, Result, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,6 +65,8 @@ class PairFacts:
 
     def writes(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write, ...]:
         """Return the writes to commit with a pair."""
+        if comparison.reason == WITHHELD:
+            return ()
         target = pair.target
         writes: list[Write] = [_incr(target, "seen")]
         facts = [*_faults(pair, comparison)]

@@ -26,12 +26,14 @@ class Disposition(StrEnum):
     """The outcome of a mirrored request, a record or a control request, as the ledger and the metrics name it.
 
     FORWARDED, ACCEPTED, OBSERVED: the store has the observation of the candidate, of a record, or of the control.
+    WITHHELD: the store knows that the request is not sent to v2, because its GraphQL operation is not a query.
     """
 
     FORWARDED = "forwarded"
     ACCEPTED = "accepted"
     OBSERVED = "observed"
     BLOCKED = "blocked"
+    WITHHELD = "withheld"
     INELIGIBLE = "ineligible"
     SAMPLED_OUT = "sampled_out"
     UNIDENTIFIED = "unidentified"
@@ -80,6 +82,10 @@ class Counts:
         self.in_flight -= 1
         self._ended[self.dispositions[0] if is_stored else Disposition.STORE_LOST] += 1
 
+    def withhold(self, is_stored: bool) -> None:  # noqa: FBT001 - the sink's callback
+        """Set the disposition of a request that is not sent to v2."""
+        self.end(Disposition.WITHHELD if is_stored else Disposition.STORE_LOST)
+
     def as_dict(self) -> dict[str, int]:
         """Return every count by its name in the ledger."""
         return {"received": self.received, "in_flight": self.in_flight} | {str(k): n for k, n in self._ended.items()}
@@ -89,8 +95,9 @@ class MirrorCounts(Counts):
     """The mirrored requests of one target."""
 
     dispositions = (
-        Disposition.FORWARDED, Disposition.BLOCKED, Disposition.SAMPLED_OUT, Disposition.UNIDENTIFIED,
-        Disposition.LOOPED, Disposition.ABORTED, Disposition.TOO_LARGE, Disposition.SHED, Disposition.STORE_LOST,
+        Disposition.FORWARDED, Disposition.BLOCKED, Disposition.WITHHELD, Disposition.SAMPLED_OUT,
+        Disposition.UNIDENTIFIED, Disposition.LOOPED, Disposition.ABORTED, Disposition.TOO_LARGE, Disposition.SHED,
+        Disposition.STORE_LOST,
     )  # fmt: skip
 
 

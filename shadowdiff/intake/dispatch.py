@@ -237,6 +237,11 @@ class Dispatcher:
     def _exceeded(self, limiter: SendLimiter, active: int) -> str:
         return limiter.exceeded(active, self._loop.time(), self.processes())
 
+    def withhold(self, queue: TargetQueue, request: MirroredRequest) -> None:
+        """Store that a request is not sent because it is not safe, so that v1's response does not wait for v2's."""
+        observation = self.upstream.failed(queue.candidate, request, Failure.WITHHELD)
+        self._offer(observation, queue.counts, 0.0)
+
     def _hold(self, request: MirroredRequest) -> None:
         self.held_items += 1
         self.held_bytes += request.held_bytes
@@ -329,7 +334,8 @@ class Dispatcher:
             self._release(request)
 
     def _offer(self, observation: Observation, counts: Counts, control_wait_s: float) -> None:
-        if self._is_stopped or self.sink(observation, counts.settle, control_wait_s):
+        settle = counts.withhold if observation.failure is Failure.WITHHELD else counts.settle
+        if self._is_stopped or self.sink(observation, settle, control_wait_s):
             return
         counts.end(Disposition.STORE_LOST)
         if observation.side is Side.CANDIDATE:

@@ -118,7 +118,11 @@ class MirrorApp:
         request = MirroredRequest(
             *identity, scope["method"], path.decode("latin-1"), host, scope["headers"], body, held_bytes
         )
-        self.dispatcher.submit(queue, request)
+        operation = queue.traffic.graphql.operation(request.method, request.path, request.headers, body)
+        if operation is None or operation.is_query:
+            self.dispatcher.submit(queue, request)
+        else:
+            self.dispatcher.withhold(queue, request)
 
     async def _read(self, receive: Receive, disposition: Disposition | None) -> tuple[bytes, Disposition | None]:
         """Read a body to its end; keep it if it is needed and there is room."""

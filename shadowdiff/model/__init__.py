@@ -28,7 +28,10 @@ class Side(StrEnum):
 
 
 class Failure(StrEnum):
-    """The reason why a side sent no complete response. A failure counts against the side."""
+    """The reason why a side sent no complete response. A failure counts against the side, unless it is `WITHHELD`.
+
+    WITHHELD: shadowdiff did not send the request, because its GraphQL operation is not a query.
+    """
 
     REFUSED = "refused"
     UNRESOLVED = "unresolved"
@@ -42,6 +45,7 @@ class Failure(StrEnum):
     MALFORMED = "malformed"
     SATURATED = "saturated"
     BREAKER_OPEN = "breaker_open"
+    WITHHELD = "withheld"
 
 
 class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
@@ -89,6 +93,12 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_onl
 
 REVALIDATION: Final = (b"x-shadowdiff", b"revalidation")
 """Marks the request of an observation in which v2 did not answer 304 to its own ETag. No user can send this field."""
+
+
+WITHHELD: Final = Failure.WITHHELD.value
+"""The reason of a pair whose request was not sent to v2 because it is not safe. Coverage does not count such pairs."""
+GRAPHQL_ERRORS: Final = "graphql.errors"
+"""The path of the difference that only one side's GraphQL response has errors."""
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -228,6 +238,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     the default.
     routes: templates such as `/products/{id}`, optionally with a method before them.
     body_types: media types of response bodies by route (`GET /feed`, `/feed`, or `*`), which replace the Content-Type.
+    graphql: templates of the paths with GraphQL operations, without a method.
     """
 
     name: str
@@ -238,6 +249,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     learn: int = 1000
     methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
     routes: tuple[str, ...] = ()
+    graphql: tuple[str, ...] = ()
     compare_headers: tuple[str, ...] = ()
     exclude_headers: tuple[str, ...] = ()
     body_types: tuple[tuple[str, str], ...] = ()

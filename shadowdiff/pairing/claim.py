@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shadowdiff.model import SAMPLE_SET_PARTS, Describe, Expire, Incr, Keep, Push, Put, Result, Score, Write
+from shadowdiff.model import SAMPLE_SET_PARTS, WITHHELD, Describe, Expire, Incr, Keep, Push, Put, Result, Score, Write
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from shadowdiff.model import Comparison
     from shadowdiff.pairing.codec import Dictionaries
     from shadowdiff.store import Store
 
@@ -191,6 +192,13 @@ class Judged:
 def ledger_write(target: str, result: Result) -> Incr:
     """Return the write that counts one pair's result in the ledger."""
     return Incr(names.ledger(target), f"pairs.{result}")
+
+
+def ledger_writes(target: str, comparison: Comparison) -> Iterator[Incr]:
+    """Yield the writes that count one pair in the ledger; coverage does not count a request that was withheld."""
+    yield ledger_write(target, comparison.result)
+    if comparison.reason == WITHHELD:
+        yield Incr(names.ledger(target), "coverage.withheld")
 
 
 def _operands(write: Write, index_of: Callable[[str], int]) -> tuple[bytes | str | int, ...]:

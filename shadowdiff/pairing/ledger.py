@@ -44,8 +44,8 @@ CHECKED_KEYS = 2_000
 """Waiting keys of each side and shard whose value is checked, oldest first."""
 
 MIRRORED = (
-    "received", "forwarded", "blocked", "sampled_out", "unidentified", "looped", "aborted", "too_large", "shed",
-    "store_lost", "crashed", "in_flight",
+    "received", "forwarded", "blocked", "withheld", "sampled_out", "unidentified", "looped", "aborted", "too_large",
+    "shed", "store_lost", "crashed", "in_flight",
 )  # fmt: skip
 RECORDED = (
     "received", "accepted", "ineligible", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight",
@@ -165,16 +165,20 @@ class Ledger(TypedDict):
 
 
 def _coverage(
-    recorded: Mapping[str, int], observations: Mapping[str, Mapping[str, int]], pairs: Mapping[str, int]
+    recorded: Mapping[str, int],
+    observations: Mapping[str, Mapping[str, int]],
+    pairs: Mapping[str, int],
+    withheld: int,
 ) -> Coverage:
     """Return the coverage. Eligible responses of v1 are responses that are settled, and responses that never arrived.
 
     If a response of v1 is lost before it arrives, its candidate becomes an orphan: both count as one loss.
+    withheld: pairs whose request was not sent to v2, because it is not safe.
     """
     primary = observations[Side.PRIMARY]
     decided = sum(primary[name] for name in ("paired", "orphaned", "ambiguous", "late")) - pairs["pending"]
     lost = sum(recorded[name] for name in ("shed", "store_lost", "crashed"))
-    eligible = decided + max(lost, observations[Side.CANDIDATE]["orphaned"])
+    eligible = decided - withheld + max(lost, observations[Side.CANDIDATE]["orphaned"])
     compared = pairs[Result.MATCH] + pairs[Result.IGNORED] + pairs[Result.MISMATCH]
     return Coverage(eligible=eligible, compared=compared, ratio=round(compared / eligible, 6) if eligible else 0.0)
 
@@ -203,7 +207,7 @@ def balance(target: str, counts: Mapping[str, int], unclean_exits: int) -> Ledge
         observations=observations,
         pairs=pairs,
         unclean_exits=unclean_exits,
-        coverage=_coverage(recorded, observations, pairs),
+        coverage=_coverage(recorded, observations, pairs, counts.get("coverage.withheld", 0)),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from shadowdiff.model import Backoff, Observation, Side
+from shadowdiff.model import Backoff, Failure, Observation, Side
 from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import KEPT_S, Dictionaries
 from shadowdiff.pairing.request_id import UNIQUE_SOURCES, key_of
@@ -34,6 +34,7 @@ Settled = Callable[[bool], None]
 
 SHARED, RETRIABLE, CONTROLLED = 1, 2, 4
 ROWS = {"mirrored": 8, "recorded": 16}
+WITHHELD_ROW = 32
 """The flags of the ledger's rows. The script counts an observation there when it stores it."""
 RETRIABLE_STATUSES = frozenset({0, 409, 429, *range(500, 600)})
 _NO_DICTIONARY = 1
@@ -172,6 +173,7 @@ class ObservationWriter:
 
         def offer(observation: Observation, settled: Settled, control_wait_s: float) -> bool:
             counted = 0 if row == "mirrored" and observation.side is Side.CONTROL else flag
+            counted = WITHHELD_ROW if observation.failure is Failure.WITHHELD else counted
             return self.offer(observation, settled, control_wait_s, counted)
 
         return offer

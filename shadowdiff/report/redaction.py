@@ -45,7 +45,9 @@ HASHED: Final = "‹redacted:"
 """How the placeholder of a hashed secret begins."""
 SOME: Final = "‹redacted›"
 """Replaces a secret in a path, so that the same fault of many users has one fingerprint."""
-_PLAIN_PATH: Final = re.compile(r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|header\.[a-z-]{1,40}|text|bytes)*+")
+_PLAIN_PATH: Final = re.compile(
+    r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|graphql\.errors|header\.[a-z-]{1,40}|text|bytes)*+"
+)
 """Most paths: short plain names without secrets."""
 
 _COOKIES: Final = frozenset({"cookie", "set-cookie"})

@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from shadowdiff.model import GROUP_CHARS, NAME_CHARS, Comparison, Difference, Failure, Keep, Later, Pair, Result
+from shadowdiff.model import (
+    GROUP_CHARS,
+    NAME_CHARS,
+    WITHHELD,
+    Comparison,
+    Difference,
+    Failure,
+    Keep,
+    Later,
+    Pair,
+    Result,
+)
 from shadowdiff.report.body_text import decode_body, header, media_type
 from shadowdiff.report.fingerprint import FingerprintWrites, print_of, severity_of
 from shadowdiff.report.redact_diff import SideText
@@ -153,7 +164,7 @@ class ReportStage:
 
     def __call__(self, pair: Pair, comparison: Comparison, at_ms: int) -> tuple[Write | Later, ...]:
         """Return the writes of one pair."""
-        if comparison.result is Result.MATCH or comparison.result is Result.IGNORED:
+        if comparison.result is Result.MATCH or comparison.result is Result.IGNORED or comparison.reason == WITHHELD:
             return ()
         found = print_of(pair, comparison)
         name = found.id if found else None

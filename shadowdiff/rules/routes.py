@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import OTHER
+from shadowdiff.rules.rule import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,14 +73,17 @@ class Router:
         self._templates = sorted(map(RouteTemplate, templates), key=lambda template: template.rank)
         self._remembered: dict[tuple[str, str], str] = {}
         self._parameters = PathParameters(hide)
+        self._hide = hide
         self._max_names = max_names
         self._named_by_rules = frozenset(named_by_rules)
         self._in_use: dict[str, None] = {}
         self._new: dict[str, None] = {}
 
-    def route(self, method: str, path: str) -> str:
-        """Return the name of a request's route. The query string is ignored."""
-        path = path.partition("?")[0]
+    def route(self, method: str, path: str, operation: str = "") -> str:
+        """Return the name of a request's route. The query string is ignored.  operation: its GraphQL operation."""
+        path = _endpoint(path)
+        if operation:
+            path = f"{path}{MARK}{operation}"
         known = self._remembered.get((method, path))
         if known is not None:
             return known
@@ -94,7 +98,7 @@ class Router:
 
     def peek(self, method: str, path: str) -> str:
         """Return the name that a request would get, without adding it. For requests that are never compared."""
-        path = path.partition("?")[0]
+        path = _endpoint(path)
         known = self._remembered.get((method, path))
         return known if known is not None else self._name(method, path)[0]
 
@@ -123,13 +127,15 @@ class Router:
 
     def current_name(self, route: str) -> str:
         """Return the current name for an earlier name: the same name, or one with `{name}` in place of a word."""
-        method, space, path = route.partition(" ")
+        method, space, named = route.partition(" ")
+        path, mark, operation = named.partition(MARK)
         if not space or any(path == template.path for template in self._templates):
             return route
-        return f"{method} {self._parameters.current_name(path)}"
+        return f"{method} {self._parameters.current_name(path)}{mark}{operation}"
 
     def _name(self, method: str, path: str) -> tuple[str, bool]:
         """Return a route's name (`_other` beyond the limit), and whether to remember it."""
+        path, mark, operation = path.partition(MARK)
         segments = normal(path).split("/")
         template = next((one for one in self._templates if one.matches(method, segments)), None)
         found = len(self._parameters.found)
@@ -138,6 +144,8 @@ class Router:
             self._remembered.clear()
             self._in_use = dict.fromkeys(name for name in self._in_use if self.current_name(name) == name)
             self._new = dict.fromkeys(name for name in self._new if self.current_name(name) == name)
+        if operation:  # a hash contains a dash, and is no secret
+            named += mark + (operation if "-" in operation else self._hide(operation))
         name = f"{method} {named}"
         has_room = not self._max_names or len(self._in_use) < self._max_names
         fits = has_room or name in self._in_use or not self._named_by_rules.isdisjoint((name, named))
@@ -178,6 +186,10 @@ def _matches(literals: list[str], segment: str) -> bool:
             return False
         at += len(literal)
     return segment.startswith(first) and segment.endswith(last) and len(segment) - len(last) > at
+
+
+def _endpoint(path: str) -> str:
+    return path.partition("?")[0].partition(MARK)[0]
 
 
 def normal(path: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+MARK: Final = "#"
+"""Between the path and the GraphQL operation in a route's name. Paths do not contain it."""
 HEADER: Final = "header."
 """The prefix of a path that names a response header."""
 
@@ -23,7 +25,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: the name of its `RuleKind`.  to: the second path, if the kind has two paths.
     options: the kind's options from the declaration; None if the kind has no options.
-    routes: route names (`GET /orders/{id}`) or templates; empty means all. methods: upper case; empty means all.
+    routes: route names (`GET /orders/{id}`) or templates, which include the operations of a GraphQL path; empty means
+    all. methods: upper case; empty means all.
     """
 
     kind: str
@@ -49,7 +52,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the rule applies to this route and method."""
         if self.methods and method not in self.methods:
             return False
-        return not self.routes or route in self.routes or route.partition(" ")[2] in self.routes
+        if not self.routes:
+            return True
+        endpoint = route.partition(MARK)[0]
+        return any(one in self.routes or one.partition(" ")[2] in self.routes for one in (route, endpoint))
 
     def expired(self, now: datetime) -> bool:
         """Return whether the rule has expired at `now`."""

@@ -10,6 +10,7 @@ import re
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.rules.graphql import GraphqlPaths
 from shadowdiff.rules.routes import RouteTemplate, normal
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def method_of(entry: str) -> str:
 class Traffic:
     """The requests of one target that are sent to v2 and compared.
 
-    methods: the methods that are sent on every route.
+    methods: the methods that are sent on every route. graphql: the paths at which queries are sent with POST.
     """
 
     def __init__(self, target: Target) -> None:
@@ -37,6 +38,7 @@ class Traffic:
         self._allowed = _templates(entry for entry in target.methods if " " in entry)
         self._route_methods = frozenset(template.method for template in self._allowed)
         self._routes = _templates(target.routes)
+        self.graphql = GraphqlPaths(target.graphql)
 
     def allows(self, method: str, path: str | bytes) -> bool:
         """Return whether a method may be sent on the route of this path.
@@ -47,6 +49,8 @@ class Traffic:
         if method in self.methods:
             return True
         path = (path if isinstance(path, str) else path.decode("latin-1")).partition("?")[0]
+        if method == "POST" and self.graphql.match(method, path):
+            return not _UNCLEAR.search(path)
         if method not in self._route_methods or _UNCLEAR.search(path):
             return False
         segments = normal(path).split("/")

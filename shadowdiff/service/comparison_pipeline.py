@@ -136,6 +136,7 @@ class ComparisonPipeline:
                 most,
                 messages_of(one),
                 limits_of(one.target, self._limits),
+                graphql=one.target.graphql,
                 hide=self._hide,
             )
             for one in self.targets()
@@ -183,7 +184,7 @@ def _digest(one: TargetConfig, now: datetime) -> str:
     rules = [repr(msgspec.structs.replace(rule, reason="")) for rule in one.rules if not rule.expired(now)]
     how = (
         *(rules, target.routes, sorted(target.methods), target.sample, target.candidate.url),
-        *(headers.compare, headers.exclude, *target.body_types),
+        *(headers.compare, headers.exclude, *target.body_types, target.graphql),
     )
     if sent := _changes_of(target):
         how = (*how, sent)

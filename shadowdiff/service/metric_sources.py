@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GAUGES_EVERY_S = 5.0
+_WRITTEN = {"forwarded", "withheld", "accepted"}
 TOP = 10
 """Paths of a target that are series of their own."""
 
@@ -37,7 +38,9 @@ def ledger_growth(intake: IntakeCounters) -> dict[str, dict[str, int]]:
     `received` excludes requests in flight, which are a level, and observations that are counted when they are written.
     """
     rows = {
-        target: _growth("mirrored", mirrored.as_dict(), mirrored[Disposition.FORWARDED])
+        target: _growth(
+            "mirrored", mirrored.as_dict(), mirrored[Disposition.FORWARDED] + mirrored[Disposition.WITHHELD]
+        )
         | _growth("recorded", recorded.as_dict(), recorded[Disposition.ACCEPTED])
         for target in intake.targets()
         for mirrored, recorded in ((intake.mirrored.get(target, MirrorCounts()), intake.records(target)),)
@@ -46,7 +49,7 @@ def ledger_growth(intake: IntakeCounters) -> dict[str, dict[str, int]]:
 
 
 def _growth(row: str, counts: Mapping[str, int], written: int) -> dict[str, int]:
-    growth = {f"{row}.{name}": count for name, count in counts.items() if name not in {"forwarded", "accepted"}}
+    growth = {f"{row}.{name}": count for name, count in counts.items() if name not in _WRITTEN}
     growth[f"{row}.received"] -= written + counts["in_flight"]
     return growth
 

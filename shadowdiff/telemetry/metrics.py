@@ -147,8 +147,9 @@ DECLARED: Final = (
     _counter(
         "shadowdiff_mirrored_requests_total{target,disposition}",
         "Mirrored requests by disposition: forwarded, blocked (the target does not allow the method on this route), "
-        "sampled_out, unidentified (no id), looped (shadowdiff sent the request itself), aborted (the sender "
-        "disconnected), too_large, shed, store_lost (v2 responded, but the store did not accept the observation).",
+        "withheld (a GraphQL operation that is not a query), sampled_out, unidentified (no id), looped (shadowdiff "
+        "sent the request itself), aborted (the sender disconnected), too_large, shed, store_lost (v2 responded, but "
+        "the store did not accept the observation).",
         lambda s: _dispositions({(target,): row for target, row in s.mirrored().items()}),
     ),
     _counter(
@@ -232,9 +233,10 @@ DECLARED: Final = (
     ),
     _counter(
         "shadowdiff_candidate_failures_total{target,reason}",
-        "Pairs in which v2 sent no complete response, or a 5xx, by reason: refused, unresolved, timeout, "
-        "reset, tls_untrusted, tls_expired, tls_name_mismatch, tls_client_certificate_required, tls_failed, malformed, "
-        "saturated, breaker_open, status_5xx. When a target gets its first pair, all series start at 0.",
+        "Pairs in which v2 sent no complete response, a 5xx, or GraphQL errors that v1 did not send, by reason: "
+        "refused, unresolved, timeout, reset, tls_untrusted, tls_expired, tls_name_mismatch, "
+        "tls_client_certificate_required, tls_failed, malformed, saturated, breaker_open, status_5xx, graphql_errors. "
+        "When a target gets its first pair, all series start at 0.",
         lambda s: s.pairs.candidate_failures.items(),
     ),
     _gauge(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import Result
+from shadowdiff.model import WITHHELD, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,6 +55,7 @@ WHY: Final[Mapping[str, str]] = {
     "ambiguous": "one id for two different requests",
     "late": "arrived too late",
     "pending": "paired, not compared yet",
+    WITHHELD: "shadowdiff only sends GraphQL queries to v2",
     "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
     UNACCOUNTED: "the ledger does not balance",
 }
@@ -169,7 +170,7 @@ def funnel(target: str, counts: Mapping[str, int], routes: Routes, window: Funne
 
 def top_loss(shown: Funnel) -> Loss | None:
     """Return the reason with the largest loss; None if nothing is lost. Work in progress is not lost yet."""
-    excluded = {*_WITHOUT_ROUTE, *_NOT_ELIGIBLE}
+    excluded = {*_WITHOUT_ROUTE, *_NOT_ELIGIBLE, WITHHELD}
     lost = [loss for step in shown.steps for loss in step.losses if loss.count > 0 and loss.reason not in excluded]
     return max(lost, key=lambda loss: loss.count, default=None)
 
@@ -190,7 +191,7 @@ def _steps(counts: Counter[str], routes: Routes, orphans: Mapping[str, Named]) -
     for each in routes.reasons.values():
         reasons.update(each)
     received, unrecorded = counts["recorded.received"], counts["observations.candidate.orphaned"]
-    other_side = max(0, counts["observations.candidate.parked"] - counts["mirrored.forwarded"])
+    other_side = max(0, counts["observations.candidate.parked"] - total("mirrored", "forwarded", WITHHELD))
     taken = [*named("recorded", "shed", "store_lost", "crashed", "in_flight"), ("other_side", other_side)]
     stored = named("observations.primary", "duplicate", "replaced", "waiting")
     expired = [*_all_orphans(counts, orphans), *named("observations.primary", "ambiguous", "late")]

@@ -17,9 +17,10 @@ import msgspec
 from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.work import TOO_COMPLEX, UNITS_PER_MS
 from shadowdiff.model import MOST_WORKERS, Comparison, Later, Observation, Pair, Result, Side, Write
-from shadowdiff.pairing.claim import Claim, Judged, ledger_write
+from shadowdiff.pairing.claim import Claim, Judged, ledger_writes
 from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
+from shadowdiff.rules.graphql import UNKNOWN, GraphqlPaths
 from shadowdiff.telemetry.trace_context import log_fields
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ TripleStage = Callable[[Pair, Comparison, Comparison], tuple[Write, ...]]
 class TargetRules:
     """How one target's pairs are compared: by its routes (at most `most_routes`; 0: no limit), rules and messages."""
 
-    __slots__ = ("_compiled", "_compiled_at_s", "limits", "messages", "router", "rules")
+    __slots__ = ("_compiled", "_compiled_at_s", "graphql", "limits", "messages", "router", "rules")
 
     def __init__(
         self,
@@ -53,9 +54,14 @@ class TargetRules:
         messages: Descriptors | None = None,
         limits: Limits | None = None,
         *,
+        graphql: tuple[str, ...] = (),
         hide: Callable[[str], str] = str,
     ) -> None:
-        """`limits` replace the judge's.  `hide` removes the secrets from a path before it names a route."""
+        """`limits` replace the judge's.  `hide` removes the secrets from a path before it names a route.
+
+        graphql: the paths whose routes are operations.
+        """
+        self.graphql = GraphqlPaths(graphql)
         named_by_rules = [route for rule in rules for route in rule.routes]
         named_by_rules += [route for route, _ in limits.body_types] if limits else []
         self.router = Router(routes, max_names=most_routes, named_by_rules=named_by_rules, hide=hide)
@@ -64,6 +70,16 @@ class TargetRules:
         self.limits = limits
         self._compiled_at_s = -RECOMPILE_S
         self._compiled = CompiledRules(())
+
+    def route_of(self, request: Observation) -> str:
+        """Return the route of a request; at a GraphQL path, its operation is a part of the route."""
+        method, path, operation = request.method, request.path, ""
+        if self.graphql.match(method, path):
+            if method == "POST" and not request.request_body:
+                operation = UNKNOWN
+            elif found := self.graphql.operation(method, path, request.request_headers, request.request_body):
+                operation = found.name
+        return self.router.route(method, path, operation)
 
     def compiled(self, now_s: float) -> CompiledRules:
         """Return the current rules; every minute, check them and recompile them if a rule has expired."""
@@ -155,7 +171,7 @@ class Judge:
             log.warning("stored pair cannot be decoded", extra={"target": claim.target, "error": str(error)})
             return Judgement(claim, _unread(claim), incomparable("undecodable_observation"))
         target_rules = self.rules_by_target.get(claim.target)
-        route = target_rules.router.route(candidate.method, candidate.path) if target_rules else UNREAD
+        route = target_rules.route_of(candidate) if target_rules else UNREAD
         return Pair(
             key=claim.key, target=claim.target, route=route, primary=primary, candidate=candidate, control=control
         )
@@ -202,7 +218,7 @@ class Judge:
     def judged(self, judgement: Judgement, now_ms: int) -> tuple[Judged, list[Later]]:
         """Return the judgement with its writes, and separately the writes that take long to create."""
         pair, comparison = judgement.pair, self._without_secrets(judgement.comparison)
-        writes: list[Write] = [ledger_write(pair.target, comparison.result)]
+        writes: list[Write] = [*ledger_writes(pair.target, comparison)]
         later: list[Later] = []
         for stage in self._stages:
             for write in stage(pair, comparison, now_ms):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shadowdiff.model import OTHER, Failure, Result, Side
+from shadowdiff.model import GRAPHQL_ERRORS, OTHER, WITHHELD, Failure, Result, Severity, Side
 from shadowdiff.telemetry.histogram import Histogram
 from shadowdiff.telemetry.trace_context import trace_of
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 SERVER_ERROR = 500
 STATUS_5XX = "status_5xx"
-FAILURES = (*map(str, Failure), STATUS_5XX)
-"""Why v2 sent no whole response, or that it sent a server error."""
+GRAPHQL = "graphql_errors"
+FAILURES = (*(str(failure) for failure in Failure if failure is not Failure.WITHHELD), STATUS_5XX, GRAPHQL)
+"""Why v2 sent no whole response, or that it sent a server error, or errors of GraphQL that v1 did not send."""
 
 
 @dataclass(slots=True)
@@ -51,8 +52,8 @@ class PairCounters:
                     continue
                 place = (target, route, difference.kind)
                 self.differences[place] = self.differences.get(place, 0) + 1
-        if pair.candidate.failure is not None or pair.candidate.status >= SERVER_ERROR:
-            self.candidate_failures[target, pair.candidate.failure or STATUS_5XX] += 1
+        if comparison.reason != WITHHELD and (reason := _candidate_failure(pair, comparison)):
+            self.candidate_failures[target, reason] += 1
         trace_id, now_s = partial(_trace_id, pair), self.clock_s()
         self._time(target, route, pair.primary, trace_id, now_s)
         self._time(target, route, pair.candidate, trace_id, now_s)
@@ -82,6 +83,14 @@ class PairCounters:
         if observation.duration_ms >= 0:
             histogram = self.response_seconds[target, route, observation.side]
             histogram.observe(observation.duration_ms / 1000, trace_id, now_s)
+
+
+def _candidate_failure(pair: Pair, comparison: Comparison) -> str | None:
+    """Return why v2 failed, or None."""
+    if pair.candidate.failure is not None or pair.candidate.status >= SERVER_ERROR:
+        return pair.candidate.failure or STATUS_5XX
+    first = comparison.differences[:1]
+    return GRAPHQL if any(one.path == GRAPHQL_ERRORS and one.severity is Severity.BREAKING for one in first) else None
 
 
 def _trace_id(pair: Pair) -> str:

@@ -1,10 +1,11 @@
 """Read the golden cases: folders of two responses, rules, and the expected result.
 
 `fixtures/pairs/<case>/` has `request.http`, `v1.http`, `v2.http`, `expected.json`, and optionally `rules.yaml` and
-`settings.yaml`, which has settings of the target. A request file has a method, a path, and lines with header fields. A
-response file has a status line, fields, a blank line, and the body's bytes. Fields whose name starts with a colon
-describe the transfer. `:coding` names a coding with which the body is encoded before the comparison. `:size` is the
-size of the sent body, if it is larger than the body in the file. `:failure` means that no response arrived.
+`settings.yaml`, which has settings of the target. A request file has a method, a path, and lines with header fields;
+`:operation` names a GraphQL operation. A response file has a status line, fields, a blank line, and the body's bytes.
+Fields whose name starts with a colon describe the transfer. `:coding` names a coding with which the body is encoded
+before the comparison. `:size` is the size of the sent body, if it is larger than the body in the file. `:failure` means
+that no response arrived.
 """
 
 from __future__ import annotations
@@ -78,12 +79,13 @@ def load(name: str) -> Case:
     line, *lines = (folder / "request.http").read_bytes().splitlines()
     method, path, *_ = line.decode().split()
     request = tuple((name.lower(), value.strip()) for name, colon, value in map(_field, lines) if colon)
+    operation = dict(request).get(b":operation", b"").decode()
     rules = folder / "rules.yaml"
     declared = cast("list[object]", yaml.safe_load(rules.read_text())) if rules.exists() else []
     pair = Pair(
         key=b"golden",
         target="golden",
-        route=Router(()).route(method, path),
+        route=Router(()).route(method, path, operation),
         primary=_observation(folder / "v1.http", Side.PRIMARY, method, path),
         candidate=msgspec.structs.replace(
             _observation(folder / "v2.http", Side.CANDIDATE, method, path), request_headers=request

@@ -61,6 +61,7 @@ _REASONS: Final = {
     "primary_429": "v1 itself answered 429",
     "primary_grpc_failed": "v1's gRPC call failed",
     "primary_failed": "v1 itself did not respond",
+    "primary_graphql_failed": "v1's GraphQL operation failed",
     "not_modified": "v1 answered 304 to its own ETag",
     "unknown_target": "the target was removed from the configuration",
 }

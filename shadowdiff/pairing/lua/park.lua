@@ -49,6 +49,7 @@ for i = 0, #KEYS - first_item do
   count(frame.side, 'parked')
   -- Accepted requests and records are counted here and nowhere else, so that no count dies with a process.
   if frame.mirrored then count('mirrored', 'received'); count('mirrored', 'forwarded') end
+  if frame.withheld then count('mirrored', 'received'); count('mirrored', 'withheld') end
   if frame.recorded then count('recorded', 'received'); count('recorded', 'accepted') end
 
   local value = redis.call('GET', key)

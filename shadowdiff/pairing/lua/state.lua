@@ -6,7 +6,7 @@
 -- A head:  side ('p','c','x'), target index (2 bytes), flags (1), attempt (2), control wait in ms (4),
 --          digest of the response (16).   Big-endian; the target index means nothing once stored.
 -- Flags: 1 several requests may share the id, 2 a proxy may retry this response, 4 wait for a control's response,
---        8 it arrived as a mirrored request, 16 as a record.
+--        8 it arrived as a mirrored request, 16 as a record, 32 as a mirrored request that was not sent to v2.
 local HEAD, META = 26, 49
 
 local function now_ms()
@@ -20,6 +20,7 @@ local function parse_head(head)
     head = head, side = string.sub(head, 1, 1), target = t1 * 256 + t2,
     shared = flags % 2 == 1, retriable = math.floor(flags / 2) % 2 == 1, controlled = math.floor(flags / 4) % 2 == 1,
     mirrored = math.floor(flags / 8) % 2 == 1, recorded = math.floor(flags / 16) % 2 == 1,
+    withheld = math.floor(flags / 32) % 2 == 1,
     attempt = a1 * 256 + a2, wait = ((c1 * 256 + c2) * 256 + c3) * 256 + c4, digest = string.sub(head, 11, HEAD),
   }
 end

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TARGETS: dict[str, dict[str, Any]] = {
     "single": {"methods": ["GET", "POST /search"]},
+    "graph": {"methods": ["GET"], "graphql": ["/graphql"]},
 }
 """Targets by name, which is also the only host, with their special settings."""
 RECEIVED: list[tuple[str, str, str]] = []
@@ -66,9 +67,34 @@ async def test_only_the_allowed_route_of_a_method_is_sent(service: Service, mesh
         await mesh.mirror(f"s-{number}", path, method="POST")
         await mesh.record(f"s-{number}", b"hello", path, method="POST")
     books = await service.until(
-        lambda now: now["pairs"]["ready"] == 1 and now["mirrored"]["blocked"] == 2, target="single"
+        lambda now: now["coverage"]["compared"] == 1 and now["mirrored"]["blocked"] == 2, target="single"
     )
     assert [("single", "POST", "/search")] == [one for one in RECEIVED if one[0] == "single"]
     assert (2, 0) == (books["recorded"]["ineligible"], books["observations"]["primary"]["orphaned"])
     verdict = await asyncio.to_thread(service.get, "verdict?target=single")
     assert 1.0 == verdict["coverage"]["ratio"]
+
+
+async def test_only_queries_of_graphql_are_sent_and_each_operation_is_a_route(service: Service, mesh: Mesh) -> None:
+    """The records of withheld operations find their partner, so the coverage and the funnel are exact."""
+    mesh.host = "graph"
+    documents = ("query Products{products}", "mutation Buy{buy}", "subscription S{s}", "{cart}", "mutation")
+    for number, document in enumerate(documents):
+        await mesh.mirror(f"g-{number}", "/graphql", method="POST", json={"query": document})
+        await mesh.record(f"g-{number}", b"hello", "/graphql", method="POST")
+    books = await service.until(lambda now: sum(now["pairs"].values()) == 2 * len(documents), target="graph")
+    assert [("graph", "POST", "/graphql")] * 2 == [one for one in RECEIVED if one[0] == "graph"]
+    assert (2, 3, 0) == tuple(books["mirrored"][name] for name in ("forwarded", "withheld", "blocked"))
+    assert (2, 3) == (books["pairs"]["match"] + books["pairs"]["ignored"], books["pairs"]["incomparable"])
+    assert {"eligible": 2, "compared": 2, "ratio": 1.0} == books["coverage"]
+    funnel = await asyncio.to_thread(service.get, "funnel?target=graph")
+    routes = {route["route"]: {loss["reason"]: loss["count"] for loss in route["losses"]} for route in funnel["routes"]}
+    unnamed = next(route for route in routes if route.startswith("POST /graphql#query-"))
+    withheld = {"withheld": 1}
+    assert {
+        "POST /graphql#Products": {}, "POST /graphql#Buy": withheld, "POST /graphql#S": withheld, unnamed: {},
+        "POST /graphql#_unreadable": withheld,
+    } == routes  # fmt: skip
+    assert funnel["exact"]
+    samples = await asyncio.to_thread(service.get, "samples?target=graph&result=incomparable")
+    assert [] == samples["samples"]

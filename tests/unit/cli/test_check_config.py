@@ -67,6 +67,7 @@ def test_what_v2_is_sent_is_printed_by_route(path: Path) -> None:
     candidate: {url: 'http://v2'}
     methods: [get, POST /search, "PUT /items/{id}"]
     routes: ["/items/{id}", /items/all]
+    graphql: [/graphql, /a//b]
   - {name: b, hosts: [b], candidate: {url: 'http://v2'}, methods: [POST]}
 """
     )
@@ -77,6 +78,8 @@ def test_what_v2_is_sent_is_printed_by_route(path: Path) -> None:
 #   PUT /items/{id}  PUT
 #   /items/{id}      GET PUT
 #   /items/all       GET
+#   POST /graphql    GraphQL queries
+#   POST /a//b       nothing
 #   other routes     GET
 # Sent to v2 of b, by route. Other requests are counted, and not sent.
 #   other routes  POST

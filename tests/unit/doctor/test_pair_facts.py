@@ -43,6 +43,7 @@ def _named(primary: str, candidate: str, header: bytes = VERSION) -> Pair:
             {"seen", "failure.refused"},
         ),
         (pair(), Comparison(result=Result.INCOMPARABLE, reason="poison"), {"seen", "incomparable.poison"}),
+        (pair(), Comparison(result=Result.INCOMPARABLE, reason="withheld"), set[str]()),
     ],
 )
 def test_pair_adds_to_few_figures(seen: Pair, comparison: Comparison, expected: set[str]) -> None:

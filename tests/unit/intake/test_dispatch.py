@@ -165,6 +165,19 @@ async def test_memory_is_bounded_over_all_targets(bounds: dict[str, Any]) -> Non
         assert {("svc", "memory"): 1} == running.counters.shed_reasons
 
 
+async def test_a_withheld_request_is_observed_but_not_sent() -> None:
+    """v1's response finds its partner, which says that v2 did not receive the request."""
+    async with dispatching() as running:
+        running.queue.counts.receive(2)
+        request = MirroredRequest("1", "x-diff-id", "POST", "/graphql", "svc", [], b"{}", 10)
+        running.dispatcher.withhold(running.queue, request)
+        running.is_stored = False
+        running.dispatcher.withhold(running.queue, request)
+        assert MirrorCounts(received=2, withheld=1, store_lost=1) == await running.drained()
+    assert ([], [Failure.WITHHELD] * 2) == (running.v2.sent, running.failures)
+    assert b"{}" == running.seen[0].request_body
+
+
 async def test_the_breaker_opens_after_refused_connections() -> None:
     """Later requests fail without a connection. A response closes the breaker again."""
     async with dispatching(target(concurrency=1)) as running:

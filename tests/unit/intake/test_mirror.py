@@ -46,6 +46,11 @@ class Submitted:
         self.requests.append(request)
         queue.counts.settle(True)
 
+    def withhold(self, queue: TargetQueue, request: MirroredRequest) -> None:
+        """Record a request that is not sent."""
+        assert request.body
+        queue.counts.withhold(True)
+
 
 class Mirror:
     """The mirror app with this dispatcher."""
@@ -55,7 +60,9 @@ class Mirror:
         self.dispatcher = Submitted(self.counters)
         methods = ("GET", "HEAD", "OPTIONS", "POST /search")
         candidate = Candidate(url="http://v2")
-        target = Target(name="svc", hosts=("svc",), candidate=candidate, sample=sample, methods=methods)
+        target = Target(
+            name="svc", hosts=("svc",), candidate=candidate, sample=sample, methods=methods, graphql=("/graphql",)
+        )
         self.app = MirrorApp(
             dispatcher=cast("Dispatcher", self.dispatcher),
             counters=self.counters,
@@ -138,6 +145,25 @@ async def test_a_request_is_forwarded_as_received() -> None:
         request.id, request.id_source, request.method, request.path, request.host, request.body,
     )  # fmt: skip
     assert request.held_bytes > len(request.body)
+
+
+@pytest.mark.parametrize(
+    ("body", "disposition"),
+    [
+        (b'{"query": "query A{a}"}', "forwarded"),
+        (b'{"query": "mutation A{a}"}', "withheld"),
+        (b'{"query": "subscription A{a}"}', "withheld"),
+        (b'[{"query": "{a}"}, {"query": "mutation{a}"}]', "withheld"),
+        (b"not JSON", "withheld"),
+    ],
+)
+async def test_only_queries_of_graphql_are_sent(body: bytes, disposition: str) -> None:
+    """`methods` does not matter at these paths, and a body that cannot be read is not sent."""
+    mirror = Mirror()
+    scope = head(HOST, ID, (b"content-type", b"application/json"), method="POST", path=b"/graphql")
+    mirror.app.take_whole(scope, body)
+    await mirror.asgi(scope, part(body[:9]), part(body[9:], more=False))
+    assert MirrorCounts(received=2, **{disposition: 2}) == mirror.counts
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ def ledgers(draw: st.DrawFn) -> dict[str, Any]:
     parked = sum(primary.values())
     recorded = draw(_row(RECORDED)) | {"accepted": parked}
     forwarded = ready + draw(COUNT)
+    withheld = draw(COUNT)
     return {
         "target": "shop",
-        "mirrored": draw(_row(MIRRORED)) | {"forwarded": forwarded},
+        "mirrored": draw(_row(MIRRORED)) | {"forwarded": forwarded, "withheld": withheld},
         "recorded": {"received": sum(recorded.values())} | recorded,
         "observations": {
             "primary": {"parked": parked} | primary,
-            "candidate": {"parked": forwarded, "orphaned": draw(COUNT)},
+            "candidate": {"parked": forwarded + withheld, "orphaned": draw(COUNT)},
         },
         "pairs": {"ready": ready, "pending": pending} | judged,
     }

@@ -13,6 +13,7 @@ from shadowdiff.display.wording import REASONS
 from shadowdiff.model import MOST_WORKERS, Comparison, Failure, Incr, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing.claim import Claim
 from shadowdiff.pairing.codec import Codec
+from shadowdiff.pairing.ledger import balance
 from shadowdiff.rules import parse_rules
 from shadowdiff.worker import Judge, TargetRules
 from shadowdiff.worker.judge import INLINE_WORK, Judgement, inline_limits
@@ -95,6 +96,45 @@ def test_a_target_that_a_reload_removed_is_incomparable() -> None:
     """Pairs of a removed target still count in the ledger."""
     judged = judgement(claim(side(Side.PRIMARY, b"{}"), side(Side.CANDIDATE, b"{}"), target="gone"))
     assert "unknown_target" == judged.comparison.reason
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "route"),
+    [
+        ("POST", "/graphql?x", b'{"query": "query A{a}"}', "POST /graphql#A"),
+        ("POST", "/graphql", b'{"query": 1}', "POST /graphql#_unreadable"),
+        ("POST", "/graphql", b"", "POST /graphql#_unknown"),
+        ("GET", "/graphql?query=query+A{a}", b"", "GET /graphql#A"),
+        ("GET", "/graphql", b"", "GET /graphql"),
+        ("POST", "/products/7", b'{"query": "query A{a}"}', "POST /products/{id}"),
+    ],
+)
+def test_the_route_of_a_graphql_request_is_its_operation(method: str, path: str, body: bytes, route: str) -> None:
+    """The candidate's observation has the request. A recorded response does not, so its operation is unknown."""
+    rules = TargetRules(("/products/{id}",), (), graphql=("/graphql",))
+    headers = ((b"content-type", b"application/json"),)
+    request = msgspec.structs.replace(
+        CODEC.decode(KEY, side(Side.CANDIDATE, b"")),
+        method=method,
+        path=path,
+        request_body=body,
+        request_headers=headers,
+    )
+    assert route == rules.route_of(request)
+
+
+def test_a_withheld_request_does_not_lower_the_coverage() -> None:
+    """The ledger counts the pair, and that coverage excludes it."""
+    withheld = Observation(
+        side=Side.CANDIDATE, target="shop", id="i", id_source="x-diff-id", method="GET", path="/", host="shop",
+        status=0, failure=Failure.WITHHELD,
+    )  # fmt: skip
+    made = judgement(claim(side(Side.PRIMARY, b"{}"), CODEC.encode(KEY, withheld)))
+    judged, _ = judge().judged(made, 0)
+    counted = ["pairs.incomparable", "coverage.withheld"]
+    assert [Incr("ledger:shop", field) for field in counted] == list(judged.writes)
+    counts = {"primary.paired": 3, "pairs.ready": 3, "pairs.match": 2, "pairs.incomparable": 1, "coverage.withheld": 1}
+    assert {"eligible": 2, "compared": 2, "ratio": 1.0} == balance("shop", counts, 0)["coverage"]
 
 
 def test_the_writes_of_every_stage_go_with_the_result() -> None:
