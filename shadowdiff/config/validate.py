@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from shadowdiff.config.destinations import destination_problems, unreadable
 from shadowdiff.config.environment import variable
 from shadowdiff.config.settings import ListenConfig, Root
+from shadowdiff.store import check_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -165,6 +166,11 @@ def _duplicate_ports(listen: object, document: Document) -> Iterator[Problem]:
 
 def _store_connection(root: Root, document: Document) -> Iterator[Problem]:
     store, url = root.store, root.store.url or ""
+    if url:
+        try:
+            check_url(url)
+        except ValueError as error:
+            yield document.problem(("store", "url"), str(error))
     for setting, name in store.model_dump(include={"ca", "cert", "cert_key"}, exclude_none=True).items():
         yield from unreadable(("store", setting), name, document)
         if not (url.startswith("rediss") or store.sentinel_tls):

@@ -241,7 +241,7 @@ def setup_hint(report: TargetReport, ledger: dict[str, Any], *, mirror_port: int
     if any(report.verdict.pairs.get(result) for result in Result):
         return None if ledger.get("balanced", True) else _UNBALANCED
     mirrored, recorded = (int(ledger.get(row, {}).get("received", 0)) for row in ("mirrored", "recorded"))
-    host = report.settings.hosts[0] if report.settings.hosts else report.name
+    host = (report.settings.hosts[0] if report.settings.hosts else report.name).replace("*", "www")
     if not mirrored and not recorded:
         return SetupHint(
             "No request has arrived yet.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +26,9 @@ class EmbeddedAddress(msgspec.Struct, frozen=True):
     version: str
     key: bytes | None
 
+    def __repr__(self) -> str:
+        return f"EmbeddedAddress({self.url!r}, {self.backend!r}, {self.version!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreHandle:
@@ -35,7 +38,7 @@ class StoreHandle:
     backend: str
     version: str
     durable: bool
-    key: bytes | None
+    key: bytes | None = field(repr=False)
 
 
 def _client(url: str, settings: StoreConfig) -> Client:

@@ -1,6 +1,6 @@
 """Access Redis: connections, key names, scripts, stored values and the embedded server."""
 
-from shadowdiff.store.connections import connect, open_client
+from shadowdiff.store.connections import check_url, connect, open_client
 from shadowdiff.store.dictionary import Dictionary, learn
 from shadowdiff.store.errors import STORE_ERRORS, UnreadableError, describe_error, number, reading, size
 from shadowdiff.store.keys import Keys
@@ -21,6 +21,7 @@ __all__ = [
     "UnreadableError",
     "ValueCodec",
     "ValueCodecError",
+    "check_url",
     "connect",
     "describe_error",
     "dictionary_id_of",

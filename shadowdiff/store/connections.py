@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -137,6 +137,21 @@ class HostsUrl(NamedTuple):
     tls: bool
     service: str
     db: int
+
+    def __repr__(self) -> str:
+        return f"HostsUrl(hosts={self.hosts}, service={self.service!r}, db={self.db})"
+
+
+def check_url(url: str) -> None:
+    """Check that each part of a store URL can be read. Raises: ValueError that quotes no part, not even a password."""
+    try:
+        if url.partition("://")[0].endswith((CLUSTER, SENTINEL)):
+            parse_hosts_url(url)
+        else:
+            parse_url(url)
+    except ValueError:
+        message = "has an unreadable host or port; percent-encode special characters of the user and the password"
+        raise ValueError(message) from None
 
 
 def parse_hosts_url(url: str) -> HostsUrl:

@@ -41,7 +41,7 @@ def nothing_arrives(_evidence: Evidence, target: TargetEvidence) -> Iterator[Fin
     """Find a target that receives neither requests nor records."""
     if target.mirrored or target.recorded:
         return
-    host = next(iter(target.config.hosts), target.name)
+    host = next(iter(target.config.hosts), target.name).replace("*", "www")
     yield error(
         code="nothing_arrives",
         title=f"Nothing has arrived for {target.name}: no mirrored request and no record.",
