@@ -14,16 +14,17 @@ import msgspec
 
 from shadowdiff.compare.arrays import Aligned, Aligner, as_multiset, by_key, from_pairs, in_sequence, unmatched
 from shadowdiff.compare.documents import Documents, may_hold_documents
+from shadowdiff.compare.renames import member_under
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.unordered import match_elements
-from shadowdiff.rules.json_values import Missing, Value, member_at, unlike
+from shadowdiff.rules.json_values import Missing, Value, unlike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shadowdiff.compare.arrays import Coarse
     from shadowdiff.compare.work import Budget
-    from shadowdiff.rules.compiled import Key, Node
+    from shadowdiff.rules.compiled import Key, Node, Rename
 
 Change = tuple[int, "list[str] | None"]
 """The index of two elements that differ, and the names of the members that do, if they are known."""
@@ -113,7 +114,9 @@ class Alignments:
         """Align elements by key: equal keys first, then keys that rules call equal enough."""
         coverage = self.coverage
         exact = coverage.tokens.exact
-        keys, keys_other = ([_identity(value, key, exact) for value in side] for side in (one, other))
+        renames = state.element(0, 1).effect.renames
+        keys = [_identity(value, key, exact) for value in one]
+        keys_other = [_identity(value, key, exact, renames) for value in other]
         pairs = by_key(keys, keys_other, lambda index, against: exact(one[index]) == exact(other[against]))
         rest, rest_other = unmatched(range(len(one)), range(len(other)), pairs)
         for index in [index for index in rest if keys[index] is not None]:
@@ -174,9 +177,11 @@ def _is_barren_below(state: Node) -> bool:
     return state.barren or (not state.by_index and state.element(0, 1).barren)
 
 
-def _identity(value: Value, key: Key, exact: Callable[[Value], int]) -> tuple[int | None, ...] | None:
-    """Return what identifies an element; None if it has no such members."""
-    found = [member_at(value, names) for names in key.by]
+def _identity(
+    value: Value, key: Key, exact: Callable[[Value], int], renames: Sequence[Rename] = ()
+) -> tuple[int | None, ...] | None:
+    """Return what identifies an element; None if it has no such members. renames: the names that they have in v2."""
+    found = [member_under(value, names, renames) for names in key.by]
     if all(isinstance(part, Missing) for part in found):
         return None
     return tuple(None if isinstance(part, Missing) else exact(part) for part in found)

@@ -68,6 +68,16 @@ def renamed(other: Value, rename: Rename, sources: Sequence[Value]) -> Value:
     return other
 
 
+def member_under(value: Value, names: Names, renames: Sequence[Rename]) -> Value | Missing:
+    """Return the member at a path of v1's names, or else the member under its new name."""
+    found = member_at(value, names)
+    for rename in renames:
+        if isinstance(found, Missing) and (rename.style or rename.old == names):
+            new = (*names[:-1], in_style(names[-1], rename.style)) if rename.style else rename.new
+            found = member_at(value, new)
+    return found
+
+
 def read(one: Value, other: Value, renames: Iterable[Rename]) -> Reading:
     """Use renames in order, if they still apply.
 
