@@ -79,7 +79,9 @@ class PairFacts:
             if kind in KINDS and self._is_due(target, kind, at_ms):
                 key = pair.key.hex()
                 ours, theirs = (f"{side.method} {self._redact(side.path)}" for side in (pair.primary, pair.candidate))
-                rows: Rows = ("key", key, key), ("request", ours, theirs), row
+                name, *values = row  # a value may come from a header
+                shown = (name, self._redact(values[0]), self._redact(values[1]))
+                rows: Rows = ("key", key, key), ("request", ours, theirs), shown
                 writes.append(Put(example_key(target, kind), msgspec.json.encode(rows), EXAMPLE_TTL_S))
         return tuple(writes)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.report import Fingerprint, FingerprintQuery, Page, Place, Span, State, TriageWriter, newest_samples
+from shadowdiff.report.fingerprint import PLACE_CHARS
 from shadowdiff.verdict import compared_pairs
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def values_by_place(places: Sequence[Place], samples: Iterable[Summary]) -> tupl
     """Return the values at each place. Each sample counts at most once per pair of values."""
     ids: defaultdict[tuple[str, str], dict[tuple[str | None, str | None], list[str]]] = defaultdict(dict)
     for line in samples:
-        for place, values in {((d.pattern, d.kind.value), (d.primary, d.candidate)) for d in line.differences}:
+        for place, values in {
+            ((d.pattern[:PLACE_CHARS], d.kind.value), (d.primary, d.candidate)) for d in line.differences
+        }:
             ids[place].setdefault(values, []).append(line.id)
 
     def of(place: Place) -> PlaceValues:

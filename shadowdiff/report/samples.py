@@ -10,6 +10,7 @@ is created immediately; any other sample is returned as later work for a process
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import insort
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 _LISTED_DIFFERENCES: Final = 16
 _TEXT_CHARS: Final = 2048
+_MARGIN_CHARS: Final = 4096
+"""Characters after a cut that are searched for the rest of a secret."""
+_LAST_WORD: Final = re.compile(r"[^\s\"'<>,;&=(){}\[\]|]{0,256}\Z")
 _UNITS_PER_FIELD: Final = 8
 """The fixed cost of each header field and each difference."""
 NOT_STORED: Final = "(not stored: removing the secrets from this body takes too long)"
@@ -291,7 +295,7 @@ def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
     request_body, request_headers = candidate.request_body, candidate.request_headers
     return Sample(
         id=f"{pair.target}-{_name(pair.key)}",
-        request_id=redactor.text(request_id[:_TEXT_CHARS]),
+        request_id=redactor.text(_cut(request_id, _TEXT_CHARS, redactor)),
         target=pair.target,
         route=pair.route,
         method=candidate.method,
@@ -331,8 +335,16 @@ def _hidden_differences(comparison: Comparison) -> Iterator[Difference]:
 def _headers(headers: Headers, redactor: Redactor) -> HeaderTexts:
     """Redact credentials and cookie values in header fields; keep names and attributes."""
     redactor.spend(_UNITS_PER_FIELD * len(headers))
-    fields = ((name.decode("latin-1"), value.decode("latin-1")[:_TEXT_CHARS]) for name, value in headers)
-    return tuple((name, redactor.header(name, value)) for name, value in fields)
+    fields = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return tuple((name, redactor.header(name, _cut(value, _TEXT_CHARS, redactor))) for name, value in fields)
+
+
+def _cut(text: str, most: int, redactor: Redactor, kind: str = "") -> str:
+    """Return at most `most` characters, without a secret that the cut would divide: redaction cannot find its half."""
+    if len(text) <= most:
+        return text
+    found = redactor.secrets(text[: most + _MARGIN_CHARS], kind)
+    return text[: min([most, *(one.start for one in found if one.start < most < one.end)])]
 
 
 def _body(body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, *, is_stored: bool) -> Body:
@@ -340,8 +352,14 @@ def _body(body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, 
     if body and not is_stored:
         return Body(text=NOT_STORED, truncated=True, bytes_sent=bytes_sent, media_type=kind)
     decoded = decode_body(body, headers, source.body_bytes)
+    text = decoded.text
+    if decoded.truncated:
+        longer = decode_body(body, headers, source.body_bytes + _MARGIN_CHARS)
+        text = _cut(longer.text, len(text), source.redactor, kind) if longer.binary == decoded.binary else text
+    elif bytes_sent > len(body):  # the recorder has cut the body, so the rest of the last word is unknown
+        text = _LAST_WORD.sub("", text)
     return Body(
-        text=decoded.encode(source.redactor.body(decoded.text, kind)),
+        text=decoded.encode(source.redactor.body(text, kind)),
         base64=decoded.binary,
         truncated=decoded.truncated or bytes_sent > len(body),
         bytes_sent=bytes_sent,

@@ -77,6 +77,13 @@ def test_one_redacted_example_is_kept_per_second() -> None:
     assert [["request", "GET /products/17", "GET /products/17"], ["x-version", "v1", "v1"]] == rows[1:]
 
 
+def test_values_of_headers_in_an_example_are_redacted() -> None:
+    """A header with the name of an instance can have any value."""
+    writes = _notes().writes(_named("a?key=1", "a?key=1", b"x-pod-name"), MATCH, 0)
+    (kept,) = [write for write in writes if isinstance(write, Put)]
+    assert ["x-pod-name", "a", "a"] == msgspec.json.decode(kept.value)[2]
+
+
 @pytest.mark.parametrize(
     ("kind", "rule", "target", "counted"),
     [

@@ -181,6 +181,36 @@ async def test_long_body_is_cut_and_marked_as_truncated() -> None:
     assert (1000, True, 5002) == (len(kept.text), kept.truncated, kept.bytes_sent)
 
 
+@pytest.mark.parametrize("secret", ["4539148803436467", "johannes.mustermann@mail.example.com", "AKIAIOSFODNN7EXAMPLE"])
+async def test_a_cut_never_shows_a_part_of_a_secret(secret: str) -> None:
+    """Redaction cannot detect the half that is left of a secret, in a body, a header, or an id."""
+    redactor = SETTINGS.redactor
+    for shown in range(2, len(secret), 2):
+
+        def cut_at(most: int, shown: int = shown) -> bytes:
+            return (b"a " * most)[: most - shown] + secret.encode() + b" end" * 20
+
+        headers = (b"content-type", b"text/plain"), (b"x-info", cut_at(2048))
+        body = cut_at(1000)
+        sides = (
+            observation(Side.PRIMARY, body[:1000], body_bytes=len(body), content_type=b"text/plain"),
+            observation(Side.CANDIDATE, body, headers=headers, request_headers=((b"x-request-id", cut_at(2048)),)),
+        )
+        store = MemoryStore()
+        store.commit(sample_writes(pair(*sides), mismatch(), SETTINGS, AT_MS))
+        kept = await _one(store)
+        texts = (
+            kept.primary.body.text,
+            kept.candidate.body.text,
+            kept.request_id,
+            dict(kept.candidate.headers)["x-info"],
+        )
+        for text in texts:
+            assert text.startswith("a a a")
+            assert len(text) > 700
+            assert secret[:shown] not in text.replace("a ", "").replace(redactor.secret(secret), "")
+
+
 async def test_partly_recorded_body_is_marked_as_truncated() -> None:
     """A body that the recorder truncated is not shown as complete."""
     store = MemoryStore()
