@@ -18,6 +18,7 @@ from shadowdiff.cli.rule_file import rules_in
 from shadowdiff.compare import Limits, NotExportableError, NotJsonError, compare, deep_diff, json_patch, parse_exact
 from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.compare.formats import ALL_ROUTES
+from shadowdiff.config.value_types import body_type as checked_type
 from shadowdiff.model import Comparison, Kind, Pair, Result
 from shadowdiff.rules import Router, RuleError, compile_rules, parse_rules
 
@@ -81,6 +82,11 @@ def command(
 
     Exits with 0 if the responses match or rules cover every difference, 1 if they differ, 2 if they cannot be compared.
     """
+    if body_type is not None:
+        try:
+            checked_type(body_type)
+        except ValueError as error:
+            raise click.BadParameter(f"{body_type!r}: {error}", param_hint="--body-type") from error
     if as_json and form not in {"text", "json"}:
         raise click.UsageError(f"--json and --format {form} cannot be combined")
     try:

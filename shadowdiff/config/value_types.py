@@ -172,7 +172,8 @@ def _expression(value: str) -> str:
     return value
 
 
-def _body_type(value: str) -> str:
+def body_type(value: str) -> str:
+    """Return a media type that a format reads. Raises: ValueError that states what to write."""
     format_, media = format_of(value.encode("latin-1", "replace"))
     if not re.fullmatch(BODY_TYPE_PATTERN, value) or (format_ is BINARY and media.name != BYTES_TYPE):
         raise ValueError(
@@ -263,7 +264,7 @@ AnyRoute = Annotated[
         'write a template such as /products/{id} or GET /products/{id}, or "*" for every route',
     ),
 ]
-BodyType = Annotated[str, AfterValidator(_body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
+BodyType = Annotated[str, AfterValidator(body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
 GraphqlPath = Annotated[str, _matches(r"/[^\s?#]*", "write a path such as /graphql, without a method")]
 TargetName = Annotated[
     str,

@@ -45,6 +45,19 @@ def test_one_difference_is_one_difference(tmp_path: Path) -> None:
     assert "mismatch: 2 differences, 0 covered by rules" == run(tmp_path, "[1,2]", "[3,4]").output.splitlines()[0]
 
 
+def test_a_body_type_replaces_the_content_type(tmp_path: Path) -> None:
+    """Exchanges keep their headers; a type that no format reads is a usage error with a fix."""
+    one, other = (
+        json.dumps({"status": 200, "headers": {"content-type": "text/plain"}, "body": body})
+        for body in ('{"a":1,"b":2}', '{"b":2,"a":1}')
+    )
+    assert 1 == run(tmp_path, one, other).exit_code
+    assert 0 == run(tmp_path, one, other, "--body-type", "application/json").exit_code
+    wrong = run(tmp_path, one, other, "--body-type", "jsn")
+    assert 2 == wrong.exit_code
+    assert "'jsn': write a type that shadowdiff can read, such as application/json" in " ".join(wrong.output.split())
+
+
 @pytest.mark.parametrize(
     ("v1", "v2", "shown"),
     [

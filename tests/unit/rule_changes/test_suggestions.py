@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
+from shadowdiff.cli import main
 from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Side
 from shadowdiff.report import Redactor, SampleSettings
@@ -18,6 +20,7 @@ from shadowdiff.verdict import count_writes
 from shadowdiff.web import create_web
 from tests.fakes.asgi import get
 from tests.fakes.samples import sample_writes
+from tests.fakes.serving import served
 from tests.fakes.shop import NOW_MS, web_parts
 from tests.fakes.store_reader import MemoryStore
 from tests.fakes.traffic import observation, pair
@@ -40,6 +43,12 @@ async def suggested(*bodies: Bodies) -> list[dict[str, Any]]:
 async def _suggestions(
     texts: Iterable[tuple[bytes, bytes]], content_type: bytes = b"application/json"
 ) -> dict[str, Any]:
+    web = create_web(web_parts(_with_samples(texts, content_type)))
+    return (await get(web, "/api/v1/suggestions?target=shop")).json
+
+
+def _with_samples(texts: Iterable[tuple[bytes, bytes]], content_type: bytes) -> MemoryStore:
+    """Return a store with a sample of each pair of bodies."""
     store = MemoryStore(lambda: NOW_MS / 1000)
     for ours, theirs in texts:
         number = next(_numbers)
@@ -49,7 +58,7 @@ async def _suggestions(
         found = compare(one, _NO_RULES, Limits())
         store.commit(count_writes(one, found))
         store.commit(sample_writes(one, found, _SETTINGS, NOW_MS + number))
-    return (await get(create_web(web_parts(store)), "/api/v1/suggestions?target=shop")).json
+    return store
 
 
 def values(make: Callable[[], Any], n: int = 8) -> list[Bodies]:
@@ -116,3 +125,21 @@ async def test_json_under_another_type_gets_a_suggested_type(
     found = await _suggestions([(ours, theirs)], content_type)
     names = ("body_type", "content_type", "samples", "disappearing")
     assert expected == [tuple(one[name] for name in names) for one in found["body_types"]]
+
+
+async def test_a_suggested_type_is_on_the_rules_page() -> None:
+    """The page shows the setting to copy, the Content-Type that v1 sends, and a sample."""
+    store = _with_samples([(b'{"a": 1}', b'{"a": 2}')], b"text/plain")
+    page = (await get(create_web(web_parts(store)), "/rules?target=shop&suggest=yes")).text
+    assert 'body_types: {"GET /products/{id}": application/json}' in page
+    assert "both bodies are JSON under text/plain" in page
+
+
+def test_a_suggested_type_is_printed() -> None:
+    """The command prints the setting to copy."""
+    store = _with_samples([(b'{"a": 1, "b": 2}', b'{"b": 2, "a": 1}')], b"text/plain")
+    with served(create_web(web_parts(store))) as address:
+        done = CliRunner().invoke(main, ["rules", "suggest", "--target", "shop", "--url", address])
+    assert 0 == done.exit_code, done.output
+    assert 'body_types: {"GET /products/{id}": application/json}' in done.output
+    assert "in 1 of 1 samples; 1 samples would no longer count" in " ".join(done.output.split())

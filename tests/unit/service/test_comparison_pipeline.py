@@ -21,10 +21,11 @@ def digest(**changes: object) -> str:
         ({"gate": Gate(min_coverage=0.5)}, True),
         ({"exclude_headers": ("x-a",)}, False),
         ({"compare_headers": ("date",)}, False),
+        ({"body_types": (("*", "application/json"),)}, False),
         ({"candidate": Candidate(url="http://v2", revision_header="x-build")}, False),
     ],
 )
-def test_the_digest_changes_with_the_headers_that_are_compared(changes: dict[str, object], is_the_same: bool) -> None:
+def test_the_digest_changes_with_what_is_compared(changes: dict[str, object], is_the_same: bool) -> None:
     """The limits of the gate do not change it."""
     assert (digest(**changes) == digest()) is is_the_same
     assert digest(**changes) == digest(**changes)
