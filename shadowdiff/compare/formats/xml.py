@@ -52,9 +52,12 @@ class Xml(Format):
     media_types = ("application/xml", "text/xml", "+xml")
 
     def value(self, body: bytes, media: Media) -> Value:
-        parser = XMLParser(target=_Builder(), forbid_dtd=False, forbid_entities=True, forbid_external=True)
+        text = _text(body, media.charset)
+        has_namespaces = "xmlns" in text if isinstance(text, str) else b"xmlns" in text.replace(b"\0", b"")
+        builder = _Builder() if has_namespaces else TreeBuilder()
+        parser = XMLParser(target=builder, forbid_dtd=False, forbid_entities=True, forbid_external=True)
         try:
-            parser.feed(_text(body, media.charset))
+            parser.feed(text)
             root = parser.close()
         except BrokenBodyError:
             raise
@@ -78,6 +81,7 @@ class _Builder(TreeBuilder):
 
     def __init__(self) -> None:
         super().__init__()
+        self._open, self._close = super().start, super().end
         self._namespaces: defaultdict[str, list[str]] = defaultdict(list)
 
     def start_ns(self, prefix: str, uri: str) -> None:
@@ -95,13 +99,14 @@ class _Builder(TreeBuilder):
         for name, value in attrs.items():
             if ":" in value or name == _XSI_TYPE:
                 attrs[name] = self._qualified(value)
-        return super().start(tag, attrs)
+        return self._open(tag, attrs)
 
     def end(self, tag: str) -> Element:
         """Close an element."""
-        element = super().end(tag)
-        if element.text and ":" in element.text and not len(element):
-            element.text = self._qualified(element.text)
+        element = self._close(tag)
+        text = element.text
+        if text and ":" in text and not len(element):
+            element.text = self._qualified(text)
         return element
 
     def _qualified(self, value: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shadowdiff.compare import BOTH_BROKEN
 from shadowdiff.display.body_diff import MAX_LINES, BodyDiff, DiffRow, diff_bodies
+from shadowdiff.model import Kind
 from shadowdiff.report import Body
 from tests.fakes.traffic import PRODUCT, difference
 
@@ -45,6 +48,13 @@ def test_a_changed_value_is_marked_inside_its_line() -> None:
         (_marked(row.primary), _marked(row.candidate)),
         (_text(row.primary), _text(row.candidate)),
     )
+
+
+def test_the_note_about_broken_bodies_dims_nothing() -> None:
+    """The note covers no difference, although its path is the whole body."""
+    note = msgspec.structs.replace(difference("$", kind=Kind.TYPE), rule=BOTH_BROKEN)
+    laid = _laid('{"a": 1', '{"a": 2', note, difference("text[0]", kind=Kind.TEXT))
+    assert ["changed"] == [row.state for row in _rows(laid) if row.state != "equal"]
 
 
 def test_a_missing_object_is_missing_as_a_whole() -> None:

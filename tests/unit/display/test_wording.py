@@ -46,6 +46,10 @@ from tests.fakes.traffic import difference
             "id is null in v2, an array in v1: [] → null",
         ),
         (
+            difference("$", kind=Kind.TYPE, primary='{"a": 1}', candidate="broken (Extra data at character 3): {} x"),
+            'The body is not valid for its type: {"a": 1} → broken (Extra data at character 3): {} x',
+        ),
+        (
             difference("$['stock']", kind=Kind.REMOVED, primary="12", candidate=None),
             "stock is missing in v2; v1 has 12",
         ),
