@@ -284,7 +284,7 @@ class Redactor:
             kind = Secrecy.SECRET
         if kind:
             return value if is_shown(value, kind) else f'"{self.secret(unquoted(value))}"'
-        return self.body(value, FORM if path == "$" and _are_forms(sides) else "", path)
+        return self.body(value, side.media_type if path == "$" and side is not None else "", path)
 
     def _of_place(self, path: str, sides: Sides) -> Secrecy:
         """Return whether the value at a path is a secret, by the names in the path or, in multipart, by any name."""

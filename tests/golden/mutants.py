@@ -85,7 +85,7 @@ MUTANTS = [
     Mutant(
         "depth is unbounded in the exact parser",
         "compare/exact.py",
-        "any(depth > MAX_DEPTH",
+        "any(depth > levels",
         "any(depth > 10**9",
         "depth-100000-one-side",
     ),
