@@ -91,6 +91,7 @@ def cases(size: int) -> Iterator[Case]:
     yield from _arrays(size, drawn)
     yield from _texts(size)
     yield from _forms(size)
+    yield from _values(size)
 
 
 def _nested() -> Iterator[Case]:
@@ -184,6 +185,35 @@ def _forms(size: int) -> Iterator[Case]:
     part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
     parts = part * (size // len(part)) + b"--b--\r\n"
     yield "multipart", "multipart/form-data; boundary=b", [], parts, parts.replace(b"\r\n1\r\n", b"\r\n2\r\n")
+
+
+def _values(size: int) -> Iterator[Case]:
+    """Yield bodies with as many values as their bytes allow."""
+    for name, media, value in (
+        ("messagepack-maps", "application/msgpack", b"\x80"),
+        ("messagepack-keys", "application/msgpack", b"\x81\x01\x01"),
+        ("cbor-maps", "application/cbor", b"\xa0"),
+        ("cbor-bytes", "application/cbor", b"\x41\x01"),
+    ):
+        head = b"\xdd" if media.endswith("msgpack") else b"\x9a"
+        body = head + (size // len(value)).to_bytes(4, "big") + value * (size // len(value))
+        yield (
+            name,
+            media,
+            [],
+            body,
+            body[:-1] + (b"\x02" if len(value) > 1 else b"\xc2" if head == b"\xdd" else b"\xf4"),
+        )
+    for name, text in (("flow", b"[" + b"1," * (size // 2) + b"%d]"), ("keys", b"?\n" * (size // 2) + b"? %d"),
+                       ("deep", b"[" * 250 + b"1," * (size // 2 - 250) + b"%d" + b"]" * 250)):  # fmt: skip
+        yield f"yaml-{name}", "application/yaml", [], text % 1, text % 2
+    rows = b"a\n" + b"1\n" * (size // 2)
+    yield "csv", "text/csv; header=present", [], rows, rows[:-2] + b"2\n"
+    chunks = b'data: {"t":"x"}\n\n' * (size // 17)
+    joins = [{"join": "$[*].data.t"}]
+    yield "events-joined", "text/event-stream", joins, chunks, chunks.replace(b'"x"', b'"xx"', 1)
+    inner = b"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\r\n" * (size // 70) + b"--b--"
+    yield "multipart-http", "multipart/mixed; boundary=b", [], inner, inner.replace(b"200", b"201", 1)
 
 
 def _json(value: object) -> bytes:

@@ -6,7 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shadowdiff.compare.coding import CodingError
-from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT
 from shadowdiff.compare.formats import BrokenBodyError, read_value
 from shadowdiff.compare.headers import all_of
 from shadowdiff.compare.work import Budget
@@ -38,7 +37,6 @@ def unmet(pair: Pair, requirements: Sequence[Requirement], findings: Findings, m
         if primary.body == candidate.body:
             continue
         if not values:
-            findings.budget.spend((len(primary.body) + len(candidate.body)) // EXACT_BYTES_PER_UNIT)
             values = tuple(_document(side, pair.route, findings, messages) for side in (primary, candidate))
         one, other = values
         if isinstance(one, Missing) or isinstance(other, Missing):

@@ -43,6 +43,8 @@ def object_of(pairs: Iterable[tuple[Value, Value]]) -> dict[str, Value]:
 def _name(key: Value) -> str:
     if type(key) is str:
         return MARK + key if key[:1] == MARK else key
+    if type(key) is int:
+        return f"{MARK}{key}"
     if isinstance(key, dict) and len(key) == 1:
         ((mark, content),) = key.items()
         if mark[:1] == MARK != mark[1:2] and type(content) is str:

@@ -16,7 +16,7 @@ from shadowdiff.compare import Limits, is_binary, read_value, with_web_trailers
 from shadowdiff.compare.coding import CodingError
 from shadowdiff.compare.finding import write
 from shadowdiff.compare.formats import BrokenBodyError, named_type
-from shadowdiff.compare.work import TooComplexError
+from shadowdiff.compare.work import Budget, TooComplexError
 from shadowdiff.report.samples import encode_sample
 from shadowdiff.rules.json_values import Missing
 
@@ -95,7 +95,7 @@ def _read(
     side: Observation, route: str, limits: Limits, messages: Descriptors | None, *, is_request: bool = False
 ) -> Value:
     try:
-        value = read_value(side, route, limits, messages, is_request=is_request)
+        value = read_value(side, route, limits, messages, is_request=is_request, budget=Budget(limits.work))
     except (CodingError, TooComplexError):
         return None
     return None if isinstance(value, (Missing, BrokenBodyError)) else value

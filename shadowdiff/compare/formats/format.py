@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import msgspec
 
 from shadowdiff.compare.coding import undo
-from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, MAX_DEPTH, NotJsonError, Parsed
+from shadowdiff.compare.exact import MAX_DEPTH, NotJsonError, Parsed
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.headers import all_of
 from shadowdiff.compare.joined import compare_streams
@@ -132,8 +132,8 @@ class Format:
     """Whether people cannot read the bytes, so that samples show the value as JSON."""
     empty_is_sequence = False
     """Whether a body is a sequence of events, so that an empty body has none, and `join` rules apply."""
-    bytes_per_unit = 1
-    """How many bytes one unit of the work budget reads."""
+    units_per_byte = 1.0
+    """How many units of the work budget reading one byte costs."""
 
     def value(self, body: bytes, media: Media) -> Value:
         """Return the value of a decoded body. Raises: BrokenBodyError, NotJsonError."""
@@ -160,9 +160,13 @@ class Format:
         """Return a body without its content codings. Raises: CodingError."""
         codings = all_of(side.headers, b"content-encoding")
         body = undo(side.body, b",".join(codings), side.limits, side.budget)
-        if codings and side.budget is not None:
-            side.budget.spend(len(body) // EXACT_BYTES_PER_UNIT)
+        if side.budget is not None:
+            self.charge(len(body), side.budget)
         return body
+
+    def charge(self, size: int, budget: Budget) -> None:
+        """Charge the work of reading a body of this size. Raises: TooComplexError."""
+        budget.spend(int(size * self.units_per_byte))
 
     def try_value(self, body: bytes, media: Media) -> Value | BrokenBodyError:
         """Return the value of a body, or why it has none."""
@@ -184,7 +188,7 @@ class Format:
         return ShapeCoverage(bodies.findings.budget).covers(left, right, bodies.rules.root)
 
     def _try_values(self, bodies: Bodies) -> tuple[Value | BrokenBodyError, Value | BrokenBodyError]:
-        bodies.findings.budget.spend((len(bodies.one) + len(bodies.other)) // self.bytes_per_unit)
+        self.charge(len(bodies.one) + len(bodies.other), bodies.findings.budget)
         return self.try_value(bodies.one, bodies.media[0]), self.try_value(bodies.other, bodies.media[1])
 
 

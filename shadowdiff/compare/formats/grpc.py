@@ -60,7 +60,7 @@ class Protobuf(Format):
 
     def compare(self, bodies: Bodies) -> None:
         budget, pair, media, messages = bodies.findings.budget, bodies.pair, bodies.media, bodies.messages
-        budget.spend((len(bodies.one) + len(bodies.other)) // self.bytes_per_unit)
+        self.charge(len(bodies.one) + len(bodies.other), budget)
         if self.compare_presence(bodies):
             return
         left = self.split(bodies.one, pair.primary.headers, media[0], bodies.findings.limits, budget)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.compare.exact import NotJsonError, Parsed, parse_both, parse_exact, settled
+from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, NotJsonError, Parsed, parse_both, parse_exact, settled
 from shadowdiff.compare.finding import NOTHING, Findings
 from shadowdiff.compare.formats.format import BOM, Bodies, Format, compare_values, start_of, value_or_fault
 from shadowdiff.compare.media import Media, codec_of, decode
@@ -37,6 +37,7 @@ class Json(Format):
 
     name = "JSON, `+json`"
     docs = "the value; the order of members and whitespace do not matter"
+    units_per_byte = 1 / EXACT_BYTES_PER_UNIT
     media_types = ("application/json", "text/json", "application/x-json", "+json")
 
     def value(self, body: bytes, media: Media) -> Value:

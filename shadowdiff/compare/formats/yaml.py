@@ -53,6 +53,7 @@ class Yaml(Format):
         " versions of YAML (`yes`, `012`, `2026-01-01`) as `{'#plain': WORD}`; a tag as `{'#tag': TAG, 'value': …}`; a"
         " key that is not text is written as JSON after `#`: `$.responses['#404']`"
     )
+    units_per_byte = 2.0
     media_types = ("application/yaml", "+yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 
     def value(self, body: bytes, media: Media) -> Value:
