@@ -310,6 +310,13 @@ def test_a_hostile_body_is_broken(media_type: str, body: bytes) -> None:
     assert isinstance(format_.try_value(body, media), BrokenBodyError)
 
 
+def test_a_byte_order_mark_is_not_removed_from_binary_bodies() -> None:
+    """These bytes have another meaning: the mark begins a simple value and a map."""
+    one, other = (b"\xef\xbb\xbf" + rest for rest in (b"\x01", b"\x18\x01"))
+    assert match(b"\x01", b"\x18\x01", "application/cbor-seq")
+    assert not match(one, other, "application/cbor-seq")
+
+
 def test_a_big_integer_has_a_limit() -> None:
     """A longer integer stays bytes with a tag."""
     format_, media = format_of(CBOR.encode())

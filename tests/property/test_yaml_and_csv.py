@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shadowdiff.compare.formats import BrokenBodyError, format_of
 from shadowdiff.compare.formats.yaml import MAX_REPEATED
-from tests.property.test_formats import glued, match
+from tests.property.test_formats import BOM, glued, match
 
 if TYPE_CHECKING:
     from random import Random
@@ -132,12 +132,14 @@ PIECES: Final = [
 @given(glued(PIECES, 12), glued(PIECES, 12))
 @example(b"a: &x [*x]", b"a: [1]")
 @example(b"a: b\xc2\x85c", b"a: b c")
+@example(b"\xef\xbb\xbf\xef\xbb\xbfa", b"\xef\xbb\xbfa")
 @example(b"%YAML 1.1\n--- 1", b"%YAML 1.2\n--- 1")
 @example(b"a: !!binary eA==", b'a: "eA=="')
 @example(b"- ! yes", b"- yes")
 def test_any_yaml_has_a_result(one: bytes, other: bytes) -> None:
     """Bodies that PyYAML reads differently, or that it cannot read, match only if their bytes are equal."""
     if match(one, other, YAML) and one != other:
+        assert not one.startswith(BOM * 2)
         assert [*map(tree_of, yaml.compose_all(one))] == [*map(tree_of, yaml.compose_all(other))]
 
 

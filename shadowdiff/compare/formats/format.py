@@ -146,7 +146,7 @@ class Format:
         """
         if not self.has_paths:
             return MISSING
-        if body.startswith(BOM):
+        if not self.is_binary and body.startswith(BOM):
             raise BrokenBodyError(_MARK)
         return self.value(body, media)
 
@@ -154,7 +154,8 @@ class Format:
         """Return the value of one body as it was sent; MISSING if descriptors lack its type. Raises: CodingError."""
         if not self.has_paths:
             return MISSING
-        return self.try_value(self.plain(side).removeprefix(BOM), side.media)
+        body = self.plain(side)
+        return self.try_value(body if self.is_binary else body.removeprefix(BOM), side.media)
 
     def plain(self, side: Side) -> bytes:
         """Return a body without its content codings. Raises: CodingError."""
@@ -177,7 +178,7 @@ class Format:
         if (not bodies.one or not bodies.other) and not (self.empty_is_sequence and self._covers_empty(bodies)):
             bodies.note_absent()
             return
-        if bodies.one.startswith(BOM) or bodies.other.startswith(BOM):
+        if not self.is_binary and (bodies.one.startswith(BOM) or bodies.other.startswith(BOM)):
             bodies = bodies.without_marks()
         bodies.compare_read(*self._try_values(bodies), show=start_of, is_sequence=self.empty_is_sequence)
 

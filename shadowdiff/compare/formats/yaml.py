@@ -17,7 +17,7 @@ from yaml.resolver import Resolver
 
 from shadowdiff.compare.exact import MAX_DEPTH, integer_in, number_in
 from shadowdiff.compare.formats.format import Format, text_of
-from shadowdiff.compare.media import BrokenBodyError
+from shadowdiff.compare.media import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.rich_values import object_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Yaml(Format):
 
     def value(self, body: bytes, media: Media) -> Value:
         text = text_of(body, media.charset)
+        if text.startswith(BYTE_ORDER_MARK):  # libyaml drops it
+            raise BrokenBodyError("has a byte order mark before the text")
         if _LINE_ENDS.search(text):
             raise BrokenBodyError("has a line end that only YAML 1.1 allows")
         try:
