@@ -26,12 +26,8 @@ V1_FAILED: Final = frozenset({"INTERNAL_SERVER_ERROR", "PERSISTED_QUERY_NOT_FOUN
 """Codes of v1's errors that do not show what v1 responds otherwise."""
 
 
-class _Error(msgspec.Struct):
-    extensions: object = None
-
-
 class _Response(msgspec.Struct):
-    errors: list[_Error] | None = None
+    errors: object = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_Response | list[_Response])
@@ -72,12 +68,20 @@ def _codes(side: Observation, limits: Limits, budget: Budget) -> list[str] | Non
         read = cast("list[_Response]", found if isinstance(found, list) else [found])
     except (CodingError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return [_code(error) for response in read for error in response.errors or ()]
+    return [_code(error) for response in read for error in _errors(response)]
 
 
-def _code(error: _Error) -> str:
-    extensions = cast("dict[str, object]", error.extensions) if isinstance(error.extensions, dict) else {}
-    code = extensions.get("code")
+def _errors(response: _Response) -> list[object]:
+    """Return the errors of a response. Anything but a list is one error, unless it is empty."""
+    errors = response.errors
+    if isinstance(errors, list):
+        return cast("list[object]", errors)
+    return [errors] if errors else []
+
+
+def _code(error: object) -> str:
+    extensions = cast("dict[str, object]", error).get("extensions") if isinstance(error, dict) else None
+    code = cast("dict[str, object]", extensions).get("code") if isinstance(extensions, dict) else None
     return code[:_MAX_CODE_CHARS] if isinstance(code, str) else ""
 
 

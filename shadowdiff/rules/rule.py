@@ -16,6 +16,16 @@ HEADER: Final = "header."
 """The prefix of a path that names a response header."""
 
 
+def names_of_route(route: str) -> tuple[str, ...]:
+    """Return the names by which settings may name a route, the most exact one first.
+
+    The operations of a GraphQL path also have the names of the path.
+    """
+    endpoint, mark, _ = route.partition(MARK)
+    names = (route, route.partition(" ")[2])
+    return (*names, endpoint, endpoint.partition(" ")[2]) if mark else names
+
+
 class RuleError(ValueError):
     """A declaration is not a valid rule. The message names the rule, the key, the value and the fix."""
 
@@ -52,10 +62,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the rule applies to this route and method."""
         if self.methods and method not in self.methods:
             return False
-        if not self.routes:
-            return True
-        endpoint = route.partition(MARK)[0]
-        return any(one in self.routes or one.partition(" ")[2] in self.routes for one in (route, endpoint))
+        return not self.routes or any(name in self.routes for name in names_of_route(route))
 
     def expired(self, now: datetime) -> bool:
         """Return whether the rule has expired at `now`."""

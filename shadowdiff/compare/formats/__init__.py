@@ -32,6 +32,7 @@ from shadowdiff.compare.formats.yaml import Yaml
 from shadowdiff.compare.headers import value_of
 from shadowdiff.compare.media import BrokenBodyError, Media, media_of
 from shadowdiff.model import Kind
+from shadowdiff.rules.rule import names_of_route
 
 if TYPE_CHECKING:
     from shadowdiff.compare.protobuf import Descriptors
@@ -73,7 +74,7 @@ ALL_ROUTES: Final = "*"
 def named_type(types: tuple[tuple[str, str], ...], route: str) -> bytes:
     """Return the type that `body_types` names for a route: the most exact one, or an empty text."""
     found = dict(types)
-    names = (route, route.partition(" ")[2], ALL_ROUTES)
+    names = (*names_of_route(route), ALL_ROUTES)
     return next((found[name].encode("latin-1", "replace") for name in names if name in found), b"")
 
 

@@ -23,7 +23,13 @@ TYPES = (("*", "text/plain"), ("/a", "text/xml"), ("GET /a", "application/json")
 
 @pytest.mark.parametrize(
     ("route", "expected"),
-    [("GET /a", b"application/json"), ("HEAD /a", b"text/xml"), ("GET /b", b"text/plain"), ("_other", b"text/plain")],
+    [
+        ("GET /a", b"application/json"),
+        ("GET /a#Op", b"application/json"),
+        ("HEAD /a", b"text/xml"),
+        ("GET /b", b"text/plain"),
+        ("_other", b"text/plain"),
+    ],
 )
 def test_the_most_exact_route_names_the_type(route: str, expected: bytes) -> None:
     """A route with its method comes before the path, and the path before every route."""
