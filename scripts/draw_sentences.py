@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 LEAST_WORDS = 5
+MOST_NAME_CHARS = 60
+MOST_LINE_ENDS = 3
+"""A text in the code with more line ends is a file, not a message."""
 KINDS = ("docs", "docstrings", "messages", "pages")
 _FENCE = re.compile(r"^\s*(```|~~~).*?^\s*\1|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*(])")
@@ -174,7 +177,8 @@ def _of_python(file: Path) -> Iterator[Text]:
         yield Text("docstrings", part, name, context, text)
     if file.is_relative_to(ROOT / "shadowdiff"):
         for context, text in _messages(ast.parse(source), [], ""):
-            if sum(bool(_WORD.fullmatch(word)) for word in text.split()) >= LEAST_WORDS - 1:
+            is_file = text.count("\n") > MOST_LINE_ENDS
+            if sum(bool(_WORD.fullmatch(word)) for word in text.split()) >= LEAST_WORDS - 1 and not is_file:
                 yield Text("messages", part, name, context, text)
     for context, text in _comments(file, "#"):
         if not text.startswith(("type:", "noqa", "pyright", "!")):
@@ -224,7 +228,7 @@ def _messages(node: ast.AST, parents: list[ast.AST], scope: str) -> Iterator[tup
         return
     if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
         values = node.values if isinstance(node, ast.JoinedStr) else [node]
-        yield _use(parents, scope), "".join(_filled(one) for one in values)
+        yield _use([*parents, node], scope), "".join(_filled(one) for one in values)
         return
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         scope = f"{scope}.{node.name}".strip(".")
@@ -240,21 +244,42 @@ def _filled(part: ast.expr) -> str:
 
 
 def _use(parents: list[ast.AST], scope: str) -> str:
-    """Return what uses a text: an error, a log line, a help text, or a function."""
+    """Return what uses a text: an error, a log line, a help text, a mapping, or a function."""
     for node in reversed(parents):
+        use = ""
         if isinstance(node, ast.keyword) and node.arg not in {"extra", "refuses", "lines"}:
-            return f"`{node.arg}` in {scope}{_first_argument(parents)}"
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func).rpartition(".")[2]
-            if name in _LOGS and isinstance(node.func, ast.Attribute):
-                fields = ", ".join(key.arg or "" for key in node.keywords)
-                return f"log message of {scope}" + (f" with fields {fields}" if fields else "")
-            if name.endswith(("Error", "Exception", "Exit")) or name in {"fail", "UsageError"}:
-                return f"error text ({name}) in {scope}"
-        if isinstance(node, ast.AnnAssign | ast.Assign):
+            use = f"`{node.arg}` in {scope}{_first_argument(parents)}"
+        elif isinstance(node, ast.Call):
+            use = _use_of_call(node, scope)
+        elif isinstance(node, ast.Dict):
+            key = next((key for key, value in zip(node.keys, node.values, strict=True) if value in parents), None)
+            use = f"text of {_assigned(parents)}" + (f", for {ast.unparse(key)}" if key else "")
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-            return f"text of {f'{scope}.'.lstrip('.')}{ast.unparse(target)}{_first_argument(parents)}"
+            use = f"text of {f'{scope}.'.lstrip('.')}{ast.unparse(target)}{_first_argument(parents)}"
+        if use:
+            return use
     return f"text in {scope or 'the module'}"
+
+
+def _use_of_call(call: ast.Call, scope: str) -> str:
+    receiver, _, name = ast.unparse(call.func).rpartition(".")
+    where = f" in {scope or 'the module'}{_first_argument([call])}"
+    if name in _LOGS and receiver.endswith(("log", "logger")):
+        return f"log message{where}, with fields" if call.keywords else f"log message{where}"
+    if name == "reading":
+        return f"end of the log message 'unreadable data in the store: …'{where}"
+    if name.endswith(("rror", "Exception", "Exit")) or name in {"fail", "_fail"}:
+        return f"error text ({name}){where}"
+    return "" if name in {"setting", "join"} or name.startswith("_") else f"argument of {name}(){where}"
+
+
+def _assigned(parents: list[ast.AST]) -> str:
+    """Return the name that the nearest assignment gives a mapping."""
+    for node in reversed(parents):
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            return ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
+    return "a mapping"
 
 
 def _first_argument(parents: list[ast.AST]) -> str:
@@ -262,7 +287,8 @@ def _first_argument(parents: list[ast.AST]) -> str:
     for node in reversed(parents):
         if isinstance(node, ast.Call):
             first = node.args[0] if node.args else None
-            return f", {first.value}" if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+            name = first.value if isinstance(first, ast.Constant) else None
+            return f", {name}" if isinstance(name, str) and len(name) <= MOST_NAME_CHARS else ""
     return ""
 
 
@@ -278,7 +304,7 @@ def _of_template(page: Path) -> Iterator[Text]:
         for text in re.sub("<[^>]*>", "", piece).split("\n\n"):
             shown = " ".join(text.split())
             heading = shown if tag in {"h1", "h2", "h3"} and shown else heading
-            if re.search("[A-Za-z]", re.sub(r"\{.*?\}", "", shown)):
+            if re.search("[A-Za-z]", re.sub(r"\{(?:[^{}]|\{[^{}]*\})*\}", "", shown)):
                 yield Text("pages", "templates", where, f"below {heading!r}, in <{tag}>", shown)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WITHIN_S = 120.0
-"""For one block, on a busy machine."""
+"""The timeout of one block, on a busy machine."""
 
 
 class Block(NamedTuple):

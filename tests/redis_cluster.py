@@ -22,7 +22,7 @@ WITHIN_S = 60.0
 SLOTS = 16384
 BUS = 10_000
 NODE_TIMEOUT_MS = 2000
-"""After which a silent node is held for dead; Redis' own default is 15 s."""
+"""After this time, a silent node counts as failed. Redis' own default is 15 s."""
 
 
 def _port_with_a_bus() -> int:

@@ -765,7 +765,7 @@ class _Exchange:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the server got the whole response, although no message marked the end."""
+        """Return whether the server received the whole response, although no final message arrived."""
         length = _first(self._headers, b"content-length")
         return self._is_bodiless() or (length.isdigit() and self._size >= int(length))
 

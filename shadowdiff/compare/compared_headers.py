@@ -32,12 +32,12 @@ _INSTANCE: Final = (
     "x-backend-server", "x-hostname", "x-instance", "x-instance-id", "x-pod", "x-pod-name", "x-server-id",
     "x-served-by",
 )  # fmt: skip
-"""Which process responded: v1's and v2's always differ."""
+"""Headers that name the process that responded. v1 and v2 always differ in them."""
 _REVISION: Final = ("x-version",)
 """The default of `candidate.revision_header`, which differs by design."""
 _CODINGS: Final = ("content-encoding", "grpc-accept-encoding", "grpc-encoding")
 _GRPC: Final = ("grpc-message", "grpc-status", "grpc-status-details-bin")
-"""How a call ended. Only an exact name excludes one of them."""
+"""Headers with the result of a call. They are excluded only by their exact names."""
 BODY_HEADERS: Final = ("content-digest", "content-length", "content-md5", "digest", "repr-digest")
 """Sizes and digests of a body. Comparing the body covers them, so they count only if there is no body."""
 EXCLUDED_HEADERS: Final = (
@@ -45,7 +45,7 @@ EXCLUDED_HEADERS: Final = (
 )  # fmt: skip
 """Headers that are not compared unless `compare` names them. A name that ends in `*` is a prefix."""
 EXCLUDED, NEEDED, COMPARED = range(3)
-"""The header is ignored; it is kept because it says how to read the body; it is compared."""
+"""The header is ignored, is needed to read the body, or is compared."""
 _MAX_DECISIONS: Final = 4096
 _USUAL_NAME_BYTES: Final = 64
 _BODY_NEEDS: Final = frozenset({b"content-encoding", b"content-type"})

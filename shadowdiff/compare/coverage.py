@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.compiled import Key, Names, Node, Rename
 
 PAIR_UNITS: Final = 20
-"""For two containers, whose answer is kept in memory."""
+"""The cost of a comparison of two containers, whose result is stored in memory."""
 _STEP_UNITS: Final = 16
 _COPIED_A_UNIT: Final = 32
 """Members of an object that are copied in one unit."""

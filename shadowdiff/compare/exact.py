@@ -30,9 +30,9 @@ from shadowdiff.compare.work import Budget
 from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Repeated, Value
 
 MAX_DEPTH: Final = 254
-"""What orjson writes at most. All parsers keep to it, so that the tier does not decide what is too deep."""
+"""The maximum depth that orjson can write. All parsers have this limit, so they give the same result."""
 _MAX_IN_STRINGS: Final = 128
-"""Levels of documents inside strings; `documents` keeps to it."""
+"""The maximum number of levels of documents inside strings, which `documents` also applies."""
 _FRAMES_PER_LEVEL: Final = 16
 sys.setrecursionlimit(max(sys.getrecursionlimit(), (MAX_DEPTH + _MAX_IN_STRINGS) * _FRAMES_PER_LEVEL))
 _GLANCES: Final = 16

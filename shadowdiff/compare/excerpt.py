@@ -20,11 +20,11 @@ _EXCERPT_CHARS: Final = 200
 BEFORE_CHANGE_CHARS: Final = 40
 _SHOWN_BYTES: Final = 16
 _MASKED: Final = "\0"
-"""The token of what a mask replaces."""
+"""The token of a text that a mask replaces."""
 Spans = Sequence[tuple[int, int]]
 """Stretches of a text that masks replace, in characters and in order."""
 Parts = list[tuple[str, str | None]]
-"""Words of a line, and what masks replace as one part each, with its token."""
+"""The words of a line. Each text that a mask replaces is one part, with its token."""
 
 
 def words(line: str, against: str, budget: Budget, masks: Sequence[ValueRule], chars: int) -> tuple[str, str]:

@@ -38,7 +38,7 @@ _REFRESH: Final = re.compile(r"([0-9.]*\s*[;,]\s*url\s*=\s*)(.*)", re.IGNORECASE
 _MAX_READ_CHARS: Final = 16_384
 """Longer values are compared unparsed: reading a list takes time for each character."""
 _MAX_ATTRIBUTES: Final = 64
-"""Further attributes are compared as one text."""
+"""The maximum number of attributes that are compared separately. The rest is compared as one text."""
 _MAX_DATE_CHARS: Final = 64
 _YEAR_2000_S: Final = 946_684_800
 """The present of a response without any time; dates that mean "already over" are before it."""
@@ -48,7 +48,7 @@ _NAMES: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 _MONTHS: Final = {name: number for number, name in enumerate(_NAMES, start=1)}
 _TWO_DIGITS: Final = 2
 _FIRST_OF_THE_LAST_CENTURY: Final = 70
-"""RFC 6265, section 5.1.1: 70 to 99 are of the last century, 0 to 69 of this one."""
+"""RFC 6265, section 5.1.1: years from 70 to 99 mean 1970 to 1999, and years from 0 to 69 mean 2000 to 2069."""
 Differing = tuple[str, str | None, str | None]
 """A part of a field (empty: all of it), and its text on each side; None if a side does not send it."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GRPC_STATUS: Final = b"grpc-status"
 GRPC_FIELDS: Final = frozenset({GRPC_STATUS, b"grpc-message", b"grpc-status-details-bin"})
-"""How a gRPC call ended: in the trailers, or in the headers of a response that has nothing else."""
+"""The result of a gRPC call. It is in the trailers, or in the headers of a response without a message."""
 NOT_MODIFIED: Final = 304
 _OF_A_BODY: Final = frozenset(name.encode() for name in BODY_HEADERS)
 _EXPIRES: Final = re.compile(r"[ \t]*expires[ \t]*=", re.IGNORECASE)

@@ -47,7 +47,7 @@ _GROUP: Final = 3
 _BYTES: Final = 2
 _FIXED: Final = {1: "fixed64", 5: "fixed32"}
 _FEWEST_DIGITS, _MOST_DIGITS = 6, 9
-"""Of a 32-bit float's shortest decimal form."""
+"""The fewest and most digits of a 32-bit float's shortest decimal form."""
 _T = FieldDescriptor
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MARK: Final = "#"
 MAX_KEY_CHARS: Final = 1024
-"""Of a key that is not text. Keys may contain keys, and each level would quote the level below."""
+"""The maximum length of a key that is not text. Keys may contain keys, and each level would quote the level below."""
 
 
 def bytes_value(content: bytes) -> Value:

@@ -28,7 +28,7 @@ _SCALAR: Final = re.compile(rb'"[^"\\]*"|true|false|null|-?(?:[0-9]{1,20}|[0-9.]
 """A string without escapes, a word, an integer, or a number so short that every tier reads it alike."""
 _BLANKS: Final = b" \t\n\r"
 _MOST_MEMBERS: Final = 64
-"""In a larger object, finding each member takes longer than parsing."""
+"""The maximum size of an object. In a larger object, finding each member takes longer than parsing."""
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

@@ -18,8 +18,10 @@ from shadowdiff.rules.json_values import Value
 Cut = tuple[dict[str, Value] | list[Value], str | int, Value]
 """A place in v2 that differs, as container and step, and v1's value."""
 stand_in: Final = Decimal.is_zero
-"""What represents a Decimal in a dump, where only its kind matters: `true` for 0, which equals `false`, and `false` for
-1, which equals `true`. No integer is written so, and it takes a third of the time of any text."""
+"""Represents a Decimal in a dump that only shows kinds: `true` for 0 and `false` for other numbers.
+
+No integer is written as a boolean, and a boolean takes a third of the time of a text.
+"""
 _dump_huge: Final = msgspec.json.Encoder(order="sorted").encode
 _SORTED: Final = orjson.OPT_SORT_KEYS
 _BLANKS: Final = b" \t\n\r"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Token = tuple["str | tuple[int, ...]", "str | Decimal"]
 _RULE_UNITS: Final = 12
 _MASKS_TRIED: Final = 8
-"""Up to so many masks that match one string are tried in all subsets."""
+"""Up to this number of masks that match one string, all subsets are tried."""
 
 
 def covering(rules: Sequence[ValueRule], one: Value | Missing, other: Value | Missing, budget: Budget) -> str | None:

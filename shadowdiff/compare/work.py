@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 TOO_COMPLEX: Final = "too_complex"
 UNITS_PER_MS: Final = 1500
-"""The units that one core does in a millisecond: the least that `benchmarks/complexity.py` measures."""
+"""The work units that one core does per millisecond: the minimum that `benchmarks/complexity.py` measures."""
 DEFAULT_UNITS: Final = 3_000_000
-"""What the default of `limits.compare_ms`, 2 s, pays for, so that the budget runs out before the time."""
+"""The work units of the default `limits.compare_ms`, 2 s. So the budget ends before the time does."""
 
 
 class TooComplexError(Exception):

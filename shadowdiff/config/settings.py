@@ -52,7 +52,7 @@ from shadowdiff.notify.formats import DEFAULT
 from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
-"""Spreads the keys evenly over the masters of a small cluster; each further shard costs a batch of its own."""
+"""Spreads the keys evenly over the masters of a small cluster. Each additional shard needs its own calls."""
 _SECRET = "Write the name of an environment variable or the path of a file (with a /) that contains it."  # noqa: S105 - a help text
 
 

@@ -41,7 +41,7 @@ _ADVICE: Final = {
     "less_than_equal": "write {le} or less",
     "finite_number": "write a finite number",
 }
-"""By the types of pydantic's errors."""
+"""The fix for each type of pydantic error."""
 
 
 def validate(document: Document, problems: list[Problem], env: Mapping[str, str] | None = None) -> Root | None:

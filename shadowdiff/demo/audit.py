@@ -141,9 +141,9 @@ def audit_noise(
     hidden = len({sample.id for sample in remaining if not sample.differences})
     unplanted = sum(_place(one) not in FAULT_DIFFERENCES.values() for one in top)
     checks = (
-        CountCheck("whether the noise is in force", 1, int(noise.phase == "in force")),
-        CountCheck("whether any pair was left out as noise", 1, int(noise.excluded > 0)),
-        CountCheck("places that count in the verdict and were not planted", 0, unplanted),
+        CountCheck("the noise set is in force (1: yes)", 1, int(noise.phase == "in force")),
+        CountCheck("noise excluded at least one pair (1: yes)", 1, int(noise.excluded > 0)),
+        CountCheck("places without a planted fault that count in the verdict", 0, unplanted),
     )
     return Audit(audited.faults, audited.false_mismatches - hidden, (*audited.checks, *checks))
 
@@ -182,10 +182,10 @@ def _count_checks(ledger: Ledger, evidence: Evidence) -> tuple[CountCheck, ...]:
     users, v1, v2, drops = evidence.users, evidence.v1, evidence.v2, evidence.drops
     writes = mirrored["blocked"] if drops.copies else users.writes  # it is unknown which copies were dropped
     return (
-        CountCheck("requests that v1 answered, by id", users.sent, len({entry.id for entry in v1})),
-        CountCheck("copies received, of the requests sent", users.sent - drops.copies, mirrored["received"]),
-        CountCheck("copies not forwarded, of the writes sent", writes, mirrored["blocked"]),
-        CountCheck("copies forwarded, of what v2 answered", len(v2), mirrored["forwarded"]),
-        CountCheck("records received, of what v1 answered", len(v1) - drops.records, recorded["received"]),
+        CountCheck("ids of the requests to which v1 responded", users.sent, len({entry.id for entry in v1})),
+        CountCheck("copies of requests that shadowdiff received", users.sent - drops.copies, mirrored["received"]),
+        CountCheck("copies of writes that shadowdiff did not forward", writes, mirrored["blocked"]),
+        CountCheck("copies that shadowdiff forwarded to v2", len(v2), mirrored["forwarded"]),
+        CountCheck("records of v1's responses that shadowdiff received", len(v1) - drops.records, recorded["received"]),
         CountCheck("writes that reached v2", 0, sum(entry.method == "POST" for entry in v2)),
     )

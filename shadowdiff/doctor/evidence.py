@@ -16,7 +16,7 @@ from shadowdiff.model import OTHER, Side, Target
 
 _MOST: Final = 2**63 - 1
 Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
-"""A count or a time as Redis can hold it; a larger one in the store is corrupt, and arithmetic on it may raise."""
+"""A count or a time within Redis' limits. A larger number in the store is corrupt, and arithmetic may raise."""
 
 Counts = Mapping[str, int]
 """One target's figures by dotted name: the ledger's rows, and `pair.…` from `doctor.pair_facts`."""

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
 KEPT: Final = 100
-"""Orphans of each side and target."""
+"""The number of stored orphans for each side and target."""
 TTL_S: Final = 3600
 PROCESSES: Final = "doctor:processes"
 ERASURES: Final = "doctor:erasures"
@@ -54,11 +54,11 @@ ERASURES: Final = "doctor:erasures"
 MOST_PROCESSES: Final = 256
 TIME_DIGITS: Final = 13
 EXAMPLE_CHARS: Final = 200
-"""Characters kept of a rejected example, and of its path."""
+"""The number of characters stored of a rejected example, and of its path."""
 SKEW_MS: Final = 5000
 REWRITE_AFTER_MS: Final = 60_000
 _PLACEHOLDER: Final = re.compile(r"‹redacted:[0-9a-f]+›")
-"""Without a common key each process has its own placeholders, but here equal paths must stay equal."""
+"""A placeholder with its hash. Without a common key, processes have different hashes for equal paths."""
 
 _ERROR_CHARS: Final = 200
 

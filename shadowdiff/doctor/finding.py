@@ -65,10 +65,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_TRAFFIC: Final = ("nothing_arrives", "mirrors_without_records", "records_without_mirrors")
-"""The codes of what one finds if nothing, or only one half, reaches a target."""
+"""The codes of the findings for a target that receives nothing, or only one half."""
 error: Final = partial(Finding, target="", severity=Severity.ERROR)
 warning: Final = partial(Finding, target="", severity=Severity.WARNING)
-"""What checks make findings with; `registry` adds the target that a target check is about."""
+"""Checks create findings with this; `registry` adds the target of a target check."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ KINDS: Final = ("failure", "status", "incomparable", "revision_same", "instance_
 
 Rows = tuple[tuple[str, str, str], ...]
 Fact = tuple[str, tuple[str, str, str]]
-"""A figure that a pair adds to, and the row that shows it."""
+"""The name of a count that a pair increases, and the row that shows it."""
 BodyTypes = tuple[tuple[str, str], ...]
 _WITHOUT_PATHS: Final = frozenset({Kind.TEXT, Kind.BYTES})
 

@@ -44,7 +44,7 @@ ALERT_WITHIN_S: Final = 0.5
 """How long a connection waits for the TLS alert that explains why v2 closes connections."""
 ALERT_CHECK_EVERY_S: Final = 10.0
 CONNECT_WITHIN_S: Final = 1.0
-"""For one address, if there is another one to try: a dead node does not refuse packets but drops them."""
+"""The timeout for one address if there is another address, because a dead node does not reply."""
 
 _LOCAL_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 _RESETS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shadowdiff.intake.connect import Origin
 
 IDLE_CONNECTION_S: Final = 1.5
-"""Servers usually allow 2 s or more, so v2 rarely closes a connection that a request is just being sent on."""
+"""How long an idle connection is reused. Servers usually allow 2 s or more, so v2 rarely closes a connection in use."""
 MOST_IDLE: Final = 1024
 MAX_HEAD_BYTES = 1 << 16
 FIELD_BYTES = 32
@@ -41,7 +41,7 @@ _OK = 200
 _BODILESS = frozenset({204, 304})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _CONTROL = bytes([*range(9), *range(10, 32), 127])
-"""Envoy refuses these in a value, and a space before the colon. A lenient parser accepts both."""
+"""Control characters. Envoy rejects them in a value, and a space before the colon; a lenient parser accepts both."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _TIMER_TOLERANCE_S = 0.001
 """uvloop's timers count whole milliseconds."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_EXAMPLE_CHARS = 4096
 KEPT_EXAMPLES = 32
-"""Different examples of each kind; the one least recently seen is dropped."""
+"""The number of different examples of each kind. The least recently seen example is dropped."""
 
 
 class Disposition(StrEnum):

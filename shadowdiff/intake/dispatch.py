@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTROL_CONCURRENCY = 64
-"""Control requests at once, per target. Further ones are not sent, and their pairs do not wait for them."""
+"""The maximum number of concurrent control requests per target. Other pairs are compared without a control."""
 BUSY_WITHIN_S = 1.0
 """A full queue is not v2's fault if this service was overloaded this recently."""
 BREAKER_FAILURES = 5
-"""Connection failures in a row that open the breaker."""
+"""The number of consecutive connection failures that opens the breaker."""
 BREAKER_FIRST_S = 1.0
 BREAKER_LONGEST_S = 10.0
 _CONNECTION_FAILURES = frozenset({

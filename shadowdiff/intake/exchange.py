@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 FIELD_BYTES = 112
-"""What a short field takes in memory on top of its wire bytes: a pair, two byte strings, and an item of a list."""
+"""The memory of a short field in addition to its bytes: a pair, two byte strings, and a list item."""
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TRIES: Final = 3
 RETRY_AFTER_S: Final = 0.02
 CONNECTIONS_MOST: Final = 64
-"""To one origin, as long as any of them has room."""
+"""The maximum number of connections to one origin while any of them has room."""
 _PER_HOP: Final = frozenset({b"host", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"te"})
 
 

@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 WINDOW_BYTES: Final = 1 << 24
 STREAMS_MOST: Final = 100
-"""On one connection; further calls open another one."""
+"""The maximum number of streams on one connection. Other calls open another connection."""
 CALLS_MOST: Final = 1 << 20
-"""Over the life of one connection. A connection has 2^30 stream ids."""
+"""The maximum number of calls in the life of one connection, which has 2^30 stream ids."""
 UNREAD_BYTES: Final = 1 << 26
-"""Unsent data for a v2 that does not read, such as acknowledgements of pings. Bodies of calls are far smaller."""
+"""The maximum unsent data for a v2 that does not read, such as replies to pings. Bodies of calls are far smaller."""
 CHECK_EVERY_S: Final = 1.0
 SILENT_S: Final = 1.0
 """With calls in flight, a connection that receives nothing for this long sends a PING."""
 PING_WITHIN_S: Final = 2.0
 """A connection that receives nothing for this long after a PING is closed."""
 PINGS_MOST: Final = 2
-"""Without frames of a response in between: gRPC servers close a connection at the fourth."""
+"""The maximum number of pings without a response frame in between. gRPC servers reject the fourth."""
 _HEADER_BYTES: Final = 9
 _SETTINGS: Final = 4
 _GOAWAY: Final = 7

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.1
 SPAN_S: Final = 0.2
-"""A shorter load is a burst, not an overload."""
+"""The length of a span. A shorter load is a burst, not an overload."""
 HIGH: Final = 0.9
 """The share of a span in which the thread ran or waited to run."""
 LONG_TURN_S: Final = 0.01
-"""Between the first and the latest check in one turn of the loop: no response of v2 was read meanwhile."""
+"""The maximum time between two checks in one turn of the loop, which reads no response of v2 meanwhile."""
 CHECK_EVERY_S: Final = 0.02
 """More frequent checks return the same answer."""
 BEGINS_AT: Final = 0.5
-"""Bursts fill a queue this far; until then everything is accepted."""
+"""Up to this fill level, everything is accepted, because bursts also reach it."""
 ENDS_AT: Final = 0.9
-"""From here on nothing is accepted; the rest of the bound is for requests that are on their way."""
+"""From this fill level, nothing is accepted. The rest of the queue is for requests that were already accepted."""
 
 
 class OverloadDetector:

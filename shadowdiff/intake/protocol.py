@@ -37,25 +37,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 256 << 10
-"""Four times what Envoy accepts: the head of a record contains the recorded response's own fields."""
+"""Four times Envoy's limit, because the head of a record contains the fields of the recorded response."""
 MAX_FIELDS = 1000
 """Ten times Envoy's default. In memory a field takes at least twice its bytes on the wire."""
 HEAD_WITHIN_S = 30.0
-"""From the first byte of a head to its last."""
+"""The maximum time from the first byte of a head to its last."""
 STALLED_S = 60.0
-"""The longest time without progress, of a body that arrives or of responses that the peer reads."""
+"""The maximum time without progress, while a body arrives or the peer reads responses."""
 REQUEST_WITHIN_S = 600.0
-"""From the last byte of a head to the end of the body: a slow sender must not hold memory forever."""
+"""The maximum time from the last byte of a head to the end of the body, which bounds a slow sender."""
 LINGERS_S = 0.5
 """How long a connection without a request stays open while its port closes: a request may be on its way."""
 _CHECK_EVERY_S = 5.0
 _UNREAD_BYTES = 1 << 16
 _DISCARDED_BYTES = 64 << 20
-"""Read after the response, so that the sender receives it. Closing with unread bytes resets the connection."""
+"""How much is read and discarded after the response. Closing a connection with unread bytes would reset it."""
 _VERSIONS = frozenset({"1.0", "1.1"})
 _WAITING_REQUESTS = 16
 _MOST_WAITING = 64
-"""Pipelined requests of one read; later ones are ignored."""
+"""The maximum number of pipelined requests in one read. Later ones are ignored."""
 
 _ACCEPTED_WIRE = response_head(ACCEPTED.status, ACCEPTED.headers, keep_alive=True)
 _SERVER_ERROR = Reply(500, [(b"content-length", b"0")])
@@ -69,7 +69,7 @@ BODY → DISCARDING → IDLE: the response was sent first; the rest of the body 
 any → STOPPED: input is ignored. The connection closes after the responses to the requests that it has read.
 """
 IDLE, HEAD, BODY, DISCARDING, STOPPED = ReadState
-"""Names of their own, because each header field looks one up."""
+"""Module-level names, because each header field needs a lookup."""
 
 
 class IntakeProtocol(asyncio.Protocol):

@@ -22,12 +22,12 @@ HEADER_PREFIX = b"x-shadowdiff-h-"
 TRAILER_PREFIX = b"x-shadowdiff-trailer-"
 REQUEST_PREFIX = b"x-shadowdiff-q-"
 TRACE_HEADERS = frozenset({b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-sampled", b"x-b3-flags"})
-"""The request headers that are kept: those with a trace context. None of them is secret."""
+"""The stored request headers: those with a trace context. They contain no secrets."""
 MAX_TRACE_HEADER_BYTES = 256
 MAX_ID_CHARS = 256
 MAX_ATTEMPT = 100
 MAX_DIGITS = 15
-"""Enough for any size or count; the store's numbers end at 64 bits."""
+"""The maximum number of digits: enough for any size, and within the store's 64 bits."""
 MAX_SIZE = 10**MAX_DIGITS - 1
 MAX_DURATION_MS = 1e9
 """More than eleven days."""

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from shadowdiff.model import ObservationSink
 
 DROPPED_BYTES = 64 << 20
-"""Read and dropped beyond a bound, before the connection is closed."""
+"""How many bytes beyond a limit are read and dropped before the connection is closed."""
 MOST_LINES = 100_000
 """The maximum number of lines in one batch."""
 MOST_LISTED = 1000
-"""Refused lines that the reply to a batch lists; it only counts the others."""
+"""The maximum number of rejected lines that the reply to a batch lists. It only counts the others."""
 LINES_PER_TURN = 64
-"""Lines of a batch that are parsed before other tasks of the event loop get a turn."""
+"""The number of lines of a batch that are parsed before other tasks run on the event loop."""
 
 _TOO_FAST = "this address sends more records per second than limits.records_per_source allows: send the rest later"
 _OVERLOADED = "the queue is full: send the record again later, or set a sample rate in the recorder"

@@ -42,17 +42,17 @@ MOST_DICTIONARIES: Final = 64
 """Dictionaries in memory; the oldest is dropped first."""
 EXAMPLES: Final = 300
 EXAMPLE_BYTES: Final = 4096
-"""Of each body in an example. What bodies share shows at their beginning."""
+"""How much of each body an example contains. Similar bodies have similar beginnings."""
 SEPARATE_BODY_BYTES: Final = 8192
-"""A body of this size repeats itself: with a dictionary it takes half as long again, and gets no smaller."""
+"""From this size, a body is compressed without a dictionary, which would take 1.5 times as long and save nothing."""
 _HEADS_BYTES: Final = 4 << 20
 REFRESH_S: Final = 5.0
 LEARNED_EVERY_S: Final = 43_200
 KEPT_S: Final = 7 * 86_400
-"""After the last flush that used it. A ready pair waits for as long as no worker runs."""
+"""How long a dictionary is stored after its last use, because a ready pair may wait until a worker runs."""
 RETRY_S: Final = 0.25
 YIELD_S: Final = 0.001
-"""A pause after each example. A thread that computes without one gives the event loop a turn only every 5 ms."""
+"""A pause after each example. Without it, the event loop would run only every 5 ms."""
 
 
 class UndecodableError(Exception):

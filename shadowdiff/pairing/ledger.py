@@ -34,14 +34,14 @@ REMEMBERED_S = 86_400
 FOLD_EVERY = 20
 """Syncs between two runs of fold_processes.lua."""
 DEAD_KEPT = 100
-"""Dead processes that keep an entry of their own."""
+"""The number of exited processes that keep a separate entry."""
 DEAD_AFTER_S = 5
-"""A process reports that it lives twice a second."""
+"""After this time without a report, a process counts as exited. A process reports twice a second."""
 LONG_DEAD_S = 3600
-"""Much longer than a stopped process takes to come back: a process that was folded must never sync again."""
+"""After this time, the entry of an exited process is merged. Such a process must never sync again."""
 UNKNOWN_PROCESS = -1
 CHECKED_KEYS = 2_000
-"""Waiting keys of each side and shard whose value is checked, oldest first."""
+"""The number of waiting keys per side and shard whose value is checked, oldest first."""
 
 MIRRORED = (
     "received", "forwarded", "blocked", "withheld", "sampled_out", "unidentified", "looped", "aborted", "too_large",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
 UNIQUE_SOURCES = frozenset({"x-diff-id"})
-"""Several requests may have the same id in any other header."""
+"""Headers whose id is unique per request. In other headers, several requests may have the same id."""
 TRACEPARENT = "traceparent"
 MAX_ID_BYTES = 256
 SPAN = 1 << 32

@@ -27,15 +27,14 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.1
 SHARDS_PER_TURN = 4
-"""With more shards the sweeps become rarer, so that they cost no more in total."""
+"""With more shards than this, sweeps run less often, so the total cost stays the same."""
 PROCESSES_PER_TURN = 20
-"""With more processes each sweeps more rarely, so that all together sweep no more often. Beyond this number they do,
-because each process must know how much the store holds."""
+"""With more processes, each process sweeps less often, up to this number. Each process must measure the store."""
 MOST_DUE = 200
 EXAMPLES = 50
-"""Of each target and period: enough that both observations of a request are likely to be among them."""
+"""Orphans per target and period that are kept as examples: enough to probably contain both halves of a request."""
 READ = 1000
-"""Orphans of each target and period that are read, so that they count for their route."""
+"""Orphans per target and period that are read to count them by route."""
 PERIOD_S = 1.0
 EXAMPLE_BYTES = 65_536
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_CACHED: Final = 20_000
 _SETTLED_MS: Final = 60_000
-"""This long after a bucket's end, all pairs of its time have been counted in it."""
+"""How long after the end of a bucket all its pairs have been counted."""
 _Z: Final = 1.959964
 """Number of standard deviations that contain 95 % of a normal distribution."""
 _HALF_OF_DAY: Final = 6

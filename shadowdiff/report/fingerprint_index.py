@@ -28,7 +28,7 @@ AT_ONCE: Final = 500
 _LATE_MS: Final = 60_000
 """How far the clocks of processes, and the order of their writes, may differ."""
 _FEW: Final = 500
-"""So many may be missing in the store before the index is rebuilt."""
+"""If more names than this are missing in the store, the index is rebuilt."""
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 

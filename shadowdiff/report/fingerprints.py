@@ -36,7 +36,7 @@ EVERY_S: Final = 10.0
 FIRST_STEP: Final = 500
 MOST_OFFSET: Final = 10_000
 _FEW: Final = 1_500
-"""Up to so many names are scored and sorted; for more, an index is read until the page is full."""
+"""Up to this number of names, all are scored and sorted. For more names, an index is read until the page is full."""
 _SEVERITIES: Final = {rank: severity for severity, rank in RANKS.items()}
 _PARTS: Final[dict[str, Callable[[Iterable[float]], float]]] = {
     "last": max, "first": min, "count": sum, "worst": max, "since": min,

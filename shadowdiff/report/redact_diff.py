@@ -25,7 +25,7 @@ _MARKED: Final = re.compile(r"\[-(.*?)-\]|\{\+(.*?)\+\}", re.DOTALL)
 _CLOSINGS: Final = {"[-": "-]", "{+": "+}", "": ""}
 _PART_CHARS: Final = 6
 _CHARS_PER_UNIT: Final = 256
-"""Characters of a body that one unit pays for when an excerpt is looked up."""
+"""The number of characters of a body that one work unit allows a search for an excerpt to read."""
 _SEARCHED_BYTES: Final = 256 * 1024
 _PLACES: Final = 8
 _WINDOW_CHARS: Final = 200

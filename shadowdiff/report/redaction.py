@@ -42,7 +42,7 @@ _KEY_NAME: Final = "redaction:key"
 FORM: Final = "application/x-www-form-urlencoded"
 _PLACEHOLDER: Final = re.compile(r"‹redacted(?::[0-9a-f]{12})?›")
 HASHED: Final = "‹redacted:"
-"""How the placeholder of a hashed secret begins."""
+"""The prefix of the placeholder of a hashed secret."""
 SOME: Final = "‹redacted›"
 """Replaces a secret in a path, so that the same fault of many users has one fingerprint."""
 _PLAIN_PATH: Final = re.compile(
@@ -64,14 +64,14 @@ _URL: Final = re.compile(r"[a-z]{0,12}:?//?")
 _FORM_TEXT: Final = re.compile(r"[\w.%+\[\]-]{1,64}=[^\s\"'<>{}]*+\Z")
 
 _UNITS_PER_SEARCH: Final = 16
-"""The fixed cost of a search, charged again if names are searched for."""
+"""The fixed cost of a search. A search for names costs it twice."""
 DEEPEST: Final = 8
 """Nested encodings that are decoded; text that is encoded once more is hidden as a whole."""
 _WORK_FACTOR: Final = 16
 _WORK_CHARS: Final = 1 << 20
 _FEWEST_CHARS: Final = 6
 _ROUNDS: Final = 4
-"""Most rounds of one text; usually the second finds nothing more."""
+"""The maximum number of rounds for one text. Usually the second round finds nothing."""
 
 
 _BUILTIN: Final = Patterns()

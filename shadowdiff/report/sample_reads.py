@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FIRST_STEP: Final = 500
 _AT_ONCE: Final = 500
 _IN_THE_LOOP: Final = 100
-"""Up to so many lines are decoded on the event loop; more would delay mirrored requests."""
+"""Up to this number of lines are decoded on the event loop. More would delay mirrored requests."""
 _FEW_WHOLE: Final = 4
 
 

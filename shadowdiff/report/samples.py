@@ -52,7 +52,7 @@ NOT_STORED: Final = "(not stored: removing the secrets from this body takes too 
 _LATEST: Final = 16**9
 """Periods are counted down from here, so that the latest come first."""
 _DRAWS: Final = 20_000
-"""Fingerprints that a process selects for; beyond, it restarts and makes a few samples too many."""
+"""The maximum number of tracked fingerprints. Above it, tracking restarts, which creates a few more samples."""
 
 
 class SampleSettings(msgspec.Struct, frozen=True, kw_only=True):

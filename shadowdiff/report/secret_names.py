@@ -33,9 +33,9 @@ ANYWHERE: Final = (
 )  # fmt: skip
 """A name is a secret's if one of its words is one of these, in the singular or the plural."""
 _PARTS: Final = ANYWHERE[:12]
-"""Those of them that no ordinary word contains."""
+"""Words that are not a part of any ordinary word."""
 _ENDINGS: Final = ANYWHERE[12:17]
-"""Those of them that no ordinary word ends in."""
+"""Words that no ordinary word ends in."""
 OPENS: Final = (
     "access", "account", "admin", "aes", "api", "app", "application", "auth", "cert", "client", "consumer",
     "decryption", "deploy", "enc", "encryption", "function", "functions", "hmac", "host", "license", "master",
@@ -49,7 +49,7 @@ LAST: Final = (
 )  # fmt: skip
 """A name is a secret's if it ends in one of these, or in one of these and then in `NEUTRAL` words."""
 _SHORT: Final = frozenset(LAST[7:])
-"""Those of them that count only as whole words: `design` and `spin` end in them."""
+"""Words that count only as whole words, because `design` ends in `sig` and `spin` in `pin`."""
 NEUTRAL: Final = frozenset({
     "again", "base", "code", "confirm", "confirmation", "current", "data", "digest", "encrypted", "hash", "header",
     "hex", "new", "old", "plain", "raw", "repeat", "sha", "string", "text", "v", "value", "values",

@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 Spend = Callable[[int], None]
 
 UNITS_PER_MS: Final = 1000
-"""What a millisecond of a core pays for: the least that `benchmarks/redaction.py` measures over hostile texts."""
+"""The work units that one core does per millisecond: the minimum that `benchmarks/redaction.py` measures."""
 INLINE_WORK: Final = 5 * UNITS_PER_MS
-"""The budget on the event loop, which nothing else can use meanwhile."""
+"""The work budget on the event loop, which is blocked meanwhile."""
 SAMPLE_WORK: Final = 800 * UNITS_PER_MS
-"""The budget in a process, which may spend it twice before `limits.compare_ms`, 2 s by default, ends it."""
+"""The work budget in a process. Even twice this budget ends before the default `limits.compare_ms`."""
 CHARS_PER_UNIT: Final = 32
-"""Characters of one scan that one unit pays for."""
+"""The number of characters that one work unit allows one scan to read."""
 
 
 class TooMuchWorkError(Exception):

@@ -35,7 +35,7 @@ LINKS: Final = frozenset({
 })  # fmt: skip
 """Segments of personal links: a random segment directly after one gives access."""
 _RANDOM: Final = re.compile(r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])[\w.~=%!$+-]{10,}+")
-"""A text that nobody chose as a word: at least ten characters with letters and digits."""
+"""A text that is not a word: at least ten characters, with letters and digits."""
 
 
 def in_parameters(text: str, parameter_secrecy: NameSecrecy, spend: Spend, *, form: bool) -> Iterator[SecretSpan]:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from shadowdiff.rules.compiled import RouteRules
 
 _VALUE_RULES: Final = tuple(f"{name} " for name, kind in KINDS.items() if kind.looks_into_values)
-"""How labels of rules begin that read a value; a hash in place of the value causes a wrong result."""
+"""The prefixes of the labels of rules that read a value. A hash instead of the value would cause a wrong result."""
 PRECONDITIONS: Final = tuple(f"{name} " for name, kind in KINDS.items() if kind.is_precondition)
-"""How a sample's reason begins if it was not compared because of a rule."""
+"""The prefixes of the reasons of samples that were not compared because of a rule."""
 _CODING: Final = "content-encoding"
 _UTF_8: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 WORK: Final = 400_000

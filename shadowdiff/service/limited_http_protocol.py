@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 << 10
 MAX_FIELDS = 200
 MOST_CONNECTIONS = 2048
-"""On one port; pages, gates and scrapes need a few hundred at most."""
+"""The maximum number of connections to one port. Pages, gates and scrapes need a few hundred."""
 REQUEST_WITHIN_S = 30.0
-"""From a request's first byte to its last."""
+"""The maximum time from a request's first byte to its last."""
 UNREAD_S = 60.0
 """A response is abandoned when its client has read nothing for this long."""
 _CHECK_EVERY_S = 5.0

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 GAUGES_EVERY_S = 5.0
 _WRITTEN = {"forwarded", "withheld", "accepted"}
 TOP = 10
-"""Paths of a target that are series of their own."""
+"""The number of paths per target that have separate series."""
 
 
 def ledger_growth(intake: IntakeCounters) -> dict[str, dict[str, int]]:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _INTAKES = frozenset({"mirror", "records"})
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-"""Longer than Envoy's default idle pool checks, so that a mirror's connection is rarely closed in use."""
+"""How long an idle connection stays open: long enough that a mirror's connection is rarely closed while it is used."""
 
 CERTIFICATE_POLL_S = 3.0
 

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from shadowdiff.config import Config
 
 RELOADED: Final = frozenset({"targets", "access", "log", "source", "warnings"})
-"""Settings that a reload applies, or that nothing depends on; all others need a new process."""
+"""Settings that a reload applies. A change of any other setting needs a new process."""
 SHARED: Final = frozenset({"store", "listen"})
-"""Those that all worker processes share, so that not even a new worker can change them."""
+"""Settings that all worker processes share. A new worker cannot change them either."""
 
 
 def changed(new: Config, old: Config) -> list[str]:

@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 
 CHECK_RETRY_S = 0.5
 LAST_FLUSH_S = 1.0
-"""The writer gets this long for v2's last responses if draining used up its time."""
+"""How long the writer may take for v2's last responses if the drain time is over."""
 LAST_BATCH_S = 2.0
-"""Workers then get this long for their last batch."""
+"""How long workers may then take for their last batch."""
 LAST_SYNC_S = 1.0
-"""The ledger then gets this long for this process's last counts."""
+"""How long the ledger may then take for the last counts of this process."""
 
 
 class Service:

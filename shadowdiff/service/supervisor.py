@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 INTAKES = ("mirror", "records", "web")
 CLOSES_FROM_S = 0.5
-"""A slot without a worker for longer closes its sockets, so that its share goes to the others."""
+"""If a slot has no worker for longer than this, it closes its sockets, so other workers get its connections."""
 SETTLED_S = 30.0
 """A worker that ran this long is restarted at once."""
 POLL_EVERY_S = 1.0
 HUNG_S = 60.0
-"""A worker that does not report for this long, though polled every second, is killed."""
+"""A worker that does not reply for this long is killed. It is polled every second."""
 REPORT_WITHIN_S = 2.0
 READY_WITHIN_S = 60.0
 EXIT_USAGE = 2

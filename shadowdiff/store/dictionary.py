@@ -26,7 +26,7 @@ LEVEL: Final = 1
 COMMON_SHARE: Final = 0.1
 """The share of examples that must contain a word."""
 LONGEST_WORD: Final = 24
-"""Keys and tokens are longer, and secret however many examples contain them; names are shorter."""
+"""Longer words are not learned, because they may be keys or tokens. Names are shorter."""
 _WORD: Final = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
 _ALPHABETS: Final = tuple(
     (frozenset(signs), signs) for signs in (b"0123456789", b"0123456789abcdef", b"0123456789abcdefghijklmnopqrstuvwxyz")

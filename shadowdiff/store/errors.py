@@ -25,9 +25,9 @@ _SHOWN: Final = 200
 _WRONG: Final = (
     msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError
 )  # fmt: skip
-"""What parsing raises if the data does not have the expected parts."""
+"""The exceptions of parsing if the data does not have the expected parts."""
 STORE_ERRORS: Final = (RedisError, OSError)
-"""What a call to the store raises if it fails. A TimeoutError is an OSError."""
+"""The exceptions of a failed call to the store. A TimeoutError is an OSError."""
 
 
 class UnreadableError(RedisError):

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SHARDS_KEY = "shards"
 _CANNOT_WRITE = "MISCONF"
-"""Part of the message of a script's error. Source: Redis, src/server.c, writeCommandsGetDiskErrorMessage."""
+"""A part of the error message of a script. Source: Redis, src/server.c, writeCommandsGetDiskErrorMessage."""
 _HASHES_PER_CALL = 400
 _SHARDS_WITHOUT_STRETCH = 4
 _MOST_STRETCH = 4.0

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 CHECK_EVERY_S: Final = 1.0
 JUMP_S: Final = 5.0
-"""Clock synchronization makes smaller jumps."""
+"""Clock synchronization moves a clock by less than this."""
 _SLOW_S: Final = 1.0
 """After a slower reply it is unclear when Redis read its clock."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AUDIT: Final = "shadowdiff.audit"
-"""The logger whose every line is written: a change that was left out could be the one that matters."""
+"""The logger of changes. Every line is written, because each change may matter."""
 _HANDLER: Final = "shadowdiff.lines"
 _EVERY_S: Final = 10.0
 _ARGUMENTS_PER_FORMAT: Final = 20
@@ -45,7 +45,7 @@ _INVISIBLE: Final = re.compile(
 )
 """Characters that move, hide or reorder text or cannot be encoded: controls, bidi and format characters, surrogates."""
 _PASSWORD: Final = re.compile(r"(\w://[^\s/:@]{0,256}):[^\s\"']{1,512}@|(?<=[?&])(password=)[^\s&\"']{1,512}")
-"""Up to the last @, because a password may contain one, or a slash."""
+"""The password ends at the last @, because it may contain an @ or a slash."""
 _NAMED: Final = {chr(code): f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _FRAMES: Final = re.compile(r"((?m:^  File \".*\n(?:    .*(?:\n|\Z))*)+)")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")

@@ -19,7 +19,7 @@ from shadowdiff.telemetry.histogram import Histogram
 
 VERDICTS: Final = ("pass", "fail", "insufficient")
 _NOT_FINAL: Final = frozenset({"received", "in_flight"})
-"""A sum and a level, which the intake counts next to the dispositions."""
+"""Not dispositions: a total, and the number of current requests."""
 _EVERY_POD: Final = " The value is from the store: every pod reports the same value, so aggregate with max."
 
 Labels = tuple[str, ...]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shadowdiff.telemetry.metrics import PodSources, Sources
 
 REMEMBERED_S: Final = 30.0
-"""How long the values that an ended process read from the store are used; until then another process reads them."""
+"""How long the supervisor uses the store's values from a process that exited. By then another process has read them."""
 _OF_SUPERVISOR: Final = frozenset({"process_start_time_seconds", "process_max_fds"})
 _CPU: Final = "process_cpu_seconds_total"
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BATCH: Final = 512
 EVERY_MS: Final = 1000
 TIMEOUT_S: Final = 5.0
-"""For one export with its retries."""
+"""The timeout of one export, including its retries."""
 _MAX_TEXT: Final = 256
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATTERN_CHARS: Final = 300
 _BUCKETS: Final = 2 * 24
-"""Buckets of one route's durations, of both sides."""
+"""The number of buckets for the durations of one route, for both sides together."""
 _REASONS_CAP: Final = 200
 _KEPT: Final = 20_000
 

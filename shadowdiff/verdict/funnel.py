@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from shadowdiff.verdict.history import RouteHistory
 
 _UNTIL_COMPARISON: Final = 6
-"""Steps before pairs are compared: after them every loss has a route."""
+"""The number of steps before the comparison. Every later loss has a route."""
 _WITHOUT_ROUTE: Final = {"in_flight", "waiting", "pending", "other_side", "duplicate", "replaced", "unaccounted"}
-"""Losses that are under way, or no request of their own."""
+"""Requests that may not be lost yet, and losses that are not separate requests."""
 _NOT_ELIGIBLE: Final = ("ineligible", "sampled_out", "refused")
 """Losses that coverage does not count."""
 _MIRROR_LOSSES: Final = ("shed", "aborted", "too_large", "unidentified", "looped", "store_lost", "crashed")
@@ -42,7 +42,7 @@ WHY: Final[Mapping[str, str]] = {
     "crashed": "lost when a process died",
     "other_side": "a response of v2, recorded by its own proxy",
     "duplicate": "duplicate response",
-    "replaced": "replaced by a later attempt",
+    "replaced": "replaced by the response to a retry",
     "waiting": "waiting for v2's response",
     "mirror_shed": "mirrored request shed at a limit",
     "mirror_aborted": "mirrored request aborted",

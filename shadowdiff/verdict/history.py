@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from shadowdiff.model.store_reader import StoreReader
 
 PATHS: Final = 300
-"""Places per target and bucket, whatever `limits.paths` is: a target has 1,200 buckets."""
+"""The maximum number of places per target and bucket. It is fixed, because a target has 1,200 buckets."""
 _REASONS: Final = 200
-"""Routes with a reason why a pair could not be compared, per target and bucket."""
+"""The maximum number of routes with reasons for incomparable pairs, per target and bucket."""
 _GROUPS: Final = (*(result.value for result in Result), "paths", "reasons")
 
 

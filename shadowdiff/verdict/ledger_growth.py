@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _KEEP: Final = Script.from_package("shadowdiff.verdict.lua", "keep_snapshot.lua")
 _AT: Final = "at_ms"
 _NEAR: Final = 15
-"""How many units after the start are read first; a service that was down leaves a gap."""
+"""How many minutes or hours after the start are read first. There may be a gap, because the service was down."""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

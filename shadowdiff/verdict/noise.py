@@ -28,7 +28,7 @@ _CHANGE: Final = Script.from_package("shadowdiff.verdict.lua", "change_noise.lua
 ALPHA_BLAME: Final = 0.01
 """The error, shared by all places, with which learning leaves out a place because v2 differs there beyond noise."""
 _MOST_BAD: Final = 0.5
-"""A control that returns another status more often than this is broken, so its status is no noise."""
+"""If the control returns another status more often than this, it is broken, and its status is not noise."""
 
 
 class Source(StrEnum):

@@ -26,9 +26,9 @@ _GUARD_TARGET: Final = 0.75 * ALPHA_GUARD
 _GUARD_ROUTES: Final = ALPHA_GUARD - _GUARD_TARGET
 _BETS: Final = 0.9 * _GUARD_TARGET
 _PAIRS: Final = 0.05 * _GUARD_TARGET
-"""For the lower bound of v2's mismatches, and as much for the upper bounds of the noise that learning missed."""
+"""The error of the lower bound of v2's mismatches; the upper bounds of missed noise have the same error."""
 LEAST_TRIPLES: Final = 100
-"""A pass with a control needs this many; fewer would not show a constant under a path that always differs."""
+"""A pass with a control needs this number of triples. Fewer could not reveal a constant in v2."""
 
 
 class NoiseInfo(msgspec.Struct, frozen=True, kw_only=True):

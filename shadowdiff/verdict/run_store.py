@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIFE_S: Final = 35 * 86_400
 """How long the counts of a run outlive its last pair."""
 REMEMBERED: Final = 200
-"""Revisions and rollouts remembered per target, the newest."""
+"""The number of newest revisions and rollouts that are stored per target."""
 _LUA: Final = "shadowdiff.verdict.lua"
 _READ: Final = Script.from_package(_LUA, "read_run.lua")
 _START: Final = Script.from_package(_LUA, "start_run.lua")

@@ -29,7 +29,7 @@ _KEPT: Final = 16_384
 _HALVINGS: Final = 8
 _ALL_IN: Final = 0.6
 MOST_PAIRS: Final = 1 << 40
-"""No larger number of pairs is predicted."""
+"""The maximum number of pairs that is predicted."""
 
 
 def log_mixture(n: float, k: float, allowed: float, *, broad: bool = False) -> float:

@@ -16,7 +16,7 @@ import msgspec
 from shadowdiff.model import Kind
 
 NEAR_S: Final = 600.0
-"""A time this close is now: wide enough for clocks, narrow enough for a wrong time zone."""
+"""A time this close to the current time counts as `now`. Clocks differ by less, and time zones by more."""
 _GENERATED: Final = {
     "uuid": re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),
     "pod": re.compile(r"[a-z][a-z0-9-]*-[a-z0-9]{8,10}-[a-z0-9]{5}"),

@@ -229,7 +229,7 @@ def check_local(request: Request) -> None:
     if request.headers.get("origin") is None and not (is_loopback and _is_local_name(host)):
         raise RequestError(
             403,
-            "a program on another machine needs a token for changes: set `access.tokens`, or forward the port to it",
+            "a program on another machine needs a token to make changes: set `access.tokens`, or use a port forward",
         )
 
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGE_BYTES = 256 << 10
-"""Bodies that together have more are compared here without a try on the event loop."""
+"""Pairs whose bodies are larger than this together are compared in the pool at once."""
 LARGE_ENCODED_BYTES = 32 << 10
-"""The same for bodies with a Content-Encoding, which may decode to many times as much."""
+"""The same limit for bodies with a Content-Encoding, which may be many times as large after decoding."""
 IDLE_S = 60.0
 """The process that makes samples ends after this time without work."""
 

@@ -23,7 +23,7 @@ SERVER_ERROR = 500
 STATUS_5XX = "status_5xx"
 GRAPHQL = "graphql_errors"
 FAILURES = (*(str(failure) for failure in Failure if failure is not Failure.WITHHELD), STATUS_5XX, GRAPHQL)
-"""Why v2 sent no whole response, or that it sent a server error, or errors of GraphQL that v1 did not send."""
+"""The failures of v2: reasons for an incomplete response, a server error, and GraphQL errors that v1 did not send."""
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 START_S: Final = 30.0
 MEMORY_BYTES: Final = 2 << 30
-"""Per process; work that needs more ends with a MemoryError."""
+"""The memory limit of a process. Work that needs more ends with a MemoryError."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 

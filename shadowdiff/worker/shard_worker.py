@@ -39,21 +39,21 @@ log = logging.getLogger(__name__)
 
 BATCH = 128
 BATCH_BYTES = 8 << 20
-"""Fewer pairs are claimed at once where the last ones were so large that a batch would hold more, as stored."""
+"""The maximum size of a batch, as stored. After large pairs, a worker claims fewer pairs at once."""
 FIRST_BATCH = 8
 """The first batch, when no size is known: a restart may find a backlog of large pairs."""
 BLOCK_MS = 1000
 GATHER_S = 0.05
-"""Between two reads, so that batches grow: a call costs as much as half a pair. Only metrics wait for it."""
+"""The pause between two reads. It makes batches larger, because a call costs as much as half a pair."""
 SLICE_S = 0.004
-"""The longest that comparing keeps the event loop from other tasks."""
+"""The maximum time for which comparisons block the event loop."""
 LARGE_HELD_BYTES = 64 << 20
-"""Large pairs of a process, as stored, that wait here for the pool; more wait in the store."""
+"""The maximum size of large pairs, as stored, that wait in the process for the pool. Others wait in the store."""
 COMPLEX_AT_ONCE = 16
-"""Small pairs in the pool that need more work than the event loop has time for."""
+"""The maximum number of small pairs in the pool, which need more work than the event loop allows."""
 COMPLEX_HELD_BYTES = 16 << 20
 MOST_DEFERRED = 100_000
-"""Pairs of one process that may wait in the store; each takes about 300 bytes here. More are not compared."""
+"""The maximum number of pairs per process that wait in the store. Excess pairs are not compared."""
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 1.0
 

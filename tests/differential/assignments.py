@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXHAUSTIVE: Final = 8
-"""Elements up to which every assignment in any order is tried; above, partners are exchanged until all have one."""
+"""Up to this number of elements, the search tries every assignment. Above it, it exchanges partners."""
 
 
 def in_order(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 2_000
 STARVED: Final = 4
-"""One case in so many is compared again on a small budget of work, below `MOST_UNITS`."""
+"""One in this number of cases is compared again with a work budget below `MOST_UNITS`."""
 MOST_UNITS: Final = 997
 
 

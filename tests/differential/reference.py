@@ -87,7 +87,10 @@ class Reading(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """A value in a pool. `alone`: a rule lets the other side lack this value. `loose`: a value around it is alone."""
+    """A value in a pool.
+
+    alone: a rule allows that the other side has no partner for this value. loose: an outer value is alone.
+    """
 
     value: Value
     place: Place

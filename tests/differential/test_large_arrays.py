@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shadowdiff.model import Comparison
 
 DECIDED = 200
-"""Up to so many elements the result is required; `too_complex` is accepted only above."""
+"""Up to this number of elements, `too_complex` is not accepted."""
 WORK = 400_000
 """The budget of larger cases, a tenth of the usual one, so that calls can be counted in a short time."""
 CALLS = 8 * WORK

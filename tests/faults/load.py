@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 MIRRORED, RECORDED = "mirrored", "recorded"
 TAKEN, SHED = 202, 503
 MATCHES = "match-"
-"""Begins the ids of pairs that are sent to match."""
+"""The prefix of the ids of pairs that must match."""
 REASONS = frozenset({"overload", "records_queue", "busy"})
 """The reasons for shedding while the store is unavailable, slow or full."""
 LARGE = 32 << 10
 GROWS_AT_MOST_MIB = 64
-"""The queue, and a batch that is judged at once, of large bodies on both sides."""
+"""The maximum growth: the queue, and one batch of pairs with large bodies."""
 SHED_AT_LEAST = 2 * (GROWS_AT_MOST_MIB << 20) // LARGE
-"""Large records that would take twice that memory if they were kept."""
+"""The number of large records that would need twice that memory if they were stored."""
 
 
 def large(side: str) -> bytes:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MINUTE_S, HOUR_S = 60, 3600
 JUMPS_S = (HOUR_S, 0, -HOUR_S - MINUTE_S, 0)
-"""Forth, and then back differently far: equal lines are said once in ten seconds."""
+"""Forward, and then back by another amount, because equal lines are logged once in ten seconds."""
 NO_DESCRIPTOR = "no file descriptor left for v2; raise `ulimit -n`"
 ANSWER = response(b'{"side": 1}', "200 OK", f"content-type: {JSON}")
 

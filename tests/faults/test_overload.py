@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbooks" / "ShadowdiffShedding.md"
 FACTOR = 10
 CONNECTIONS = 64
-"""What a proxy as shipped may open to the mirror port."""
+"""The maximum number of connections that a shipped proxy opens to the mirror port."""
 BURST = 400
 """Pairs that find room in less than half of the queues, so that none is left out: how fast they are judged is what the
 service can take."""
@@ -44,7 +44,7 @@ FORMS = [
 ]
 AT_MOST_MIB = 400
 ANSWERS_WITHIN_MS = 250.0
-"""At p99, where nothing is shed: a bound for the busiest of machines. The aim is 50 ms; figures tell what it was."""
+"""The maximum p99 on a busy machine, while nothing is shed. The goal is 50 ms."""
 RECOVERS_WITHIN_S = 60.0
 ANSWER = response(BODY.encode(), "200 OK", f"content-type: {JSON}")
 

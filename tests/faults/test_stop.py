@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 DIFFERS = response(b'{"side": "v2"}', "200 OK", f"content-type: {JSON}")
 GRACE_S = 10.0
-"""What a stop may take beyond `drain`, as docs/operations.md says."""
+"""How long a stop may take after `drain` ends (docs/operations.md)."""
 KEPT = 10_000
 MANY, APART_S = 150, 0.01
-"""Requests that v2 answers one after another, from the begin of a drain of 1 s until past its end."""
+"""v2 responds to these requests one after another, from the start of a drain of 1 s until after its end."""
 
 
 def _config(url: str, drain: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ SLOW_CALLS = [
     pytest.param(50, id="quick"),
     pytest.param(750, marks=[pytest.mark.deep, pytest.mark.timeout(480)], id="deep"),
 ]
-"""Calls that are held up, several side by side."""
+"""Calls that are delayed, several of them at the same time."""
 
 
 @pytest.mark.parametrize("calls", SLOW_CALLS)

@@ -29,7 +29,7 @@ KEPT_TYPES: Final = (
     b"application/octet-stream",
     b"application/json; charset=utf-16",
 )
-"""Inputs of the corpus name these by position."""
+"""Inputs of the corpus refer to these types by position."""
 
 
 def example_type(media_type: str) -> bytes:
@@ -42,7 +42,7 @@ CONTENT_TYPES: Final = (
     *KEPT_TYPES,
     *(example_type(one.media_types[0]) for one in FORMATS if one not in _KEPT_FORMATS),
 )
-"""With at least one type of every registered format."""
+"""This includes at least one type of every registered format."""
 CODINGS: Final = (b"", b"gzip", b"deflate", b"br", b"zstd", b"br, gzip", b"zap")
 DECLARED: Final[tuple[list[dict[str, Any]], ...]] = (
     [],

@@ -106,7 +106,7 @@ QUEUE = 1000
 """Smaller than the number of observations that arrive while Redis is unavailable."""
 PAIRS = 50
 PACE_S = 0.02
-"""Between two requests of a user: fills the queue, and a busy machine can keep up."""
+"""The time between two requests of a user: short enough to fill the queue, long enough for a busy machine."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ NUMBERS = [
     '"a=1&b=2"', '"b=2&a=%31"',
     '""', '"\\u003a"', '":"', '"a:b"', '"\\ud800"', '"é"', '"e\\u0301"', '"\\u00e9"', "[]", "{}",
 ]  # fmt: skip
-"""Spellings that some parser confuses."""
+"""Notations of numbers that some parsers read wrongly."""
 
 names = st.sampled_from(["a", "b", "c", "a.b", "", "é", "'", '"', "\\", ":", "id", "0"])
 scalars = st.one_of(

@@ -60,7 +60,7 @@ def models(media_type: str) -> st.SearchStrategy[Model]:
 
 
 def meaning(model: Model) -> Any:
-    """Return what must be equal: kinds and values, and for each key its values in order."""
+    """Return the parts of a model that must be equal: kinds, values, and the values of each key in order."""
     kind, value = model
     if kind == "array":
         return kind, tuple(map(meaning, value))

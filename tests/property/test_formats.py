@@ -321,7 +321,7 @@ GOLDEN: Final = {
     for side in (load(name).pair.primary for name in reversed(names()))
     if side.body and not value_of(side.headers, b"content-encoding")
 }
-"""For each format a response of a golden case. Protocol Buffers have none: without descriptors they are bytes."""
+"""A response of a golden case for each format, except Protocol Buffers, which need descriptors."""
 BODIES: Final = {
     **{value_of(side.headers, b"content-type").decode(): side.body for side in GOLDEN.values()},
     "application/json": b'{"a": 1}',

@@ -27,7 +27,7 @@ BY_FORM: Final = frozenset({
     "etag", "expires", "last-modified", "ratelimit", "ratelimit-remaining", "ratelimit-reset", "retry-after",
     "set-cookie", "x-process-time", "x-ratelimit-remaining", "x-ratelimit-reset", "x-response-time", "x-runtime",
 })  # fmt: skip
-"""Headers whose changed value is no evidence: docs/comparing.md lists how each is read."""
+"""Headers whose value may change; docs/comparing.md lists how each header is compared."""
 UNORDERED: Final = frozenset({
     "accept-ranges", "access-control-allow-headers", "access-control-allow-methods", "access-control-expose-headers",
     "allow", "cache-control", "server-timing", "vary",

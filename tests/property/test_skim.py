@@ -62,7 +62,7 @@ _harms = st.sampled_from(
     [(b'"n"', b'"at"'), (b'"meta"', b'"n"'), (b'"id"', b'"at"'), (b'"at"', b'"\\u0061t"'), (b'"at"', b'"a\xff"'),
      (b",", b" ,"), (b",", b",,"), (b"}", b"}}"), (b": ", b":"), (b":", b": "), (b"{", b"{ "), (b"1", b"1.0")]
 )  # fmt: skip
-"""What both texts may have in common: members doubled, written otherwise, or not soundly."""
+"""Faults that both texts may have: duplicate members, unusual notation, or invalid JSON."""
 
 _DEEP = b"[" * 300 + b"]" * 300
 

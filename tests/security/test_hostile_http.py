@@ -252,7 +252,7 @@ def _request(method: bytes, path: bytes, fields: list[bytes], body: bytes) -> by
 
 
 _SMALL = [chunk for chunk in CHUNKS if len(chunk) < 1_000]
-"""hypothesis prints what it drew, and complains if that is very long."""
+"""Only small chunks, because hypothesis prints each example and warns if it is very long."""
 REQUEST = st.builds(
     _request,
     st.sampled_from(_METHODS),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FACTOR = 1 / 60
 DRIP_S = 0.05
 PEERS = 10
-"""Of each kind, on each port."""
+"""The number of slow peers of each kind on each port."""
 ABOUT = 0.95
 """The clock of the service counts whole milliseconds."""
 LATE_S = 8.0

@@ -41,9 +41,9 @@ class Cbor(Format):
 
     name = "CBOR, `+cbor`, `application/cbor-seq`"
     docs = (
-        "the value, as JSON; a byte string as `{'#bytes': BASE64}`, a tag as `{'#tag': NUMBER, 'value': …}`,"
-        " `undefined` as `{'#simple': 23}`; a key that is not text is written as JSON after `#`: `$['#1']`; a sequence"
-        " is an array"
+        "the value as JSON. A byte string is `{'#bytes': BASE64}`, a tag is `{'#tag': NUMBER, 'value': …}`, and"
+        " `undefined` is `{'#simple': 23}`. A key that is not text becomes `#` and its JSON: `$['#1']`. A sequence is"
+        " an array"
     )
     media_types = ("application/cbor", "+cbor", "application/cbor-seq", "+cbor-seq")
     is_binary = True

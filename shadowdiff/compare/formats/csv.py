@@ -27,8 +27,8 @@ class Csv(Format):
 
     name = "`text/csv; header=present`"
     docs = (
-        "`header`, the names of the columns in order, and `rows`, an object for each row: `$.rows[2].price`; a row with"
-        " more or fewer fields than the header is an array"
+        "an object with `header`, the names of the columns, and `rows`, an object for each row: `$.rows[2].price`. A"
+        " row with more or fewer fields than the header is an array"
     )
     media_types = ("text/csv; header=present",)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.json_values import Value
 
 MAX_VALUE_DEPTH: Final = MAX_DEPTH + 3
-"""Three more levels than one JSON text: `unfinished` events have it in an array and two objects."""
+"""Three more levels than one JSON text, because an `unfinished` event contains it in an array and two objects."""
 _TOO_DEEP: Final = f"nested deeper than {MAX_VALUE_DEPTH} levels"
 _MARK: Final = "byte order mark"
 _START_BYTES: Final = 4096
@@ -127,9 +127,9 @@ class Format:
     media_types: ClassVar[tuple[str, ...]] = ()
     """Whole types; also suffixes such as `+json` and families such as `text/*`."""
     has_paths = True
-    """Whether rules may name places inside, because `value` gives a value."""
+    """Whether rules may name places inside a body, because `value` returns a value."""
     is_binary = False
-    """Whether people cannot read the bytes, so that samples show the value as JSON."""
+    """Whether the bytes are not readable as text. Samples then show the value as JSON."""
     empty_is_sequence = False
     """Whether a body is a sequence of events, so that an empty body has none, and `join` rules apply."""
     units_per_byte = 1.0

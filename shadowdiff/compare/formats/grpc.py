@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES: Final = 100_000
 PREFIX_BYTES: Final = 5
-"""Of a frame: a flag, and the length of the message in four bytes."""
+"""The size of a frame's prefix: a flag, and the length of the message in four bytes."""
 _TYPE_PARAMETERS: Final = frozenset({"proto", "messagetype"})
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _UTF8: Final = frozenset({"utf_8", "ascii"})
 _SKIMMED_FROM_BYTES: Final = 2048
-"""For a shorter text, an attempt that fails costs as much as one that succeeds saves."""
+"""The minimum size of a text. For a shorter text, a failed attempt costs as much as a successful attempt saves."""
 
 _PREFIX: Final = re.compile(
     rb"""[ \t\r\n]*(?:\)\]\}'?,?|while ?\(1\);|for ?\(;;\);|throw 1;(?: ?<[^>\n]{0,40}>)?|\{\} ?&&)[ \t\r\n]*"""

@@ -31,8 +31,8 @@ class MessagePack(Format):
 
     name = "MessagePack"
     docs = (
-        "the value, as JSON; a byte string as `{'#bytes': BASE64}`, an extension as `{'#ext': TYPE, 'value': …}`, a"
-        " timestamp as `{'#timestamp': SECONDS}`; a key that is not text is written as JSON after `#`: `$['#404']`"
+        "the value as JSON. A byte string is `{'#bytes': BASE64}`, an extension is `{'#ext': TYPE, 'value': …}`, and a"
+        " timestamp is `{'#timestamp': SECONDS}`. A key that is not text becomes `#` and its JSON: `$['#404']`"
     )
     media_types = ("application/vnd.msgpack", "application/msgpack", "application/x-msgpack", "+msgpack")
     is_binary = True

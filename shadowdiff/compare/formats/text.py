@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from shadowdiff.rules.kinds.kind import ValueRule
 
 _MOST_FAILURES: Final = 8
-"""After so many lines without a partner, others are paired only if masks leave the same of them."""
+"""After this number of lines without a partner, other lines are paired only if they are equal under the masks."""
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _LINE_ENDS: Final = ("\n", "\r")
 _MOST_SPANNING: Final = 4
-"""So many masks that span line ends are tried in all subsets."""
+"""Up to this number of masks that span line ends, all subsets are tried."""
 Blocks = tuple[list[str], Sequence[int]]
 """Lines, some joined, each with the number of its first line; then the number of all lines."""
 

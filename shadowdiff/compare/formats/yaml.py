@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.json_values import Value
 
 MAX_REPEATED: Final = 100_000
-"""The values that all aliases of one body may repeat."""
+"""The maximum number of values that the aliases of one body may repeat."""
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
 _STRING: Final = f"{_CORE}str"
@@ -49,9 +49,9 @@ class Yaml(Format):
 
     name = "YAML, `+yaml`"
     docs = (
-        "the value, as JSON; several documents as `{'#documents': […]}`; a plain word that is text only in some"
-        " versions of YAML (`yes`, `012`, `2026-01-01`) as `{'#plain': WORD}`; a tag as `{'#tag': TAG, 'value': …}`; a"
-        " key that is not text is written as JSON after `#`: `$.responses['#404']`"
+        "the value as JSON. Several documents are `{'#documents': […]}`. A plain word that is text only in some"
+        " versions of YAML (`yes`, `012`, `2026-01-01`) is `{'#plain': WORD}`. A tag is `{'#tag': TAG, 'value': …}`. A"
+        " key that is not text becomes `#` and its JSON: `$.responses['#404']`"
     )
     units_per_byte = 2.0
     media_types = ("application/yaml", "+yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 TOKENLESS: Final = "no valid token of access.records in a record from "
-"""How the intake reports a missing token, before the address."""
+"""The intake reports a missing token with this text, followed by the address."""
 _SHOWN: Final = 3
 _ROUTES: Final = 10
 _ALIKE: Final = 0.6

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST: Final = 0.9
 _STATUS: Final = re.compile("[1-5][0-9]{2}")
 _ENOUGH_NAMED: Final = 5
-"""Fewer equal names may be chance: two builds can have one version for a moment."""
+"""Fewer equal names may be a coincidence: two builds can have the same version for a short time."""
 
 FAILURES: Final = {
     Failure.REFUSED: ("nothing listens there", "Check that v2 runs, and that host and port are v2's."),

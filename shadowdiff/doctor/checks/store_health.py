@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shadowdiff.doctor.evidence import Evidence
 
 CLOCK_MS: Final = 2000
-"""Clocks that are set by NTP differ by far less."""
+"""Clocks that NTP synchronizes differ by far less."""
 
 
 @general_check(10, explains={"store_unavailable": (*NO_TRAFFIC, "overloaded")})

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 2
 _ENOUGH: Final = 20
-"""Fewer decided halves do not show how they were sampled."""
+"""With fewer paired or expired halves, the sample rate cannot be estimated."""
 _ENOUGH_DRAWS: Final = 10
 _FIRST_DRAW: Final = 0.05
-"""If no id of ten or more orphans is drawn below this, the other side sampled by the same draw."""
+"""If the sampling hash of ten or more orphans is never below this, the other side sampled by the same hash."""
 _OTHER_SIDE: Final = {Side.PRIMARY: Side.CANDIDATE, Side.CANDIDATE: Side.PRIMARY}
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 KEY: Final = b"0123456789abcdef0123456789abcdef"
 NO_PATCH: Final = 422
-"""The export of a sample that is not JSON."""
+"""The status of an export if the sample is not JSON."""
 _WORDS: Final = ("Qzv", "Wkx", "Jhg", "Ypt", "Bnm", "Fdr", "Lcs", "Gtk")
 PLAIN: Final = {"ordinary": "Kettle-of-copper"}
 """Words that are not secret and must be found, so the search is known to read the right data."""

@@ -25,7 +25,7 @@ EMPTY = response(b"{}", "200 OK", f"content-type: {JSON}")
 IDS = 1000
 RATE = 0.1
 LEAST, MOST = 62, 143
-"""Of 1,000 sampled at one tenth, fewer or more occur less than once in 20,000 runs."""
+"""If one tenth of 1,000 ids is sampled, the count is outside these limits in 1 of 20,000 runs."""
 AT_MS = 1_760_000_000_000
 
 

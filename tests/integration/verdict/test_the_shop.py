@@ -48,7 +48,7 @@ ALIKE = [
     and number != ERROR_PRODUCT
     and number % STRING_EVERY != STRING_AT
 ]
-"""Products that v2 spoils only by the dice of the request's id: one price in fifty."""
+"""Products without a planted fault; v2 only changes one price in fifty, by the request's id."""
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ COMMANDS_WITH_OUTPUT: dict[str, list[str]] = {
     "check-config": ["check-config", "{config}", "--strict"],
 }
 READ = {"verdict": 1, "verdict as JSON": 1, "compare": 1}
-"""What some end with when their output can be read."""
+"""The exit status of some commands whose output can be read."""
 
 
 @pytest.fixture(scope="module", name="url")

@@ -19,7 +19,7 @@ from tests.property.json_texts import same_by_oracle
 CORPUS = Path(__file__).parents[3] / "fixtures" / "json-parsing" / "json-test-suite.json.gz"
 TEXTS: list[tuple[str, str]] = [(name, text) for name, text in json.loads(gzip.decompress(CORPUS.read_bytes()))]
 TOLERATED = {"n_number_NaN.json", "n_number_infinity.json", "n_number_minus_infinity.json"}
-"""JSON knows no NaN; it is read nevertheless, as a value of its own, since servers write it."""
+"""JSON has no NaN, but servers write it, so it is read as a separate value."""
 
 
 def accepted(text: str) -> bool:

@@ -98,7 +98,7 @@ def test_a_count_that_others_disagree_with_is_reported() -> None:
     """The report names both counts."""
     audited = audit(_ledger(2, received=2), [_sample("a", PRICE, STRING), _sample("c", PRICE)], EVIDENCE)
 
-    assert [("copies received, of the requests sent", 3, 2)] == [
+    assert [("copies of requests that shadowdiff received", 3, 2)] == [
         (one.what, one.expected, one.actual) for one in audited.disagreements
     ]
     assert not audited.sound

@@ -309,9 +309,9 @@ HOSTILE_TEXTS = {
     "divided base64": "AAAAAAAAAAAA-",
     "declared paths": '{"a":[{"b":1}],"ssn":2},',
 }
-"""For each scanner a text that makes it repeat its step."""
+"""For each scanner, a text that makes the scanner repeat its step."""
 CALLS_PER_UNIT = 16
-"""Calls of functions, in Python and in C, that one unit pays for."""
+"""The number of function calls, in Python and in C, that one work unit allows."""
 
 
 def _calls(run: Callable[[], object]) -> int:

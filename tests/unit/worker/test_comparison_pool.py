@@ -28,7 +28,7 @@ ELEMENT = b'{"id":%d,"name":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","tags
 MANY = 120_000
 """Elements of some 85 bytes: 10 MB."""
 HURRIED_S = 0.05
-"""Far too short for 10 MB, and ample for two numbers, which are tried again if the machine is busy."""
+"""Far too short to compare 10 MB, and long enough to compare two numbers."""
 WITHIN_S = 60.0
 
 
