@@ -92,7 +92,7 @@ def test_the_cases_detect_a_broken_alert(name: str, broken: str, tmp_path: Path)
     assert promtool("test", "rules", str(tmp_path / "case.yaml")).returncode != 0
 
 
-def test_every_alert_has_cases_and_a_runbook_and_none_is_left_over() -> None:
+def test_every_alert_has_cases_and_a_runbook_and_no_runbook_is_unused() -> None:
     """Alerts, cases, runbooks and table rows have the same names, and each alert links to its runbook."""
     names = set(alerts())
     assert {path.stem for path in CASES.glob("*.yaml")} == names

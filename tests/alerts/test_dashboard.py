@@ -60,7 +60,7 @@ def _exported() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)
-def test_a_query_selects_what_is_exported(panel: str, query: str, exported: dict[str, set[str]]) -> None:
+def test_a_query_selects_exported_metrics(panel: str, query: str, exported: dict[str, set[str]]) -> None:
     """Each query selects existing metrics and labels, because a misspelled name makes an empty panel."""
     selected = list(selectors(query))
     assert selected, panel

@@ -38,7 +38,7 @@ def test_the_snippets_match_the_chart(tmp_path: Path) -> None:
     assert rule == {name: own[name] for name in rule}
 
 
-def test_each_snippet_is_valid_where_it_is_pasted(tmp_path: Path) -> None:
+def test_each_snippet_is_valid_in_its_object(tmp_path: Path) -> None:
     """If users paste a snippet into their own route, rule or Canary, the object is still valid."""
     folder = schemas_folder()
     if folder is None:

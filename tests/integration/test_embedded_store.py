@@ -316,7 +316,7 @@ async def test_a_server_that_outlived_its_owner_is_stopped_first(tmp_path: Path,
             assert await read(store, "written") == b"before the crash"
 
 
-async def test_a_process_that_reuses_the_recorded_pid_is_left_alone(tmp_path: Path) -> None:
+async def test_a_process_that_reuses_the_recorded_pid_is_not_killed(tmp_path: Path) -> None:
     """A reused pid does not make a process a leftover server."""
     async with await start_embedded(tmp_path):
         pass

@@ -50,7 +50,7 @@ def test_every_block_is_run_by_a_test() -> None:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="no repository, or no git")
-def test_the_clone_has_what_the_page_names(tmp_path: Path) -> None:
+def test_the_repository_contains_the_files_that_the_page_names(tmp_path: Path) -> None:
     """The page needs only files that are in this repository."""
     (block,) = [block for block in blocks(PAGE) if block.how == "clone"]
     git_config = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}

@@ -98,7 +98,7 @@ def kept(pair: Pair, rules: list[dict[str, Any]], body_bytes: int, limits: Limit
     body_bytes=st.sampled_from([12, 10_000, 10_000]),
     compared=st.sampled_from(COMPARED),
 )
-def test_a_sample_judged_again_says_the_truth_or_nothing(
+def test_a_sample_compared_again_has_the_right_result_or_none(
     *,
     document: dict[str, Any],
     changes: dict[str, Any],

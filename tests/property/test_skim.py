@@ -219,7 +219,7 @@ def test_places_at_every_depth() -> None:
     assert skimmed(around % (b"1", b"2", b"3"), around % (b"10", b"20", b"30"), places) == (one, other)
 
 
-def test_an_object_where_a_rule_names_a_scalar() -> None:
+def test_an_object_at_the_path_of_a_scalar_rule() -> None:
     """A text is skimmed even if it has an object that is equal on both sides. Different objects require parsing."""
     places = [("n",), ("at",)]
     assert skimmed(b'{"at":1,"n":{"k":1}}', b'{"at":2,"n":{"k":1}}', places) == ({"at": 1}, {"at": 2})

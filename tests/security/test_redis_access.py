@@ -201,7 +201,7 @@ def _asked_elsewhere(node: Node) -> int:
         return _called(admin)["asking"]
 
 
-async def test_the_user_can_do_nothing_else(tls_redis: Any) -> None:
+async def test_the_user_has_no_other_permissions(tls_redis: Any) -> None:
     """The user has no administration commands, no other keys and no channels."""
     admin, _ = tls_redis
     for line in ("FLUSHALL", "CONFIG GET *", "KEYS *", "MONITOR", "SCRIPT FLUSH", "ACL LIST", "DEBUG SLEEP 0",

@@ -112,7 +112,7 @@ def test_constant_under_a_path_that_always_differs_is_found(size: Size, values: 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_two_sides_that_repeat_alike_are_no_constant(size: Size) -> None:
+def test_two_sides_that_repeat_values_equally_are_not_constant(size: Size) -> None:
     """v1 and v2 draw from the same two values, and the product checks 1,000 blocks of pairs one by one."""
     there = place(0)
     one = NoisePlace(**there._asdict(), triples=1000, learned=Cells(both=1000))

@@ -75,7 +75,7 @@ def test_every_file_of_the_docs_is_reachable_from_their_index() -> None:
     assert set() == {str(file.relative_to(ROOT)) for file in files - seen}
 
 
-def test_the_checks_see_what_they_look_for() -> None:
+def test_the_checks_read_headings_and_links() -> None:
     """The checks handle formatted headings, repeated headings, and links inside code."""
     assert {"exact-values-fast", "redis"} <= anchors(ROOT / "ARCHITECTURE.md")
     assert ["a.md#b", "c.svg"] == _LINK.findall("[a](a.md#b) ![c](c.svg)")

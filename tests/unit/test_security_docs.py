@@ -51,7 +51,7 @@ def test_a_test_that_does_not_exist_is_seen() -> None:
     assert [] == missing("`tests/security/test_tls.py`, `test_hostile_http2.py`, `tests/integration/intake`")
 
 
-def test_every_attacker_has_a_row_that_names_what_holds() -> None:
+def test_every_attacker_has_a_row_that_names_its_defense() -> None:
     """Every row of the table names a test or setting; `the same` refers to the row before."""
     table = PAGE.split("## Attackers and defenses")[1].split("\n\n")[1].splitlines()[2:]
     assert len(table) > 15

@@ -20,7 +20,7 @@ class _Redis(Protocol):
 
 
 @pytest.mark.parametrize(("ci", "expected"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
-def test_a_missing_tool_skips_or_fails_where_every_tool_is_asked_for(
+def test_a_missing_tool_skips_tests_or_fails_if_all_tools_are_required(
     needs_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, ci: str, expected: type[BaseException]
 ) -> None:
     """The reason names the tool; CI=true turns the skip into a failure."""

@@ -486,7 +486,7 @@ async def test_a_head_that_envoy_refuses_is_malformed(field: bytes) -> None:
     assert Failure.MALFORMED is seen.failure
 
 
-async def test_a_body_may_have_what_a_head_may_not() -> None:
+async def test_a_body_may_contain_bytes_that_a_head_may_not() -> None:
     """The service checks only the head for invalid bytes."""
     body = b"\r\r\n x\0\x01"
     seen = await observed(answering(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body))

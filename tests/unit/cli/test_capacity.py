@@ -38,7 +38,7 @@ def test_the_model_by_hand() -> None:
 
 
 @pytest.mark.parametrize("field", ["pods", "masters", "redis_mib", "outage_mib", "depth", "mesh_mbit", "store_mbit"])
-def test_more_takes_no_less(field: str) -> None:
+def test_a_larger_load_never_needs_less(field: str) -> None:
     """From one request a second to a million, no resource of the plan shrinks."""
     found = [getattr(plan(Demand(rate=10**power)), field) for power in range(7)]
     assert sorted(found) == found
@@ -52,7 +52,7 @@ def test_shards_cut_into_masters_evenly_enough() -> None:
         assert found.shards & (found.shards - 1) == 0
 
 
-def test_what_is_not_compared_costs_less() -> None:
+def test_requests_that_are_not_compared_cost_less() -> None:
     """A sample needs fewer pods, less Redis and less network traffic."""
     whole, part = plan(Demand(rate=100_000)), plan(Demand(rate=100_000, sample=0.01))
     assert part.pods < whole.pods / 2
@@ -67,7 +67,7 @@ def shown(found: Plan) -> str:
     return " | ".join([f"{found.pods:,}", f"{found.masters:,}", f"{found.shards:,}", *gib, *mbit])
 
 
-def test_the_page_shows_what_the_model_says() -> None:
+def test_the_page_shows_the_results_of_the_model() -> None:
     """Each row of the table is right, and the table has rates from a thousand to a million."""
     rates = [int(rate.replace(",", "")) for rate, _, _ in ROWS]
     assert (1_000, 1_000_000) == (min(rates), max(rates))
@@ -75,7 +75,7 @@ def test_the_page_shows_what_the_model_says() -> None:
         assert shown(plan(Demand(rate=rate, sample=float(percent) / 100))) == row, (rate, percent)
 
 
-def test_the_page_shows_what_was_measured() -> None:
+def test_the_page_shows_the_measured_values() -> None:
     """The page lists every cost of the model with its value."""
     documented = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", PAGE, re.MULTILINE)}
     assert {name: float(value) for name, value in msgspec.structs.asdict(MEASURED).items()} == documented
@@ -91,7 +91,7 @@ def test_the_command_prints_the_plan() -> None:
     assert found == msgspec.convert(json.loads(as_json.output), Plan)
 
 
-def test_a_measured_cost_takes_the_place_of_ours() -> None:
+def test_a_measured_cost_replaces_the_default() -> None:
     """Half the CPU time per pair needs about half the pods."""
     asked = ["capacity", "--rate", "100000", "--json"]
     ours = json.loads(CliRunner().invoke(main, asked).output)

@@ -34,7 +34,7 @@ def path_fixture(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_printed_reads_back_as_the_same_configuration(path: Path, tmp_path: Path) -> None:
+def test_the_printed_settings_load_as_the_same_configuration(path: Path, tmp_path: Path) -> None:
     """The printed configuration is valid and includes every default."""
     path.write_text(_GOOD.replace("u:hunter2@", ""))
     result = run(str(path))
@@ -58,7 +58,7 @@ def test_the_password_of_the_store_is_left_out(path: Path) -> None:
     assert "hunter2" not in result.output
 
 
-def test_what_v2_is_sent_is_printed_by_route(path: Path) -> None:
+def test_requests_that_v2_receives_are_printed_by_route(path: Path) -> None:
     """The comment has each route with its methods, and all other routes."""
     path.write_text(
         """targets:

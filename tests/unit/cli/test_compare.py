@@ -151,7 +151,7 @@ def test_recorded_exchanges_compare_status_headers_and_body(tmp_path: Path) -> N
         ("{", "v2.json is not JSON: Expecting property name"),
     ],
 )
-def test_what_no_export_can_say_is_a_usage_error_that_says_why(
+def test_a_body_that_cannot_be_exported_is_a_usage_error_with_the_reason(
     tmp_path: Path, form: str, other: str, said: str
 ) -> None:
     """The command rejects an export that would change the values of the bodies."""
@@ -160,7 +160,7 @@ def test_what_no_export_can_say_is_a_usage_error_that_says_why(
     assert said in " ".join(result.output.split())
 
 
-def test_a_patch_of_coded_bodies_speaks_of_what_they_hold(tmp_path: Path) -> None:
+def test_a_patch_of_compressed_bodies_is_about_the_decoded_values(tmp_path: Path) -> None:
     """The bodies are decoded first, as in the comparison."""
     body = base64.b64encode(gzip.compress(b'{"a":1}')).decode()
     one: dict[str, object] = {"status": 200, "headers": {"content-encoding": "gzip"}, "body_base64": body}
@@ -176,7 +176,7 @@ def test_an_incomparable_pair_exits_with_two(tmp_path: Path) -> None:
     assert (result.exit_code, result.output.splitlines()[0]) == (2, "incomparable: primary_5xx")
 
 
-def test_a_broken_exchange_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_broken_exchange_has_an_error_with_the_reason(tmp_path: Path) -> None:
     """Invalid base64 is a usage error."""
     broken: dict[str, object] = {"status": 200, "headers": {}, "body_base64": "?"}
     result = run(tmp_path, json.dumps(broken), json.dumps(broken))
@@ -275,14 +275,14 @@ def test_a_malformed_exchange_is_an_error_that_offers_the_other_reading(
     )
 
 
-def test_a_member_that_is_written_twice_is_seen(tmp_path: Path) -> None:
+def test_a_duplicate_member_is_detected(tmp_path: Path) -> None:
     """An exchange would use only the last of the two."""
     twice = '{"status": 500, "status": 200, "headers": {}, "body": ""}'
     result = run(tmp_path, twice, '{"status": 200, "headers": {}, "body": ""}')
     assert (1, True) == (result.exit_code, "the field 'status' occurs twice" in result.output)
 
 
-def test_machine_readable_forms_say_it_on_standard_error(tmp_path: Path) -> None:
+def test_machine_readable_formats_report_the_reading_on_standard_error(tmp_path: Path) -> None:
     """Standard output contains only the machine-readable form."""
     for options in (("--json",), ("--format", "json"), ("--format", "patch")):
         result = run(tmp_path, "[1]", "[2]", *options)
@@ -290,7 +290,7 @@ def test_machine_readable_forms_say_it_on_standard_error(tmp_path: Path) -> None
         json.loads(result.stdout)
 
 
-def test_an_ending_that_is_unknown_is_said_to_be_so(tmp_path: Path) -> None:
+def test_an_unknown_file_name_extension_is_reported(tmp_path: Path) -> None:
     """The bytes are compared, and the message names the option that helps."""
     result = run(tmp_path, "{}", "{ }", ending=".dat")
     assert result.output.splitlines()[-1] == (

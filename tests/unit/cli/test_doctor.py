@@ -91,13 +91,13 @@ def test_finding_is_shown_with_two_halves_and_a_fix(ill: str) -> None:
     assert "\x1b" not in result.stdout
 
 
-def test_silence_where_all_is_well(well: str) -> None:
+def test_without_findings_standard_output_is_empty(well: str) -> None:
     """Standard output is empty, standard error has one line, and the status is 0."""
     result = _run("--url", well)
     assert (0, "", "no problem found for shop\n") == (result.exit_code, result.stdout, result.stderr)
 
 
-def test_json_is_what_the_api_answers(ill: str, well: str) -> None:
+def test_json_output_equals_the_response_of_the_api(ill: str, well: str) -> None:
     """The JSON has the findings, and the exit status is the same."""
     sick, sound = _run("--url", ill, "--json"), _run("--url", well, "--json", "--target", "shop")
     assert (1, 0) == (sick.exit_code, sound.exit_code)
@@ -111,7 +111,7 @@ def test_a_target_that_is_not_there_ends_with_2(well: str) -> None:
     assert (2, "Error: unknown target 'shpo'; configured: shop\n") == (result.exit_code, result.stderr)
 
 
-def test_a_service_that_is_away_ends_with_2() -> None:
+def test_an_unavailable_service_exits_with_2() -> None:
     """One error line names the address and the fix."""
     url = f"http://127.0.0.1:{free_port_number()}"
     result = _run("--url", url)

@@ -124,7 +124,7 @@ def test_a_lost_message_changes_no_verdict(decision: Decision) -> None:
 
 
 @pytest.mark.parametrize("decision", [Decision.PASS, Decision.FAIL])
-def test_a_verdict_that_nobody_can_read_is_no_verdict(decision: Decision) -> None:
+def test_a_verdict_that_cannot_be_written_is_an_error(decision: Decision) -> None:
     """Even a pass then ends with 2, because the reader gets no output and 1 would mean `fail`."""
     body = json.loads(_encoded(decision))
 
@@ -214,7 +214,7 @@ def test_options_that_contradict_each_other_end_with_2(arguments: list[str], fil
     assert "Error: " in result.stderr
 
 
-def test_a_timeout_without_a_wait_is_said_to_have_no_effect(url: str) -> None:
+def test_a_timeout_without_wait_is_reported_as_ineffective(url: str) -> None:
     """The verdict is the current one."""
     arguments = ["verdict", "--target", "shop", "--url", url, "--timeout", "600"]
     without, waiting = CliRunner().invoke(main, arguments), CliRunner().invoke(main, [*arguments, "--wait"])
@@ -222,7 +222,7 @@ def test_a_timeout_without_a_wait_is_said_to_have_no_effect(url: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e308"])
-def test_a_number_that_is_none_ends_with_2(number: str) -> None:
+def test_an_invalid_number_exits_with_2(number: str) -> None:
     """`nan` would pass every range check, because it is neither too small nor too large."""
     for arguments in (
         ["capacity", "--rate", number],

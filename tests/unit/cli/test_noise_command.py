@@ -86,7 +86,7 @@ def test_the_noise_set_is_shown_with_its_evidence(url: str) -> None:
         (("calibrate", "stop"), "stop"),
     ],
 )
-def test_what_is_asked_for_has_a_name_and_a_reason(url: str, command: tuple[str, str], action: str) -> None:
+def test_a_change_is_sent_with_a_name_and_a_reason(url: str, command: tuple[str, str], action: str) -> None:
     """The author is the user of this machine."""
     done = _run(url, *command, "--target", "shop", "--reason", "before 2.0")
     assert 0 == done.exit_code, done.output

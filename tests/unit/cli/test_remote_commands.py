@@ -130,7 +130,7 @@ def test_a_sample_shows_both_sides(url: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [("targets",), ("targets", "shop"), ("samples",), ("verdict", "--target", "shop")], ids=" ".join
 )
-def test_json_is_what_the_api_answers(url: str, arguments: tuple[str, ...]) -> None:
+def test_json_output_equals_the_response_of_the_api(url: str, arguments: tuple[str, ...]) -> None:
     """The JSON is complete and can be piped."""
     answered: Any = json.loads(_run(url, *arguments, "--json").output)
     assert isinstance(answered, dict)
@@ -157,7 +157,7 @@ def test_a_failing_verdict_ends_with_1_and_names_the_places(url: str) -> None:
     assert "20 pairs | GET /products/{id}: price differs" in _lines(result)
 
 
-def test_a_looser_threshold_is_said_to_change_nothing(url: str) -> None:
+def test_a_looser_threshold_is_reported_as_ineffective(url: str) -> None:
     """A caller that passes 50 % must see that 50 % was not applied."""
     looser = CliRunner().invoke(
         main, ["verdict", "--target", "shop", "--url", url, "--max-mismatch-ratio", "0.5", "--min-coverage", "0.1"]
@@ -213,7 +213,7 @@ def test_waiting_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["target", "sample", "samples", "verdict"],
 )
-def test_what_is_not_there_is_an_error_of_one_line(url: str, arguments: tuple[str, ...], says: str) -> None:
+def test_an_unknown_target_or_sample_is_an_error_of_one_line(url: str, arguments: tuple[str, ...], says: str) -> None:
     """The line lists what exists instead, and the command exits with 2."""
     result = _run(url, *arguments)
     assert (2, 1, True) == (result.exit_code, len(result.stderr.splitlines()), says in result.stderr)
@@ -222,7 +222,7 @@ def test_what_is_not_there_is_an_error_of_one_line(url: str, arguments: tuple[st
 @pytest.mark.parametrize(
     "command", [("targets",), ("samples",), ("sample", "x"), ("verdict", "--target", "x")], ids=" ".join
 )
-def test_a_service_that_is_away_is_an_error_of_one_line(command: tuple[str, ...], free_port: int) -> None:
+def test_an_unavailable_service_is_an_error_of_one_line(command: tuple[str, ...], free_port: int) -> None:
     """The line names the address and the fix, and the command exits with 2."""
     result = _run(f"http://127.0.0.1:{free_port}", *command)
     assert (2, "", 1) == (result.exit_code, result.stdout, len(result.stderr.splitlines()))
@@ -233,13 +233,13 @@ def test_a_service_that_is_away_is_an_error_of_one_line(command: tuple[str, ...]
 @pytest.mark.parametrize(
     "address", ["file:///etc/hostname", "shadowdiff:8082", "", "http://", "http://[", "http://a b/"]
 )
-def test_an_address_that_is_none_is_an_error_of_one_line(address: str) -> None:
+def test_an_invalid_address_is_an_error_of_one_line(address: str) -> None:
     """The command only accepts HTTP addresses."""
     result = _run(address, "targets")
     assert (2, 1) == (result.exit_code, len(result.stderr.splitlines())), result.stderr
 
 
-def test_something_else_at_the_address_is_said_to_be_so() -> None:
+def test_another_server_at_the_address_is_reported() -> None:
     """A page or an error from another server is not a response of the API."""
 
     def page(request: Request) -> Response:
@@ -258,7 +258,7 @@ def test_the_address_comes_from_the_environment_too(url: str) -> None:
     assert (0, True) == (result.exit_code, "shop" in result.output)
 
 
-def test_samples_take_a_path_as_it_is_printed_and_say_when_it_is_not_known(url: str) -> None:
+def test_samples_accept_a_printed_path_and_report_an_unknown_one(url: str) -> None:
     """Users can paste a path from any view, such as `price`. An unknown path is reported."""
     assert 20 == len(json.loads(_run(url, "samples", "--path", "price", "--limit", "99", "--json").output)["samples"])
     said = " ".join(_run(url, "samples", "--path", "cost").output.split())
@@ -266,14 +266,14 @@ def test_samples_take_a_path_as_it_is_printed_and_say_when_it_is_not_known(url: 
 
 
 @pytest.mark.parametrize("command", [("verdict",), ("run", "show"), ("noise", "show"), ("fingerprints",)], ids=" ".join)
-def test_where_there_is_one_target_nobody_need_name_it(url: str, command: tuple[str, ...]) -> None:
+def test_the_only_target_need_not_be_named(url: str, command: tuple[str, ...]) -> None:
     """With only one target, every command works the same with and without `--target`."""
     said, unsaid = _run(url, *command, "--target", "shop", "--json"), _run(url, *command, "--json")
     assert (said.exit_code, said.output) == (unsaid.exit_code, unsaid.output)
     assert unsaid.output.startswith("{")
 
 
-def test_commands_ask_for_the_target_where_there_are_several() -> None:
+def test_commands_require_a_target_if_there_are_several() -> None:
     """The message lists the targets."""
     with served(create_web(web_parts(MemoryStore(), targets=(shop_target(), shop_target("basket"))))) as url:
         for command in (("samples",), ("verdict",), ("run", "show"), ("noise", "show"), ("fingerprints",)):
@@ -281,7 +281,7 @@ def test_commands_ask_for_the_target_where_there_are_several() -> None:
             assert (2, True) == (result.exit_code, "there are 2 targets (shop, basket)" in result.stderr)
 
 
-def test_nothing_to_show_is_said_in_words() -> None:
+def test_an_empty_result_is_shown_as_text() -> None:
     """The command does not print an empty table."""
     with served(create_web(web_parts(MemoryStore(), empty_ledger("shop")))) as url:
         assert "No samples of shop" in _run(url, "samples").output
@@ -291,7 +291,7 @@ def test_nothing_to_show_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b31m", "\x07", "\u202e", "\r", "\x7f", "\u2066"])
-def test_what_a_response_says_cannot_steer_the_terminal(steering: str) -> None:
+def test_content_of_a_response_cannot_control_the_terminal(steering: str) -> None:
     """Escapes, bells and direction marks are shown as text."""
     assert steering not in screen.inert(f"a{steering}b")
     assert "a\nb\tc" == screen.inert("a\nb\tc")
@@ -306,7 +306,7 @@ def test_markup_in_values_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("command", ["targets", "samples", "sample", "verdict"])
-def test_help_says_what_it_does_and_how_it_is_called(command: str) -> None:
+def test_help_has_a_description_and_the_usage(command: str) -> None:
     """The help of each command has an example to copy."""
     output = CliRunner().invoke(main, [command, "--help"]).output
     assert "Example" in output
@@ -322,7 +322,7 @@ def test_fingerprints_are_a_line_each_with_the_numbers_of_the_page(url: str) -> 
     assert 34 == sum(one["count"] for one in reply["fingerprints"])
 
 
-def test_one_fingerprint_shows_what_each_side_said(url: str) -> None:
+def test_one_fingerprint_shows_the_values_of_both_sides(url: str) -> None:
     """The output also names a sample."""
     reply = json.loads(_run(url, "fingerprints", "--kind", "status", "--json").output)
     lines = _lines(_run(url, "fingerprint", reply["fingerprints"][0]["id"]))
@@ -330,7 +330,7 @@ def test_one_fingerprint_shows_what_each_side_said(url: str) -> None:
     assert lines[-1].startswith("shadowdiff sample shop-")
 
 
-def test_no_fingerprint_says_whether_there_are_others(url: str) -> None:
+def test_an_empty_list_shows_whether_there_are_other_fingerprints(url: str) -> None:
     """With filters, an empty list alone would look as if there were no differences."""
     assert ["No differences of shop match; there are 4 groups in all."] == _lines(
         _run(url, "fingerprints", "--state", "fixed")

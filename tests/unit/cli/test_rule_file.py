@@ -100,7 +100,7 @@ def test_a_file_without_rules_is_a_usage_error(text: str, target: str | None, sa
 
 
 @pytest.mark.parametrize("text", ["", "5", "- {ignore: $.a}", "{ignore: $.a, ignore: $.b}", "{"])
-def test_a_rule_that_is_none_is_a_usage_error(text: str) -> None:
+def test_an_invalid_rule_is_a_usage_error(text: str) -> None:
     """An invalid rule as an argument of `rules add` is a usage error."""
     with pytest.raises(click.UsageError, match="RULE"):
         rule_of(text)

@@ -78,7 +78,7 @@ def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
         (("list", "--target", "shoe"), "configured: shop"),
     ],
 )
-def test_what_is_wrong_ends_with_two_and_says_so(url: str, arguments: tuple[str, ...], said: str) -> None:
+def test_an_error_exits_with_2_and_prints_the_reason(url: str, arguments: tuple[str, ...], said: str) -> None:
     """The message has one line."""
     failed = run(url, *arguments)
     assert failed.exit_code == 2

@@ -46,7 +46,7 @@ def test_junit_has_a_case_for_the_target_and_one_a_route() -> None:
     assert "40 pairs of GET /cart: total differs" in (failure.text or "")
 
 
-def test_junit_tells_the_figures_whatever_the_verdict_is() -> None:
+def test_junit_has_the_figures_for_every_verdict() -> None:
     """Even a pass includes its figures, so a reader can check it."""
     passed = msgspec.structs.replace(
         FAILED,
@@ -107,7 +107,7 @@ def test_markdown_shows_headline_figures_routes_and_places() -> None:
     assert "[Full report](<http://shadowdiff/targets/shop>)" == lines[-1]
 
 
-def test_what_traffic_says_cannot_leave_its_place() -> None:
+def test_text_from_traffic_is_escaped() -> None:
     """Any client can invent route names, so they are escaped."""
     hostile = msgspec.structs.replace(
         FAILED, routes=[msgspec.structs.replace(ROUTES[0], route=HOSTILE)], reason=HOSTILE

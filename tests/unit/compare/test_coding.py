@@ -67,7 +67,7 @@ def test_a_coding_is_undone(encoding: bytes, coded: bytes) -> None:
         (b"gzip, gzip, gzip, gzip, gzip", BODY, "at most 4 are supported"),
     ],
 )
-def test_a_coding_that_cannot_be_undone_says_why(encoding: bytes, coded: bytes, said: str) -> None:
+def test_a_coding_that_cannot_be_decoded_has_a_reason(encoding: bytes, coded: bytes, said: str) -> None:
     """The message names the coding."""
     with pytest.raises(CodingError, match=said):
         undo(coded, encoding, LIMITS)

@@ -27,7 +27,7 @@ def test_differences_are_limited_and_the_rest_is_counted() -> None:
     assert (len(comparison.differences), comparison.unlisted) == (10, 990)
 
 
-def test_noise_never_crowds_out_what_counts() -> None:
+def test_noise_never_displaces_differences_that_count() -> None:
     """After a thousand covered differences, the only one that counts is listed first."""
     one = {**{f"n{index}": 1 for index in range(1000)}, "z": 1}
     other = dict.fromkeys(one, 2)

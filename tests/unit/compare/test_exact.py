@@ -40,7 +40,7 @@ def test_the_json_corpus_is_parsed_as_it_requires(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), TEXTS, ids=[name for name, _ in TEXTS])
-def test_every_tier_reads_the_corpus_alike(name: str, text: str) -> None:
+def test_every_parser_reads_the_corpus_in_the_same_way(name: str, text: str) -> None:
     """With an added blank, a text has the same value in every tier, or every tier rejects it."""
     del name
     body = text.encode("utf-8", "surrogatepass")
@@ -105,7 +105,7 @@ def test_the_fastest_exact_tier_is_used(one: str, other: str, tier: int) -> None
         ('"\\ud800"', "\ud800"),
     ],
 )
-def test_the_exact_parser_keeps_what_others_lose(text: str, value: Value) -> None:
+def test_the_exact_parser_keeps_digits_that_other_parsers_lose(text: str, value: Value) -> None:
     """The exact parser keeps digits, duplicates, constants and lone surrogates."""
     assert same(parse_exact(text.encode()), value)
 
@@ -120,7 +120,7 @@ def test_every_tier_has_the_same_depth_limit(opening: str, closing: str, tail: s
         parse_both(deeper, deeper)
 
 
-def test_an_error_says_what_is_wrong_and_where() -> None:
+def test_an_error_has_the_reason_and_the_place() -> None:
     """The difference shows the error to users."""
     with pytest.raises(NotJsonError, match="Extra data at character 2"):
         parse_exact(b"1 x")

@@ -198,7 +198,7 @@ def test_a_grpc_failure_counts_like_5xx() -> None:
         (framed(b"", b""), "2 messages"),
     ],
 )
-def test_a_broken_body_is_a_difference_and_says_why(body: bytes, why: str) -> None:
+def test_a_broken_body_is_a_difference_with_its_reason(body: bytes, why: str) -> None:
     """If only v2's body is broken, the pair is a mismatch. Equal broken bytes are equal."""
     good = framed(Product(sku="A").SerializeToString())
     found = rows_of(judged(side(Side.PRIMARY, good), side(Side.CANDIDATE, body)))

@@ -116,7 +116,7 @@ def test_decimals_are_proved_too() -> None:
         ),
     ],
 )
-def test_a_rule_covers_what_it_names_and_nothing_else(one: Value, other: Value, rule: object, expected: Noted) -> None:
+def test_a_rule_covers_only_the_places_that_it_names(one: Value, other: Value, rule: object, expected: Noted) -> None:
     """Differences that no rule covers come first."""
     assert (True, expected) == walk(one, other, rule)
 

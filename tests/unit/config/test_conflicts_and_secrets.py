@@ -185,7 +185,7 @@ def test_the_effective_configuration_has_no_passwords(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["hunter2", "not-a-variable", ""])
-def test_a_secret_in_place_of_its_source_is_a_fault_although_no_secret_is_read(source: str) -> None:
+def test_a_secret_instead_of_its_source_is_an_error(source: str) -> None:
     """`istio snippets` reads no secrets, and rejects the same files as `serve`."""
     problems: list[Problem] = []
     document = Document(name="s.yaml", data={"store": {"password": source}})

@@ -71,7 +71,7 @@ def test_a_new_order_of_keys_changes_nothing() -> None:
     assert ([], True) == (_rows(laid, "changed"), laid.reordered)
 
 
-def test_what_a_rule_covers_is_dimmed() -> None:
+def test_differences_that_a_rule_covers_are_dimmed() -> None:
     """Differences that no rule covers are not dimmed."""
     laid = _laid(
         PRODUCT,
@@ -98,7 +98,7 @@ def test_what_counts_inside_a_covered_place_is_not_dimmed() -> None:
     assert ["changed"] == [row.state for row in _rows(laid) if row.state != "equal"]
 
 
-def test_a_name_that_begins_alike_is_another_place() -> None:
+def test_a_name_with_the_same_prefix_is_a_different_place() -> None:
     """A rule for `a` does not cover `ab`."""
     laid = _laid({"a": 1, "ab": 1}, {"a": 2, "ab": 2}, difference("$['a']", rule="r"), difference("$['ab']"))
     assert ["ignored", "changed"] == [row.state for row in _rows(laid) if row.state != "equal"]
@@ -137,7 +137,7 @@ def test_json_next_to_text_is_laid_out_too() -> None:
     assert "<h1>Bad Gateway</h1>" in {_text(row.candidate) for row in _rows(laid)}
 
 
-def test_long_bodies_are_cut_and_say_so() -> None:
+def test_long_bodies_are_truncated_and_marked() -> None:
     """The length of the page is limited."""
     laid = _laid(list(range(5000)), list(range(1, 5001)))
     assert (True, True) == (laid.truncated, len(_rows(laid)) <= 2 * MAX_LINES)

@@ -77,7 +77,7 @@ async def test_credentials_are_omitted_and_named() -> None:
     assert "Bearer" not in said
 
 
-async def test_what_would_steer_a_terminal_is_written_out() -> None:
+async def test_control_characters_are_escaped() -> None:
     """Escapes, line breaks and direction marks in a request never reach the terminal."""
     said = curl(await _kept(x_evil="\x1b[31m\u202e; rm -rf /"), "http://v2")
     assert not {"\x1b", "\u202e"} & set(said)

@@ -26,7 +26,7 @@ def _lines(text: str, like: str | None = None) -> list[str]:
 
 
 @given(VALUES)
-def test_lines_are_what_an_indenting_writer_writes(value: object) -> None:
+def test_lines_equal_the_output_of_an_indenting_writer(value: object) -> None:
     """The standard library's output is the reference."""
     assert json.dumps(value, indent=2).split("\n") == _lines(json.dumps(value))
 

@@ -70,7 +70,7 @@ def test_patch_applies_the_text(tmp_path: Path, number: int) -> None:
 
 
 @given(JSON, JSON)
-def test_a_patch_is_empty_exactly_where_nothing_differs(one: Any, other: Any) -> None:
+def test_a_patch_is_empty_only_if_the_bodies_are_equal(one: Any, other: Any) -> None:
     """Equality is that of the displayed lines."""
     rows = _rows([one], [other])
     assert (patch_text(rows, "v1", "v2") == "") == all(row.state == "equal" for row in rows)

@@ -43,7 +43,7 @@ def test_healthy_target_has_no_finding() -> None:
     assert [] == codes(evidence())
 
 
-def test_limited_evidence_has_nothing_of_other_targets_and_unknown_hosts() -> None:
+def test_limited_evidence_contains_no_other_targets_and_no_unknown_hosts() -> None:
     """Neither a finding nor an example may tell about a target that the reader may not see."""
     example = {host: RejectedExample(host, 9, f"/{host}/path") for host in ("shop", "vault", "vault-new")}
     blocked = RejectedExample("POST vault", 9, "/vault/path"), RejectedExample("POST shop", 9, "/shop/path")

@@ -25,7 +25,7 @@ def test_it_opens_after_consecutive_failures() -> None:
     assert "<Breaker open for 1 s until 1>" == repr(breaker)
 
 
-def test_an_open_breaker_lets_one_probe_through_at_a_time() -> None:
+def test_an_open_breaker_allows_one_probe_at_a_time() -> None:
     """While a probe is in flight, the open breaker rejects other requests."""
     breaker = opened()
     assert [BreakerDecision.REFUSED, BreakerDecision.PROBE, BreakerDecision.REFUSED] == [

@@ -288,7 +288,7 @@ async def test_another_address_closes_the_breaker() -> None:
         assert before is not running.queue.breaker
 
 
-async def test_a_stopped_dispatcher_passes_nothing_on() -> None:
+async def test_a_stopped_dispatcher_sends_no_request() -> None:
     """The requests that it holds stay in flight, as in a killed process."""
     async with dispatching(target(concurrency=1, queue_timeout_s=0.01)) as running:
         running.v2.may_answer.clear()

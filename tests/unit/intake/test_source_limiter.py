@@ -16,7 +16,7 @@ def test_a_source_has_a_burst_and_then_its_rate() -> None:
     assert [limiter.take("a", 50.0) for _ in range(1)] == [False]
 
 
-def test_one_source_takes_nothing_from_another() -> None:
+def test_one_source_does_not_use_the_limit_of_another() -> None:
     """Each source has its own bucket."""
     limiter = SourceLimiter(per_s=1, burst=1)
     assert [limiter.take(source, 0.0) for source in ("a", "b", "a", "b")] == [True, True, False, False]

@@ -71,7 +71,7 @@ def test_any_bytes_decode_or_say_why_not(stored: bytes) -> None:
             assert isinstance(codec.decode(KEY, stored), Observation)
 
 
-def test_what_is_nested_without_end_is_no_observation() -> None:
+def test_a_too_deeply_nested_value_is_not_an_observation() -> None:
     """The value is an observation, except for deep nesting in a field of a later version."""
     fields: list[object] = msgspec.msgpack.decode(msgspec.msgpack.encode(_observation()))
     nested = b"\xdc" + (len(fields) + 1).to_bytes(2) + b"".join(map(msgspec.msgpack.encode, fields))
@@ -80,7 +80,7 @@ def test_what_is_nested_without_end_is_no_observation() -> None:
         codec.decode(KEY, codec.value_codec.encode(nested + b"\x91" * 100_000 + b"\xc0", KEY))
 
 
-def test_a_long_body_comes_back_where_it_may_be_so_long() -> None:
+def test_a_long_body_is_decoded_if_its_length_is_allowed() -> None:
     """The decompression limit follows the limit for bodies."""
     body = bytes(MAX_VALUE_BYTES + 1)
     stored = Codec(None, len(body)).encode(KEY, msgspec.structs.replace(_observation(), body=body))
@@ -96,7 +96,7 @@ def _observation() -> Observation:
     )  # fmt: skip
 
 
-def test_what_is_encrypted_holds_nothing_in_clear() -> None:
+def test_encrypted_values_contain_no_plain_text() -> None:
     """The encrypted form contains neither body nor target in plain text."""
     stored = Codec(os.urandom(32)).encode(KEY, _observation())
     assert b"secret" not in stored

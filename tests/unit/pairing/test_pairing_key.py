@@ -33,7 +33,7 @@ def test_the_first_usable_header_in_order_of_preference_gives_the_id(
     assert expected == IDENTIFY(headers)
 
 
-def test_a_unique_id_is_the_key_whatever_the_path() -> None:
+def test_the_key_of_a_unique_id_does_not_depend_on_the_path() -> None:
     """A path rewrite between mirror and recorder does not split a pair with an x-diff-id."""
     assert key_of("t", "i", "x-diff-id", "GET", "/a") == key_of("t", "i", "x-diff-id", "POST", "/b")
 

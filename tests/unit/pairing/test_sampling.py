@@ -23,7 +23,7 @@ def test_the_vectors_that_bind_every_sampler_hold_here(
 
 
 @pytest.mark.parametrize("shape", ["v4", "time first", "counting"])
-def test_a_tenth_is_about_a_tenth_whatever_the_ids_look_like(shape: str) -> None:
+def test_a_tenth_of_any_kind_of_ids_is_sampled(shape: str) -> None:
     """Ids that begin with the time are sampled evenly, within six standard deviations."""
     ids = {
         "v4": [str(uuid.UUID(int=(0x9E3779B97F4A7C15 * n) % 2**128, version=4)) for n in range(10_000)],
@@ -34,6 +34,6 @@ def test_a_tenth_is_about_a_tenth_whatever_the_ids_look_like(shape: str) -> None
     assert 1000 - 180 <= kept <= 1000 + 180
 
 
-def test_a_rate_of_one_keeps_all_and_of_zero_none() -> None:
+def test_a_rate_of_one_samples_all_ids_and_a_rate_of_zero_none() -> None:
     """Both limits are exact."""
     assert (True, False) == (is_sampled("a", 1.0), is_sampled("a", 0.0))

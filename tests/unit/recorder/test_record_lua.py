@@ -41,7 +41,7 @@ def test_the_sample_matches_every_test_vector(share: bytes, column: int) -> None
     assert [row[column] for row in VECTORS] == [kept(row[0].encode()) for row in VECTORS]
 
 
-def test_a_share_of_one_keeps_everything_and_of_zero_nothing() -> None:
+def test_a_share_of_one_samples_everything_and_a_share_of_zero_nothing() -> None:
     """Both limits of the share are exact."""
     assert all(_load(b"kept")(row[0].encode()) for row in VECTORS)
     assert not any(_load(b"kept", (b"local SAMPLE = 1.0", b"local SAMPLE = 0"))(row[0].encode()) for row in VECTORS)

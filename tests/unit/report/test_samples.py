@@ -363,7 +363,7 @@ def test_work_for_a_path_is_bounded(text: str) -> None:
         assert _calls(partial(redact, path)) <= CALLS_PER_UNIT * INLINE_WORK
 
 
-def test_a_path_that_takes_too_much_work_is_hidden_whole() -> None:
+def test_a_path_that_exceeds_the_work_budget_is_hidden_completely() -> None:
     """In a shorter path, the text around secrets stays visible."""
     redactor = Redactor(b"a key")
     assert redactor.place("['token=x&']") == f"['token={SOME}&']"

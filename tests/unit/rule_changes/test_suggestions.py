@@ -98,7 +98,7 @@ async def test_values_of_the_service_are_no_suggestion() -> None:
     assert [] == await suggested(*[({"price": 5 + number % 3}, {"price": 9}) for number in range(8)])
 
 
-async def test_what_else_differs_still_counts() -> None:
+async def test_other_differences_still_count() -> None:
     """A pair with another difference stays in the counts."""
     made = [({**ours, "y": 1}, theirs) for ours, theirs in values(lambda: str(uuid4()))]
     found = await suggested(*made)

@@ -70,7 +70,7 @@ def test_a_thousand_branching_paths_stay_within_their_bytes() -> None:
     assert peak < 3 * module.STATES_BYTES
 
 
-def test_work_is_charged_and_grows_with_the_nodes_alone() -> None:
+def test_work_is_charged_and_grows_only_with_the_nodes() -> None:
     """Twice as many nodes cost about twice as much. The same walk costs the same even if the states exist."""
     queries = branching(300, 20)
     charged: list[int] = []

@@ -26,7 +26,7 @@ def test_a_template_names_the_route(method: str, path: str, route: str) -> None:
     assert Router(TEMPLATES).route(method, path) == route
 
 
-def test_a_template_with_a_method_is_for_that_method_alone() -> None:
+def test_a_template_with_a_method_applies_only_to_that_method() -> None:
     """A request with another method than the template's gets an inferred name."""
     assert Router(["POST /a/{name}"]).route("GET", "/a/b") == "GET /a/b"
 

@@ -15,12 +15,12 @@ from shadowdiff.store.connections import HostsUrl, parse_hosts_url
         ("redis+sentinel://[::1],b/main/3", HostsUrl((("::1", 26379), ("b", 26379)), None, None, False, "main", 3)),
     ],
 )
-def test_a_url_says_where_and_as_whom(url: str, expected: HostsUrl) -> None:
+def test_a_url_has_the_address_and_the_user(url: str, expected: HostsUrl) -> None:
     """Each host has its port or the default one; user and password are percent-decoded."""
     assert expected == parse_hosts_url(url)
 
 
-def test_a_host_that_is_missing_is_said() -> None:
+def test_a_missing_host_is_reported() -> None:
     """An extra comma does not add a host."""
     with pytest.raises(ValueError, match="a host name is missing"):
         parse_hosts_url("redis+cluster://a,,b")

@@ -35,7 +35,7 @@ EXAMPLES = [order(number) for number in range(300)]
 LEARNED = Dictionary(learn(EXAMPLES) or b"")
 
 
-def test_it_leaves_out_what_the_payloads_share() -> None:
+def test_shared_parts_of_payloads_are_left_out() -> None:
     """Small payloads shrink to less than half, because names are not stored with each."""
     plain = zstandard.ZstdCompressor(level=1)
     more = [order(number) for number in range(1_000, 1_100)]
@@ -44,7 +44,7 @@ def test_it_leaves_out_what_the_payloads_share() -> None:
 
 
 @given(st.binary(max_size=3000) | st.sampled_from(EXAMPLES))
-def test_what_was_compressed_comes_back(payload: bytes) -> None:
+def test_a_compressed_value_is_decompressed_to_the_same_value(payload: bytes) -> None:
     """Any payload is unchanged after compression and decompression."""
     assert payload == LEARNED.decompress(LEARNED.compress(payload), 1 << 20)
 
@@ -64,7 +64,7 @@ def test_it_is_known_by_its_content() -> None:
     assert LEARNED.id != Dictionary(learn(EXAMPLES[:200]) or b"").id
 
 
-def test_nothing_that_few_say_is_learned() -> None:
+def test_rare_words_are_not_learned() -> None:
     """Dictionaries outlive their examples, so they must not contain names of persons, sessions or numbers."""
     said = b" ".join(masked(EXAMPLES))
     for example in EXAMPLES:
@@ -74,20 +74,20 @@ def test_nothing_that_few_say_is_learned() -> None:
     assert b"orderNumber" in LEARNED.content
 
 
-def test_a_long_word_is_not_learned_however_many_say_it() -> None:
+def test_a_long_word_is_not_learned_even_if_it_is_frequent() -> None:
     """A long word is a key or a token that one client uses for all its requests."""
     assert all(b"51HxQeT2eZvKYlo2C0ffee7777" in example for example in EXAMPLES)
     assert b"C0ffee7777" not in b" ".join(masked(EXAMPLES))
     assert b"C0ffee7777" not in LEARNED.content
 
 
-def test_a_masked_example_is_as_long_as_it_was() -> None:
+def test_a_masked_example_keeps_its_length() -> None:
     """Bytes outside words stay, so the surrounding text is learned."""
     assert [len(one) for one in EXAMPLES] == [len(one) for one in masked(EXAMPLES)]
     assert [b'{"a": 1, "b": 1}'] * 2 == masked([b'{"a": 1, "b": 1}'] * 2)
 
 
-def test_who_learns_lets_others_go_on() -> None:
+def test_a_codec_that_learns_does_not_block_the_event_loop() -> None:
     """The thread yields after each example, because a busy thread blocks the event loop."""
     pauses: list[None] = []
     assert learn(EXAMPLES, lambda: pauses.append(None)) == learn(EXAMPLES)
@@ -101,7 +101,7 @@ def test_too_little_teaches_nothing(examples: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("key", [None, bytes(range(32))], ids=["in clear", "sealed"])
-def test_a_vault_says_which_dictionary_a_value_needs(key: bytes | None) -> None:
+def test_a_codec_names_the_dictionary_that_a_value_needs(key: bytes | None) -> None:
     """A reader can fetch the missing dictionary, and reports it if it does not exist."""
     stored = ValueCodec(key).encode(EXAMPLES[0], b"name", LEARNED)
     assert LEARNED.id == dictionary_id_of(stored)

@@ -59,7 +59,7 @@ def test_a_copy_does_not_change() -> None:
     assert list(taken.traces.values()) == [("first", 0.1)]
 
 
-def test_a_bucket_looks_for_a_trace_at_intervals() -> None:
+def test_a_bucket_reads_a_trace_id_at_intervals() -> None:
     """A rare bucket checks every time, so slow requests have traces. A busy bucket does not check each request."""
     histogram = Histogram()
     looked: list[str] = []

@@ -99,7 +99,7 @@ def test_mirror_losses_explain_responses_without_a_partner() -> None:
     assert "window is too short" in WHY["not_mirrored"]
 
 
-def test_top_loss_is_what_costs_the_most_coverage() -> None:
+def test_top_loss_is_the_reason_that_lowers_the_coverage_most() -> None:
     """Requests in progress and those outside the coverage are not the top loss."""
     ledger = {
         "recorded": {"received": 200, "ineligible": 90, "accepted": 110},

@@ -75,7 +75,7 @@ def test_too_few_pairs_come_before_latency() -> None:
     assert InsufficientReason.PAIRS is _judged(20, 20, 0.05, n=50).insufficient_reason
 
 
-def test_nothing_passes_without_durations() -> None:
+def test_no_verdict_passes_without_durations() -> None:
     """A target without measured durations never satisfies a latency gate."""
     results = {"match": PAIRS, "ignored": 0, "mismatch": 0, "incomparable": 0}
     evidence = Evidence(target="shop", routes=(RouteEvidence(route="GET /", results=results),))

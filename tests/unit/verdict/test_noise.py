@@ -82,7 +82,7 @@ def test_allowed_excess_is_never_blamed() -> None:
 
 
 @pytest.mark.parametrize("allowed", [0.0, 0.001, 0.05])
-def test_bet_on_the_allowed_excess_gains_nothing_on_average(allowed: float) -> None:
+def test_bet_on_the_allowed_excess_has_no_average_gain(allowed: float) -> None:
     """The mean of M over all outcomes of three triples is at most 1 (M is capped at 1 if b <= c)."""
     raw, noise = 0.2 + allowed, 0.2
     chances = {1: raw, -1: noise, 0: 1 - raw - noise}
@@ -108,14 +108,14 @@ def chosen(first: dict[Place, Cells], second: dict[Place, Cells]) -> tuple[set[P
     return {one.place for one in made.places}, made.missed
 
 
-def test_place_where_v1_differs_from_itself_is_noise() -> None:
+def test_place_where_two_instances_of_v1_differ_is_noise() -> None:
     """One difference between two responses of v1 is enough."""
     rare = PLACE._replace(path="$['rare']")
     places, missed = chosen({PLACE: Cells(both=500)}, {PLACE: Cells(both=500), rare: Cells(noise=1)})
     assert ({PLACE, rare}, 1) == (places, missed)
 
 
-def test_place_where_v2_alone_differs_is_no_noise() -> None:
+def test_place_where_only_v2_differs_is_not_noise() -> None:
     """A path is also not noise if v2 differs far more often than v1 does."""
     bug = PLACE._replace(path="$['bug']")
     worse = PLACE._replace(path="$['worse']")

@@ -119,7 +119,7 @@ def test_incomparable_pairs_are_no_evidence() -> None:
     )
 
 
-def test_reason_says_how_many_more_pairs_and_when() -> None:
+def test_reason_has_the_number_of_missing_pairs_and_the_time() -> None:
     """After a thousand pairs in a hundred seconds, the rest takes six more minutes."""
     verdict = judged(route(1000))
     assert verdict.pairs_needed == pytest.approx(3754, abs=5)

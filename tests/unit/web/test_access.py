@@ -269,7 +269,7 @@ async def test_each_role_of_a_user_has_the_targets_of_the_groups_that_grant_it(
     } == caller.roles
 
 
-def test_a_hook_token_of_a_target_is_no_bearer_token() -> None:
+def test_a_hook_token_of_a_target_is_not_accepted_as_a_bearer_token() -> None:
     """It only calls hooks, and a bearer token is no hook token."""
     hook = TokenConfig(name="flagger", role="hook", secret=Secret(b"hook-token-0123456789"), targets=("shop",))
     access = Access(AccessConfig(tokens=(*TOKENS, hook)), is_loopback=False, hook_token=b"all-hooks-0123456789")
@@ -289,7 +289,7 @@ async def test_a_head_request_needs_the_role_of_its_get(door: Door) -> None:
     assert [403, 200] == [answer.status for answer in answers]
 
 
-async def test_nobody_else_is_believed_to_be_the_proxy() -> None:
+async def test_headers_of_other_peers_than_the_proxy_are_ignored() -> None:
     """The headers of other clients are ignored. A header that occurs twice was added by a client."""
     named = {"x_user": "ada", "x_groups": "sre"}
     elsewhere = Door(AccessConfig(proxy=replace_peers(("10.0.0.0/8",))))
@@ -325,7 +325,7 @@ def replace_peers(peers: tuple[str, ...]) -> ProxyConfig:
         (AccessConfig(tokens=TOKENS, anonymous="read"), False, (200, 401, 401)),
     ],
 )
-async def test_what_callers_without_credentials_may_do(
+async def test_the_permissions_of_callers_without_credentials(
     config: AccessConfig, is_loopback: bool, expected: tuple[int, int, int]
 ) -> None:
     """Callers without credentials can read, write from elsewhere, or write from this machine, as configured."""
@@ -373,7 +373,7 @@ async def test_the_audit_is_bounded_and_so_is_each_entry(door: Door, caplog: pyt
     assert [one.action for one in await door.audit.newest(10)] == ["rule removed", "rule added"]
 
 
-async def test_what_was_refused_or_only_tried_is_no_change(door: Door) -> None:
+async def test_rejected_requests_and_previews_are_not_logged_as_changes(door: Door) -> None:
     """The audit log contains only changes."""
     await door.make_rule(**bearer(READER))
     await get(door.app, "/api/v1/rules", "POST", b"{}", "application/json", **bearer(WRITER))
@@ -383,7 +383,7 @@ async def test_what_was_refused_or_only_tried_is_no_change(door: Door) -> None:
     assert await door.audit.newest(10) == []
 
 
-async def test_whoever_is_identified_is_the_author_and_is_not_asked_for_a_name(door: Door) -> None:
+async def test_an_identified_user_is_the_author_and_need_not_enter_a_name(door: Door) -> None:
     """Pages use the identity. In the API, a given name has priority."""
     cookie = await log_in(door, WRITER)
     (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop", cookie=cookie)).json["fingerprints"]
@@ -402,7 +402,7 @@ async def test_whoever_is_identified_is_the_author_and_is_not_asked_for_a_name(d
     assert ["ada (release)", "release", "release"] == [one.details["author"] for one in await door.audit.newest(3)]
 
 
-async def test_where_nobody_is_identified_a_name_is_asked_for() -> None:
+async def test_a_name_is_required_if_the_user_is_unknown() -> None:
     """An example is a loopback port without access settings."""
     door = Door(AccessConfig(), is_loopback=True)
     (found, *_) = (await door.ask("/api/v1/fingerprints?target=shop")).json["fingerprints"]
@@ -411,7 +411,9 @@ async def test_where_nobody_is_identified_a_name_is_asked_for() -> None:
     await door.store.close()
 
 
-async def test_what_a_rule_quotes_is_redacted_in_the_audit(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_secret_that_a_rule_quotes_is_redacted_in_the_audit(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log and the store have the redacted text. The rule itself and its author are unchanged."""
     quoting = RULE.replace(b"$.price", b"$.users['jo@example.com']").replace(b"sale", b"asked by al@example.com")
     with caplog.at_level("INFO"):

@@ -52,7 +52,7 @@ async def test_credentials_in_an_address_are_not_shown(shop: Starlette) -> None:
     assert "http://shop-v2:8080" == (await _json(shop, "targets/shop"))["settings"]["candidate"]
 
 
-async def test_a_target_tells_its_routes_paths_and_latencies(shop: Starlette) -> None:
+async def test_a_target_has_its_routes_paths_and_latencies(shop: Starlette) -> None:
     """The route with the most differences comes first, and paths are sorted by frequency."""
     worst, other = (await _json(shop, "targets/shop"))["routes"]
     assert ("GET /products/{id}", "GET /") == (worst["route"], other["route"])
@@ -96,7 +96,7 @@ async def test_a_verdict_links_to_the_page_that_explains_it() -> None:
     ]
 
 
-async def test_a_route_or_path_that_nobody_knows_is_said(shop: Starlette) -> None:
+async def test_an_unknown_route_or_path_is_reported(shop: Starlette) -> None:
     """An empty list alone would look as if there were no differences."""
     for query, says in {
         "route=GET%20/nope": "unknown route 'GET /nope'; known routes: GET /products/{id}, GET /",
@@ -157,7 +157,7 @@ async def test_a_sample_holds_both_answers(shop: Starlette) -> None:
         ("nothing", 404, "There is no page /api/v1/nothing"),
     ],
 )
-async def test_what_is_wrong_is_refused_in_one_line(shop: Starlette, target: str, status: int, says: str) -> None:
+async def test_a_wrong_request_is_rejected_with_one_line(shop: Starlette, target: str, status: int, says: str) -> None:
     """The line has the argument, its value and a valid example."""
     refused, line = await _refused(shop, target)
     assert (status, True) == (refused, says in line), line
@@ -169,7 +169,7 @@ async def test_only_reading_is_served(shop: Starlette) -> None:
     assert (405, "error") == (answer.status, next(iter(answer.json)))
 
 
-async def test_a_store_that_is_away_is_a_503_in_one_line() -> None:
+async def test_an_unavailable_store_is_a_503_of_one_line() -> None:
     """The API reports this, and recovers with the store."""
 
     class Away(MemoryStore):
@@ -217,7 +217,7 @@ async def test_without_targets_there_is_nothing_and_no_error() -> None:
     assert (404, "unknown target 'x'; configured: none") == await _refused(app, "targets/x")
 
 
-async def test_targets_with_odd_names_can_be_asked_for() -> None:
+async def test_targets_with_unusual_names_can_be_requested() -> None:
     """A URL can contain any name in encoded form."""
     app = create_web(web_parts(MemoryStore(), targets=(shop_target("a b&c"),)))
     assert "a b&c" == (await _json(app, "targets/a%20b%26c"))["name"]

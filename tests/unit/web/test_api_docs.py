@@ -48,7 +48,7 @@ def test_the_reference_of_every_operation_is_the_current_one() -> None:
     assert 0 == subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode
 
 
-def test_every_operation_says_what_it_takes_needs_and_refuses() -> None:
+def test_every_operation_documents_its_parameters_role_and_errors() -> None:
     """The test reads the generated page by its headings, as a reader does."""
     sections = dict(re.findall(r"^## (\w+ /\S+)\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL))
     assert [f"{operation.method} {PREFIX}{operation.path}" for operation in OPERATIONS] == list(sections)

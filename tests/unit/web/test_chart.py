@@ -48,7 +48,7 @@ def test_a_gap_stays_a_gap() -> None:
     assert "7 of 30 pairs differ" in chart.summary
 
 
-def test_nothing_compared_is_no_chart() -> None:
+def test_a_window_without_pairs_has_no_chart() -> None:
     """The page describes this in a sentence."""
     assert ratio_chart(steps(_points((0, 0), (0, 0)), Unit.MINUTE, 90), [], 0.01) is None
     assert "" == sparkline(steps(_points((10, 1)), Unit.MINUTE, 90), 0.01)
@@ -68,7 +68,7 @@ def test_runs_within_the_window_are_marked() -> None:
 
 
 @pytest.mark.parametrize("most", [1e-6, 0.0004, 0.001, 0.03, 0.5, 1.0])
-def test_the_axis_has_few_round_ticks_from_nothing_to_above_the_most(most: float) -> None:
+def test_the_axis_has_few_round_ticks_from_zero_to_above_the_maximum(most: float) -> None:
     """For any maximum, the axis has few round ticks."""
     chart = ratio_chart(steps(_points((1_000_000, int(most * 1_000_000))), Unit.MINUTE, 90), [], most)
     assert chart is not None

@@ -51,7 +51,7 @@ def meant(asked: Request) -> None:
         request("10.0.0.9", "shadowdiff.example", origin="https://elsewhere.example"),
     ],
 )
-def test_nobody_else_may(refused: Request) -> None:
+def test_other_callers_are_rejected(refused: Request) -> None:
     """The port rejects writes from other machines, other sites, and clients behind a sidecar on this machine."""
     with pytest.raises(RequestError) as error:
         meant(refused)

@@ -44,13 +44,13 @@ async def test_page_shows_both_halves_and_the_fix() -> None:
     assert "{ key: x-diff-id, value: &#34;%UNIQUE_ID%&#34; }" in page
 
 
-async def test_what_a_request_says_is_text() -> None:
+async def test_content_of_a_request_is_shown_as_text() -> None:
     """A path that contains markup is shown as text."""
     page = (await get(_app(_ill(f"/{HOSTILE}")), "/doctor")).text
     assert (False, True) == (HOSTILE in page, "&lt;script&gt;" in page)
 
 
-async def test_where_all_is_well_the_page_says_so() -> None:
+async def test_the_page_reports_that_there_are_no_findings() -> None:
     """The page has one line, and no finding."""
     answer = await get(create_web(web_parts(open_shop())), "/doctor")
     assert (200, True, False) == (answer.status, "No problems found" in answer.text, 'class="hint' in answer.text)

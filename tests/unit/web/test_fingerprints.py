@@ -52,7 +52,7 @@ async def test_samples_name_their_fingerprint_and_are_found_by_it(shop: Starlett
     assert found["id"] == whole["fingerprint"]
 
 
-async def test_one_fingerprint_tells_what_each_side_said(shop: Starlette) -> None:
+async def test_one_fingerprint_returns_the_values_of_both_sides(shop: Starlette) -> None:
     """The values come from its samples, most frequent first."""
     (found,) = (await _page(shop, "&path=stock"))["fingerprints"]
     page = (await get(shop, f"/api/v1/fingerprints/{found['id']}")).json
@@ -75,7 +75,7 @@ async def test_an_argument_that_is_wrong_is_refused_by_name(shop: Starlette, que
     assert (await _page(shop, query))["error"].startswith(says)
 
 
-async def test_an_id_that_nobody_knows_is_refused(shop: Starlette) -> None:
+async def test_an_unknown_id_is_rejected(shop: Starlette) -> None:
     """The error explains what may have happened to the fingerprint."""
     answer = await get(shop, "/api/v1/fingerprints/ffffffffffff")
     assert (404, True) == (answer.status, "ffffffffffff" in answer.json["error"])

@@ -47,7 +47,7 @@ async def test_times_are_read_as_rfc_3339_has_them() -> None:
         (404, "target=shpo", "unknown target 'shpo'; configured: shop"),
     ],
 )
-async def test_a_wrong_window_is_refused_with_what_would_be_right(status: int, query: str, says: str) -> None:
+async def test_a_wrong_window_is_rejected_with_the_allowed_values(status: int, query: str, says: str) -> None:
     """The error has one line."""
     answer = await get(create_web(web_parts(_store())), f"/api/v1/history?{query}")
     assert (status, True) == (answer.status, says in answer.json["error"])

@@ -40,7 +40,7 @@ async def _open(streams: LiveStreams, query: str = "target=shop") -> Any:
     return response.body_iterator
 
 
-async def test_a_stream_says_when_something_was_counted() -> None:
+async def test_a_stream_sends_an_event_when_counts_change() -> None:
     """The event contains no data, because the page loads it."""
     shop = Counted()
     events = await _open(LiveStreams(shop.parts.queries, shop.parts.closing, EVERY_S))

@@ -44,7 +44,7 @@ async def test_every_route_of_the_api_is_described(shop: Starlette) -> None:
     assert served == {*(await _document(shop))["paths"], "/api/v1/openapi.json"}
 
 
-async def test_what_is_answered_is_what_is_described(shop: Starlette) -> None:
+async def test_responses_match_the_description(shop: Starlette) -> None:
     """The response of each operation matches its schema."""
     document = await _document(shop)
     samples = (await get(shop, "/api/v1/samples?target=shop")).json["samples"]
@@ -68,7 +68,7 @@ async def test_refusals_fit_their_schema(shop: Starlette) -> None:
         _fits(answer.json, reference)
 
 
-async def test_every_parameter_says_what_it_is_for(shop: Starlette) -> None:
+async def test_every_parameter_has_a_description(shop: Starlette) -> None:
     """The document is enough to use the API."""
     for methods in (await _document(shop))["paths"].values():
         for operation in methods.values():

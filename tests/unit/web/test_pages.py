@@ -107,7 +107,7 @@ async def test_the_first_page_shows_different_faults_and_not_one_four_times() ->
         assert words in page.text
 
 
-async def test_a_sample_says_what_differs_and_shows_both_bodies() -> None:
+async def test_a_sample_shows_the_difference_and_both_bodies() -> None:
     """The page has a headline, both values, the ignored paths with reasons, and the request id."""
     one = pair(
         candidate=observation(Side.CANDIDATE, b'{"price": 19.99}'),
@@ -239,13 +239,13 @@ def _quoted(text: str) -> str:
         (empty_ledger("shop", mirrored=7, recorded=7), "shadowdiff doctor"),
     ],
 )
-async def test_an_empty_target_says_what_to_do_next(ledger: dict[str, Any], says: str) -> None:
+async def test_an_empty_target_shows_the_next_step(ledger: dict[str, Any], says: str) -> None:
     """The text depends on what has arrived so far."""
     for target in ("/", "/targets/shop"):
         assert says in (await _page(web_parts(MemoryStore(), ledger), target)).text
 
 
-async def test_without_targets_the_page_says_how_to_name_one() -> None:
+async def test_without_targets_the_page_shows_how_to_add_one() -> None:
     """The page has lines to copy, and the demo."""
     text = (await _page(web_parts(MemoryStore(), targets=()))).text
     assert "No targets configured." in text
@@ -264,7 +264,7 @@ async def test_books_that_do_not_balance_are_announced() -> None:
     assert "Not all requests are accounted for" in page.text
 
 
-async def test_an_expired_sample_is_a_page_that_says_so() -> None:
+async def test_an_expired_sample_has_a_page_with_the_reason() -> None:
     """The page of an old link explains that the sample expired."""
     assert (
         "it expired, or newer samples replaced it"

@@ -167,7 +167,7 @@ async def run(claimer: ScriptedClaimer, commits: Commits, monkeypatch: pytest.Mo
     return {result: count for (_, _, result), count in counters.comparisons.items() if count}, pool
 
 
-async def test_pairs_are_compared_where_their_size_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pairs_are_compared_in_a_process_that_fits_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large pairs go unread to the pool. Complex ones follow as urgent after a try on the loop. All are committed."""
     bodies = (SMALL, LARGE, COMPLEX, UNREADABLE)
     claims = [claim(number, body) for number, body in enumerate(bodies)]
