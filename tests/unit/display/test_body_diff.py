@@ -92,7 +92,7 @@ def test_a_document_in_a_string_is_one_line() -> None:
     assert ["changed"] == [row.state for row in _rows(_laid(one, other, covered, counted)) if row.state != "equal"]
 
 
-def test_what_counts_inside_a_covered_place_is_not_dimmed() -> None:
+def test_a_counted_difference_inside_a_covered_place_is_not_dimmed() -> None:
     """A difference that no rule covers is shown, even inside a covered path."""
     laid = _laid({"m": {"a": 1}}, {"m": {"a": 2}}, difference("$['m']", rule="r"), difference("$['m']['a']"))
     assert ["changed"] == [row.state for row in _rows(laid) if row.state != "equal"]
