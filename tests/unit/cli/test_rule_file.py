@@ -89,7 +89,7 @@ def test_rules_are_found_in_each_form(text: str, target: str | None, expected: o
         ("targets: [{name: shop, rules: 5}]", "shop", "has no rules: write a list"),
         ("- {", None, "is not YAML"),
         ("- {1: a}", None, "write this key as text"),
-        ("[" * 3000, None, "is not YAML: it is nested too deep"),
+        ("[" * 10_000, None, "is not YAML: it is nested too deep"),
     ],
 )
 def test_a_file_without_rules_is_a_usage_error(text: str, target: str | None, said: str) -> None:
