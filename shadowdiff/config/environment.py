@@ -73,7 +73,7 @@ def _mentions(data: object, name: str) -> bool:
         return any(_mentions(value, name) for value in cast("dict[str, Any]", data).values())
     if isinstance(data, list):
         return any(_mentions(value, name) for value in cast("list[Any]", data))
-    return data == name
+    return data == name or (isinstance(data, str) and f"${{{name}}}" in data)
 
 
 def _set(data: dict[str, Any], path: KeyPath, value: object) -> None:

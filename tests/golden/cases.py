@@ -4,8 +4,8 @@
 `settings.yaml`, which has settings of the target. A request file has a method, a path, and lines with header fields;
 `:operation` names a GraphQL operation. A response file has a status line, fields, a blank line, and the body's bytes.
 Fields whose name starts with a colon describe the transfer. `:coding` names a coding with which the body is encoded
-before the comparison. `:size` is the size of the sent body, if it is larger than the body in the file. `:failure` means
-that no response arrived.
+before the comparison. `:size` is the size of the sent body, if it is larger than the body in the file. `:prefix` names
+v1's prefix of paths and the prefix that v2 receives. `:failure` means that no response arrived.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def _observation(file: Path, side: Side, method: str, path: str) -> Observation:
     if b":coding" in transfer:
         body = _coded(body, transfer[b":coding"])
     failure = transfer.get(b":failure")
+    before, _, after = transfer.get(b":prefix", "").partition(" ")
     return Observation(
         side=side,
         target="golden",
@@ -119,6 +120,7 @@ def _observation(file: Path, side: Side, method: str, path: str) -> Observation:
         headers=tuple((name, value) for name, value in fields if not name.startswith(b":")),
         body=body,
         body_bytes=int(transfer.get(b":size", len(body))),
+        prefixes=((before, after),) if after else (),
     )
 
 

@@ -173,9 +173,15 @@ def shed(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
             title=f"{count:,} {what} ({percent(share)}) were shed.",
             explanation=f"{shed_count:,} exceeded a limit, {store_lost:,} were not accepted by the store. Their other "
             "halves find no partner.",
-            fix="Run more pods, or set a lower `sample` in shadowdiff and in the recorder. Check the store and the "
+            fix=("Raise `candidate.limits` if it is the reason. " if _is_limited(target) else "")
+            + "Run more pods, or set a lower `sample` in shadowdiff and in the recorder. Check the store and the "
             "reasons in shadowdiff_shed_total.",
         )
+
+
+def _is_limited(target: TargetEvidence) -> bool:
+    limits = target.config.candidate.limits
+    return limits.rate is not None or limits.concurrency is not None
 
 
 @target_check(30, explains={"answers_as_v1": ("mirrors_without_records",)})

@@ -48,11 +48,12 @@ FAILURES: Final = {
 }  # fmt: skip
 
 _STATUSES: Final = {
-    401: "v2 does not accept the users' credentials: give it the same issuer and keys as v1.",
+    401: "v2 does not accept the users' credentials: give it the same issuer and keys as v1, "
+    "or send it its own credentials with candidate.headers.",
     403: "v2, or a policy in front of it, rejects shadowdiff: an AuthorizationPolicy must allow its identity.",
-    404: "v2 does not know the host or the path: try `candidate.host: preserve`, or a path prefix in candidate.url.",
+    404: "v2 does not know the host or the path: try `candidate.host: preserve`, or candidate.path_prefix.",
     421: "v2 does not serve this host: try `candidate.host: preserve`.",
-    429: "v2 limits shadowdiff's request rate: raise its rate limit for shadowdiff.",
+    429: "v2 limits shadowdiff's request rate: raise its rate limit for shadowdiff, or set candidate.limits.rate.",
     503: "the proxy in front of v2 has no pod to send to: check its endpoints.",
 }
 

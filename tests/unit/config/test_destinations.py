@@ -146,6 +146,14 @@ def test_values_come_from_variables_and_files_and_are_never_shown(tmp_path: Path
     assert (0, True, False) == (shown.exit_code, "Bearer ${V2_TOKEN}" in shown.output, TOKEN in shown.output)
 
 
+def test_a_variable_in_a_text_is_no_misspelled_setting(tmp_path: Path) -> None:
+    """The variable is accepted even if its name resembles that of a setting."""
+    path = tmp_path / "s.yaml"
+    headers = "{set: {authorization: 'Bearer ${SHADOWDIFF_STORE_KEYS}'}}"
+    path.write_text(f"targets: [{{name: a, hosts: [a], candidate: {{url: 'http://v2', headers: {headers}}}}}]")
+    assert load_config(path, {"SHADOWDIFF_STORE_KEYS": TOKEN}).targets[0].target.candidate.secrets() == [TOKEN.encode()]
+
+
 def test_a_wildcard_is_a_host(tmp_path: Path) -> None:
     """It may have a port. A wildcard in another place is an error."""
     path = tmp_path / "s.yaml"
