@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 REFERENCE = ROOT / "docs" / "configuration.md"
 MARK = "<!-- The rest is written by scripts/draw_settings.py from shadowdiff/config/settings.py. -->\n"
 _PATTERNS = {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}
+_SHORT_FORM = {"type": "string"}
+"""A text in place of a section."""
 _TYPES = {
     "array": "list",
     "boolean": "true or false",
@@ -65,6 +67,8 @@ def _settings(
     inner = setting if "properties" in setting else items
     if "properties" in inner and not path.endswith(".rules"):
         below = f"{path}[]" if inner is items else path
+        if _SHORT_FORM in setting.get("items", {}).get("anyOf", ()):
+            yield path, setting, "–"
         for name, each in inner["properties"].items():
             yield from _settings(f"{below}.{name}", each, schema, is_required=name in inner.get("required", ()))
     else:
@@ -76,6 +80,7 @@ def _settings(
 def _resolved(given: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with its reference, or the type that is not null, in its place."""
     some = [each for each in given.get("anyOf", ()) if each != {"type": "null"}]
+    some = [each for each in some if each != _SHORT_FORM] or some
     given = {**some[0], **{key: value for key, value in given.items() if key != "anyOf"}} if len(some) == 1 else given
     if "$ref" not in given:
         return given

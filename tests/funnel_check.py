@@ -50,7 +50,7 @@ def agree(books: Any, shown: Any) -> None:
     assert counts == [steps[number]["count"] for number in (1, 3, 5, 6, 7)], (books, shown)
     assert sum(route["judged"] for route in shown["routes"]) == judged, (books, shown)
     named = {loss["reason"]: loss["count"] for step in steps for loss in step["losses"]}
-    for name in ("ineligible", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight"):
+    for name in ("ineligible", "excluded", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight"):
         assert recorded[name] == named.get(name, 0), (name, books, shown)
     for name in ("duplicate", "replaced", "waiting", "ambiguous", "late"):
         assert primary[name] == named.get(name, 0), (name, books, shown)

@@ -15,13 +15,15 @@ local TRACE_HEADERS = {               -- of the request, to link the record to v
   "traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags",
 }
 local HOSTS = {}                      -- record only requests for these hosts, such as "*.shop.example"; empty: all
+local INCLUDE = {}                    -- record only requests that meet one of these conditions: the target's `include`
+local EXCLUDE = {}                    -- do not record requests that meet one of these: the target's `exclude`
 local SKIP_AGENTS = { "kube-probe/" } -- prefixes of user agents that are not users
 local SKIP_PATHS = {                  -- paths (without query) that only probes request
   ["/healthz"] = true, ["/livez"] = true, ["/readyz"] = true,
 }
 -- ----------------------------------------------------------------------------------------------
 
-local MAX_ID = 256                    -- bytes; a longer id is ignored
+local MAX_ID = 256                    -- bytes; a longer id is ignored, and a condition reads only the start of a value
 local MAX_HOST = 262                  -- bytes; a longer host matches no wildcard
 local SPACE = "shadowdiff"            -- the dynamic metadata that carries a request's facts to its response
 
@@ -63,6 +65,145 @@ local function of_another(host)
   return not (named(name) or named(string.match(name, "^(.*):%d+$") or name))
 end
 
+-- Conditions, as in the target: "GET /products/{id}", "/api/*", or a table with route, path, header and users, such as
+-- { path = "/beta/*", header = { ["x-tenant"] = "b*" } } or { users = { cookie = "session", share = 0.1 } }.
+-- fixtures/conditions.json has test vectors; the service decides in the same way.
+
+-- Return a normalized path: without query, unreserved characters plain, all other escapes in upper case.
+local function normal(path)
+  path = string.match(path, "^[^?#]*")
+  path = string.gsub(path, "[\128-\255]", function(byte) return string.format("%%%02X", string.byte(byte)) end)
+  path = string.gsub(path, "%%(%x%x)", function(hex)
+    local char = string.char(tonumber(hex, 16))
+    return string.find(char, "^[%w._~-]$") and char or "%" .. string.upper(hex)
+  end)
+  return path == "" and "/" or path
+end
+
+-- Split at a plain separator, or at a pattern. Empty parts are kept.
+local function split(text, separator, plain)
+  local parts, at = {}, 1
+  while true do
+    local from, to = string.find(text, separator, at, plain)
+    if not from then break end
+    parts[#parts + 1] = string.sub(text, at, from - 1)
+    at = to + 1
+  end
+  parts[#parts + 1] = string.sub(text, at)
+  return parts
+end
+
+-- Whether the literals occur in this order, with a nonempty value for each parameter between them.
+local function fits(literals, segment)
+  local first, last = literals[1], literals[#literals]
+  if #literals == 1 then return segment == first end
+  local at = #first
+  for i = 2, #literals - 1 do
+    local from, to = string.find(segment, literals[i], at + 2, true)
+    if not from then return false end
+    at = to
+  end
+  return string.sub(segment, 1, #first) == first and (last == "" or string.sub(segment, -#last) == last)
+    and #segment - #last > at
+end
+
+local function starts(text, start)
+  return string.sub(text, 1, #start) == start
+end
+
+-- Compile a route or a path to a function of method, normalized path and its segments.
+local function place(text, is_route)
+  local method, path = string.match(text, "^(%S+) (.*)$")
+  path = path or text
+  local is_start = not is_route and string.sub(path, -1) == "*"
+  path = normal(is_start and string.sub(path, 1, -2) or path)
+  local segments = {}
+  for i, segment in ipairs(split(path, "/", true)) do segments[i] = split(segment, "{[^{}]*}") end
+  return function(request)
+    if method and method ~= request.method then return false end
+    if is_start then return starts(request.path, path) end
+    if not is_route then return request.path == path end
+    if #request.segments ~= #segments then return false end
+    for i, literals in ipairs(segments) do
+      if not fits(literals, request.segments[i]) then return false end
+    end
+    return true
+  end
+end
+
+local READ_HEADERS, READ_COOKIES = {}, {}   -- the headers and cookies that the conditions read
+
+local function start_of(value)
+  return string.match(string.sub(value or "", 1, MAX_ID), "^[ \t]*(.-)[ \t]*$")
+end
+
+local function cookie(headers, name)
+  for _, part in ipairs(split(headers:get("cookie") or "", "[;,]")) do
+    local from = string.find(part, "[^ \t]")
+    local equals = from and string.find(part, "=", from, true)
+    if equals and string.sub(part, from, equals - 1) == name then return start_of(string.sub(part, equals + 1)) end
+  end
+  return ""
+end
+
+local function has_value(value, expected)
+  if string.sub(expected, -1) ~= "*" then return value == expected end
+  return value ~= "" and starts(value, string.sub(expected, 1, -2))
+end
+
+local function compiled(condition)
+  if type(condition) == "string" then
+    condition = { [string.sub(condition, -1) == "*" and "path" or "route"] = condition }
+  end
+  local places, users = {}, condition.users
+  if condition.route then places[#places + 1] = place(condition.route, true) end
+  if condition.path then places[#places + 1] = place(condition.path, false) end
+  for name in pairs(condition.header or {}) do READ_HEADERS[string.lower(name)] = true end
+  if users and users.header then READ_HEADERS[string.lower(users.header)] = true end
+  if users and users.cookie then READ_COOKIES[users.cookie] = true end
+  return function(request)
+    for _, holds in ipairs(places) do
+      if not holds(request) then return false end
+    end
+    for name, expected in pairs(condition.header or {}) do
+      if not has_value(start_of(request.headers:get(string.lower(name))), expected) then return false end
+    end
+    if not users then return true end
+    local value = users.cookie and cookie(request.headers, users.cookie)
+      or start_of(request.headers:get(string.lower(users.header or "")))
+    return value ~= "" and (users.share >= 1 or fnv1a32(value) < users.share * 4294967296)
+  end
+end
+
+local function any(conditions)
+  local all = {}
+  for i, condition in ipairs(conditions) do all[i] = compiled(condition) end
+  return function(request)
+    for _, holds in ipairs(all) do
+      if holds(request) then return true end
+    end
+    return false
+  end
+end
+
+local in_include, in_exclude = any(INCLUDE), any(EXCLUDE)
+
+local function excluded(headers, path)
+  if #INCLUDE == 0 and #EXCLUDE == 0 then return false end
+  path = normal(path)
+  local request = { headers = headers, method = headers:get(":method") or "", path = path, segments = split(path, "/", true) }
+  return in_exclude(request) or (#INCLUDE > 0 and not in_include(request))
+end
+
+-- Note the values that the conditions read, so that the service can decide too. An empty value is a missing one.
+local function note_conditions(facts, headers)
+  for name in pairs(READ_HEADERS) do facts:set(SPACE, "q-" .. name, start_of(headers:get(name))) end
+  if not next(READ_COOKIES) then return end
+  local found = {}
+  for name in pairs(READ_COOKIES) do found[#found + 1] = name .. "=" .. cookie(headers, name) end
+  facts:set(SPACE, "q-cookie", table.concat(found, "; "))
+end
+
 local function skipped(headers, path)
   if headers:get("x-shadowdiff") then return true end
   if of_another(headers:get(":authority") or "") then return true end
@@ -100,7 +241,7 @@ end
 local function note_request(handle)
   local headers = handle:headers()
   local path = headers:get(":path") or ""
-  if skipped(headers, path) then return end
+  if skipped(headers, path) or excluded(headers, path) then return end
   local id, source = identify(headers)
   if not id or not kept(id) then return end
   local facts = handle:streamInfo():dynamicMetadata()
@@ -115,6 +256,7 @@ local function note_request(handle)
     local value = headers:get(name)
     if value and #value <= MAX_ID then facts:set(SPACE, "q-" .. name, value) end
   end
+  note_conditions(facts, headers)
 end
 
 -- Copy fields under a prefix. A repeated name keeps all values, in their order.
@@ -168,6 +310,8 @@ local function record_response(handle)
   for _, name in ipairs(TRACE_HEADERS) do
     record["x-shadowdiff-q-" .. name] = facts["q-" .. name]
   end
+  for name in pairs(READ_HEADERS) do record["x-shadowdiff-q-" .. name] = facts["q-" .. name] end
+  record["x-shadowdiff-q-cookie"] = facts["q-cookie"]
   copy(headers, "x-shadowdiff-h-", record)
   local body, size = read_body(handle)
   local trailers = handle:trailers()

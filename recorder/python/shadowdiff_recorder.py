@@ -72,6 +72,12 @@ _PROBE_AGENTS = ("kube-probe/",)
 _PROBE_PATHS = ("/healthz", "/livez", "/readyz")
 _TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
 _UNSENDABLE = re.compile(rb"[\x00\r\n]")
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+_PARAMETER = re.compile(r"\{[^{}]*\}")
+_COOKIES = re.compile("[;,]")
+_CONDITION_KEYS = frozenset({"route", "path", "header", "users"})
+_USER_KEYS = ({"share", "header"}, {"share", "cookie"})
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def fnv1a32(text: str) -> int:
@@ -111,6 +117,130 @@ def _identify(headers: Pairs, id_headers: Sequence[str]) -> tuple[str, str]:
 
 def _first(headers: Pairs, name: bytes) -> bytes:
     return next((value for known, value in headers if known == name), b"")
+
+
+# -- conditions: which requests are recorded. fixtures/conditions.json has test vectors; the service decides alike ----
+
+
+def _normal(path: bytes) -> str:
+    """Return a path without its query; unreserved characters are plain, all other escapes are in upper case."""
+    path = path.partition(b"?")[0].partition(b"#")[0]
+    text = "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in path)  # noqa: PLR2004
+    return _ESCAPE.sub(_undone, text) or "/"
+
+
+def _undone(escape: re.Match[str]) -> str:
+    char = chr(int(escape.group(1), 16))
+    return char if char in _UNRESERVED else escape.group().upper()
+
+
+def _fits(literals: Sequence[str], segment: str) -> bool:
+    """Whether the literals occur in this order, with a nonempty value for each parameter between them."""
+    if len(literals) == 1:
+        return segment == literals[0]
+    at = len(literals[0])
+    for literal in literals[1:-1]:
+        at = segment.find(literal, at + 1)
+        if at < 0:
+            return False
+        at += len(literal)
+    last = literals[-1]
+    return segment.startswith(literals[0]) and segment.endswith(last) and len(segment) - len(last) > at
+
+
+class _Place:
+    """A template such as `GET /products/{id}`; with `is_route` false a path, or with a trailing `*` its start."""
+
+    def __init__(self, text: str, *, is_route: bool) -> None:
+        self.method, _, path = text.rpartition(" ")
+        if not path.startswith("/"):
+            raise ValueError(f"path is {text!r}: write /products/{{id}}, GET /products/{{id}} or /api/*")
+        self._is_start = not is_route and path.endswith("*")
+        self._path = _normal((path[:-1] if self._is_start else path).encode())
+        self._segments = [_PARAMETER.split(part) for part in self._path.split("/")] if is_route else None
+
+    def holds(self, method: str, path: str) -> bool:
+        if self.method and self.method != method:
+            return False
+        if self._segments is None:
+            return path.startswith(self._path) if self._is_start else path == self._path
+        segments = path.split("/")
+        return len(segments) == len(self._segments) and all(map(_fits, self._segments, segments))
+
+
+class _Condition:
+    """One entry of include or exclude: a text, or a dict with route, path, header and users."""
+
+    def __init__(self, given: Any) -> None:
+        if isinstance(given, str):
+            given = {"path" if given.endswith("*") else "route": given}
+        if not isinstance(given, dict) or not given or set(cast("dict[Any, Any]", given)) - _CONDITION_KEYS:
+            raise ValueError(f"condition {given!r}: write a text, or a dict with route, path, header or users")
+        stated = cast("dict[str, Any]", given)
+        users = cast("dict[str, Any]", stated.get("users") or {})
+        if users and (set(users) not in _USER_KEYS or not 0 <= users["share"] <= 1):
+            raise ValueError(f"users is {users!r}: write a share from 0 to 1, and either header or cookie")
+        self._places = [_Place(stated[key], is_route=key == "route") for key in ("route", "path") if key in stated]
+        header = cast("dict[str, str]", stated.get("header") or {})
+        self._header = [(name.lower().encode(), value) for name, value in header.items()]
+        self._share: float | None = users["share"] if users else None
+        self._user_header = str(users.get("header", "")).lower().encode()
+        self.cookie = str(users.get("cookie", ""))
+        self.headers = [name for name, _ in self._header] + ([self._user_header] if self._user_header else [])
+
+    def holds(self, method: str, path: str, headers: Pairs) -> bool:
+        if not all(place.holds(method, path) for place in self._places):
+            return False
+        if not all(_has_value(_joined(headers, name), expected) for name, expected in self._header):
+            return False
+        if self._share is None:
+            return True
+        user = _cookie(headers, self.cookie) if self.cookie else _joined(headers, self._user_header)
+        return user != "" and _kept(user, self._share)
+
+
+class _Conditions:
+    """include and exclude. `read` returns the headers that the conditions read, so that the service can decide too."""
+
+    def __init__(self, include: Sequence[Any], exclude: Sequence[Any]) -> None:
+        self._include, self._exclude = [_Condition(one) for one in include], [_Condition(one) for one in exclude]
+        every = [*self._include, *self._exclude]
+        self._headers = sorted({name for one in every for name in one.headers})
+        self._cookies = sorted({one.cookie for one in every if one.cookie})
+        self.is_empty = not every
+
+    def includes(self, method: str, raw_path: bytes, headers: Pairs) -> bool:
+        path = _normal(raw_path)
+        if any(one.holds(method, path, headers) for one in self._exclude):
+            return False
+        return not self._include or any(one.holds(method, path, headers) for one in self._include)
+
+    def read(self, headers: Pairs) -> list[tuple[str, str]]:
+        found = [(name.decode("latin-1"), _joined(headers, name)) for name in self._headers]
+        if self._cookies:
+            found.append(("cookie", "; ".join(f"{name}={_cookie(headers, name)}" for name in self._cookies)))
+        return found
+
+
+def _joined(headers: Pairs, name: bytes) -> str:
+    """Return the start of a header's value; several fields are joined, as Envoy joins them."""
+    value = b",".join(value for known, value in headers if known == name)
+    return value[:_ID_BYTES].decode("latin-1").strip(" \t")
+
+
+def _cookie(headers: Pairs, name: str) -> str:
+    whole = b",".join(value for known, value in headers if known == b"cookie").decode("latin-1")
+    for part in _COOKIES.split(whole):
+        known, equals, value = part.strip(" \t").partition("=")
+        if equals and known == name:
+            return value[:_ID_BYTES].strip(" \t")
+    return ""
+
+
+def _has_value(value: str, expected: str) -> bool:
+    if expected.endswith("*"):
+        return value != "" and value.startswith(expected[:-1])
+    return value == expected
 
 
 class _Record(NamedTuple):
@@ -481,8 +611,10 @@ class Recorder:
     url: shadowdiff's records port. mirror_to: its mirror port, if no proxy mirrors the requests. token: a token in the
     service's `access.records`, if the service requires a token. side: `primary` in v1, `candidate` in v2. sample: the
     share of requests to record, sampled by id; must equal the target's `sample`. id_headers: names in lower case, in
-    order of preference; must equal `pairing.id_headers`. mirror_methods: the methods of requests to mirror. If a
-    mirrored request writes data, v2 repeats that write. max_body_bytes: the size at which the recorder truncates
+    order of preference; must equal `pairing.id_headers`. include, exclude: conditions, as in the target; only requests
+    that meet one of the first (if it is not empty), and none of the second, are recorded. mirror_methods: the
+    methods of requests to mirror, such as GET, or of one route, such as POST /search. If a mirrored request writes
+    data, v2 repeats that write. max_body_bytes: the size at which the recorder truncates
     bodies; it still sends the full size. max_records, max_bytes: the limits of the queue; max_bytes also covers the
     bodies of unfinished responses. timeout_s: the deadline of each network wait. max_age_s: the age at which a record
     or an unfinished response is too old to be paired; must equal `pairing.window`. flush_s: how long the process may
@@ -498,6 +630,8 @@ class Recorder:
         side: str = "primary",
         sample: float = 1.0,
         id_headers: Sequence[str] = _ID_HEADERS,
+        include: Sequence[Any] = (),
+        exclude: Sequence[Any] = (),
         mirror_methods: Sequence[str] = _SAFE_METHODS,
         skip_agents: Sequence[str] = _PROBE_AGENTS,
         skip_paths: Sequence[str] = _PROBE_PATHS,
@@ -522,7 +656,9 @@ class Recorder:
         self.token = token.encode("ascii")
         self.sample = sample
         self.id_headers = tuple(name.lower() for name in id_headers)
-        self.mirror_methods = frozenset(mirror_methods)
+        self.conditions = _Conditions(include, exclude)
+        self.mirror_methods = frozenset(entry for entry in mirror_methods if " " not in entry)
+        self._mirror_routes = [_Place(entry, is_route=True) for entry in mirror_methods if " " in entry]
         self.skip_agents = tuple(text.encode("latin-1") for text in skip_agents)
         self.skip_paths = frozenset(text.encode("latin-1") for text in skip_paths)
         self.max_body_bytes = max_body_bytes
@@ -614,9 +750,11 @@ class Recorder:
             with contextlib.suppress(Exception):
                 _LOG.warning("%s; %s", text, json.dumps(self.stats()))
 
-    def mirrors(self, method: str) -> bool:
-        """Whether the recorder mirrors requests with this method."""
-        return self._mirror is not None and method in self.mirror_methods
+    def mirrors(self, method: str, path: bytes) -> bool:
+        """Whether the recorder mirrors requests with this method on this path."""
+        if self._mirror is None or method in self.mirror_methods:
+            return self._mirror is not None
+        return any(route.holds(method, _normal(path)) for route in self._mirror_routes)
 
     @property
     def is_mirror(self) -> bool:
@@ -688,7 +826,7 @@ class _Exchange:
     @property
     def wants_request_body(self) -> bool:
         """Whether the mirror needs the request's body."""
-        return self.may_have_body and self._recorder.mirrors(self._method)
+        return self.may_have_body and self._recorder.mirrors(self._method, self._path)
 
     @_harmless
     def begin(self) -> bool:
@@ -701,6 +839,9 @@ class _Exchange:
             return self.give_up("tunnel")
         if self._path.partition(b"?")[0] in recorder.skip_paths or agent.startswith(recorder.skip_agents):
             return self.give_up("probe")
+        conditions = recorder.conditions
+        if not conditions.is_empty and not conditions.includes(self._method, self._path, headers):
+            return self.give_up("excluded")
         if recorder.is_mirror:  # the sender of the mirrored copy generates the id, so users cannot forge an id
             self._id, self._id_source = uuid.uuid4().hex, _UNIQUE_ID
         else:
@@ -836,6 +977,7 @@ class _Exchange:
             for name, value in self._request_headers
             if name in _TRACE_HEADERS
         ]
+        traced += self._recorder.conditions.read(self._request_headers)
         if traced:
             facts["request_headers"] = traced
         body_bytes = sum(map(len, self._chunks))
@@ -849,7 +991,7 @@ class _Exchange:
             return None
         headers = self._mirrored_headers()
         size = _ITEM_BYTES + sum(len(name) + len(value) for name, value in headers)
-        if not recorder.mirrors(self._method):
+        if not recorder.mirrors(self._method, self._path):
             recorder.skip("mirror_method")
         elif not self._request_read or self._request_cut:
             recorder.skip("mirror_body")

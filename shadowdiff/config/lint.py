@@ -38,6 +38,7 @@ def lint(config: Config, document: Document, now: datetime) -> Iterator[Problem]
         yield from _shares(each.target, path, document)
         yield from _hosts(each.target, path, index, document)
         yield from _methods(each, path, document)
+        yield from _conditions(each.target, path, document)
         methods = {*map(method_of, each.target.methods), *(["POST"] if each.target.graphql else [])}
         found = lint_rules(each.rules, compared_headers=headers_of(each.target), methods=methods, now=now)
         for warning in found:
@@ -181,3 +182,18 @@ def _methods(each: TargetConfig, path: KeyPath, document: Document) -> Iterator[
         if method and not traffic.allows(method, template):
             message = f"never matches: `methods` does not allow it; add `{route}` if it is safe to repeat"
             yield document.problem((*path, *key), message, route)
+
+
+def _conditions(target: Target, path: KeyPath, document: Document) -> Iterator[Problem]:
+    """Yield warnings for conditions that no compared request meets."""
+    methods = set(map(method_of, target.methods))
+    for key, conditions in (("include", target.include), ("exclude", target.exclude)):
+        for number, condition in enumerate(conditions):
+            method = (condition.route or condition.path).rpartition(" ")[0]
+            if method and method not in methods:
+                message = f"never matches: `methods` does not allow {method}; correct it, or remove it"
+            elif key == "include" and condition in target.exclude:
+                message = "is also in `exclude`, which has precedence; remove one of them"
+            else:
+                continue
+            yield document.problem((*path, key, number), message, str(condition))

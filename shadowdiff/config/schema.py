@@ -21,6 +21,8 @@ def config_schema() -> dict[str, Any]:
     schema = Root.model_json_schema()
     target = schema["$defs"]["TargetSettings"]["properties"]
     target["rules"]["items"] = {"$ref": "#/$defs/Rule"}
+    for conditions in ("include", "exclude"):  # a text is a short form
+        target[conditions]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ConditionSettings"}]}
     units = {DURATION_PATTERN: duration_text, SIZE_PATTERN: size_text}
     for part in (schema, *schema["$defs"].values()):
         for setting in part.get("properties", {}).values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.rules import Traffic, method_of
+from shadowdiff.rules.traffic import NotRecordedError, Traffic, method_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from shadowdiff.model import Target
 
 _OTHER_ROUTES: Final = "other routes"
+_OTHER_PATH: Final = "/-" * 20
+_SOME: Final = "*"
 
 
 def sent_comments(targets: Iterable[Target]) -> Iterator[str]:
@@ -20,18 +22,36 @@ def sent_comments(targets: Iterable[Target]) -> Iterator[str]:
         yield f"# Sent to v2 of {target.name}, by route. Other requests are counted, and not sent."
         rows = list(_rows(target))
         width = max(len(route) for route, _ in rows)
-        yield from (f"#   {route:<{width}}  {sent}" for route, sent in rows)
+        yield from (f"#   {route:<{width}}  {' '.join(sent) or 'nothing'}" for route, sent in rows)
+        if any(method.endswith(_SOME) for _, sent in rows for method in sent):
+            yield f"#   {_SOME}: only requests that `include` and `exclude` select by header or user"
 
 
-def _rows(target: Target) -> Iterator[tuple[str, str]]:
+def _rows(target: Target) -> Iterator[tuple[str, list[str]]]:
+    """Yield each route with its methods, with a mark if a header of the request decides."""
     traffic = Traffic(target)
     methods = list(dict.fromkeys(map(method_of, target.methods)))
-    routes = dict.fromkeys([*(entry for entry in target.methods if " " in entry), *target.routes])
-    for route in routes:
+    named = [entry for entry in target.methods if " " in entry]
+    chosen = [part for one in (*target.include, *target.exclude) for part in (one.route, one.path) if part]
+    for route in dict.fromkeys([*named, *target.routes, *chosen]):
         method, _, path = route.rpartition(" ")
-        sent = [each for each in ([method] if method else methods) if traffic.allows(each, path)]
-        yield route, " ".join(sent) or "nothing"
-    yield from (
-        (f"POST {path}", "GraphQL queries" if traffic.allows("POST", path) else "nothing") for path in target.graphql
-    )
-    yield _OTHER_ROUTES, " ".join(each for each in methods if each in traffic.methods) or "nothing"
+        yield route, [*_sent(traffic, [method] if method else methods, path.removesuffix("*"))]
+    for path in target.graphql:
+        sent = _sent(traffic, ["POST"], path)
+        yield f"POST {path}", [method.replace("POST", "GraphQL queries") for method in sent]
+    yield _OTHER_ROUTES, [*_sent(traffic, methods, _OTHER_PATH)]
+
+
+def _sent(traffic: Traffic, methods: Iterable[str], path: str) -> Iterator[str]:
+    for method in methods:
+        if not traffic.allows(method, path):
+            continue
+        try:
+            if traffic.includes(method, path, _unknown, lambda _value, _share: False):
+                yield method
+        except NotRecordedError:
+            yield method + _SOME
+
+
+def _unknown(name: str) -> str:
+    raise NotRecordedError(name)

@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BeforeValidator, model_validator
 
 from shadowdiff.config.api_descriptions import ProtobufConfig
+from shadowdiff.config.conditions import MOST_CONDITIONS, ConditionSettings
 from shadowdiff.config.secrets import Key, Password, Token
 from shadowdiff.config.section import Section, setting
 from shadowdiff.config.sent_settings import CandidateSettings, ControlSettings
@@ -441,6 +442,17 @@ class TargetSettings(Section):
         "/orders/{id}. It only counts other requests.",
         min_length=1,
     )
+    include: tuple[ConditionSettings, ...] = setting(
+        (),
+        "The conditions of the requests to compare: a template, such as GET /products/{id}, the start of a path, such "
+        "as /api/*, or a map with route, path, header and users; see docs/routes.md. If unset, all are compared.",
+        max_length=MOST_CONDITIONS,
+    )
+    exclude: tuple[ConditionSettings, ...] = setting(
+        (),
+        "The conditions of the requests that shadowdiff does not compare, in the same form as in `include`.",
+        max_length=MOST_CONDITIONS,
+    )
     routes: Distinct[Route] = setting(
         (),
         "The path templates of the service, such as /products/{id}. If unset, shadowdiff infers them from the traffic.",
@@ -473,6 +485,8 @@ class TargetSettings(Section):
         values = {name: getattr(self, name) for name in Target.__struct_fields__ if hasattr(self, name)}
         values |= {
             "routes": self.routes or routes_of_openapi,
+            "include": tuple(each.condition() for each in self.include),
+            "exclude": tuple(each.condition() for each in self.exclude),
             "learn": self.noise.learn,
             "compare_headers": self.headers.compare,
             "exclude_headers": self.headers.exclude,

@@ -35,6 +35,7 @@ _ADVICE: Final = {
     "string_type": "write text, in quotes if it looks like a number",
     "tuple_type": "write a list, such as [a, b]",
     "too_short": "write at least one entry",
+    "too_long": "write at most {max_length} entries",
     "string_too_short": "is empty; write a value, or remove the key",
     "greater_than_equal": "write {ge} or more",
     "greater_than": "write more than {gt}",

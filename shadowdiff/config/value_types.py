@@ -38,6 +38,7 @@ BODY_TYPE_PATTERN: Final = rf"^{_TOKEN}/{_TOKEN}(\s*;.*)?$"
 _ROUTE: Final = r"(?:[A-Z]+ )?/[^\s?#]*"
 
 _TARGET_NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+_CONDITION_PATH: Final = r"(?:[A-Z]+ )?/[^\s?#*]{0,500}"
 
 Value = TypeVar("Value")
 
@@ -266,6 +267,21 @@ AnyRoute = Annotated[
 ]
 BodyType = Annotated[str, AfterValidator(body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
 GraphqlPath = Annotated[str, _matches(r"/[^\s?#]*", "write a path such as /graphql, without a method")]
+ConditionRoute = Annotated[
+    str,
+    _matches(
+        _CONDITION_PATH,
+        "write a template such as /products/{id} or GET /products/{id}; for the start of a path, write path: /api/*",
+    ),
+]
+ConditionPath = Annotated[
+    str, _matches(_CONDITION_PATH + r"\*?", "write a path such as /export, or the start of a path, such as /api/*")
+]
+ConditionValue = Annotated[
+    str,
+    _matches(r"[!-~](?:[ -~]{0,198}[!-~])?", "write a value such as beta, the start of a value such as beta*, or *"),
+]
+CookieName = Annotated[str, _matches(_TOKEN, "write the name of a cookie, such as session")]
 TargetName = Annotated[
     str,
     _matches(

@@ -107,6 +107,7 @@ class TargetEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: by name; those of a route have the route before the name (`GET /orders mirrored.blocked`).
     since_ms: when `counts` begin; None: when the store was created. pairs: examples of pairs, as rows, by count name.
+    paired: examples of paired requests, each a method and a path without a query.
     is_readable: whether the target's counts could be read from the store; if not, the target's checks do not run.
     """
 
@@ -116,6 +117,7 @@ class TargetEvidence(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
     orphans: tuple[Orphan, ...] = ()
     pairs: dict[str, tuple[tuple[str, str, str], ...]] = {}
+    paired: tuple[str, ...] = ()
     is_readable: bool = True
 
     @property

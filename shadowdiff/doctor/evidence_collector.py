@@ -30,7 +30,17 @@ from shadowdiff.doctor.evidence import (
     UnreadPart,
     flatten,
 )
-from shadowdiff.doctor.pair_facts import BodyTypes, PairFacts, Rows, read_pair_facts
+from shadowdiff.doctor.pair_facts import (
+    PAIRED_KEPT,
+    PATH_CHARS,
+    TIME_DIGITS,
+    BodyTypes,
+    PairFacts,
+    Rows,
+    paired_key,
+    read_pair_facts,
+    read_paired,
+)
 from shadowdiff.doctor.registry import diagnose
 from shadowdiff.model import UNKNOWN_TARGET, Headers, Pair, Side, Target
 from shadowdiff.store import STORE_ERRORS, UnreadableError, describe_error
@@ -52,7 +62,6 @@ PROCESSES: Final = "doctor:processes"
 ERASURES: Final = "doctor:erasures"
 """The key of the number of erasures. After each, every process forgets the examples that it has in memory."""
 MOST_PROCESSES: Final = 256
-TIME_DIGITS: Final = 13
 EXAMPLE_CHARS: Final = 200
 """The number of characters stored of a rejected example, and of its path."""
 SKEW_MS: Final = 5000
@@ -172,7 +181,7 @@ class EvidenceCollector:
             id_source=seen.id_source,
             ids={source: self.redact(one) for source, one in ids.items()},
             method=seen.method,
-            path=self._path(seen.path)[:500],
+            path=self._path(seen.path)[:PATH_CHARS],
             host=seen.host,
             status=seen.status,
             at_ms=seen.at_ms,
@@ -307,6 +316,7 @@ class EvidenceCollector:
             since_ms=since_ms,
             orphans=await self._orphans(target.name, since_ms),
             pairs=examples,
+            paired=await self._paired(target.name, since_ms),
         )
 
     async def _counts(self, target: str, counts: dict[str, int]) -> tuple[dict[str, int], dict[str, Rows]]:
@@ -323,6 +333,15 @@ class EvidenceCollector:
                 if orphan is not None and orphan.at_ms >= first_ms:
                     found[orphan.key, orphan.side, orphan.at_ms] = orphan
         return tuple(found.values())
+
+    async def _paired(self, target: str, since_ms: int | None) -> tuple[str, ...]:
+        first_ms = since_ms - SKEW_MS if since_ms is not None else 0
+        found: list[str] = []
+        for value in await self.store.newest(paired_key(target), PAIRED_KEPT):
+            with suppress(ValueError):  # another program wrote it
+                at_ms, request = read_paired(value)
+                found += [request] if at_ms >= first_ms else []
+        return tuple(found)
 
     async def _processes(self) -> tuple[Process, ...]:
         """Return the notes of live processes, and delete the notes of dead processes."""

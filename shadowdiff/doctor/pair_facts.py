@@ -1,7 +1,7 @@
 """Count facts about pairs: whether v2 fails, rejects every request, or is really v1, and whether a type is wrong.
 
 A pair adds a few increments under `doctor:pairs:`. Most pairs add the same increments, so a commit combines them. The
-number of fields, the headers read per second, and the examples per kind and second (one) are limited.
+number of fields, the headers and paths read per second, and the examples per kind and second (one) are limited.
 """
 
 from __future__ import annotations
@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import WITHHELD, Comparison, Incr, Kind, Observation, Pair, Put, Result, Write
+from shadowdiff.model import (
+    WITHHELD,
+    Comparison,
+    Expire,
+    Incr,
+    Kind,
+    Observation,
+    Pair,
+    Push,
+    Put,
+    Result,
+    Write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +43,11 @@ INSTANCE_HEADERS: Final = frozenset({
     b"x-backend-server",
 })  # fmt: skip
 """Common response headers with the name of the process that responded."""
+
+PAIRED_KEPT: Final = 100
+"""Examples of paired requests of each target."""
+PATH_CHARS: Final = 500
+TIME_DIGITS: Final = 13
 
 KINDS: Final = ("failure", "status", "incomparable", "revision_same", "instance_same", "body_type")
 """The kinds of figures that have an example."""
@@ -73,6 +90,7 @@ class PairFacts:
         if self._may_look(target, at_ms):
             facts += _names(pair, self._revision_headers.get(target, b""))
             facts += self._types(pair, comparison)
+            writes += self._request(pair, at_ms)
         for field, row in facts:
             writes.append(_incr(target, field))
             kind = field.partition(".")[0]
@@ -93,6 +111,15 @@ class PairFacts:
                 sent = (dict(side.headers).get(b"content-type", b"") for side in (pair.primary, pair.candidate))
                 ours, theirs = (self._redact(value.decode("latin-1")[:200]) or "–" for value in sent)
                 yield f"body_type.{named}", ("content-type", ours, theirs)
+
+    def _request(self, pair: Pair, at_ms: int) -> Iterator[Write]:
+        """Yield the writes that keep a pair's method and path as an example of a paired request."""
+        key, request = paired_key(pair.target), pair.primary
+        path = self._redact(request.path.partition("?")[0])[:PATH_CHARS]
+        example = msgspec.json.encode((pair.key.hex(), f"{request.method} {path}"))
+        yield Push(key, f"{at_ms:0{TIME_DIGITS}d}".encode() + example, PAIRED_KEPT)
+        if self._is_due(pair.target, "paired", at_ms):
+            yield Expire(key, EXAMPLE_TTL_S)
 
     def _may_look(self, target: str, at_ms: int) -> bool:
         """Return whether to read the headers of a pair; a sample of the pairs is sufficient."""
@@ -142,6 +169,19 @@ def _identities(observation: Observation, revision: bytes) -> dict[bytes, str]:
         for name, value in observation.headers
         if value and (name == revision or name in INSTANCE_HEADERS)
     }
+
+
+def paired_key(target: str) -> str:
+    """Return the key of the newest paired requests."""
+    return f"doctor:paired:{target}"
+
+
+def read_paired(value: bytes) -> tuple[int, str]:
+    """Return when a pair was counted (Unix ms), and its method and path.
+
+    Each value also has the pair's key, because a commit merges equal values. Raises: ValueError.
+    """
+    return int(value[:TIME_DIGITS]), msgspec.json.decode(value[TIME_DIGITS:], type=tuple[str, str])[1]
 
 
 async def read_pair_facts(reader: StoreReader, target: str) -> tuple[dict[str, int], dict[str, Rows]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from shadowdiff.doctor.evidence_collector import ERASURES, PROCESSES, TIME_DIGITS, TTL_S, orphans_key
-from shadowdiff.doctor.pair_facts import KINDS, example_key
+from shadowdiff.doctor.pair_facts import KINDS, example_key, paired_key
 from shadowdiff.model import NAME_CHARS, SAMPLE_SET_PARTS, Result, Side
 from shadowdiff.model.store_reader import Top
 from shadowdiff.pairing import names
@@ -112,15 +112,17 @@ class StoredData:
 
     async def doctor_examples(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase the doctor's examples of orphans and of pairs."""
-        count = 0
-        for side in Side:
-            key = orphans_key(target, side)
-            stored: list[bytes] = await self.store.command("LRANGE", self.store.keys.name(0, key), 0, -1)
-            orphans = [value for value in stored if matcher.is_in_json(value[TIME_DIGITS:])]
-            count += len(orphans)
-            if orphans and not dry_run:
-                await self.store.run(EDIT_LIST, 0, [key], [TTL_S, *(word for one in orphans for word in (one, b""))])
+
+        async def erase(shard: int, key: str) -> int:
+            stored: list[bytes] = await self.store.command("LRANGE", self.store.keys.name(shard, key), 0, -1)
+            found = [value for value in stored if matcher.is_in_json(value[TIME_DIGITS:])]
+            if found and not dry_run:
+                await self.store.run(EDIT_LIST, shard, [key], [TTL_S, *(word for one in found for word in (one, b""))])
+            return len(found)
+
+        count = sum([await erase(0, orphans_key(target, side)) for side in Side])
         for shard in range(self.store.shards):
+            count += await erase(shard, paired_key(target))
             for kind in KINDS:
                 name = self.store.keys.name(shard, example_key(target, kind))
                 value: bytes | None = await self.store.command("GET", name)

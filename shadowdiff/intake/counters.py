@@ -35,6 +35,7 @@ class Disposition(StrEnum):
     BLOCKED = "blocked"
     WITHHELD = "withheld"
     INELIGIBLE = "ineligible"
+    EXCLUDED = "excluded"
     SAMPLED_OUT = "sampled_out"
     UNIDENTIFIED = "unidentified"
     LOOPED = "looped"
@@ -95,7 +96,7 @@ class MirrorCounts(Counts):
     """The mirrored requests of one target."""
 
     dispositions = (
-        Disposition.FORWARDED, Disposition.BLOCKED, Disposition.WITHHELD, Disposition.SAMPLED_OUT,
+        Disposition.FORWARDED, Disposition.BLOCKED, Disposition.WITHHELD, Disposition.EXCLUDED, Disposition.SAMPLED_OUT,
         Disposition.UNIDENTIFIED, Disposition.LOOPED, Disposition.ABORTED, Disposition.TOO_LARGE, Disposition.SHED,
         Disposition.STORE_LOST,
     )  # fmt: skip
@@ -105,8 +106,8 @@ class RecordCounts(Counts):
     """The recorded responses of one side of one target."""
 
     dispositions = (
-        Disposition.ACCEPTED, Disposition.INELIGIBLE, Disposition.SAMPLED_OUT, Disposition.REFUSED, Disposition.SHED,
-        Disposition.STORE_LOST,
+        Disposition.ACCEPTED, Disposition.INELIGIBLE, Disposition.EXCLUDED, Disposition.SAMPLED_OUT,
+        Disposition.REFUSED, Disposition.SHED, Disposition.STORE_LOST,
     )  # fmt: skip
 
 

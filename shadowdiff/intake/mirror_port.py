@@ -8,6 +8,7 @@ gets exactly one disposition.
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from shadowdiff.intake.counters import Disposition
@@ -16,6 +17,7 @@ from shadowdiff.intake.overload import LoadShedder
 from shadowdiff.intake.routing import HostIndex, read_routing_headers
 from shadowdiff.intake.upstream import MirroredRequest
 from shadowdiff.model import UNKNOWN_TARGET, Target
+from shadowdiff.rules.traffic import header_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,6 +101,8 @@ class MirrorApp:
             or scope["raw_path"][:1] != b"/"  # `OPTIONS *`; the `*` must not become part of the candidate's authority
         ):
             disposition = Disposition.BLOCKED
+        elif queue.traffic.selects and not self._includes(queue, scope):
+            disposition = Disposition.EXCLUDED
         elif (identity := self.identify(headers)) is None:
             disposition = Disposition.UNIDENTIFIED
         elif (sample := queue.target.sample) < 1.0 and not self.in_sample(identity[0], sample):
@@ -106,6 +110,10 @@ class MirrorApp:
         elif not self.load_shedder.accepts(queue.target.name, identity[0]):
             disposition = Disposition.SHED
         return _ReceivedHead(queue, host, identity, disposition)
+
+    def _includes(self, queue: TargetQueue, scope: Scope) -> bool:
+        value_of = partial(header_value, scope["headers"])
+        return queue.traffic.includes(scope["method"], scope["raw_path"], value_of, self.in_sample)
 
     def _dispatch(self, scope: Scope, head: _ReceivedHead, body: bytes, disposition: Disposition | None) -> None:
         queue, host, identity, _ = head

@@ -85,6 +85,10 @@ class _LineHost(msgspec.Struct, gc=False):
     host: str = ""
 
 
+class _LineHeaders(msgspec.Struct, gc=False):
+    request_headers: list[tuple[str, str]] = []
+
+
 _line_decoder = msgspec.json.Decoder(RecordLine)
 _FIELDS = frozenset(
     PREFIX + name.replace("_", "-").encode() for name in (*_REQUIRED, "side", "size", "attempt", "duration_ms")
@@ -206,6 +210,11 @@ def host_of_line(line: bytes) -> str:
         return msgspec.json.decode(line, type=_LineHost).host
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+def request_headers_of_line(line: bytes) -> Headers:
+    """Return the request's headers that a valid line states. Only the trace headers become part of its observation."""
+    return _wire_fields(msgspec.json.decode(line, type=_LineHeaders).request_headers)
 
 
 def _checked(record: Observation, *, is_line: bool) -> Observation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from shadowdiff.intake.overload import LoadShedder
 from shadowdiff.intake.record_parser import RecordError, RecordHeaders
 from shadowdiff.intake.routing import HostIndex
 from shadowdiff.model import UNKNOWN_TARGET, Observation, Side, Target
-from shadowdiff.rules import Traffic
+from shadowdiff.rules.traffic import NotRecordedError, Traffic, recorded_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -179,11 +180,12 @@ class RecordsApp:
         try:
             observation = record_parser.observation_of_headers(headers, body, target.name, self.now_ms())
             _check_side(target, observation)
+            unwanted = self._unwanted(target, observation, lambda: headers.request_headers)
         except RecordError as error:
             counts.end(Disposition.REFUSED)
             self.counters.refusals.add(str(error), "/record")
             return _error(400, str(error))
-        return ACCEPTED if self._file(target, counts, observation) else _error(503, _OVERLOADED, _RETRY)
+        return ACCEPTED if self._file(target, counts, observation, unwanted) else _error(503, _OVERLOADED, _RETRY)
 
     async def _take_batch(self, scope: Scope, receive: Receive) -> Reply:
         counts = self._unknown.counts[Side.PRIMARY]
@@ -233,17 +235,45 @@ class RecordsApp:
         observation = record_parser.observation_of_line(line, self.now_ms(), self.max_record_bytes)
         target = self._target_of(observation.host)
         _check_side(target, observation)
+        unwanted = self._unwanted(target, observation, lambda: record_parser.request_headers_of_line(line))
         counts = target.counts[observation.side]
         counts.receive()
-        return self._file(target, counts, msgspec.structs.replace(observation, target=target.name))
+        return self._file(target, counts, msgspec.structs.replace(observation, target=target.name), unwanted)
 
     def _target_of(self, host: str) -> _RecordTarget:
         return self._hosts.find_text(host).entry or self._unknown
 
-    def _file(self, target: _RecordTarget, counts: RecordCounts, observation: Observation) -> bool:
+    def _unwanted(
+        self,
+        target: _RecordTarget,
+        observation: Observation,
+        request_headers: Callable[[], Iterable[tuple[bytes, bytes]]],
+    ) -> Disposition | None:
+        """Return why the target does not compare a request; None if it does. Raises: RecordError.
+
+        The mirror port decides in the same way. A record without a header that decides is rejected: if it was accepted
+        or dropped, the other half of its request might stay alone.
+        """
+        traffic, method, path = target.traffic, observation.method, observation.path
+        if traffic is None or not traffic.allows(method, path):
+            return Disposition.INELIGIBLE
+        if not traffic.selects:
+            return None
+        try:
+            included = traffic.includes(method, path, partial(recorded_value, request_headers()), self.in_sample)
+        except NotRecordedError as error:
+            raise RecordError(
+                f"x-shadowdiff-q-{error} is missing: include or exclude of {target.name} reads this header of the "
+                "request; set the same INCLUDE and EXCLUDE in the recorder, or send the header, empty if it is missing"
+            ) from error
+        return None if included else Disposition.EXCLUDED
+
+    def _file(
+        self, target: _RecordTarget, counts: RecordCounts, observation: Observation, unwanted: Disposition | None
+    ) -> bool:
         """Set the disposition of a valid record; return False if there is no room for the record."""
-        if target.traffic is None or not target.traffic.allows(observation.method, observation.path):
-            self._lose(target, counts, Disposition.INELIGIBLE, observation)
+        if unwanted:
+            self._lose(target, counts, unwanted, observation)
             if target is self._unknown:
                 self.counters.unknown_recorded.add(observation.host, observation.path)
             return True

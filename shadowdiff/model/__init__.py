@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from shadowdiff.model.condition import Condition
 from shadowdiff.model.sent import Sent
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -233,6 +234,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     sample: the share of requests that is compared, sampled by id on both sides.
     methods: upper-case methods that are sent on every route, and methods of one route (`POST /search`). Other requests
     are acknowledged and counted, but not forwarded.
+    include, exclude: a request is compared if it meets a condition of the first, or the first is empty, and it meets no
+    condition of the second.
     learn: the number of triples (or pairs, while calibrating) from which v1's own noise is learned.
     compare_headers, exclude_headers: lower-case names of response headers, or prefixes that end in `*`. These override
     the default.
@@ -248,6 +251,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     sample: float = 1.0
     learn: int = 1000
     methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    include: tuple[Condition, ...] = ()
+    exclude: tuple[Condition, ...] = ()
     routes: tuple[str, ...] = ()
     graphql: tuple[str, ...] = ()
     compare_headers: tuple[str, ...] = ()

@@ -44,11 +44,12 @@ CHECKED_KEYS = 2_000
 """The number of waiting keys per side and shard whose value is checked, oldest first."""
 
 MIRRORED = (
-    "received", "forwarded", "blocked", "withheld", "sampled_out", "unidentified", "looped", "aborted", "too_large",
-    "shed", "store_lost", "crashed", "in_flight",
+    "received", "forwarded", "blocked", "withheld", "excluded", "sampled_out", "unidentified", "looped", "aborted",
+    "too_large", "shed", "store_lost", "crashed", "in_flight",
 )  # fmt: skip
 RECORDED = (
-    "received", "accepted", "ineligible", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight",
+    "received", "accepted", "ineligible", "excluded", "sampled_out", "refused", "shed", "store_lost", "crashed",
+    "in_flight",
 )  # fmt: skip
 OBSERVED = ("parked", "paired", "orphaned", "duplicate", "replaced", "ambiguous", "late", "waiting")
 PAIRS = ("ready", *(str(result) for result in Result), "pending")

@@ -54,6 +54,8 @@ class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
     control: str | None
     sample: float
     methods: tuple[str, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
     routes: tuple[str, ...]
     rules: tuple[str, ...]
 
@@ -142,13 +144,17 @@ class Queries:
         return await read_counts(self.reader, name, self.route_names(name))
 
     async def by_route(self, name: str) -> dict[str, int]:
-        """Return the counts by `route name`: lost requests, such as `GET /a primary.orphaned`, and `GET /a paired`."""
-        counts = await self.counts(name)
-        found = Counter({f"{one.route} paired": sum(one.results.values()) for one in counts.routes})
+        """Return the counts by `route name`: lost requests, such as `GET /a primary.orphaned`, and `GET /a paired`.
+
+        The operations of a GraphQL path are one route here, because a lost record has no operation.
+        """
+        found: Counter[str] = Counter()
+        for one in (await self.counts(name)).routes:
+            found[f"{one.route.partition('#')[0]} paired"] += sum(one.results.values())
         fold = self.route_names(name)
         for lost, count in (await self.lost(name) if self.lost else {}).items():
             route, _, what = lost.rpartition(" ")
-            found[f"{fold(route)} {what}"] += count
+            found[f"{fold(route).partition('#')[0]} {what}"] += count
         return dict(found)
 
     async def diagnose(self, name: str | None) -> Diagnosis:
@@ -172,6 +178,8 @@ class Queries:
             control=without_credentials(target.control.url) if target.control else None,
             sample=target.sample,
             methods=target.methods,
+            include=tuple(map(str, target.include)),
+            exclude=tuple(map(str, target.exclude)),
             routes=target.routes,
             rules=view.rules,
         )

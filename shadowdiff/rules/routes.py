@@ -167,6 +167,12 @@ class RouteTemplate:
         ranks = (0 if len(literals) == 1 else 1 if any(literals) else 2 for literals in self._segments)
         self.rank = tuple(ranks), not self.method
 
+    @property
+    def pattern(self) -> str:
+        """The RE2 expression of `METHOD path` that matches the same requests, in linear time."""
+        path = "/".join("[^/]+".join(map(re.escape, literals)) for literals in self._segments)
+        return f"(?:{re.escape(self.method) or '[^ ]*'} {path})"
+
     def matches(self, method: str, segments: Sequence[str]) -> bool:
         """Return whether a request has this route. segments: of its normalized path."""
         if len(segments) != len(self._segments) or (self.method and self.method != method):

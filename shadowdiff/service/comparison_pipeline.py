@@ -184,6 +184,7 @@ def _digest(one: TargetConfig, now: datetime) -> str:
     rules = [repr(msgspec.structs.replace(rule, reason="")) for rule in one.rules if not rule.expired(now)]
     how = (
         *(rules, target.routes, sorted(target.methods), target.sample, target.candidate.url),
+        *(([*map(repr, target.include)], [*map(repr, target.exclude)]) if target.include or target.exclude else ()),
         *(headers.compare, headers.exclude, *target.body_types, target.graphql),
     )
     if sent := _changes_of(target):

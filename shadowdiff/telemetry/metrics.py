@@ -147,16 +147,16 @@ DECLARED: Final = (
     _counter(
         "shadowdiff_mirrored_requests_total{target,disposition}",
         "Mirrored requests by disposition: forwarded, blocked (the target does not allow the method on this route), "
-        "withheld (a GraphQL operation that is not a query), sampled_out, unidentified (no id), looped (shadowdiff "
-        "sent the request itself), aborted (the sender disconnected), too_large, shed, store_lost (v2 responded, but "
-        "the store did not accept the observation).",
+        "withheld (a GraphQL operation that is not a query), excluded (by include or exclude), sampled_out, "
+        "unidentified (no id), looped (shadowdiff sent the request itself), aborted (the sender disconnected), "
+        "too_large, shed, store_lost (v2 responded, but the store did not accept the observation).",
         lambda s: _dispositions({(target,): row for target, row in s.mirrored().items()}),
     ),
     _counter(
         "shadowdiff_records_total{target,side,disposition}",
         "Recorded responses by disposition: accepted, ineligible (the target does not allow the method on this "
-        "route), sampled_out, refused (the record is invalid), shed, store_lost (the store did not accept the "
-        "observation).",
+        "route), excluded (by include or exclude), sampled_out, refused (the record is invalid), shed, store_lost (the "
+        "store did not accept the observation).",
         lambda s: _dispositions(s.recorded()),
     ),
     _counter(

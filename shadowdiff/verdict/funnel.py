@@ -24,7 +24,7 @@ _UNTIL_COMPARISON: Final = 6
 """The number of steps before the comparison. Every later loss has a route."""
 _WITHOUT_ROUTE: Final = {"in_flight", "waiting", "pending", "other_side", "duplicate", "replaced", "unaccounted"}
 """Requests that may not be lost yet, and losses that are not separate requests."""
-_NOT_ELIGIBLE: Final = ("ineligible", "sampled_out", "refused")
+_NOT_ELIGIBLE: Final = ("ineligible", "excluded", "sampled_out", "refused")
 """Losses that coverage does not count."""
 _MIRROR_LOSSES: Final = ("shed", "aborted", "too_large", "unidentified", "looped", "store_lost", "crashed")
 UNACCOUNTED: Final = "unaccounted"
@@ -34,6 +34,7 @@ COULD_NOT_COMPARE: Final = "could not be compared"
 WHY: Final[Mapping[str, str]] = {
     "unrecorded": "mirrored, but v1's response was never recorded; is the recorder on?",
     "ineligible": "method not compared on this route",
+    "excluded": "excluded by the target's include or exclude",
     "sampled_out": "not in the target's sample",
     "refused": "invalid record; the records port returned the error",
     "in_flight": "in flight",
@@ -258,7 +259,7 @@ def _route(name: str, routes: Routes, orphans: Named) -> RouteFunnel:
     incomparable = results.get(Result.INCOMPARABLE, 0)
     before = [
         ("unrecorded", lost["candidate.orphaned"]),
-        *((what, lost[f"recorded.{what}"]) for what in ("ineligible", "sampled_out", "shed")),
+        *((what, lost[f"recorded.{what}"]) for what in ("ineligible", "excluded", "sampled_out", "shed")),
         *orphans,
     ]
     return RouteFunnel(

@@ -14,7 +14,10 @@ lua = pytest.importorskip("lupa.luajit21")
 
 SOURCE = (ROOT / "recorder/envoy/record.lua").read_text()
 HOST = "shadowdiff.shadowdiff.svc.cluster.local"
-SETTINGS = ("CLUSTER", "SIDE", "SAMPLE", "MAX", "TIMEOUT_MS", "ID_HEADERS", "HOSTS", "SKIP_AGENTS", "SKIP_PATHS")
+SETTINGS = (
+    "CLUSTER", "SIDE", "SAMPLE", "MAX", "TIMEOUT_MS", "ID_HEADERS", "HOSTS", "INCLUDE", "EXCLUDE", "SKIP_AGENTS",
+    "SKIP_PATHS",
+)  # fmt: skip
 
 
 def filter_of(objects: list[Object], name: str) -> str:
@@ -26,7 +29,7 @@ def filter_of(objects: list[Object], name: str) -> str:
 def _plain(value: Any) -> Any:
     if lua.lua_type(value) != "table":
         return value
-    items = dict(value.items())
+    items = {key: _plain(part) for key, part in value.items()}
     return [items[key] for key in sorted(items)] if all(isinstance(key, int) for key in items) else items
 
 
@@ -61,12 +64,18 @@ def test_every_setting_of_the_filter_comes_from_the_values() -> None:
 
 
 def test_a_target_can_override_the_recorder() -> None:
-    """A gateway's filter has the exclusions, sample rate, size limit and hosts of the target."""
+    """A gateway's filter has the conditions, exclusions, sample rate, size limit and hosts of the target."""
     expected = AS_IT_STANDS | {
         "CLUSTER": f"outbound|8081||{HOST}",
         "SAMPLE": 0.25,
         "MAX": 65536,
         "HOSTS": ["shop.example.org"],
+        "INCLUDE": [
+            "GET /products/{id}",
+            {"path": "/beta/*", "header": {"x-tenant": "b*"}},
+            {"users": {"cookie": "session", "share": 0.1}},
+        ],
+        "EXCLUDE": ["/products/export"],
         "SKIP_AGENTS": ["kube-probe/", "GoogleHC/"],
         "SKIP_PATHS": {"/ping": True},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -153,3 +155,52 @@ def test_the_user_gets_v1s_responses_while_shadowdiff_is_dead(proxy: Proxy) -> N
     assert 0 == proxy.service.stop()
     answers = proxy.ask([f"/products/{number}" for number in range(10)])
     assert [(200, number) for number in range(10)] == [(status, answer["id"]) for status, answer in answers]
+
+
+def _selecting(nginx_conf: str) -> str:
+    """Return a configuration with the map of docs/nginx.md, and the location of the copy that uses it."""
+    section = (ROOT / "docs" / "nginx.md").read_text("utf-8").partition("## Copy only some requests")[2]
+    conditions, location = re.findall(r"```nginx\n(.*?)```", section, re.DOTALL)[:2]
+    stop = location.splitlines()[1]
+    opening = "location = /_shadowdiff {\n"
+    assert opening in nginx_conf
+    return nginx_conf.replace("http {\n", f"http {{\n{conditions}", 1).replace(opening, f"{opening}{stop}\n", 1)
+
+
+def test_the_map_of_the_docs_copies_only_the_included_requests(tmp_path: Path) -> None:
+    """NGINX copies what `include` and `exclude` select, and every user gets v1's response."""
+    received: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Note the request if it is a copy, and respond."""
+            if self.connection.getsockname()[1] == ports["8080"]:
+                received.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002 - as in http.server
+
+    ports = {name: free_port_number() for name in ("8000", "8001", "8080")}
+    paths = ["/products/1?a=b", "/products/1/x", "/api/a", "/api/export", "/other", "/api/b?c"]
+    conf = re.sub(r"\b(?:8000|8001|8080)\b", lambda at: str(ports[at[0]]), _selecting(_read("nginx.conf")))
+    (tmp_path / "nginx.conf").write_text(conf)
+    (tmp_path / "tmp").mkdir()
+    with ExitStack() as stack:
+        for name in ("8001", "8080"):
+            server = http.server.ThreadingHTTPServer((HOST, ports[name]), Handler)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = [needs_tool("nginx"), "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr"]
+        stack.enter_context(running(proxy, ports["8000"], tmp_path, {}))
+        for path in paths:
+            connection = http.client.HTTPConnection(HOST, ports["8000"], timeout=WITHIN_S)
+            connection.request("GET", path)
+            assert 200 == connection.getresponse().status
+            connection.close()
+        deadline = time.monotonic() + WITHIN_S
+        while len(received) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert ["/api/a", "/api/b?c", "/products/1?a=b"] == sorted(received)

@@ -118,6 +118,16 @@ def test_unsafe_methods_are_recorded_and_not_mirrored(method: str, stub: Stub, m
     assert {"mirror_method": 1} == wrapped.recorder.stats()["skipped"]
 
 
+def test_a_method_of_one_route_is_mirrored_there_only(stub: Stub, mirror_stub: Stub, keep: Any) -> None:
+    """Other routes with this method are recorded, and not mirrored."""
+    methods = ["GET", "POST /search/{kind}"]
+    wrapped = keep(WsgiMiddleware(wsgi_app, url=stub.url, mirror_to=mirror_stub.url, mirror_methods=methods))
+    for path in ("/search/all", "/orders", "/search"):
+        serve_wsgi(wrapped, environ("POST", path))
+    assert wrapped.recorder.flush(10)
+    assert (["/search/all"], 3) == ([asked.target for asked in mirror_stub.asked], len(stub.records))
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
 def test_other_safe_methods_are_mirrored(method: str, stub: Stub, mirror_stub: Stub, keep: Any) -> None:
     """HEAD and OPTIONS requests change no data in v2. A reply without a body ends the exchange with the mirror port."""

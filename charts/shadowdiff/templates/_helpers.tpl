@@ -212,6 +212,14 @@ securityContext:
 { {{ range $index, $text := . }}{{ if $index }}, {{ end }}{{ toRawJson $text }}{{ end }} }
 {{- end -}}
 
+{{/* A list or map as a Lua table. */}}
+{{- define "shadowdiff.luaValue" -}}
+{{- if kindIs "map" . -}}{ {{ range $name, $part := . }}[{{ toRawJson $name }}] = {{ include "shadowdiff.luaValue" $part }}, {{ end }}}
+{{- else if kindIs "slice" . -}}{ {{ range . }}{{ include "shadowdiff.luaValue" . }}, {{ end }}}
+{{- else -}}{{ toRawJson . }}
+{{- end -}}
+{{- end -}}
+
 {{/* The recorder with this target's settings. In: root, target, side. */}}
 {{- define "shadowdiff.lua" -}}
 {{- $own := default dict .own -}}
@@ -228,6 +236,8 @@ securityContext:
 {{- with dig "pairing" "id_headers" list .root.Values.config -}}
 {{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "ID_HEADERS" "value" (include "shadowdiff.luaList" .)) -}}
 {{- end -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "INCLUDE" "value" (include "shadowdiff.luaValue" (default list .target.include))) -}}
+{{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "EXCLUDE" "value" (include "shadowdiff.luaValue" (default list .target.exclude))) -}}
 {{- $agents := $all.skipAgents -}}
 {{- if hasKey $own "skipAgents" -}}{{- $agents = $own.skipAgents -}}{{- end -}}
 {{- $lua = include "shadowdiff.luaSetting" (dict "lua" $lua "name" "SKIP_AGENTS" "value" (include "shadowdiff.luaList" $agents)) -}}

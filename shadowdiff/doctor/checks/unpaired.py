@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shadowdiff.doctor.evidence import Evidence, Orphan, TargetEvidence
 
 _SHOWN: Final = 2
-_ENOUGH: Final = 20
+ENOUGH: Final = 20
 """With fewer paired or expired halves, the sample rate cannot be estimated."""
 _ENOUGH_DRAWS: Final = 10
 _FIRST_DRAW: Final = 0.05
@@ -104,7 +104,7 @@ def missing_records(_evidence: Evidence, target: TargetEvidence) -> Iterator[Fin
     primary, candidate = outcomes(target, Side.PRIMARY), outcomes(target, Side.CANDIDATE)
     if primary.share >= allowed(target) or candidate.share < allowed(target) or not primary.decided:
         return
-    if candidate.decided < _ENOUGH:
+    if candidate.decided < ENOUGH:
         return
     alone = target.side(Side.CANDIDATE)
     rate = _sample_rate(alone)
@@ -151,7 +151,7 @@ def still_waiting(evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
 
 def disagreeing_sample(target: TargetEvidence, primary: Outcomes, candidate: Outcomes) -> Finding | None:
     """Return the finding that the two sides sampled different requests: some of v1's halves pair, but others do not."""
-    if primary.decided < _ENOUGH:
+    if primary.decided < ENOUGH:
         return None
     ours, theirs = target.side(Side.PRIMARY), target.side(Side.CANDIDATE)
     share = primary.paired / primary.decided

@@ -90,14 +90,14 @@ async def test_an_erasure_reaches_every_place_that_has_the_value(redis_server: R
             await _post(world, f"fingerprints/{found[0]['id']}/note", text=f"see {VALUE}", author="ada")
             rule = await _post(world, "rules", target="shop", rule={"ignore": "$.x"}, **why)
             places = {"samples:mismatch:shop:lines", "samples:mismatch:shop:values", "doctor:orphans:shop:primary"}
-            places |= {"fingerprints:notes:shop", "rules:made", "audit", "doctor:processes"}
+            places |= {"fingerprints:notes:shop", "rules:made", "audit", "doctor:processes", "doctor:paired:shop"}
             await _until_stored(client, "erase", VALUE.encode(), places)
 
             counted = await _post(world, "erasures", path_value=VALUE, dry_run=True)
             assert places == await _keys_with(client, "erase", VALUE.encode())
             erased = await _post(world, "erasures", path_value=VALUE, **why)
             assert counted | {"dry_run": False} == erased
-            expected = {"samples": 2, "notes": 1, "doctor_examples": 1, "audit_entries": 2, "fingerprints": 0}
+            expected = {"samples": 2, "notes": 1, "doctor_examples": 2, "audit_entries": 2, "fingerprints": 0}
             assert expected == {name: erased[name] for name in expected}
             assert [rule["id"]] == erased["kept_rules"]
             await _until_stored(client, "erase", VALUE.encode(), {"rules:made"})

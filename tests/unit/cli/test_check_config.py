@@ -68,7 +68,12 @@ def test_requests_that_v2_receives_are_printed_by_route(path: Path) -> None:
     methods: [get, POST /search, "PUT /items/{id}"]
     routes: ["/items/{id}", /items/all]
     graphql: [/graphql, /a//b]
-  - {name: b, hosts: [b], candidate: {url: 'http://v2'}, methods: [POST]}
+  - name: b
+    hosts: [b]
+    candidate: {url: 'http://v2'}
+    methods: [GET, POST]
+    include: [/a, GET /b/*, {header: {x-t: "1"}}]
+    exclude: [/b/c]
 """
     )
     assert (
@@ -82,7 +87,11 @@ def test_requests_that_v2_receives_are_printed_by_route(path: Path) -> None:
 #   POST /a//b       nothing
 #   other routes     GET
 # Sent to v2 of b, by route. Other requests are counted, and not sent.
-#   other routes  POST
+#   /a            GET POST
+#   GET /b/*      GET
+#   /b/c          nothing
+#   other routes  GET* POST*
+#   *: only requests that `include` and `exclude` select by header or user
 """
         in run(str(path)).stdout
     )

@@ -33,6 +33,11 @@ _A = "name: a, hosts: [a], candidate: {url: 'http://v2'}"
         ("targets: [{A!, graphql: [/g], routes: [POST /g], rules: [{ignore: $.a, methods: [POST]}]}]", []),
         ("targets: [{A!, graphql: [/g, /a//b]}]", ["targets[0].graphql[1]"]),
         ("targets: [{A!, methods: [POST, POST /x]}]", ["targets[0].methods[1]"]),
+        (
+            "targets: [{A!, include: [POST /x, GET /y, /z], exclude: [/z]}]",
+            ["targets[0].include[0]", "targets[0].include[2]"],
+        ),
+        ("targets: [{A!, exclude: [{path: PUT /a*}, {header: {x-a: b}}]}]", ["targets[0].exclude[0]"]),
         ("targets: [{A!, methods: [POST /a;b/x]}]", ["targets[0].methods[0]"]),
         ("targets: [{A!, methods: ['POST /{any}'], routes: ['POST /x{y}']}]", ["targets[0].routes[0]"]),
         ("targets: [{A!, methods: [POST /x], rules: [{ignore: $.a, methods: [POST]}]}]", []),

@@ -185,6 +185,26 @@ targets:
             TARGET % ", protobuf: {descriptor_set: s.yaml}",
             "s.yaml:1: targets[0].protobuf.descriptor_set: is not a descriptor set",
         ),
+        (
+            TARGET % ", methods: [GE T]",
+            "s.yaml:1: targets[0].methods[0]: write a method, such as GET, or a method with",
+        ),
+        (TARGET % ", methods: [POST /a*]", "s.yaml:1: targets[0].methods[0]: write a method, such as GET, or a method"),
+        (TARGET % ", include: [x]", "s.yaml:1: targets[0].include[0].route: write a template such as /products/{id}"),
+        (TARGET % ", include: ['x*']", "s.yaml:1: targets[0].include[0].path: write a path such as /export, or the"),
+        (TARGET % ", exclude: [{}]", "s.yaml:1: targets[0].exclude[0]: write at least one of route, path, header and"),
+        (TARGET % ", exclude: [{rute: /x}]", "s.yaml:1: targets[0].exclude[0].rute: unknown setting; did you mean rou"),
+        (TARGET % ", exclude: [{header: {a: ''}}]", "s.yaml:1: targets[0].exclude[0].header.a: write a value such as"),
+        (
+            TARGET % ", exclude: [{header: {cookie: a}}]",
+            "s.yaml:1: targets[0].exclude[0]: header cookie cannot be comp",
+        ),
+        (TARGET % ", include: [{users: {share: 1}}]", "s.yaml:1: targets[0].include[0].users: write either header or"),
+        (
+            TARGET % ", include: [{users: {share: 2, cookie: a}}]",
+            "s.yaml:1: targets[0].include[0].users.share: write 1.0 or less (got 2)",
+        ),
+        (TARGET % f", include: [{', '.join(['/a'] * 101)}]", "s.yaml:1: targets[0].include: write at most 100"),
         ("log:\n  level: |\n    a\n    b\n", "s.yaml:2: log.level: write 'debug'"),
     ],
 )

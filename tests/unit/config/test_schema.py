@@ -32,6 +32,7 @@ _PLACES = [
     *_SECTIONS,
     *(("targets", 0, name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
     *_SENT,
+    *(("targets", 0, name, 0, *users) for name in ("include", "exclude") for users in ((), ("users",))),
     ("access", "tokens", 0),
     ("webhooks", 0),
     *_INNER,
@@ -98,6 +99,8 @@ def test_every_field_of_a_target_has_a_setting() -> None:
         "headers": {"compare": ["date"], "exclude": ["x-a"]},
         "sample": 0.5,
         "methods": ["POST"],
+        "include": ["/a"],
+        "exclude": [{"users": {"cookie": "c", "share": 0.5}}],
         "routes": ["/a"],
         "body_types": {"/a": "application/json"},
         "graphql": ["/graphql"],
@@ -136,6 +139,7 @@ def _nested() -> set[tuple[str | int, ...]]:
     return {
         *_SECTIONS,
         *(("targets", name) for name in ("candidate", "control", "gate", "headers", "noise", "protobuf")),
+        *(("targets", 0, name, 0, "users") for name in ("include", "exclude")),
         *_INNER,
         *_SENT,
         ("access", "tokens"),
@@ -151,6 +155,8 @@ def _declared(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         if "properties" in inner:
             yield from _declared(inner, f"{path}.")
         elif "properties" in items:
+            if "anyOf" in inner["items"]:  # an entry may be a text
+                yield path, "–"
             yield from _declared(items, f"{path}[].")
         elif name in schema.get("required", ()):
             yield path, "required"

@@ -405,3 +405,44 @@ def test_target_with_unreadable_figures_is_not_checked() -> None:
         (one.code, one.target) for one in found.findings
     ]
     assert ("shop", "cart") == found.targets
+
+
+def _routes(side: Side, by_route: dict[str, int], paired: dict[str, int]) -> dict[str, int]:
+    """Return figures of a target whose halves of one side stay alone, by route."""
+    total = sum(by_route.values())
+    figures = alone(*((total, 0) if side is P else (0, total)), paired=sum(paired.values()))
+    figures |= {f"{route} {side}.orphaned": count for route, count in by_route.items()}
+    return figures | {f"{route} paired": count for route, count in paired.items()}
+
+
+@pytest.mark.parametrize(("side", "code"), [(P, "routes_not_mirrored"), (C, "routes_not_recorded")])
+def test_routes_of_one_side_are_named_instead_of_a_sample(side: Side, code: str) -> None:
+    """The shorter list is the proposed setting."""
+    figures = _routes(side, {"GET /b": 60, "GET /c": 30}, {"GET /a": 40})
+    (finding,) = diagnose(evidence(_shop(figures, *_many(side)))).findings
+    assert (code, '    include: ["GET /a"]') == (finding.code, finding.lines[-1])
+    assert "90 " in finding.title
+    assert "GET /b, GET /c" in finding.title
+    figures = _routes(side, {"GET /b": 90}, {"GET /a": 40, "GET /d": 40})
+    assert '    exclude: ["GET /b"]' == diagnose(evidence(_shop(figures, *_many(side)))).findings[0].lines[-1]
+
+
+@pytest.mark.parametrize("by_route", [{"GET /a": 90}, {"GET /a": 60, "GET /b": 30}, {"_other": 90}])
+def test_a_route_that_also_pairs_is_a_matter_of_sampling(by_route: dict[str, int]) -> None:
+    """If most halves that stay alone are of routes with pairs, the routes are not the reason."""
+    figures = _routes(P, by_route, {"GET /a": 40})
+    assert ["sampling_disagrees"] == codes(evidence(_shop(figures, *_many(P))))
+
+
+def test_paths_of_one_inferred_route_are_distinguished() -> None:
+    """`/route/1` and `/route/2` have the route `/route/{id}`. The examples show which path pairs."""
+    figures = _routes(P, {"GET /route/{id}": 120}, {"GET /route/{id}": 40})
+    halves = _many(P, path="/route/2?q=1")
+    shop = _shop(figures, *halves, paired=("GET /route/1",) * 20)
+    (finding,) = diagnose(evidence(shop)).findings
+    assert ("routes_not_mirrored", '    include: ["GET /route/1"]') == (finding.code, finding.lines[-1])
+    assert finding.title.startswith("120 v1 responses of GET /route/2 have no mirrored request")
+    few = _shop(figures, *halves, paired=("GET /route/1",) * 9)
+    same = _shop(figures, *halves, paired=("GET /route/1",) * 90 + ("GET /route/2",))
+    ids = _shop(figures, *_many(P), paired=tuple(f"GET /other/{number}" for number in range(20)))
+    assert [["sampling_disagrees"]] * 3 == [codes(evidence(each)) for each in (few, same, ids)]

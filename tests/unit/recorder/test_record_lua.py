@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -136,6 +136,61 @@ def test_the_filter_and_the_service_find_the_same_id() -> None:
             found = find([(name, value)])
             expected = (found[0].encode(), found[1].encode()) if found else (None, None)
             assert expected == note(name, value, b"/x", b"x-other")[:2]
+
+
+CONDITIONS: list[tuple[list[Any], list[Any], str, str, list[tuple[str, str]], bool]] = json.loads(
+    (TREE / "fixtures" / "conditions.json").read_bytes()
+)
+EXCLUDED = b"""function(method, path, fields)
+  fields[":method"] = method
+  return not excluded({ get = function(_, name) return fields[name] end }, path)
+end
+"""
+
+
+def _lua(value: Any) -> bytes:
+    """Return a value of the configuration as Lua code."""
+    if isinstance(value, dict):
+        parts = cast("dict[str, Any]", value).items()
+        return b"{ %b }" % b" ".join(b"[%b] = %b," % (_lua(name), _lua(part)) for name, part in parts)
+    if isinstance(value, list):
+        return b"{ %b }" % b" ".join(b"%b," % _lua(part) for part in cast("list[Any]", value))
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def test_the_conditions_match_every_test_vector() -> None:
+    """The filter records what the service compares. Envoy joins fields with the same name."""
+    for include, exclude, method, path, headers, expected in CONDITIONS:
+        edits = (
+            (b"local INCLUDE = {}", b"local INCLUDE = " + _lua(include)),
+            (b"local EXCLUDE = {}", b"local EXCLUDE = " + _lua(exclude)),
+        )
+        runtime = lua.LuaRuntime(encoding=None)
+        script = SCRIPT
+        for old, new in edits:
+            script = script.replace(old, new)
+        fields: dict[bytes, bytes] = {}
+        for name, value in headers:
+            raw = value.encode("latin-1")
+            fields[name.encode()] = fields[name.encode()] + b"," + raw if name.encode() in fields else raw
+        is_recorded = runtime.execute(script + b"\nreturn " + EXCLUDED)
+        found = is_recorded(method.encode(), path.encode("latin-1"), runtime.table_from(fields))
+        assert expected == found, (include, exclude, method, path, headers)
+
+
+def test_the_values_that_conditions_read_are_noted() -> None:
+    """The service needs them to decide; a missing header is noted as empty, and of the cookies only the named one."""
+    script = SCRIPT.replace(
+        b"local EXCLUDE = {}",
+        b'local EXCLUDE = { { header = { ["X-T"] = "1" } }, { users = { cookie = "sid", share = 0 } } }',
+    )
+    request = REQUEST.replace(
+        b'notes["id"], notes["id-source"]', b'notes["q-x-t"], notes["q-cookie"], notes["q-x-other"], notes["id"]'
+    ).replace(b"[name] = value", b'["x-diff-id"] = "i", [name] = value')
+    note = lua.LuaRuntime(encoding=None).execute(script + request)
+    assert (b"", b"sid=s", None, b"i", None) == note(b"cookie", b"a=b; sid=s; c=d", b"/x", b"x-other")
+    assert (b"2", b"sid=", None, b"i", None) == note(b"x-t", b"2", b"/x", b"x-other")
+    assert (None, None, None, None, None) == note(b"x-t", b"1", b"/x", b"x-other")
 
 
 def test_only_trace_headers_of_a_request_are_noted() -> None:

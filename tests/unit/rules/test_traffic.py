@@ -1,11 +1,18 @@
-"""Test which requests a target sends to v2: the methods of every route, and of single routes."""
+"""Test which requests a target sends to v2: the methods of every route and of single routes, and conditions."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from typing import Any
+
 import pytest
 
+from shadowdiff.config.settings import TargetSettings
 from shadowdiff.model import Candidate, Target
-from shadowdiff.rules import Traffic
+from shadowdiff.pairing.request_id import is_sampled
+from shadowdiff.rules.traffic import NotRecordedError, Traffic, header_value, recorded_value
+from tests.conftest import ROOT
 
 
 def target(*methods: str, routes: tuple[str, ...] = ()) -> Target:
@@ -74,3 +81,58 @@ def test_a_method_of_every_route_keeps_its_meaning() -> None:
     traffic = Traffic(target("GET", "POST", routes=("POST /search",)))
     assert all(traffic.allows("POST", path) for path in ("/search", "/orders", "/a/../b"))
     assert frozenset({"GET", "POST"}) == traffic.methods
+
+
+VECTORS: list[tuple[list[Any], list[Any], str, str, list[tuple[str, str]], bool]] = json.loads(
+    (ROOT / "fixtures" / "conditions.json").read_bytes()
+)
+
+
+def selecting(include: list[Any], exclude: list[Any]) -> Traffic:
+    """Return what a configuration file with these conditions selects."""
+    given = {"name": "shop", "hosts": ["shop"], "candidate": {"url": "http://v2"}}
+    settings = TargetSettings.model_validate({**given, "include": include, "exclude": exclude})
+    return Traffic(settings.target(()))
+
+
+def test_the_conditions_match_every_test_vector() -> None:
+    """The mirror port and the records port decide alike. The recorders have the same test."""
+    for include, exclude, method, path, headers, expected in VECTORS:
+        traffic = selecting(include, exclude)
+        received = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        read = {name for one in (*include, *exclude) for name in names_of(one)}
+        recorded = [*received, *((name.encode(), b"") for name in read - {name for name, _ in headers})]
+        assert [expected] * 2 == [
+            traffic.includes(
+                method, path.encode("latin-1").partition(b"?")[0], partial(header_value, received), is_sampled
+            ),
+            traffic.includes(method, path, partial(recorded_value, recorded), is_sampled),
+        ], (include, exclude, method, path, headers)
+
+
+def names_of(condition: Any) -> list[str]:
+    """Return the headers that a condition reads."""
+    if isinstance(condition, str):
+        return []
+    users = condition.get("users", {})
+    return [*condition.get("header", {}), *([users.get("header", "cookie")] if users else [])]
+
+
+def test_a_record_without_a_header_that_decides_is_rejected() -> None:
+    """The header decides only if route and path do not."""
+    traffic = selecting(
+        ["/a", {"path": "/b*", "header": {"x-t": "1"}}], ["/c", {"route": "/a/b", "header": {"x-u": "*"}}]
+    )
+    unknown = partial(recorded_value, ())
+    assert [True, False, False] == [traffic.includes("GET", path, unknown, is_sampled) for path in ("/a", "/c", "/d")]
+    with pytest.raises(NotRecordedError, match="x-t"):
+        traffic.includes("GET", "/bb", unknown, is_sampled)
+
+
+def test_a_hundred_conditions_are_one_expression() -> None:
+    """The longest allowed list compiles, and its last entry matches."""
+    routes = [f"/{'{a}x' * 120}/{number}" for number in range(100)]
+    traffic = selecting(routes, routes[:50])
+    assert [False, True] == [
+        traffic.includes("GET", f"/{'ax' * 120}/{number}", partial(header_value, ()), is_sampled) for number in (49, 99)
+    ]

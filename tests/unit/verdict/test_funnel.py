@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COUNT = st.integers(0, 1000)
 PRIMARY = ("paired", "orphaned", "duplicate", "replaced", "ambiguous", "late", "waiting")
-RECORDED = ("ineligible", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight")
+RECORDED = ("ineligible", "excluded", "sampled_out", "refused", "shed", "store_lost", "crashed", "in_flight")
 MIRRORED = ("shed", "aborted", "too_large", "unidentified", "looped", "store_lost", "crashed", "blocked")
 JUDGED = ("match", "ignored", "mismatch", "incomparable")
 
@@ -128,7 +128,7 @@ def test_routes_have_reasons_for_incomparable_pairs() -> None:
 def test_routes_and_unrouted_losses_add_up_to_the_steps(ledger: dict[str, Any], data: st.DataObject) -> None:
     """Before the comparison every loss belongs to a route or is unrouted."""
     row, primary = ledger["recorded"], ledger["observations"]["primary"]
-    most = {f"recorded.{name}": row[name] for name in ("ineligible", "sampled_out", "shed")}
+    most = {f"recorded.{name}": row[name] for name in ("ineligible", "excluded", "sampled_out", "shed")}
     most |= {"primary.orphaned": primary["orphaned"]}
     most |= {"candidate.orphaned": ledger["observations"]["candidate"]["orphaned"]}
     most |= {f"mirrored.{name}": ledger["mirrored"][name] for name in MIRRORED}
