@@ -25,6 +25,7 @@ OUTSIDE = (
         "ignore-own-route",
         "document-duplicate",
         "body-type",
+        "graphql-",
         "join-",
     ),
 )
