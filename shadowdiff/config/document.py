@@ -41,12 +41,17 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class _Loader(yaml.SafeLoader):
     """The safe loader with YAML 1.2 scalars; a value that cannot be constructed is an error with its line."""
 
-    def get_single_node(self) -> yaml.Node | None:
-        """Return the root of a document. Raises: yaml.YAMLError, even for nesting beyond Python's recursion limit."""
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node and its children. Raises: yaml.MarkedYAMLError if it is nested deeper than _DEPTH."""
+        if self._depth > _DEPTH:
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=cast("Any", self).get_mark())
+        self._depth += 1
         try:
-            return cast("Any", super()).get_single_node()
-        except RecursionError:
-            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.get_mark()) from None
+            return cast("Any", super()).compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
         """Return the value of a node. Raises: yaml.MarkedYAMLError."""

@@ -94,15 +94,15 @@ BOMBS = {
         lambda more: gzip.compress(_gzip_of_zeros(more), mtime=0), TOO_LARGE, None, "gzip, gzip"
     ),
     "arrays 100,000 deep": Bomb(
-        lambda more: b"[" * (100_000 + more) + b"]" * (100_000 + more), TOO_DEEP, ("bytes[100000]", "bytes")
+        lambda more: b"[" * (100_000 + more) + b"]" * (100_000 + more), TOO_DEEP, ("text[0]", "text")
     ),
     "objects 100,000 deep": Bomb(
-        lambda more: b'{"a":' * 100_000 + b"%d" % more + b"}" * 100_000, TOO_DEEP, ("bytes[500000]", "bytes")
+        lambda more: b'{"a":' * 100_000 + b"%d" % more + b"}" * 100_000, TOO_DEEP, ("text[0]", "text")
     ),
     "XML 100,000 deep": Bomb(
         lambda more: b"<a>" * 100_000 + b"x" * more + b"</a>" * 100_000,
         "<a>" * 50,
-        ("bytes[300000]", "bytes"),
+        ("text[0]", "text"),
         kind="application/xml",
     ),
     "an integer of 5,000 digits": Bomb(

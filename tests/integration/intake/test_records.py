@@ -84,7 +84,7 @@ async def test_each_side_has_its_own_counts() -> None:
         ({"x-shadowdiff-status": "abc"}, b"x-shadowdiff-status is 'abc': use a number from 100 to 599\n"),
         ({"x-shadowdiff-id": ""}, b"x-shadowdiff-id is missing: "),
         ({"x-shadowdiff-attempt": "x"}, b"x-shadowdiff-attempt is 'x': "),
-        ({"x-shadowdiff-size": "1"}, b"x-shadowdiff-size is 1: the body alone has 4 bytes\n"),
+        ({"x-shadowdiff-size": "1"}, b"x-shadowdiff-size is 1, but the body has 4 bytes: send the body's full size\n"),
     ],
 )
 async def test_a_bad_record_is_refused_in_one_line(change: dict[str, str], says: bytes) -> None:
@@ -108,7 +108,7 @@ async def test_a_body_beyond_the_bound_is_413(*, declares: bool) -> None:
             lines += [f"{name}: {value}" for name, value in FIELDS.items()]
             request = "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"100\r\n" + b"x" * 256 + b"\r\n") * 8 + b"0\r\n\r\n"
             status, body = status_and_body(await exchange(running.records_port, request))
-        assert (413, b"the body has more than 1000 bytes: cut it, and send x-shadowdiff-size\n") == (status, body)
+        assert (413, b"the body has more than 1000 bytes: truncate it, and send x-shadowdiff-size\n") == (status, body)
         assert RecordCounts(received=1, refused=1) == running.counters.records("svc")
 
 
