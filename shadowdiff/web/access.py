@@ -64,7 +64,7 @@ class Access:
     ) -> None:
         self._tokens = {token.name: token for token in config.tokens}
         self._checker = TokenChecker((token.secret.reveal() for token in config.tokens), config.attempts, trusts=False)
-        hooks = {token.secret.reveal(): _limit(token.targets) for token in config.tokens if token.role == "hook"}
+        hooks = {one.secret.reveal(): _limit(one.targets) for one in config.tokens if one.role == "hook"}
         hooks |= {} if hook_token is None else {hook_token: None}
         self._hook_checker, self._hook_targets = TokenChecker(hooks, config.attempts), [*hooks.values()]
         self._proxy = config.proxy
