@@ -12,10 +12,10 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from shadowdiff.compare.content_type import BrokenBodyError
 from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, NotJsonError, is_too_deep, parse_exact
 from shadowdiff.compare.finding import BUILT_IN
 from shadowdiff.compare.form_fields import form_fields
-from shadowdiff.compare.media import BrokenBodyError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -22,7 +22,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.compare.media import MAX_TYPE_BYTES, list_members, media_of, split_parameters
+from shadowdiff.compare.content_type import MAX_TYPE_BYTES, list_members, media_of, split_parameters
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.rules.path_prefix import move_prefix
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.compare.media import BrokenBodyError, decode
+from shadowdiff.compare.content_type import BrokenBodyError, decode
 
 if TYPE_CHECKING:
     from shadowdiff.rules.json_values import Value

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shadowdiff.compare.compared_headers import BODY_HEADERS, COMPARED
+from shadowdiff.compare.content_type import list_members
 from shadowdiff.compare.fields import Differing, differing
-from shadowdiff.compare.media import list_members
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.compare.value_rules import covering, hide_all, subsets
 from shadowdiff.model import Kind

@@ -28,7 +28,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from shadowdiff.compare.media import BrokenBodyError, MessageType
+from shadowdiff.compare.content_type import BrokenBodyError, MessageType
 from shadowdiff.compare.sequence import grouped
 
 if TYPE_CHECKING:

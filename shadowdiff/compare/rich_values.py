@@ -10,9 +10,9 @@ import base64
 import math
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.content_type import BrokenBodyError
 from shadowdiff.compare.exact import MAX_DEPTH, members_of
 from shadowdiff.compare.finding import write
-from shadowdiff.compare.media import BrokenBodyError
 from shadowdiff.rules.json_values import Constant, Value
 
 if TYPE_CHECKING:

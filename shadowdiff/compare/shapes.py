@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.compare.coverage import PAIR_UNITS, Coverage
 from shadowdiff.compare.renames import joined, renamed
+from shadowdiff.compare.rule_coverage import PAIR_UNITS, Coverage
 from shadowdiff.rules.json_values import MISSING, Missing, Value, kind_of, member_at
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import model_validator
 
-from shadowdiff.config.section import Section, setting
+from shadowdiff.config.base_section import Section, setting
 from shadowdiff.config.value_types import (
     ConditionPath,
     ConditionRoute,

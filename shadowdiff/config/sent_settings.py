@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shadowdiff.config.base_section import Section, setting
 from shadowdiff.config.secrets import Filled
-from shadowdiff.config.section import Section, setting
 from shadowdiff.config.value_types import (
     Distinct,
     HeaderName,

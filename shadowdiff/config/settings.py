@@ -14,9 +14,9 @@ import msgspec
 from pydantic import BeforeValidator, model_validator
 
 from shadowdiff.config.api_descriptions import ProtobufConfig
+from shadowdiff.config.base_section import Section, setting
 from shadowdiff.config.conditions import MOST_CONDITIONS, ConditionSettings
 from shadowdiff.config.secrets import Key, Password, Token
-from shadowdiff.config.section import Section, setting
 from shadowdiff.config.sent_settings import CandidateSettings, ControlSettings
 from shadowdiff.config.value_types import (
     AnyRoute,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from msgspec import UNSET
 from pydantic import BaseModel, ValidationError
 
-from shadowdiff.config.destinations import destination_problems, unreadable
+from shadowdiff.config.destination_problems import destination_problems, unreadable
 from shadowdiff.config.environment import variable
 from shadowdiff.config.settings import ListenConfig, Root
 from shadowdiff.store import check_url

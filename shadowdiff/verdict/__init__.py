@@ -23,8 +23,8 @@ from shadowdiff.verdict.funnel import Routes as FunnelRoutes
 from shadowdiff.verdict.history import History, Point, Unit, history_writes, read_history, read_points
 from shadowdiff.verdict.latency import MEASURED, LatencyComparison, compare_latency
 from shadowdiff.verdict.ledger_growth import Coverage, LedgerSnapshots, coverage_since, flat, read_snapshots
-from shadowdiff.verdict.noise import Cells, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.noise_gate import Noise, NoiseInfo, PlaceFinding, judge_places
+from shadowdiff.verdict.noise_set import Cells, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.run import STARTED_BY, Run, RunInputs, StartedBy
 from shadowdiff.verdict.run_store import RunStarted, read_run_starts
 from shadowdiff.verdict.runs import Runs

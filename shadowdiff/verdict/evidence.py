@@ -12,7 +12,7 @@ import msgspec
 from shadowdiff.model import Result
 from shadowdiff.store import reading
 from shadowdiff.verdict.counts import Fold, RouteResults, TargetCounts, durations_by_route, folded, paths_by_route
-from shadowdiff.verdict.noise import Place
+from shadowdiff.verdict.noise_set import Place
 from shadowdiff.verdict.run_store import counts_key
 from shadowdiff.verdict.triples import TripleCounts, read_cells, read_triples
 

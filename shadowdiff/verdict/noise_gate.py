@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.verdict.decide import ALPHA, Decision, Finding, InsufficientReason, at_least, differ, target_fails
-from shadowdiff.verdict.noise import NONE, Cells, NoiseSet, NoiseState, Source
+from shadowdiff.verdict.noise_set import NONE, Cells, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.sequence import is_excess, lower_end, upper_end
 from shadowdiff.verdict.triples import TripleCounts
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from shadowdiff.model import Comparison, Expire, Incr, Pair, Result, Write
 from shadowdiff.verdict.counts import CAPS, PATTERN_CHARS, CountCaps, field_of
 from shadowdiff.verdict.latency_buckets import BUCKETS, bucket_of
-from shadowdiff.verdict.noise import NoiseState, Place
+from shadowdiff.verdict.noise_set import NoiseState, Place
 from shadowdiff.verdict.run import Run, RunInputs, exclusion_of, inputs_match, revision_of
 from shadowdiff.verdict.run_store import LIFE_S, counts_key
 from shadowdiff.verdict.triples import Recent, Tally, is_whole, places_of

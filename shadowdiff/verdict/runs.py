@@ -16,8 +16,8 @@ import msgspec
 from shadowdiff.store import STORE_ERRORS, describe_error
 from shadowdiff.verdict.counts import CAPS, CountCaps
 from shadowdiff.verdict.ledger_growth import flat
-from shadowdiff.verdict.noise import NoiseState, NoiseStore, Source
 from shadowdiff.verdict.noise_gate import Noise
+from shadowdiff.verdict.noise_set import NoiseState, NoiseStore, Source
 from shadowdiff.verdict.run import NewRun, Run, RunInputs, RunState, StartedBy, due, due_for_rollout
 from shadowdiff.verdict.run_counter import RunCounter
 from shadowdiff.verdict.run_store import RunStore

@@ -14,7 +14,7 @@ import msgspec
 
 from shadowdiff.model import OTHER, Comparison, Difference, Expire, Incr, Pair, Write
 from shadowdiff.verdict.counts import PATTERN_CHARS, CountCaps, Fold, field_of
-from shadowdiff.verdict.noise import NONE, Cells, Place, learning_key
+from shadowdiff.verdict.noise_set import NONE, Cells, Place, learning_key
 from shadowdiff.verdict.run_store import LIFE_S
 from shadowdiff.verdict.value_class import change_of
 

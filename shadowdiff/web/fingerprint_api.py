@@ -8,8 +8,8 @@ import msgspec
 
 from shadowdiff.model import Kind, Severity
 from shadowdiff.queries import fingerprints
-from shadowdiff.queries.history import parse_time
 from shadowdiff.queries.samples import common_text, path_filter
+from shadowdiff.queries.window_totals import parse_time
 from shadowdiff.report import Fingerprint, FingerprintQuery, Order, Page, Span, State
 from shadowdiff.report.fingerprints import MOST_OFFSET
 from shadowdiff.web.operation import TARGET, WRONG, Arguments, Operation, Parameter, limit_parameter

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from shadowdiff.doctor.finding import Diagnosis
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.queries import runs, samples
-from shadowdiff.queries.history import LatencyReport, WindowHistory, history, latency, losses
 from shadowdiff.queries.targets import TargetReport, Targets, TargetSummary
 from shadowdiff.queries.visible import is_visible
+from shadowdiff.queries.window_totals import LatencyReport, WindowHistory, history, latency, losses
 from shadowdiff.report import Sample
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.verdict import Funnel, Verdict, store_unavailable, unknown_target

@@ -12,10 +12,10 @@ from shadowdiff.display.sample_view import view
 from shadowdiff.model import Kind, Result, Severity
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.fingerprints import fingerprint_page
-from shadowdiff.queries.history import all_losses
 from shadowdiff.queries.samples import find_samples
 from shadowdiff.queries.targets import setup_hint
 from shadowdiff.queries.trend import WINDOWS, since_first, steps
+from shadowdiff.queries.window_totals import all_losses
 from shadowdiff.report import FingerprintQuery, Order, Span, State, newest_samples, whole_samples
 from shadowdiff.verdict import FunnelRoutes, flat, funnel, read_run_starts
 from shadowdiff.web.chart import ratio_chart, sparkline

@@ -224,7 +224,7 @@ MUTANTS = [
     ),
     Mutant(
         "header lists are split at every comma",
-        "compare/media.py",
+        "compare/content_type.py",
         'for member in split_parameters(line, ",")',
         'for member in line.split(",")',
         "header-cache-control-quoted-lists",

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from shadowdiff.verdict.decide import ALPHA_TARGET, Decision, Finding, find
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence
-from shadowdiff.verdict.noise import Cells, Learned, NoiseSet, NoiseState, Place, Source, choose
 from shadowdiff.verdict.noise_gate import Noise, with_noise
+from shadowdiff.verdict.noise_set import Cells, Learned, NoiseSet, NoiseState, Place, Source, choose
 from shadowdiff.verdict.sequence import exceeds
 from shadowdiff.verdict.triples import TripleCounts
 from tests.simulation.releases import Z_95, diffy_fails

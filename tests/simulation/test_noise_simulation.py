@@ -14,8 +14,8 @@ import pytest
 
 from shadowdiff.verdict.decide import ALPHA, Decision, find
 from shadowdiff.verdict.evidence import Evidence, RouteEvidence
-from shadowdiff.verdict.noise import Cells, NoisePlace, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.noise_gate import Noise, judge_places, with_noise
+from shadowdiff.verdict.noise_set import Cells, NoisePlace, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.triples import TripleCounts
 from tests.simulation.equals import PATHS, Counts, first_fail, place
 from tests.simulation.releases import binomial_bound

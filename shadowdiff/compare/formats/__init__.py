@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shadowdiff.compare.content_type import BrokenBodyError, Media, media_of
 from shadowdiff.compare.finding import BOTH_BROKEN
 from shadowdiff.compare.formats.cbor import Cbor
 from shadowdiff.compare.formats.connect import Connect
@@ -30,7 +31,6 @@ from shadowdiff.compare.formats.text import Text
 from shadowdiff.compare.formats.xml import Xml
 from shadowdiff.compare.formats.yaml import Yaml
 from shadowdiff.compare.headers import value_of
-from shadowdiff.compare.media import BrokenBodyError, Media, media_of
 from shadowdiff.model import Kind
 from shadowdiff.rules.rule import names_of_route
 

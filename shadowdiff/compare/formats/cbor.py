@@ -18,7 +18,7 @@ from shadowdiff.compare.rich_values import Reader, bytes_value, float_value, obj
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)

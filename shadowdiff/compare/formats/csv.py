@@ -10,12 +10,12 @@ import csv
 import re
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.content_type import BrokenBodyError
 from shadowdiff.compare.exact import members_of
 from shadowdiff.compare.formats.format import Format, text_of
-from shadowdiff.compare.media import BrokenBodyError
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")

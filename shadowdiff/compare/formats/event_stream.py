@@ -13,7 +13,7 @@ from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.formats.format import Format, text_of
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 _LINE_END: Final = re.compile("\r\n|\n|\r")

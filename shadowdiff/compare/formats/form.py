@@ -8,7 +8,7 @@ from shadowdiff.compare.form_fields import form_fields
 from shadowdiff.compare.formats.format import Format
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import msgspec
 
 from shadowdiff.compare.coding import undo
+from shadowdiff.compare.content_type import BOM, BrokenBodyError, Media, decode
 from shadowdiff.compare.exact import MAX_DEPTH, NotJsonError, Parsed
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.headers import all_of
 from shadowdiff.compare.joined import compare_streams
-from shadowdiff.compare.media import BOM, BrokenBodyError, Media, decode
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.type_proof import alike_sorted
 from shadowdiff.compare.walk import STRICT, Walker

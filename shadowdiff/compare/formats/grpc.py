@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.coding import CodingError, undo
+from shadowdiff.compare.content_type import BrokenBodyError, MessageType
 from shadowdiff.compare.formats.format import Bodies, Format, Side, value_or_fault
 from shadowdiff.compare.headers import value_of
-from shadowdiff.compare.media import BrokenBodyError, MessageType
 from shadowdiff.compare.work import Budget
 from shadowdiff.model import Kind
 from shadowdiff.rules.json_values import MISSING, Missing
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.compare.work import Limits
     from shadowdiff.model import Headers

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.compare.coding import CodingError, undo
+from shadowdiff.compare.content_type import BrokenBodyError, media_of
 from shadowdiff.compare.formats.grpc import MAX_MESSAGES, PREFIX_BYTES, Grpc
 from shadowdiff.compare.headers import all_of, value_of
-from shadowdiff.compare.media import BrokenBodyError, media_of
 from shadowdiff.compare.work import Budget
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.compare.work import Limits
     from shadowdiff.model import Headers, Observation, Pair
 

@@ -16,9 +16,9 @@ from shadowdiff.compare.formats.format import BrokenBodyError, Format
 from shadowdiff.compare.formats.multipart import HTTP, boundaries_in, check_nesting, entity, note_boundaries
 
 if TYPE_CHECKING:
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.compare.formats.format import Bodies
     from shadowdiff.compare.formats.multipart import FormatOf
-    from shadowdiff.compare.media import Media
     from shadowdiff.rules.json_values import Value
 
 _RESPONSE: Final = re.compile(r"HTTP/(?P<version>[0-9](?:\.[0-9])?) (?P<status>[0-9]{3})(?: (?P<reason>.*))?")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shadowdiff.compare.content_type import Media, codec_of, decode
 from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, NotJsonError, Parsed, parse_both, parse_exact, settled
 from shadowdiff.compare.finding import NOTHING, Findings
 from shadowdiff.compare.formats.format import BOM, Bodies, Format, compare_values, start_of, value_or_fault
-from shadowdiff.compare.media import Media, codec_of, decode
 from shadowdiff.compare.skim import skimmed
 from shadowdiff.compare.walk import FLOATS, Walker
 from shadowdiff.model import Kind

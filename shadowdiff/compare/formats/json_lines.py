@@ -10,7 +10,7 @@ from shadowdiff.compare.formats.format import BrokenBodyError, Format
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 _SEQUENCE: Final = "json-seq"

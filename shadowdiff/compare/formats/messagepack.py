@@ -18,7 +18,7 @@ from shadowdiff.rules.json_values import EXACT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 _TIMESTAMP: Final = -1

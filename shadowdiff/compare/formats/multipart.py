@@ -13,10 +13,10 @@ import base64
 import re
 from typing import TYPE_CHECKING, Final
 
+from shadowdiff.compare.content_type import MAX_TYPE_BYTES, Media, split_parameters, unquote
 from shadowdiff.compare.exact import NotJsonError
 from shadowdiff.compare.finding import BUILT_IN
 from shadowdiff.compare.formats.format import BrokenBodyError, Format
-from shadowdiff.compare.media import MAX_TYPE_BYTES, Media, split_parameters, unquote
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.model import Kind
 from shadowdiff.rules.json_values import Missing

@@ -17,9 +17,9 @@ from itertools import accumulate, combinations
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.arrays import rising, unmatched
+from shadowdiff.compare.content_type import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.excerpt import words
 from shadowdiff.compare.formats.format import Bodies, Format, note_marks, start_of, text_of
-from shadowdiff.compare.media import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.sequence import equal_pairs, grouped, mirrored_common
 from shadowdiff.compare.unordered import Matching
 from shadowdiff.compare.value_rules import covering, equal_tokens, hide_all, normalized, search_units
@@ -28,8 +28,8 @@ from shadowdiff.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.compare.finding import Findings
-    from shadowdiff.compare.media import Media
     from shadowdiff.compare.work import Budget
     from shadowdiff.rules.compiled import Effect
     from shadowdiff.rules.json_values import Value

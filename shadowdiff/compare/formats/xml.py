@@ -20,13 +20,13 @@ from xml.etree.ElementTree import TreeBuilder
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, XMLParser
 
+from shadowdiff.compare.content_type import codec_of
 from shadowdiff.compare.formats.format import BrokenBodyError, Format, text_of
-from shadowdiff.compare.media import codec_of
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 MAX_DEPTH: Final = 100

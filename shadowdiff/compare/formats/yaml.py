@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from yaml.resolver import Resolver
 
+from shadowdiff.compare.content_type import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.exact import MAX_DEPTH, integer_in, number_in
 from shadowdiff.compare.formats.format import Format, text_of
-from shadowdiff.compare.media import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.rich_values import object_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 MAX_REPEATED: Final = 100_000

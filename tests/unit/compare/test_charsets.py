@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from shadowdiff.compare.content_type import codec_of, decode, media_of
 from shadowdiff.compare.formats import BrokenBodyError
 from shadowdiff.compare.formats.xml import Xml
-from shadowdiff.compare.media import codec_of, decode, media_of
 from tests.property.test_compare import judged
 
 REMEMBERED: dict[str, Any] = vars(encodings)["_cache"]

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shadowdiff.compare import formats
+from shadowdiff.compare.content_type import media_of
 from shadowdiff.compare.exact import MAX_DEPTH
 from shadowdiff.compare.formats import BINARY, BY_TYPE, FORMATS, format_of
 from shadowdiff.compare.formats.format import MAX_VALUE_DEPTH, BrokenBodyError, Format
 from shadowdiff.compare.formats.grpc import Protobuf
-from shadowdiff.compare.media import media_of
 from shadowdiff.model import Headers, Kind, Result
 from tests.fakes.responses import judged
 
 if TYPE_CHECKING:
-    from shadowdiff.compare.media import Media
+    from shadowdiff.compare.content_type import Media
     from shadowdiff.rules.json_values import Value
 
 ROOT = Path(__file__).parents[3]

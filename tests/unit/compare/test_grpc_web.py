@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shadowdiff.compare.content_type import media_of
 from shadowdiff.compare.formats import BrokenBodyError
 from shadowdiff.compare.formats.grpc_web import split_web
-from shadowdiff.compare.media import media_of
 from shadowdiff.model import Observation, Result, Side
 from tests.fakes.shop_proto import Product, framed
 from tests.unit.compare.test_messages import judged, rows_of

@@ -9,7 +9,7 @@ import pytest
 
 from shadowdiff.model import Comparison, Kind, Result, Side
 from shadowdiff.verdict.counts import CountCaps
-from shadowdiff.verdict.noise import Cells, Learned, Place, Source, choose, read_halves
+from shadowdiff.verdict.noise_set import Cells, Learned, Place, Source, choose, read_halves
 from shadowdiff.verdict.sequence import is_excess, log_excess
 from shadowdiff.verdict.triples import Recent, Tally, is_whole, read_triples
 from shadowdiff.verdict.value_class import change_of, value_class
