@@ -13,6 +13,7 @@ import msgspec
 from shadowdiff.compare import compare, proposed_type
 from shadowdiff.model import Kind, Result
 from shadowdiff.rule_changes.rejudge import pair_of
+from shadowdiff.rules.rule import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def suggest_types(samples: Sequence[Sample], rules: CompiledRules, limits: Limit
         if any(found.rule is None and found.kind in _WITHOUT_PATHS for found in sample.differences):
             named = proposed_type(pair_of(sample), limits)
             if named:
-                groups[sample.route, named].append(sample)
+                groups[sample.route.partition(MARK)[0], named].append(sample)  # the setting has no operations
     found: list[BodyTypeSuggestion] = []
     for (route, named), group in groups.items():
         typed = msgspec.structs.replace(limits, body_types=((route, named), *limits.body_types))

@@ -47,14 +47,16 @@ async def _suggestions(
     return (await get(web, "/api/v1/suggestions?target=shop")).json
 
 
-def _with_samples(texts: Iterable[tuple[bytes, bytes]], content_type: bytes) -> MemoryStore:
+def _with_samples(
+    texts: Iterable[tuple[bytes, bytes]], content_type: bytes, route: str = "GET /products/{id}"
+) -> MemoryStore:
     """Return a store with a sample of each pair of bodies."""
     store = MemoryStore(lambda: NOW_MS / 1000)
     for ours, theirs in texts:
         number = next(_numbers)
         named = (Side.PRIMARY, ours), (Side.CANDIDATE, theirs)
         sides = (observation(side, text, content_type=content_type) for side, text in named)
-        one = pair(*sides, number=number)
+        one = pair(*sides, number=number, route=route)
         found = compare(one, _NO_RULES, Limits())
         store.commit(count_writes(one, found))
         store.commit(sample_writes(one, found, _SETTINGS, NOW_MS + number))
@@ -125,6 +127,13 @@ async def test_json_under_another_type_gets_a_suggested_type(
     found = await _suggestions([(ours, theirs)], content_type)
     names = ("body_type", "content_type", "samples", "disappearing")
     assert expected == [tuple(one[name] for name in names) for one in found["body_types"]]
+
+
+async def test_a_type_is_suggested_for_the_path_of_an_operation() -> None:
+    """The setting `body_types` has no GraphQL operations."""
+    store = _with_samples([(b'{"a": 1}', b'{"a": 2}')], b"text/plain", "POST /graphql#Products")
+    found = (await get(create_web(web_parts(store)), "/api/v1/suggestions?target=shop")).json
+    assert ["POST /graphql"] == [one["route"] for one in found["body_types"]]
 
 
 async def test_a_suggested_type_is_on_the_rules_page() -> None:
