@@ -50,7 +50,9 @@ def _print(found: Erasure) -> None:
     if found.pending:
         lines.append(f"{found.pending:,} pairs are not compared yet and may still become samples: repeat in a minute")
     if found.kept_names:
-        lines.append(f"{found.kept_names:,} names of routes or JSON paths in counts carry the value and stay")
+        lines.append(
+            f"{found.kept_names:,} names of routes or JSON paths in counts contain the value, and are not erased"
+        )
     if found.kept_rules:
-        lines.append(f"rules that carry the value and stay: {', '.join(found.kept_rules)}")
+        lines.append(f"rules that contain the value, and are not erased: {', '.join(found.kept_rules)}")
     console().print(text("\n".join(lines)))

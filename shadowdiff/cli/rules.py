@@ -69,7 +69,7 @@ def _print_suggestions(found: Suggestions) -> None:
         out.print(text(f"  both bodies are JSON under {sent}: {counts} ({typed.example})"))
     for one in found.suggestions:
         out.print(text(rule_yaml(one.rule), "cyan"))
-        share = f"in {one.samples} of {found.samples} samples, {one.pairs:,} pairs"
+        share = f"in {one.samples} of {found.samples} samples, and in {one.pairs:,} pairs"
         counts = f"{share}; {one.disappearing} samples would no longer differ"
         out.print(text(f"  {one.reason}: {counts} ({one.example})"))
         for also in one.also_ignores:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shadowdiff.compare.work import Budget
     from shadowdiff.rules.json_values import Value
 
-SAME_VALUE: Final = f"{BUILT_IN}the text of equal documents in strings does not matter"
+SAME_VALUE: Final = f"{BUILT_IN}both strings contain the same document, written differently"
 """The label of the built-in rule for strings that hold the same document."""
 MAX_NESTED: Final = 4
 MAX_LEVELS: Final = 32

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 MARK: Final = "#"
 MAX_KEY_CHARS: Final = 1024
-"""The maximum length of a key that is not text. Keys may contain keys, and each level would quote the level below."""
+"""The maximum length of a key that is not text, written as JSON.
+
+Keys may contain keys, and each level would quote the level below.
+"""
 
 
 def bytes_value(content: bytes) -> Value:
@@ -51,7 +54,7 @@ def _name(key: Value) -> str:
             return f"{mark} {content}"
     name = MARK + write(key, MAX_KEY_CHARS)
     if len(name) > MAX_KEY_CHARS:
-        raise BrokenBodyError(f"a key that is not text has more than {MAX_KEY_CHARS} characters")
+        raise BrokenBodyError(f"a key that is not text, written as JSON, has more than {MAX_KEY_CHARS} characters")
     return name
 
 

@@ -50,7 +50,7 @@ class ConditionSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_text(cls, value: Any) -> Any:
-        """Read a condition that is one text."""
+        """Read a condition that is a string instead of a map."""
         return {"path" if value.endswith("*") else "route": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")

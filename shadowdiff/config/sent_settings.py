@@ -38,7 +38,8 @@ class QueryEdits(Section):
     """Changes of the query parameters in each request."""
 
     set: dict[Text, Filled] = setting(
-        {}, "Parameters that shadowdiff adds to each request. They replace parameters of the user with the same name."
+        {},
+        "Parameters that shadowdiff adds to each request. They replace the user's parameters that have the same name.",
     )
     replace: dict[Text, Filled] = setting({}, "New values for parameters that the user sent.")
     remove: Distinct[Text] = setting(

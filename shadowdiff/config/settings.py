@@ -216,8 +216,8 @@ class AccessConfig(Section):
     proxy: ProxyConfig | None = setting(None, "A proxy that sends the user's name in a header.")
     anonymous: Literal["none", "read", "write", "export", "all"] | None = setting(
         None,
-        "What callers without credentials may do. If unset, they may do everything if the web port listens on loopback "
-        "and there are no tokens and no proxy; otherwise they may do nothing.",
+        "What callers without credentials may do. If unset: everything if there are no tokens and no proxy, and the "
+        "web port listens on loopback or requires client certificates; in all other cases nothing.",
     )
     session_s: Period = setting(43200.0, "How long users stay logged in to the pages.", "session")
     attempts: int = setting(
@@ -459,8 +459,8 @@ class TargetSettings(Section):
     )
     graphql: Distinct[GraphqlPath] = setting(
         (),
-        "The paths of GraphQL endpoints, such as /graphql. Each operation there is a route. shadowdiff only sends "
-        "queries to v2, also with POST; see docs/graphql.md.",
+        "The paths of GraphQL endpoints, such as /graphql. Each operation there is a route. Of these operations, "
+        "shadowdiff sends only queries to v2, also with POST; see docs/graphql.md.",
     )
     openapi: Text | None = setting(
         None,

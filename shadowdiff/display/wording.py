@@ -52,7 +52,7 @@ REASONS: Final = {
     "primary_429": "v1 returned 429",
     "primary_grpc_failed": "v1's gRPC call failed",
     "primary_graphql_failed": "v1's GraphQL operation failed",
-    WITHHELD: "shadowdiff only sends GraphQL queries to v2",
+    WITHHELD: "shadowdiff sends v2 no GraphQL operations except queries",
     "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
     "truncated": "a body was truncated, and the stored parts are equal",
     "poison": f"{MOST_WORKERS} workers exited while they compared it",

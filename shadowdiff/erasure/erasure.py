@@ -49,7 +49,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
     fingerprints: those whose route or places carry the value.  waiting: observations that wait for their partner.
     pending: pairs that are not compared yet and may still become samples.
-    kept_names, kept_rules: names in counts, and added rules, that carry the value and stay.
+    kept_names, kept_rules: names in counts, and added rules, that contain the value. They are not erased.
     """
 
     dry_run: bool

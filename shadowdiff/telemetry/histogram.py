@@ -21,7 +21,7 @@ NEVER_S: Final = float("-inf")
 
 
 class Histogram(msgspec.Struct):
-    """Counts of durations. A negative duration was not measured, and is not counted."""
+    """Counts of durations. A negative duration means that nothing was measured; it is not counted."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     sum_s: float = 0.0

@@ -56,7 +56,7 @@ WHY: Final[Mapping[str, str]] = {
     "ambiguous": "one id for two different requests",
     "late": "arrived too late",
     "pending": "paired, not compared yet",
-    WITHHELD: "shadowdiff only sends GraphQL queries to v2",
+    WITHHELD: "shadowdiff sends v2 no GraphQL operations except queries",
     "not_modified": "v1 returned 304 for its own ETag, which v2 cannot know",
     UNACCOUNTED: "the ledger does not balance",
 }

@@ -154,8 +154,8 @@ def log_excess(n: int, b: int, c: int, allowed: float) -> float:
     the control) or 0, whose mean is at most `allowed` under the null hypothesis. Then betting a share s of the stake on
     X - allowed gains nothing on average: M(n) = (1+s(1-a))^b (1-s(1+a))^c (1-sa)^(n-b-c) is a supermartingale for each
     s, and so is a weighted mean over several s. At a = 0, M(n) is the sequential form of McNemar's test of b against c.
-    The largest share loses its stake once only the control differs. It has the most weight because it finds places
-    without noise fastest.
+    The largest share loses its whole stake in the first triple in which only the control differs. It has the highest
+    weight, because in places without noise it needs the fewest triples to prove that v2 differs.
     """
     if b <= c:  # in this case no bet gains
         return 0.0

@@ -147,9 +147,10 @@ class ComparisonQueue:
     async def _defer(self, deferred: Mapping[EntryRef, int]) -> None:
         try:
             await self._claimer.defer(deferred)
-        except STORE_ERRORS as error:  # the claims are kept anyway, with one extra delivery
+        except STORE_ERRORS as error:  # this worker keeps the claims anyway, and its own counts are right
             log.debug(
-                "store unavailable; deferred pairs get one extra delivery", extra={"error": describe_error(error)}
+                "store unavailable; delivery counts of deferred pairs in Redis may be one too high",
+                extra={"error": describe_error(error)},
             )
 
     async def _retry(self, error: Exception) -> None:

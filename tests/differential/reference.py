@@ -22,9 +22,9 @@ values are exactly equal. It is `ignored` if rules cover every difference under 
   as if the document were the member `{json}` or `{form}` of the string.
 - `schema` covers scalars of one type at and below its path. At the path itself, `schema` also compares shapes. The
   values at one path, without indexes, form a pool on each side. Each value needs a partner of its shape in the other
-  pool, at every depth. A missing member is one more value of the pool. An empty array has every shape. An array without
-  elements is only neutral if all arrays of its pool are empty, so a changed type is never hidden. A value that the
-  other side can lack, and each value inside it, needs no partner but can be one.
+  pool, at every depth. A missing member is one more value of the pool. An empty array has the same shape as any other
+  array. An array without elements is only neutral if all arrays of its pool are empty, so a changed type is never
+  hidden. A value that the other side can lack, and each value inside it, needs no partner but can be one.
 - Text is compared line by line (with line ends) in order, and under `unordered: text` in any order. One rule, or all
   masks applied in the listed order, can cover a line pair. A rule that covers the whole text covers all of it.
   If neither text ends with a line end, their last lines can change places with others.

@@ -34,8 +34,8 @@ FACTOR = 10
 CONNECTIONS = 64
 """The maximum number of connections that a shipped proxy opens to the mirror port."""
 BURST = 400
-"""Pairs that find room in less than half of the queues, so that none is left out: how fast they are judged is what the
-service can take."""
+"""Number of pairs in a burst. They fill less than half of the queues, so the service sheds none of them, and the time
+of the burst shows how many pairs per second it can compare."""
 DEEP = [pytest.mark.deep, pytest.mark.timeout(600)]
 FORMS = [
     pytest.param(8, 3, id="quick"),

@@ -131,8 +131,8 @@ async def test_both_sides_recorded_pair_without_a_mirror_of_ours(tmp_path: Path)
 async def _hung() -> AsyncGenerator[int]:
     """Accept connections in the kernel and never read from them, like a stopped process.
 
-    In this test, TCP segments are as small as on a network. With loopback's segments of 64 KiB, the kernel would buffer
-    whole bodies instead of the proxy.
+    In this test, TCP segments are as small as on a network. With loopback's segments of 64 KiB, the kernel, not the
+    proxy, would buffer whole bodies.
     """
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)

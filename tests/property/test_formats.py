@@ -1,6 +1,7 @@
 """Two bodies with different bytes match only because of a normalization that docs/comparing.md lists.
 
-For each format, bodies must match exactly if a simple parser reads equal values. The parser uses no code of shadowdiff.
+For each format, bodies must match if and only if a simple parser reads equal values. The parser uses no code of
+shadowdiff.
 """
 
 from __future__ import annotations

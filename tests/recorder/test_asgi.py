@@ -196,7 +196,7 @@ async def test_a_file_that_the_server_reads_itself_is_skipped(stub: Stub, keep: 
     ids=["raw", "with-query", "decoded"],
 )
 async def test_the_path_is_unchanged(raw_path: bytes | None, path: str, expected: str, stub: Stub, keep: Any) -> None:
-    """If the server provides the raw path, the record has the raw path and the query once.
+    """If the server provides the raw path, the record has this path and one query, even if the raw path has a query.
 
     Otherwise, the middleware encodes the decoded path again.
     """

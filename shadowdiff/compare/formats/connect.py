@@ -13,5 +13,7 @@ class Connect(Protobuf):
     """Reads one message by the method of the path; if there are no descriptors, compares bytes."""
 
     name = "`application/proto` (Connect)"
-    docs = "the message of a unary call, as for `application/protobuf`; calls with JSON, and errors, are JSON"
+    docs = (
+        "the message of a unary call, as for `application/protobuf`. Calls with JSON, and all errors, have JSON bodies"
+    )
     media_types = ("application/proto",)

@@ -244,7 +244,7 @@ def recorded_for_v2(_evidence: Evidence, target: TargetEvidence) -> Iterator[Fin
         title=f"{plural(recorded, 'v2 response')} came from a recorder, and {forwarded:,} from this service.",
         explanation="A client that may record `side: candidate` can forge both halves of a pair. Such pairs match, and "
         "hide real mismatches.",
-        fix="If you want a recorder at v2, mirror to v2 instead of shadowdiff. Otherwise require a token or a "
+        fix="If you want a recorder at v2, mirror to v2 instead of to shadowdiff. Otherwise require a token or a "
         "certificate from recorders, and start a new run:",
         lines=("access: {records: [SHADOWDIFF_RECORDS_TOKEN]}",),
     )

@@ -121,8 +121,8 @@ def refuses(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
         code="v2_refuses",
         title=f"v2 answered {top} to {percent(min(1, statuses[top] / seen))} of {plural(seen, 'request')} that v1 "
         "served.",
-        explanation=f"Requests go to {target.config.candidate.url} with "
-        + ("the user's Host." if preserves else "v2's own Host; the user's Host is in X-Forwarded-Host."),
+        explanation=f"Requests go to {target.config.candidate.url}. Their Host "
+        + ("is the user's Host." if preserves else "is v2's own Host; X-Forwarded-Host has the user's Host."),
         fix=fix,
         examples=_example(target, "status"),
     )

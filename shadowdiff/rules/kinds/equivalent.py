@@ -56,9 +56,10 @@ class Equivalent(ValueRuleKind):
     name = "equivalent"
     example = '`{equivalent: {path: "$.note", as: ["null", missing, empty]}}`'
     covers = (
-        "values that the classes in `as` declare equal: `null`, `missing` and `empty` (name at least two); `zero`:"
-        " `0`, `false`, `null` or an empty value on one side, and no value on the other; `case`: upper and lower case;"
-        ' `number`: a number and the same number as text (7 and "7.0")'
+        "two values that are equal in a class in `as`. `null`, `missing`, `empty`: name at least two of them;"
+        " shadowdiff then treats them as equal. `zero`: one side has no value, and the other has `0`, `false`, `null`"
+        " or an empty value. `case`: texts that differ only in upper and lower case. `number`: equal"
+        ' numbers, even if written as text (`7` and `"7.0"`)'
     )
     places = (HEADER, "text")
     options: ClassVar[Mapping[str, Any]] = {

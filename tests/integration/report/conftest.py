@@ -1,4 +1,4 @@
-"""Stores that accept the writes of compared pairs as the workers' commit does, and can be read.
+"""Stores for tests of reports: a test commits the writes of compared pairs, as workers do, and then reads them.
 
 The stores are the store in memory, real Redis on one shard and on several, and the fake for machines without Redis.
 """

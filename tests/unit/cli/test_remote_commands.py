@@ -68,8 +68,8 @@ def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [
         f"would be erased: {counts}",
         "5 pairs are not compared yet and may still become samples: repeat in a minute",
-        "1 names of routes or JSON paths in counts carry the value and stay",
-        "rules that carry the value and stay: abc",
+        "1 names of routes or JSON paths in counts contain the value, and are not erased",
+        "rules that contain the value, and are not erased: abc",
     ] == [line.strip() for line in result.output.splitlines() if line.strip()]
 
 
