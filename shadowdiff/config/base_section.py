@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+SOURCE_HELP: Final = "Write the name of an environment variable or the path of a file (with a /) that contains it."
+"""The end of the help text of each secret."""
 
 
 def setting(default: Any, description: str, key: str | None = None, **bounds: Any) -> Any:

@@ -1,7 +1,8 @@
-"""The declarations of all settings: YAML key, type with limits, default and help text.
+"""The declarations of the settings: YAML key, type with limits, default and help text.
 
-A field's name has the unit that its value has after parsing (`window_s`); its YAML key has none (`window`).
-Environment variables, the JSON Schema, the chart's schema and docs/configuration.md are derived from this module;
+`port_settings.py`, `target_settings.py` and `sent_settings.py` declare the settings of ports and targets. A field's
+name has the unit that its value has after parsing (`window_s`); its YAML key has none (`window`). Environment
+variables, the JSON Schema, the chart's schema and docs/configuration.md are derived from the declarations;
 `scripts/draw_settings.py` writes the files.
 """
 
@@ -14,33 +15,23 @@ import msgspec
 from pydantic import BeforeValidator, model_validator
 
 from shadowdiff.config.api_descriptions import ProtobufConfig
-from shadowdiff.config.base_section import Section, setting
-from shadowdiff.config.conditions import MOST_CONDITIONS, ConditionSettings
+from shadowdiff.config.base_section import SOURCE_HELP, Section, setting
+from shadowdiff.config.port_settings import AccessConfig, ListenConfig, PortsTls
 from shadowdiff.config.secrets import Key, Password, Token
-from shadowdiff.config.sent_settings import CandidateSettings, ControlSettings
+from shadowdiff.config.target_settings import TargetSettings
 from shadowdiff.config.value_types import (
-    AnyRoute,
-    BodyType,
     Distinct,
     Duration,
     Expression,
     Folder,
-    GraphqlPath,
     HeaderName,
-    HostName,
-    Method,
-    Network,
     Period,
-    Port,
     Prefix,
     PublicUrl,
-    Role,
-    Route,
     Share,
     Size,
     StoreUrl,
     TargetName,
-    TargetOrAll,
     Text,
     TraceUrl,
     Url,
@@ -54,7 +45,6 @@ from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
 """Spreads the keys evenly over the masters of a small cluster. Each additional shard needs its own calls."""
-_SECRET = "Write the name of an environment variable or the path of a file (with a /) that contains it."  # noqa: S105 - a help text
 
 
 class StoreConfig(Section):
@@ -64,12 +54,12 @@ class StoreConfig(Section):
         None, "The URL of a Redis server, a Redis cluster or its sentinels. If unset, shadowdiff starts its own Redis."
     )
     username: Text | None = setting(None, "The user name with which shadowdiff logs in to Redis.")
-    password: Password | None = setting(None, f"The password of Redis. {_SECRET}")
+    password: Password | None = setting(None, f"The password of Redis. {SOURCE_HELP}")
     ca: Text | None = setting(None, "A PEM file with the CA certificates that sign Redis' certificate.")
     cert: Text | None = setting(None, "A PEM file with the client certificate for Redis.")
     cert_key: Text | None = setting(None, "A PEM file with the private key of `store.cert`.")
     sentinel_username: Text | None = setting(None, "The user name with which shadowdiff logs in to the sentinels.")
-    sentinel_password: Password | None = setting(None, f"The password of the sentinels. {_SECRET}")
+    sentinel_password: Password | None = setting(None, f"The password of the sentinels. {SOURCE_HELP}")
     sentinel_tls: bool | None = setting(
         None,
         "Whether shadowdiff connects to the sentinels with TLS. If unset, it does so only if the URL starts with "
@@ -86,7 +76,7 @@ class StoreConfig(Section):
     data_dir: Folder | None = setting(
         None, "The folder in which the embedded Redis stores its data. If unset, it is in the user's state folder."
     )
-    key: Key | None = setting(None, f"The key that encrypts observations: 32 bytes in base64. {_SECRET}")
+    key: Key | None = setting(None, f"The key that encrypts observations: 32 bytes in base64. {SOURCE_HELP}")
     flush_ms: float = setting(
         25.0,
         "How many milliseconds shadowdiff collects writes before it sends them to Redis. With several workers or many "
@@ -128,111 +118,6 @@ class PairingConfig(Section):
     )
     claim_idle_s: Period = setting(
         15.0, "How long a worker may stay silent before another worker takes over its unfinished pairs.", "claim_idle"
-    )
-
-
-class ListenConfig(Section):
-    """Addresses and ports. Port 0 means any free port."""
-
-    host: Text = setting("0.0.0.0", "The address on which the mirror, records and metrics ports listen.")
-    mirror: Port = setting(8080, "The port for mirrored requests.")
-    records: Port = setting(8081, "The port for recorded responses.")
-    web: Port = setting(8082, "The port that serves the pages, the API and the gates.")
-    web_host: Text = setting(
-        "127.0.0.1",
-        "The address on which the web port listens. If other machines can reach it, set `access` too, or shadowdiff "
-        "does not start.",
-    )
-    metrics: Port = setting(9090, "The port that serves metrics and health checks.")
-
-
-class TlsConfig(Section):
-    """The certificate of one port. Its files are reloaded when they change."""
-
-    cert: Text = setting(..., "A PEM file with the certificate chain.")
-    key: Text = setting(..., "A PEM file with the certificate's private key.")
-    client_ca: Text | None = setting(
-        None, "A PEM file with CA certificates. Only clients whose certificate these CAs signed may connect."
-    )
-
-
-class PortsTls(Section):
-    """The ports that use TLS. A port that is not listed uses plain HTTP, which a mesh or a proxy can encrypt.
-
-    shadowdiff loads renewed certificates within a minute. After you remove a CA from `client_ca`, restart shadowdiff,
-    because it trusts this CA until then.
-    """
-
-    mirror: TlsConfig | None = setting(None, "TLS on the mirror port.")
-    records: TlsConfig | None = setting(None, "TLS on the records port.")
-    web: TlsConfig | None = setting(None, "TLS on the web port.")
-    metrics: TlsConfig | None = setting(None, "TLS on the metrics port.")
-
-    def of(self, port: str) -> TlsConfig | None:
-        """Return the TLS files of a port, by the port's name."""
-        found: TlsConfig | None = getattr(self, port)
-        return found
-
-
-class TokenConfig(Section):
-    """A bearer token."""
-
-    name: TargetName = setting(..., "The name that the audit log shows for the user of this token.")
-    role: Role = setting(
-        "read",
-        "What the user may do: `read`; `write` (also change rules, runs and triage, and erase); `export` (read, and "
-        "export samples); `all` of these; or `hook` (only call Flagger's hooks).",
-    )
-    targets: Distinct[TargetOrAll] = setting(("*",), "The targets that the user may use. * means all.", min_length=1)
-    secret: Token = setting(..., f"The token, of 16 characters or more. {_SECRET}")
-
-
-class ProxyConfig(Section):
-    """A proxy in front of the web port that authenticates people."""
-
-    peers: Distinct[Network] = setting(
-        ...,
-        "The networks from which the proxy connects. shadowdiff ignores the headers below in requests from elsewhere.",
-        min_length=1,
-    )
-    user_header: HeaderName = setting("x-forwarded-user", "The header in which the proxy sends the user's name.")
-    groups_header: HeaderName = setting(
-        "x-forwarded-groups", "The header in which the proxy sends the user's groups, separated by commas."
-    )
-    read: tuple[str, ...] = setting(("*",), "The groups whose members may read. * allows everyone.")
-    write: tuple[str, ...] = setting((), "The groups whose members may also write. * allows everyone.")
-    export: tuple[str, ...] = setting((), "The groups whose members may also export samples. * allows everyone.")
-    targets: dict[str, Distinct[TargetOrAll]] = setting(
-        {},
-        "The targets that the members of each group may use. * means all. If unset, they may use all targets; if set, "
-        "groups that are not listed may use none.",
-    )
-
-
-class AccessConfig(Section):
-    """Who may use the web port, and who may send records; see [access](access.md)."""
-
-    tokens: tuple[TokenConfig, ...] = setting((), "The bearer tokens, each with a name and a role.")
-    proxy: ProxyConfig | None = setting(None, "A proxy that sends the user's name in a header.")
-    anonymous: Literal["none", "read", "write", "export", "all"] | None = setting(
-        None,
-        "What callers without credentials may do. If unset: everything if there are no tokens and no proxy, and the "
-        "web port listens on loopback or requires client certificates; in all other cases nothing.",
-    )
-    session_s: Period = setting(43200.0, "How long users stay logged in to the pages.", "session")
-    attempts: int = setting(
-        10,
-        "How many wrong tokens one address may send per minute. The web port, the hooks and the records port count "
-        "separately.",
-        ge=1,
-    )
-    records: Distinct[Token] = setting(
-        (), f"The tokens that recorders may send. {_SECRET} If unset, recorders need no token."
-    )
-    hooks: Token | None = setting(
-        None,
-        f"The token that Flagger's hooks send in their metadata. {_SECRET} If unset, shadowdiff accepts hooks "
-        "without a token, unless other callers need credentials: then it rejects all hooks.",
     )
 
 
@@ -362,137 +247,7 @@ class WebhookConfig(Section):
     targets: tuple[TargetName, ...] = setting(
         (), "The targets whose events are sent. If unset, events of all targets are sent."
     )
-    secret: Token | None = setting(None, f"The secret that signs each request. {_SECRET}")
-
-
-class GateSettings(Section):
-    """The limits for a `pass`."""
-
-    max_mismatch_ratio: Share = setting(0.001, "The share of compared pairs that may differ.")
-    min_coverage: Share = setting(0.95, "The minimum share of v1's responses that must be compared.")
-    max_p99_increase_s: Duration | None = setting(
-        None,
-        "How much longer v2's p99 latency may be than v1's. If unset, the verdict ignores latency.",
-        "max_p99_increase",
-    )
-
-
-class NoiseSettings(Section):
-    """How shadowdiff learns v1's own noise: values that differ between two instances of v1."""
-
-    learn: int = setting(
-        1000,
-        "How many of the control's responses shadowdiff compares with v1's before it gives a verdict. It is also the "
-        "minimum number of pairs for a calibration.",
-        ge=20,
-        le=1_000_000,
-    )
-
-
-class HeaderSettings(Section):
-    """Which response headers are compared; see docs/comparing.md for the defaults."""
-
-    compare: Distinct[HeaderName] = setting(
-        (),
-        "Headers to compare although they are excluded by default. x-foo-* means every header that starts with x-foo-.",
-    )
-    exclude: Distinct[HeaderName] = setting(
-        (), "Headers to exclude, in addition to the default. x-foo-* means every header that starts with x-foo-."
-    )
-
-    @model_validator(mode="after")
-    def _disjoint(self) -> HeaderSettings:
-        both = sorted(set(self.compare) & set(self.exclude))
-        if both:
-            raise ValueError(f"{both[0]} is in both compare and exclude; remove it from one of them")
-        return self
-
-
-class ProtobufSettings(Section):
-    """The descriptors with which shadowdiff decodes Protocol Buffers. Without them, it compares the bytes."""
-
-    descriptor_set: Text = setting(
-        ...,
-        "The file that `protoc --include_imports --descriptor_set_out` writes. The path is relative to the "
-        "configuration file.",
-    )
-    answers: dict[Route, str] = setting(
-        {},
-        "For Protocol Buffers in responses that are not gRPC: a map from routes, such as GET /products/{id}, to "
-        "message names; see docs/grpc.md.",
-    )
-
-
-class TargetSettings(Section):
-    """One service under comparison."""
-
-    name: TargetName = setting(..., "The name of the target in metrics, pages and gates.")
-    hosts: Distinct[HostName] = setting(
-        ...,
-        "The hosts of the target. A mirrored request belongs to the target if its Host header is one of them. "
-        "`*.shop.example` means every name below shop.example.",
-        min_length=1,
-    )
-    sample: Share = setting(
-        1.0, "The share of requests to compare. shadowdiff and the recorders select the same requests, by their ids."
-    )
-    methods: Distinct[Method] = setting(
-        ("GET", "HEAD", "OPTIONS"),
-        "What shadowdiff sends to v2 and compares: methods, such as GET, or methods of one route, such as POST "
-        "/orders/{id}. It only counts other requests.",
-        min_length=1,
-    )
-    include: tuple[ConditionSettings, ...] = setting(
-        (),
-        "The conditions of the requests to compare: a template, such as GET /products/{id}, the start of a path, such "
-        "as /api/*, or a map with route, path, header and users; see docs/routes.md. If unset, all are compared.",
-        max_length=MOST_CONDITIONS,
-    )
-    exclude: tuple[ConditionSettings, ...] = setting(
-        (),
-        "The conditions of the requests that shadowdiff does not compare, in the same form as in `include`.",
-        max_length=MOST_CONDITIONS,
-    )
-    routes: Distinct[Route] = setting(
-        (),
-        "The path templates of the service, such as /products/{id}. If unset, shadowdiff infers them from the traffic.",
-    )
-    graphql: Distinct[GraphqlPath] = setting(
-        (),
-        "The paths of GraphQL endpoints, such as /graphql. Each operation there is a route. Of these operations, "
-        "shadowdiff sends only queries to v2, also with POST; see docs/graphql.md.",
-    )
-    openapi: Text | None = setting(
-        None,
-        "An OpenAPI file that contains the routes, instead of `routes`. The path is relative to the configuration "
-        "file.",
-    )
-    body_types: dict[AnyRoute, BodyType] = setting(
-        {},
-        "The types of response bodies, which replace the Content-Type: a map from routes, such as GET /feed, /feed, or "
-        "* for every route, to types, such as application/json; see docs/comparing.md.",
-    )
-    rules: tuple[dict[str, Any], ...] = setting((), "The rules: differences that you accept; see docs/rules.md.")
-    headers: HeaderSettings = HeaderSettings()
-    candidate: CandidateSettings = setting(..., "v2.")
-    control: ControlSettings | None = setting(None, "A second v1 that serves no users.")
-    noise: NoiseSettings = NoiseSettings()
-    protobuf: ProtobufSettings | None = setting(None, "The descriptors of gRPC and Protocol Buffers.")
-    gate: GateSettings = GateSettings()
-
-    def target(self, routes_of_openapi: tuple[str, ...]) -> Target:
-        """Return the target as the stages use it."""
-        values = {name: getattr(self, name) for name in Target.__struct_fields__ if hasattr(self, name)}
-        values |= {
-            "routes": self.routes or routes_of_openapi,
-            "include": tuple(each.condition() for each in self.include),
-            "exclude": tuple(each.condition() for each in self.exclude),
-            "learn": self.noise.learn,
-            "compare_headers": self.headers.compare,
-            "exclude_headers": self.headers.exclude,
-            "body_types": tuple(self.body_types.items()),
-        }
-        return msgspec.convert(values, Target, from_attributes=True)
+    secret: Token | None = setting(None, f"The secret that signs each request. {SOURCE_HELP}")
 
 
 class Sections(Section):

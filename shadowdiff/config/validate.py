@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from shadowdiff.config.destination_problems import destination_problems, unreadable
 from shadowdiff.config.environment import variable
-from shadowdiff.config.settings import ListenConfig, Root
+from shadowdiff.config.port_settings import ListenConfig
+from shadowdiff.config.settings import Root
 from shadowdiff.store import check_url
 
 if TYPE_CHECKING:

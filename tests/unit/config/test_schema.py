@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from shadowdiff.config.schema import config_schema
-from shadowdiff.config.settings import TargetSettings
+from shadowdiff.config.target_settings import TargetSettings
 from shadowdiff.config.validate import keys_at
 from shadowdiff.model import Candidate, Control, Target
 from shadowdiff.rules import KINDS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shadowdiff.config.settings import TargetSettings
+from shadowdiff.config.target_settings import TargetSettings
 from shadowdiff.model import Candidate, Target
 from shadowdiff.pairing.request_id import is_sampled
 from shadowdiff.rules.traffic import NotRecordedError, Traffic, header_value, recorded_value
