@@ -22,7 +22,7 @@ class Attack:
     v2: bytes
     kind: str = JSON
     results: frozenset[str] = frozenset({"mismatch", "incomparable"})
-    pairs: int = 4
+    pairs: int = 2
     coding: str = "identity"
 
 
