@@ -35,10 +35,13 @@ _STORE_URL: Final = (
 BYTES_TYPE: Final = "application/octet-stream"
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - an HTTP token, not a secret
 BODY_TYPE_PATTERN: Final = rf"^{_TOKEN}/{_TOKEN}(\s*;.*)?$"
-_ROUTE: Final = r"(?:[A-Z]+ )?/[^\s?#]*"
+_PARAMETER: Final = r"\{[^\s/?#*{}]*\}"
+_TEMPLATE: Final = rf"/(?:[^\s?#{{}}]|{_PARAMETER})*"
+"""A path with parameters. A brace without its partner is an error."""
+_ROUTE: Final = rf"(?:[A-Z]+ )?{_TEMPLATE}"
 
 _TARGET_NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
-_CONDITION_PATH: Final = r"(?:[A-Z]+ )?/[^\s?#*]{0,500}"
+_CONDITION_PATH: Final = rf"(?:[A-Z]+ )?/(?:[^\s?#*{{}}]|{_PARAMETER}){{0,500}}"
 
 Value = TypeVar("Value")
 
@@ -238,7 +241,7 @@ Method = Annotated[
     str,
     BeforeValidator(_upper_method),
     _matches(
-        rf"{_TOKEN}(?: /[^\s?#*]*)?",
+        rf"{_TOKEN}(?: /(?:[^\s?#*{{}}]|{_PARAMETER})*)?",
         "write a method, such as GET, or a method with the template of one route, such as POST /search",
     ),
 ]
@@ -266,7 +269,7 @@ AnyRoute = Annotated[
     ),
 ]
 BodyType = Annotated[str, AfterValidator(body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
-GraphqlPath = Annotated[str, _matches(r"/[^\s?#]*", "write a path such as /graphql, without a method")]
+GraphqlPath = Annotated[str, _matches(_TEMPLATE, "write a path such as /graphql, without a method")]
 ConditionRoute = Annotated[
     str,
     _matches(

@@ -190,6 +190,13 @@ targets:
             "s.yaml:1: targets[0].methods[0]: write a method, such as GET, or a method with",
         ),
         (TARGET % ", methods: [POST /a*]", "s.yaml:1: targets[0].methods[0]: write a method, such as GET, or a method"),
+        (TARGET % ", methods: ['POST /a/{id']", "s.yaml:1: targets[0].methods[0]: write a method, such as GET, or a"),
+        (
+            TARGET % ", include: ['/a/{id']",
+            "s.yaml:1: targets[0].include[0].route: write a template such as /products/{id}",
+        ),
+        (TARGET % ", routes: ['/a/id}']", "s.yaml:1: targets[0].routes[0]: write a template such as /products/{id}"),
+        (TARGET % ", graphql: ['/a/{{id}']", "s.yaml:1: targets[0].graphql[0]: write a path such as /graphql"),
         (TARGET % ", include: [x]", "s.yaml:1: targets[0].include[0].route: write a template such as /products/{id}"),
         (TARGET % ", include: ['x*']", "s.yaml:1: targets[0].include[0].path: write a path such as /export, or the"),
         (TARGET % ", exclude: [{}]", "s.yaml:1: targets[0].exclude[0]: write at least one of route, path, header and"),
