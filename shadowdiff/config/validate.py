@@ -51,8 +51,13 @@ def validate(document: Document, problems: list[Problem], env: Mapping[str, str]
     try:
         return Root.model_validate(document.data, by_alias=True, by_name=False, context={"env": env})
     except ValidationError as error:
-        problems.extend(_problem(fault, document) for fault in error.errors(include_url=False))
+        problems.extend(_problem(fault, document) for fault in error.errors(include_url=False) if not _follows(fault))
         return None
+
+
+def _follows(fault: ErrorDetails) -> bool:
+    """Return whether a fault only follows from others: a list is too short because its entries are invalid."""
+    return fault["type"] == "too_short" and bool(fault["input"])
 
 
 def _problem(fault: ErrorDetails, document: Document) -> Problem:

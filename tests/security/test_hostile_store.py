@@ -239,6 +239,7 @@ async def test_nothing_in_redis_stops_the_service(filled_service: FilledService,
     """
     named = {name for cell in TABLE for name in re.findall(r"`([a-z:]+)", cell) if not name.startswith(":")}
     assert set() == {name for name in named if not any(kind.startswith(name) for kind in filled_service.kinds)}
+    assert set() == {kind for kind in filled_service.kinds if not any(kind.startswith(name) for name in named)}
     values, wrong = list(poisons(filled_service.canary).items()), dict[tuple[str, str], Any]()
     for turn, (kind, keys) in enumerate(sorted(filled_service.kinds.items())):
         for what, text in values if form == "deep" else [values[turn % len(values)]]:

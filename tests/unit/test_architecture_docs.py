@@ -1,4 +1,4 @@
-"""The files, layers and packages in ARCHITECTURE.md exist, and its glossary stays short."""
+"""The files, layers and packages in ARCHITECTURE.md and CONTRIBUTING.md exist, and the glossary stays short."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "shadowdiff"
 
 
@@ -21,6 +22,25 @@ def test_every_file_that_the_page_names_exists() -> None:
     named = set(re.findall(r"`((?:[\w-]+/)+[\w.-]*)`", PAGE))
     assert len(named) > 40
     assert [] == sorted(path for path in named if not (PACKAGE / path).exists() and not (ROOT / path).exists())
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    """A path may leave out its first folders; NAME is a placeholder."""
+    named = set(re.findall(r"`((?:[\w-]+/)*[\w-]+(?:/|\.[a-z]+))`", CONTRIBUTING))
+    assert len(named) > 60
+    held = [
+        f"/{path.relative_to(ROOT)}"
+        for folder in (PACKAGE, ROOT / "tests", ROOT / "fixtures" / "pairs")
+        for path in folder.rglob("*")
+    ]
+    missing = {path for path in named if "NAME" not in path and not (ROOT / path).exists()}
+    assert [] == sorted(path for path in missing if not any(one.endswith(f"/{path.rstrip('/')}") for one in held))
+
+
+def test_contributing_lists_every_folder_of_tests() -> None:
+    """The table of tiers names each folder that has tests, and no other."""
+    held = {file.relative_to(ROOT / "tests").parts[0] for file in (ROOT / "tests").rglob("test_*.py")}
+    assert held == set(re.findall(r"^\| `tests/(\w+)/` \|", CONTRIBUTING, re.MULTILINE))
 
 
 def test_the_drawing_names_modules_that_exist() -> None:

@@ -75,6 +75,12 @@ def test_every_file_of_the_docs_is_reachable_from_their_index() -> None:
     assert set() == {str(file.relative_to(ROOT)) for file in files - seen}
 
 
+def test_the_index_lists_every_page() -> None:
+    """A page is found without reading another page first."""
+    listed = {file for _, file, _ in links(START)}
+    assert set() == {page.name for page in (ROOT / "docs").glob("*.md")} - {file.name for file in listed} - {START.name}
+
+
 def test_the_checks_read_headings_and_links() -> None:
     """The checks handle formatted headings, repeated headings, and links inside code."""
     assert {"exact-values-fast", "redis"} <= anchors(ROOT / "ARCHITECTURE.md")

@@ -48,7 +48,7 @@ def test_each_expected_setting_is_accepted(tmp_path: Path) -> None:
 
 
 def test_each_expected_setting_is_in_the_reference() -> None:
-    """Files are checked in `test_destinations`."""
+    """`test_destination_problems.py` tests the TLS files."""
     assert [] == [
         name for name in NAMED if not re.search(rf"^\| `targets\[\]\.{re.escape(name)}` \|", DOCS, re.MULTILINE)
     ]

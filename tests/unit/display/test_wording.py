@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowdiff.display.wording import (
+    REASONS,
     THIN_SPACE,
     age,
     cut,
@@ -21,6 +25,15 @@ from shadowdiff.display.wording import (
 )
 from shadowdiff.model import Difference, Kind, Severity
 from tests.fakes.traffic import difference
+
+COMPARING = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
+
+
+def test_every_reason_of_an_incomparable_pair_is_in_the_docs() -> None:
+    """The table of docs/comparing.md has each reason that has a text, and two whose code is their text."""
+    table = COMPARING.partition("| reason | when |")[2].partition("\n\n")[0]
+    named = {name for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    assert {*REASONS, "undecodable", "require …"} == named
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from shadowdiff.rules.graphql import (
     MAX_BATCH,
     MAX_BYTES,
     MAX_DEPTH,
+    MAX_NAME_CHARS,
     MAX_TOKENS,
     MOST_PERSISTED,
     Definition,
@@ -253,6 +255,17 @@ def test_operations_are_routes_within_the_limits() -> None:
 def test_a_rule_of_the_path_applies_to_its_operations(routes: tuple[str, ...], applies: bool) -> None:
     """A rule may also name one operation."""
     assert applies is Rule(kind="ignore", path="$", routes=routes).applies("POST /graphql#A", "POST")
+
+
+def test_the_limits_are_in_the_docs() -> None:
+    """docs/graphql.md names each limit of a request."""
+    page = (Path(__file__).parents[3] / "docs" / "graphql.md").read_text(encoding="utf-8")
+    limits = (
+        f"of more than {MAX_BYTES >> 10} KiB", f"more than {MAX_TOKENS:,} tokens", f"more than {MAX_DEPTH} levels",
+        f"more than {MAX_BATCH} operations", f"more than {MAX_NAME_CHARS} characters",
+        f"up to {MOST_PERSISTED:,} hashes",
+    )  # fmt: skip
+    assert [] == [limit for limit in limits if limit not in page]
 
 
 def test_post_is_allowed_at_graphql_paths() -> None:
