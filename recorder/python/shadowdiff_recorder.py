@@ -1,10 +1,13 @@
-"""Record v1's responses inside v1, with an ASGI or a WSGI middleware. Copy this one file.
+"""Record v1's responses inside v1, with an ASGI or a WSGI middleware.
+
+It is one file, so that you can copy it into your application. It needs only the standard library of Python 3.8 or
+later.
 
 The recorder sends copies of v1's responses to shadowdiff's records port in batches. If `mirror_to` is set, the recorder
 also sends copies of safe requests to shadowdiff's mirror port. The recorder passes each response to the server
 unchanged, and only then reads the response. The application never waits for shadowdiff, and never gets an exception
-from the recorder. Memory is bounded. The recorder counts each record once, as sent, dropped or queued. The recorder
-needs only the standard library of Python 3.8 or later. Make the recorder the outermost middleware:
+from the recorder. Memory is bounded. The recorder counts each record once, as sent, dropped or queued. Make the
+recorder the outermost middleware:
 
     app = AsgiMiddleware(app, url="http://shadowdiff:8081")
     app = WsgiMiddleware(app, url="http://shadowdiff:8081", mirror_to="http://shadowdiff:8080")
@@ -72,6 +75,7 @@ _PROBE_AGENTS = ("kube-probe/",)
 _PROBE_PATHS = ("/healthz", "/livez", "/readyz")
 _TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
 _UNSENDABLE = re.compile(rb"[\x00\r\n]")
+_ASCII = "".join(map(chr, range(128)))
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 _COOKIES = re.compile("[;,]")
@@ -125,8 +129,7 @@ def _first(headers: Pairs, name: bytes) -> bytes:
 def _normal(path: bytes) -> str:
     """Return a path without its query; unreserved characters are plain, all other escapes are in upper case."""
     path = path.partition(b"?")[0].partition(b"#")[0]
-    text = "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in path)  # noqa: PLR2004
-    return _ESCAPE.sub(_undone, text) or "/"
+    return _ESCAPE.sub(_undone, urllib.parse.quote(path, safe=_ASCII)) or "/"
 
 
 def _undone(escape: re.Match[str]) -> str:
@@ -215,10 +218,10 @@ class _Conditions:
             return False
         return not self._include or any(one.holds(method, path, headers) for one in self._include)
 
-    def read(self, headers: Pairs) -> list[tuple[str, str]]:
-        found = [(name.decode("latin-1"), _joined(headers, name)) for name in self._headers]
+    def read(self, headers: Pairs) -> dict[str, str]:
+        found = {name.decode("latin-1"): _joined(headers, name) for name in self._headers}
         if self._cookies:
-            found.append(("cookie", "; ".join(f"{name}={_cookie(headers, name)}" for name in self._cookies)))
+            found["cookie"] = "; ".join(f"{name}={_cookie(headers, name)}" for name in self._cookies)
         return found
 
 
@@ -972,14 +975,14 @@ class _Exchange:
             "attempt": int(attempt) if attempt.isdigit() else 0,
             "duration_ms": round(self._duration_ms, 3),
         }
+        stated = self._recorder.conditions.read(self._request_headers)
         traced = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in self._request_headers
-            if name in _TRACE_HEADERS
+            if name in _TRACE_HEADERS and name.decode("latin-1") not in stated
         ]
-        traced += self._recorder.conditions.read(self._request_headers)
-        if traced:
-            facts["request_headers"] = traced
+        if traced or stated:
+            facts["request_headers"] = [*traced, *stated.items()]
         body_bytes = sum(map(len, self._chunks))
         self._reserved -= body_bytes
         return _Record(facts, self._headers, b"".join(self._chunks), cost + body_bytes, time.monotonic())

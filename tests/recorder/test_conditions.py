@@ -60,6 +60,16 @@ def test_excluded_requests_are_counted_and_the_others_state_what_decides(
     ] == [(record["path"], record["request_headers"]) for record in stub.records]
 
 
+def test_a_trace_header_that_decides_is_stated_once(stub: Stub, keep: Callable[[Any], Any]) -> None:
+    """The service joins repeated headers, so a second value would make it decide differently."""
+    wrapped = keep(WsgiMiddleware(empty_app, url=stub.url, include=[{"header": {"x-b3-sampled": "1"}}]))
+    traced = {"HTTP_X_B3_SAMPLED": "1", "HTTP_X_B3_SPANID": "a2"}
+    serve_wsgi(wrapped, environ("GET", "/", HTTP_X_REQUEST_ID="1", **traced))
+    assert wrapped.recorder.flush(10)
+    [record] = stub.records
+    assert [["x-b3-sampled", "1"], ["x-b3-spanid", "a2"]] == sorted(record["request_headers"])
+
+
 @pytest.mark.parametrize(
     "condition",
     ["export", {}, 3, {"rute": "/x"}, {"path": "x"}, {"users": {"share": 0.1}}, {"users": {"cookie": "a", "share": 2}}],
