@@ -22,7 +22,7 @@ _CONDITIONS: Final = frozenset({IF_NONE_MATCH, b"if-modified-since", b"if-range"
 
 def revalidation(request: MirroredRequest, response: Observation) -> MirroredRequest | None:
     """Return the request with v2's ETag in place of the user's; None if this would test nothing."""
-    if response.status != _OK or request.method not in _METHODS:
+    if response.status != _OK or response.failure is not None or request.method not in _METHODS:
         return None
     tag = _etag(response.headers)
     sent = [value for name, value in request.headers if name == IF_NONE_MATCH]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from shadowdiff.intake.counters import IntakeCounters
 from shadowdiff.intake.dispatch import Dispatcher
+from shadowdiff.intake.revalidation import revalidation
 from shadowdiff.intake.upstream import Destination, MirroredRequest, Upstream
-from shadowdiff.model import REVALIDATION, Candidate, Failure, Observation, Target
+from shadowdiff.model import REVALIDATION, Candidate, Failure, Observation, Side, Target
 from tests.fakes.counts import is_balanced
 
 if TYPE_CHECKING:
@@ -105,3 +107,14 @@ async def test_other_requests_are_sent_once(
     v2 = V2(first)
     await observed(v2, *headers, method=method, share=share)
     assert 1 == len(v2.sent)
+
+
+def test_an_incomplete_response_is_not_requested_again() -> None:
+    """Otherwise a complete second response would take the place of v2's failure."""
+    request = MirroredRequest("1", "x-diff-id", "GET", "/", "svc", [USERS], b"", 10)
+    whole = Observation(
+        side=Side.CANDIDATE, target="svc", id="1", id_source="x-diff-id", method="GET", path="/", host="svc",
+        status=200, headers=((b"etag", b'"v2"'),), body=b"a", body_bytes=1,
+    )  # fmt: skip
+    assert revalidation(request, whole) is not None
+    assert revalidation(request, msgspec.structs.replace(whole, failure=Failure.RESET)) is None
