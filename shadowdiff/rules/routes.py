@@ -70,7 +70,7 @@ class Router:
         named_by_rules: Iterable[str] = (),
         hide: Callable[[str], str] = str,
     ) -> None:
-        self._templates = sorted(map(RouteTemplate, templates), key=lambda template: template.rank)
+        self._templates = ranked_templates(templates)
         self._remembered: dict[tuple[str, str], str] = {}
         self._parameters = PathParameters(hide)
         self._hide = hide
@@ -178,6 +178,11 @@ class RouteTemplate:
         if len(segments) != len(self._segments) or (self.method and self.method != method):
             return False
         return all(map(_matches, self._segments, segments))
+
+
+def ranked_templates(templates: Iterable[str]) -> list[RouteTemplate]:
+    """Return the templates, with those first that take precedence."""
+    return sorted(map(RouteTemplate, templates), key=lambda template: template.rank)
 
 
 def _matches(literals: list[str], segment: str) -> bool:

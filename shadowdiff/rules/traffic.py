@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from shadowdiff.model.condition import MAX_VALUE_CHARS
 from shadowdiff.rules.graphql import GraphqlPaths
 from shadowdiff.rules.pattern import compiled
-from shadowdiff.rules.routes import RouteTemplate, normal
+from shadowdiff.rules.routes import RouteTemplate, normal, ranked_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,9 +52,9 @@ class Traffic:
 
     def __init__(self, target: Target) -> None:
         self.methods = frozenset(entry for entry in target.methods if " " not in entry)
-        self._allowed = _templates(entry for entry in target.methods if " " in entry)
+        self._allowed = ranked_templates(entry for entry in target.methods if " " in entry)
         self._route_methods = frozenset(template.method for template in self._allowed)
-        self._routes = _templates(target.routes)
+        self._routes = ranked_templates(target.routes)
         self.graphql = GraphqlPaths(target.graphql)
         self.selects = bool(target.include or target.exclude)
         self._include = _Conditions(target.include) if target.include else None
@@ -170,10 +170,6 @@ def wire_path(path: str | bytes) -> str:
             raw = path.encode("utf-8", "surrogatepass")
         path = "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004
     return normal(path)
-
-
-def _templates(routes: Iterable[str]) -> list[RouteTemplate]:
-    return sorted(map(RouteTemplate, routes), key=lambda template: template.rank)
 
 
 def _patterns(condition: Condition) -> list[str]:

@@ -73,13 +73,11 @@ class TargetRules:
 
     def route_of(self, request: Observation) -> str:
         """Return the route of a request; at a GraphQL path, its operation is a part of the route."""
-        method, path, operation = request.method, request.path, ""
-        if self.graphql.match(method, path):
-            if method == "POST" and not request.request_body:
-                operation = UNKNOWN
-            elif found := self.graphql.operation(method, path, request.request_headers, request.request_body):
-                operation = found.name
-        return self.router.route(method, path, operation)
+        method, path, body = request.method, request.path, request.request_body
+        if method == "POST" and not body:
+            return self.router.route(method, path, UNKNOWN if self.graphql.match(method, path) else "")
+        found = self.graphql.operation(method, path, request.request_headers, body)
+        return self.router.route(method, path, found.name if found else "")
 
     def compiled(self, now_s: float) -> CompiledRules:
         """Return the current rules; every minute, check them and recompile them if a rule has expired."""
