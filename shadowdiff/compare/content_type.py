@@ -68,10 +68,14 @@ class Media(msgspec.Struct, frozen=True):
     parameters: tuple[tuple[str, str], ...] = ()
 
 
-@lru_cache(maxsize=1024)
 def media_of(content_type: bytes) -> Media:
     """Return the media type that a Content-Type names."""
-    head, *rest = split_parameters(content_type[:MAX_TYPE_BYTES].decode("latin-1"))
+    return _media_of(content_type[:MAX_TYPE_BYTES])
+
+
+@lru_cache(maxsize=1024)
+def _media_of(content_type: bytes) -> Media:
+    head, *rest = split_parameters(content_type.decode("latin-1"))
     name = head.strip().lower()
     named = (part.partition("=") for part in rest if part.strip())
     parameters = tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in named)

@@ -94,6 +94,7 @@ _FIELDS = frozenset(
     PREFIX + name.replace("_", "-").encode() for name in (*_REQUIRED, "side", "size", "attempt", "duration_ms")
 )
 _REMEMBERED_NAMES = 2048
+_REMEMBERED_NAME_BYTES = 128
 _response_names = dict.fromkeys(_FIELDS, b"")
 """`x-shadowdiff-h-<name>` to `<name>`; empty for fields of the record itself. A bounded cache."""
 
@@ -115,7 +116,7 @@ def read_record_headers(headers: Iterable[tuple[bytes, bytes]]) -> RecordHeaders
             continue
         elif name[:_H] == HEADER_PREFIX:
             short = name[_H:]
-            if short and len(_response_names) < _REMEMBERED_NAMES:
+            if short and len(_response_names) < _REMEMBERED_NAMES and len(name) <= _REMEMBERED_NAME_BYTES:
                 _response_names[name] = short
             response.append((short, value))
         elif name[:_T] == TRAILER_PREFIX:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 REMEMBERED_HOSTS = 1024
 MOST_HOST_CHARS = 262
-"""A longer host matches no wildcard: 253 characters for a name, and the rest for its port and `-shadow`."""
+"""A longer host matches no wildcard and is not cached: 253 characters for a name, the rest for port and `-shadow`."""
 SHADOW = "-shadow"
 SHADOW_HEADER = b"x-shadowdiff"
 BAGGAGE = b"baggage"
@@ -88,7 +88,7 @@ class HostIndex(Generic[T]):
         found = self.remembered.get(raw)
         if found is None:
             found = self._search(raw.decode("latin-1").strip())
-            if len(self.remembered) < REMEMBERED_HOSTS:
+            if len(self.remembered) < REMEMBERED_HOSTS and len(raw) <= MOST_HOST_CHARS:
                 self.remembered[raw] = found
         return found
 

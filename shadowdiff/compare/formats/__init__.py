@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.compare.content_type import BrokenBodyError, Media, media_of
+from shadowdiff.compare.content_type import MAX_TYPE_BYTES, BrokenBodyError, Media, media_of
 from shadowdiff.compare.finding import BOTH_BROKEN
 from shadowdiff.compare.formats.cbor import Cbor
 from shadowdiff.compare.formats.connect import Connect
@@ -47,12 +47,17 @@ _DECODED: Final = "from"
 """The parameter of a stored body's Content-Type if the sample has the body's value as JSON."""
 
 
-@lru_cache(maxsize=1024)
 def format_of(content_type: bytes, named: bytes = b"") -> tuple[Format, Media]:
     """Return the format of a Content-Type, and the parsed type.
 
     named: the type that a setting names instead. Parameters that it lacks, such as the charset, are the Content-Type's.
     """
+    return cached_format_of(content_type[:MAX_TYPE_BYTES], named)
+
+
+@lru_cache(maxsize=1024)
+def cached_format_of(content_type: bytes, named: bytes) -> tuple[Format, Media]:
+    """Return the same for a Content-Type of limited length, so that the cache has a limited size."""
     media = media_of(content_type)
     if named and _DECODED not in dict(media.parameters):
         own = media_of(named)

@@ -22,6 +22,7 @@ STYLES: Final = ("camelCase", "PascalCase", "snake_case", "kebab-case")
 _NAME: Final = re.compile(r"(_*)([A-Za-z][A-Za-z0-9_-]*)")
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _ANY_MEMBER: Final = (Wildcard(),)
+_USUAL_CHARS: Final = 128
 
 
 class RenamePlace(NamedTuple):
@@ -49,9 +50,14 @@ def place_of(start: Query, to: str) -> RenamePlace | None:
     return RenamePlace(shared, below, names_of(old), names_of(new))
 
 
-@lru_cache(maxsize=8192)
 def in_style(name: str, style: str) -> str:
     """Return a name in a style. Names that are not words, such as ids, remain unchanged."""
+    return usual_in_style(name, style) if len(name) <= _USUAL_CHARS else usual_in_style.__wrapped__(name, style)
+
+
+@lru_cache(maxsize=8192)
+def usual_in_style(name: str, style: str) -> str:
+    """Return the same for a name of usual length, so that the cache has a limited size."""
     found = _NAME.fullmatch(name)
     if found is None:
         return name

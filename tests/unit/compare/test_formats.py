@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shadowdiff.compare import formats
-from shadowdiff.compare.content_type import media_of
+from shadowdiff.compare.content_type import MAX_TYPE_BYTES, media_of
 from shadowdiff.compare.exact import MAX_DEPTH
-from shadowdiff.compare.formats import BINARY, BY_TYPE, FORMATS, format_of
+from shadowdiff.compare.formats import BINARY, BY_TYPE, FORMATS, cached_format_of, format_of
 from shadowdiff.compare.formats.format import MAX_VALUE_DEPTH, BrokenBodyError, Format
 from shadowdiff.compare.formats.grpc import Protobuf
 from shadowdiff.model import Headers, Kind, Result
@@ -105,6 +105,13 @@ def test_the_content_type_decides(content_type: bytes, name: str) -> None:
     assert name == type(format_of(content_type)[0]).__name__
 
 
+def test_only_the_start_of_a_long_content_type_is_cached() -> None:
+    """A server may send a different Content-Type of 64 KB in each response, so the caches limit their keys."""
+    long = b"application/json; a=".ljust(1 << 16, b"x")
+    assert media_of(long[:MAX_TYPE_BYTES]) is media_of(long)
+    assert format_of(long[:MAX_TYPE_BYTES]) is format_of(long)
+
+
 class Nested(Format):
     """A format for tests: the body is a number of levels and a leaf, such as `3 x`. A negative number never ends."""
 
@@ -124,14 +131,14 @@ class Nested(Format):
 def test_a_value_that_is_too_deep_is_a_broken_body(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The depth limit applies to every format, and comparing its values raises no exception."""
     headers: Headers = ((b"content-type", b"application/x-nested"),)
-    format_of.cache_clear()
+    cached_format_of.cache_clear()
     monkeypatch.setitem(BY_TYPE, "application/x-nested", Nested())
     try:
         deepest = judged(*(b"%d %b" % (MAX_VALUE_DEPTH, leaf) for leaf in (b"x", b"y")), headers=headers)
         deeper = judged(b"1 x", b"%d x" % levels, headers=headers)
         both = judged(*(b"%d %b" % (levels, leaf) for leaf in (b"x", b"y")), headers=headers)
     finally:
-        format_of.cache_clear()
+        cached_format_of.cache_clear()
     assert [(Kind.VALUE, '"x"', '"y"')] == [(one.kind, one.primary, one.candidate) for one in deepest.differences]
     (found,) = deeper.differences
     assert (Kind.TYPE, "$", "1 x") == (found.kind, found.path, found.primary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shadowdiff.intake.routing import REMEMBERED_HOSTS, HostIndex, HostMatch, without_shadow
+from shadowdiff.intake.routing import MOST_HOST_CHARS, REMEMBERED_HOSTS, HostIndex, HostMatch, without_shadow
 
 INDEX = HostIndex(
     [
@@ -89,9 +89,11 @@ def test_a_host_that_is_too_long_matches_no_wildcard() -> None:
 
 
 def test_remembered_hosts_are_bounded() -> None:
-    """Clients choose these hosts, so their number is limited."""
+    """Clients choose these hosts, so their number and length are limited."""
     index = HostIndex([("a", 1)])
+    assert index.find(b"h" * 60_000).entry is None
     for number in range(REMEMBERED_HOSTS + 100):
         index.find(b"h%d" % number)
     assert REMEMBERED_HOSTS == len(index.remembered)
+    assert max(map(len, index.remembered)) <= MOST_HOST_CHARS
     assert HostMatch(1, "a:1") == index.find(b"a-shadow:1")

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from shadowdiff.intake import record_parser
 from shadowdiff.intake.record_parser import (
     RecordError,
     host_of_line,
@@ -227,3 +228,12 @@ def test_a_line_beyond_a_limit_is_refused(change: dict[str, object], says: str) 
     """The store must hold every number, and a line takes many times its bytes in memory."""
     with pytest.raises(RecordError, match=says):
         by_line({**LINE, **change})
+
+
+def test_a_long_name_of_a_header_is_read_but_not_cached() -> None:
+    """Names may have as many bytes as a head, so the cache limits its keys."""
+    prefix, name = b"x-shadowdiff-h-", b"n" * 60_000
+    for sent in (name, b"etag"):
+        assert [(sent, b"1")] == read_record_headers([(prefix + sent, b"1")]).headers
+    assert prefix + b"etag" in record_parser._response_names  # pyright: ignore[reportPrivateUsage]
+    assert prefix + name not in record_parser._response_names  # pyright: ignore[reportPrivateUsage]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shadowdiff.rules.kinds.rename import STYLES, in_style
+from shadowdiff.rules.kinds.rename import STYLES, in_style, usual_in_style
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_a_name_has_one_form_in_each_style(name: str, in_styles: tuple[str, ...]
 def test_a_name_that_is_not_a_word_has_no_style(name: str) -> None:
     """Ids, dates and other keys that are data never change."""
     assert {name} == {in_style(name, style) for style in STYLES}
+
+
+def test_a_long_name_is_converted_but_not_cached() -> None:
+    """A body may have a name of a megabyte, so the cache limits its keys."""
+    before = usual_in_style.cache_info().currsize
+    assert "a" * 5000 + "B" == in_style("a" * 5000 + "_b", "camelCase")
+    assert before == usual_in_style.cache_info().currsize
