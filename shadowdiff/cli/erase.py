@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import Final
 
 import click
 
 from shadowdiff.cli.remote import Remote, remote_options, user
 from shadowdiff.cli.screen import console, text
 from shadowdiff.erasure.erasure import KINDS, Erasure, ErasureRequest
+
+_TIMEOUT_S: Final = 600.0
+"""An erasure reads all stored data."""
 
 
 @click.command(short_help="Erase stored data by request id, path value or secret.")
@@ -33,7 +38,7 @@ def command(remote: Remote, *, kind: str, value: str, target: str, reason: str, 
     request = ErasureRequest(
         **{kind.replace("-", "_"): value}, target=target, reason=reason, dry_run=dry_run, author=user()
     )
-    remote.show(remote.send("POST", request, "erasures"), Erasure, _print)
+    remote.show(replace(remote, timeout_s=_TIMEOUT_S).send("POST", request, "erasures"), Erasure, _print)
 
 
 def _print(found: Erasure) -> None:

@@ -101,6 +101,7 @@ class Remote:
 
     url: str
     as_json: bool = False
+    timeout_s: float = TIMEOUT_S
 
     def get(self, *path: str, **arguments: str | float | None) -> bytes:
         """Return the JSON response to a GET."""
@@ -130,10 +131,16 @@ class Remote:
         headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
         data = None if body is None else msgspec.json.encode(body)
         try:
-            with _OPENER.open(Request(address, data, headers=headers, method=method), timeout=TIMEOUT_S) as response:  # noqa: S310 - http or https, checked above
+            sent = Request(address, data, headers=headers, method=method)  # noqa: S310 - http or https, checked above
+            with _OPENER.open(sent, timeout=self.timeout_s) as response:
                 return response.read(MAX_RESPONSE_BYTES)
         except HTTPError as error:
             raise RemoteError(_error_text(url, error)) from error
+        except TimeoutError as error:  # the request was sent; a URLError if it was not
+            raise RemoteError(
+                f"{url} accepted the request, but did not respond within {self.timeout_s:g} s: it may still be working "
+                "on it; repeat the command later"
+            ) from error
         except (URLError, http.client.HTTPException, OSError, ValueError) as failure:
             reason = getattr(failure, "reason", None) or failure
             raise RemoteError(

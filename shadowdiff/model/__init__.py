@@ -97,7 +97,9 @@ REVALIDATION: Final = (b"x-shadowdiff", b"revalidation")
 
 
 WITHHELD: Final = Failure.WITHHELD.value
-"""The reason of a pair whose request was not sent to v2 because it is not safe. Coverage does not count such pairs."""
+"""The reason of a pair whose request was not sent to v2 because it is not safe."""
+OUTSIDE_COVERAGE: Final = frozenset({WITHHELD, "not_modified"})
+"""The reasons of pairs that coverage does not count: the request, or v1's 304, leaves no response to compare."""
 GRAPHQL_ERRORS: Final = "graphql.errors"
 """The path of the difference that only one side's GraphQL response has errors."""
 

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shadowdiff.model import SAMPLE_SET_PARTS, WITHHELD, Describe, Expire, Incr, Keep, Push, Put, Result, Score, Write
+from shadowdiff.model import (
+    OUTSIDE_COVERAGE,
+    SAMPLE_SET_PARTS,
+    Describe,
+    Expire,
+    Incr,
+    Keep,
+    Push,
+    Put,
+    Result,
+    Score,
+    Write,
+)
 from shadowdiff.pairing import names
 
 if TYPE_CHECKING:
@@ -195,10 +207,10 @@ def ledger_write(target: str, result: Result) -> Incr:
 
 
 def ledger_writes(target: str, comparison: Comparison) -> Iterator[Incr]:
-    """Yield the writes that count one pair in the ledger; coverage does not count a request that was withheld."""
+    """Yield the writes that count one pair in the ledger, and whether it is outside the coverage."""
     yield ledger_write(target, comparison.result)
-    if comparison.reason == WITHHELD:
-        yield Incr(names.ledger(target), "coverage.withheld")
+    if comparison.reason in OUTSIDE_COVERAGE:
+        yield Incr(names.ledger(target), "coverage.outside")
 
 
 def _operands(write: Write, index_of: Callable[[str], int]) -> tuple[bytes | str | int, ...]:

@@ -169,17 +169,17 @@ def _coverage(
     recorded: Mapping[str, int],
     observations: Mapping[str, Mapping[str, int]],
     pairs: Mapping[str, int],
-    withheld: int,
+    outside: int,
 ) -> Coverage:
     """Return the coverage. Eligible responses of v1 are responses that are settled, and responses that never arrived.
 
     If a response of v1 is lost before it arrives, its candidate becomes an orphan: both count as one loss.
-    withheld: pairs whose request was not sent to v2, because it is not safe.
+    outside: pairs that coverage does not count, see `OUTSIDE_COVERAGE`.
     """
     primary = observations[Side.PRIMARY]
     decided = sum(primary[name] for name in ("paired", "orphaned", "ambiguous", "late")) - pairs["pending"]
     lost = sum(recorded[name] for name in ("shed", "store_lost", "crashed"))
-    eligible = decided - withheld + max(lost, observations[Side.CANDIDATE]["orphaned"])
+    eligible = decided - outside + max(lost, observations[Side.CANDIDATE]["orphaned"])
     compared = pairs[Result.MATCH] + pairs[Result.IGNORED] + pairs[Result.MISMATCH]
     return Coverage(eligible=eligible, compared=compared, ratio=round(compared / eligible, 6) if eligible else 0.0)
 
@@ -208,7 +208,7 @@ def balance(target: str, counts: Mapping[str, int], unclean_exits: int) -> Ledge
         observations=observations,
         pairs=pairs,
         unclean_exits=unclean_exits,
-        coverage=_coverage(recorded, observations, pairs, counts.get("coverage.withheld", 0)),
+        coverage=_coverage(recorded, observations, pairs, counts.get("coverage.outside", 0)),
     )
 
 

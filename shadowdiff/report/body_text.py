@@ -49,6 +49,12 @@ def media_type(headers: Headers) -> str:
     return header(headers, b"content-type").partition(";")[0].strip().lower()
 
 
+def with_type(headers: Headers, named: bytes) -> Headers:
+    """Return headers in which another type replaces the Content-Type, as in `body_types`; b"" replaces nothing."""
+    sent = header(headers, b"content-type").encode("latin-1")
+    return ((b"content-type", b"%s;%s" % (named, sent)), *headers) if named else headers
+
+
 def decode_body(body: bytes, headers: Headers, limit: int) -> DecodedBody:
     """Return at most `limit` bytes of a body, decompressed."""
     plain, more = _decompress(body, header(headers, b"content-encoding").strip().lower(), limit)

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shadowdiff.report.body_text import DecodedBody, decode_body, media_type
+from shadowdiff.report.body_text import DecodedBody, decode_body, media_type, with_type
 from shadowdiff.report.secret_span import SecretSpan, merge_spans
 
 if TYPE_CHECKING:
@@ -40,17 +40,18 @@ class _Redactor(Protocol):
 
 
 class SideText:
-    """A side's body as text; it is decoded and searched on first use."""
+    """A side's body as text; it is decoded and searched on first use.  named: a type that replaces the Content-Type."""
 
-    def __init__(self, observation: Observation, redactor: _Redactor) -> None:
-        self.media_type = media_type(observation.headers)
+    def __init__(self, observation: Observation, redactor: _Redactor, named: bytes = b"") -> None:
+        self._headers = with_type(observation.headers, named)
+        self.media_type = media_type(self._headers)
         self._observation = observation
         self._redactor = redactor
 
     @cached_property
     def body(self) -> DecodedBody:
         """The body, up to a limit."""
-        return decode_body(self._observation.body, self._observation.headers, _SEARCHED_BYTES)
+        return decode_body(self._observation.body, self._headers, _SEARCHED_BYTES)
 
     @cached_property
     def secrets(self) -> list[SecretSpan]:

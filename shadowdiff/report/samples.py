@@ -31,7 +31,7 @@ from shadowdiff.model import (
     Pair,
     Result,
 )
-from shadowdiff.report.body_text import decode_body, header, media_type
+from shadowdiff.report.body_text import decode_body, header, media_type, with_type
 from shadowdiff.report.fingerprint import FingerprintWrites, print_of, severity_of
 from shadowdiff.report.redact_diff import SideText
 from shadowdiff.report.redaction import SOME, HeaderTexts, Redactor
@@ -136,7 +136,7 @@ class Sample(SampleHead, frozen=True, kw_only=True):
 
 
 class SampleSource(NamedTuple):
-    """The input of a sample."""
+    """The input of a sample.  body_type: the type of the responses' bodies, if a setting replaces the Content-Type."""
 
     pair: Pair
     comparison: Comparison
@@ -144,6 +144,7 @@ class SampleSource(NamedTuple):
     body_bytes: int
     at_ms: int
     fingerprint: str | None = None
+    body_type: bytes = b""
 
 
 Encoder = Callable[[SampleSource], tuple[bytes, bytes]]
@@ -224,7 +225,7 @@ def encode_inline(source: SampleSource) -> tuple[bytes, bytes] | None:
 
 def keep_writes(settings: SampleSettings, source: SampleSource, encoded: tuple[bytes, bytes]) -> tuple[Write, ...]:
     """Return the write that keeps an encoded sample."""
-    pair, comparison, _, _, at_ms, fingerprint = source
+    pair, comparison, _, _, at_ms, fingerprint, _ = source
     name, is_mismatch = _name(pair.key), comparison.result is Result.MISMATCH
     most = settings.keep if is_mismatch else settings.incomparable
     write = Keep(
@@ -278,7 +279,7 @@ def _encoded(source: SampleSource, work: int, *, has_bodies: bool = True) -> tup
 
 
 def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
-    pair, comparison, redactor, _, at_ms, fingerprint = source
+    pair, comparison, redactor, _, at_ms, fingerprint, body_type = source
     candidate = pair.candidate
 
     def side(observation: Observation) -> SideSample:
@@ -287,7 +288,7 @@ def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
             status=observation.status,
             failure=observation.failure,
             headers=_headers(observation.headers, redactor),
-            body=_body(observation.body, size, observation.headers, source, is_stored=has_bodies),
+            body=_body(observation.body, size, observation.headers, source, body_type, is_stored=has_bodies),
             duration_ms=observation.duration_ms if observation.duration_ms >= 0 else None,
         )
 
@@ -316,7 +317,8 @@ def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
 
 def _differences(source: SampleSource) -> Iterator[Difference]:
     redactor = source.redactor
-    sides = SideText(source.pair.primary, redactor), SideText(source.pair.candidate, redactor)
+    named, pair = source.body_type, source.pair
+    sides = SideText(pair.primary, redactor, named), SideText(pair.candidate, redactor, named)
     for found in source.comparison.differences:
         redactor.spend(_UNITS_PER_FIELD)
         redacted = redactor.difference(found, sides)
@@ -347,10 +349,13 @@ def _cut(text: str, most: int, redactor: Redactor, kind: str = "") -> str:
     return text[: min([most, *(one.start for one in found if one.start < most < one.end)])]
 
 
-def _body(body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, *, is_stored: bool) -> Body:
+def _body(
+    body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, named: bytes = b"", *, is_stored: bool
+) -> Body:
+    sent, headers = media_type(headers), with_type(headers, named)
     kind = media_type(headers)
     if body and not is_stored:
-        return Body(text=NOT_STORED, truncated=True, bytes_sent=bytes_sent, media_type=kind)
+        return Body(text=NOT_STORED, truncated=True, bytes_sent=bytes_sent, media_type=sent)
     decoded = decode_body(body, headers, source.body_bytes)
     text = decoded.text
     if decoded.truncated:
@@ -363,5 +368,5 @@ def _body(body: bytes, bytes_sent: int, headers: Headers, source: SampleSource, 
         base64=decoded.binary,
         truncated=decoded.truncated or bytes_sent > len(body),
         bytes_sent=bytes_sent,
-        media_type=kind,
+        media_type=sent,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.compare import Limits, compare
+from shadowdiff.compare.formats import named_type
 from shadowdiff.compare.work import TOO_COMPLEX
 from shadowdiff.model import Difference, Observation, Pair, Result, Side
 from shadowdiff.report.redaction import HASHED
@@ -48,7 +49,8 @@ def rejudge(sample: Sample, rules: CompiledRules, limits: Limits = LIMITS) -> Re
     """Return a sample's result under the rules.  limits: `LIMITS` with the target's settings."""
     if sample.result is Result.INCOMPARABLE and not sample.reason.startswith(PRECONDITIONS):
         return Rejudged(result=Result.INCOMPARABLE)
-    if any(_is_encoded(side) for side in (sample.primary, sample.candidate)):
+    named = named_type(limits.body_types, sample.route).decode("latin-1")
+    if any(_is_encoded(side, named) for side in (sample.primary, sample.candidate)):
         return Rejudged(result=None, undecided="a body is not stored as UTF-8 text")
     pair = pair_of(sample)
     found = compare(pair, rules, limits)
@@ -132,10 +134,11 @@ def _observation(side: Side, stored: SideSample, sample: Sample, *, truncated: b
     )
 
 
-def _is_encoded(stored: SideSample) -> bool:
+def _is_encoded(stored: SideSample, named: str) -> bool:
     """Return whether the stored text differs from the body as sent, because of a charset or compression."""
     headers = dict(stored.headers)
     if stored.body.base64:
         return headers.get(_CODING, "identity") != "identity"
-    charset = headers.get("content-type", "").lower().partition("charset=")[2].partition(";")[0].strip("\" '")
+    content_type = f"{named};{headers.get('content-type', '')}"
+    charset = content_type.lower().partition("charset=")[2].partition(";")[0].strip("\" '")
     return charset not in _UTF_8

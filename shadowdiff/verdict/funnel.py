@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.model import WITHHELD, Result
+from shadowdiff.model import OUTSIDE_COVERAGE, WITHHELD, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -171,7 +171,7 @@ def funnel(target: str, counts: Mapping[str, int], routes: Routes, window: Funne
 
 def top_loss(shown: Funnel) -> Loss | None:
     """Return the reason with the largest loss; None if nothing is lost. Work in progress is not lost yet."""
-    excluded = {*_WITHOUT_ROUTE, *_NOT_ELIGIBLE, WITHHELD}
+    excluded = {*_WITHOUT_ROUTE, *_NOT_ELIGIBLE, *OUTSIDE_COVERAGE}
     lost = [loss for step in shown.steps for loss in step.losses if loss.count > 0 and loss.reason not in excluded]
     return max(lost, key=lambda loss: loss.count, default=None)
 

@@ -50,10 +50,13 @@ def coverage_since(ledger: Mapping[str, Any], started: Mapping[str, int] | None 
     return Coverage(eligible=eligible, compared=compared, ratio=ratio, unrecorded=unrecorded, mirrored=mirrored)
 
 
-def low_coverage(coverage: Coverage, minimum: float) -> str | None:
-    """Return why the coverage is too low for a pass; None if it is high enough or there was no traffic yet."""
+def low_coverage(coverage: Coverage, minimum: float, pairs: int = 0) -> str | None:
+    """Return why the coverage is too low for a pass; None if it is high enough or there was no traffic yet.
+
+    pairs: the run's pairs, including those that coverage does not count, whose responses were recorded.
+    """
     recorded = coverage.eligible - coverage.unrecorded
-    if recorded <= 0 and coverage.mirrored:
+    if recorded <= 0 and coverage.mirrored and not pairs:
         requests = f"{coverage.mirrored:,} mirrored {'request' if coverage.mirrored == 1 else 'requests'}"
         return f"Coverage is 0 %: no response of v1 to {requests} was recorded. Is the recorder on?"
     if not coverage.eligible or coverage.ratio >= minimum:

@@ -126,7 +126,8 @@ def judge(
     known_routes: routes that were declared or seen earlier; if one has no pair in this run, it is listed as untested.
     """
     allowed = thresholds.max_mismatch_ratio
-    finding = find(evidence, allowed, low_coverage(coverage, thresholds.min_coverage))
+    pairs = sum(evidence.results.values())
+    finding = find(evidence, allowed, low_coverage(coverage, thresholds.min_coverage, pairs))
     if noise is not None:
         finding = with_noise(finding, evidence, allowed, noise, run.noise if run else None)
     if thresholds.max_p99_increase_ms is not None:

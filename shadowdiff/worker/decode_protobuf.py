@@ -1,6 +1,7 @@
 """Decode binary formats to JSON for samples, so that pages can show them and redaction finds secrets by their names.
 
-A body that cannot be decoded is omitted: redaction cannot read binary formats, so their bytes are never stored.
+A binary body that cannot be decoded is omitted: redaction cannot read its bytes. Other bodies are redacted by the type
+that the target's `body_types` names.
 """
 
 from __future__ import annotations
@@ -53,26 +54,30 @@ class DecodedSamples(NamedTuple):
 
     def __call__(self, source: SampleSource) -> tuple[bytes, bytes]:
         """Return the row and the content of a sample."""
-        return encode_sample(source._replace(pair=decoded(source.pair, self.messages, self.limits)))
+        named = named_type(self.limits.body_types, source.pair.route)
+        pair = decoded(source.pair, self.messages, self.limits)
+        return encode_sample(source._replace(pair=pair, body_type=b"" if is_binary((), named) else named))
 
 
 def encoder_of(pair: Pair, messages: Callable[[str], Descriptors | None], limits: Limits) -> Encoder:
     """Return the function that encodes samples of a pair."""
-    return DecodedSamples(messages(pair.target), limits) if _has_messages(pair, limits) else encode_sample
+    is_typed = named_type(limits.body_types, pair.route) or _has_messages(pair)
+    return DecodedSamples(messages(pair.target), limits) if is_typed else encode_sample
 
 
 def decoded(pair: Pair, messages: Descriptors | None, limits: Limits) -> Pair:
     """Return the pair with decoded messages."""
     with suppress(TooComplexError):
         pair = with_web_trailers(pair, limits)
-    primary, candidate = (_decoded(side, pair.route, messages, limits) for side in (pair.primary, pair.candidate))
-    return msgspec.structs.replace(pair, primary=primary, candidate=candidate)
+    primary, candidate, control = (
+        side and _decoded(side, pair.route, messages, limits) for side in (pair.primary, pair.candidate, pair.control)
+    )
+    return msgspec.structs.replace(pair, primary=primary, candidate=candidate, control=control)
 
 
-def _has_messages(pair: Pair, limits: Limits) -> bool:
-    named = named_type(limits.body_types, pair.route)
-    has_messages = any(is_binary(side.headers, named) for side in (pair.primary, pair.candidate))
-    return has_messages or is_binary(pair.candidate.request_headers)
+def _has_messages(pair: Pair) -> bool:
+    sides = (pair.primary, pair.candidate, pair.control)
+    return any(side and is_binary(side.headers) for side in sides) or is_binary(pair.candidate.request_headers)
 
 
 def _decoded(side: Observation, route: str, messages: Descriptors | None, limits: Limits) -> Observation:

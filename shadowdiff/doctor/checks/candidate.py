@@ -168,7 +168,7 @@ def not_modified(_evidence: Evidence, target: TargetEvidence) -> Iterator[Findin
         title=f"v1 answered 304 to {percent(min(1, count / seen))} of {plural(seen, 'request')}; v2 sent another ETag.",
         explanation="Users send v1's ETags, which v2 cannot know. v1's 304 has no body, so nothing is compared.",
         fix="Let both versions compute the same ETag from the content. Or let the mesh remove If-None-Match and "
-        "If-Modified-Since from a part of the requests, before v1 and the mirror. Otherwise lower gate.min_coverage.",
+        "If-Modified-Since from a part of the requests, before v1 and the mirror.",
         lines=("requestHeaderModifier:", "  remove: [if-none-match, if-modified-since]"),
         examples=_example(target, "incomparable"),
     )

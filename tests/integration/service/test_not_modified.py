@@ -51,6 +51,7 @@ async def test_a_v2_that_ignores_its_own_etag_is_a_mismatch(
             await mesh.record("n-1", status="304", h_etag=USERS)
             books = await service.until(lambda now: now["pairs"][result] == 1, target="shop")
             assert (1, True) == (books["mirrored"]["forwarded"], books["balanced"])
+            assert (0 if reason else 1) == books["coverage"]["eligible"]
             funnel = await asyncio.to_thread(service.get, "funnel?target=shop")
             losses = {loss["reason"]: loss["count"] for step in funnel["steps"] for loss in step["losses"]}
             assert ({reason: 1} if reason else {}) == losses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,15 @@ def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         "1 names of routes or JSON paths in counts contain the value, and are not erased",
         "rules that contain the value, and are not erased: abc",
     ] == [line.strip() for line in result.output.splitlines() if line.strip()]
+
+
+def test_a_slow_erasure_is_not_reported_as_a_service_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service has the request, and goes on with it after the command stops to wait."""
+    monkeypatch.setattr("shadowdiff.cli.erase._TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        result = _run(f"http://127.0.0.1:{server.getsockname()[1]}", "erase", "path-value", "4711", "--reason", "why")
+    assert 2 == result.exit_code
+    assert "accepted the request, but did not respond within 0.05 s: it may still be working on it" in result.stderr
 
 
 def test_targets_are_a_line_each(url: str) -> None:

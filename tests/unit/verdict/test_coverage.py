@@ -35,6 +35,8 @@ def test_reason_names_the_recorder_if_nothing_is_recorded() -> None:
     coverage = coverage_since(_ledger(0, 0, 3, forwarded=12))
     expected = "Coverage is 0 %: no response of v1 to 12 mirrored requests was recorded. Is the recorder on?"
     assert expected == low_coverage(coverage, 0.95)
+    only_not_modified = coverage_since(_ledger(0, 0, forwarded=12))
+    assert low_coverage(only_not_modified, 0.95, pairs=12) is None
 
 
 def test_reason_counts_each_loss() -> None:

@@ -15,11 +15,13 @@ from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.protobuf import Descriptors
 from shadowdiff.model import Observation, Pair, Side
 from shadowdiff.report import Redactor
-from shadowdiff.report.samples import SampleSource, encode_sample
+from shadowdiff.report.samples import Sample, SampleSource, encode_sample
+from shadowdiff.rule_changes.rejudge import rejudge
 from shadowdiff.rules import compile_rules
 from shadowdiff.worker.decode_protobuf import DecodedSamples, decoded, encoder_of
 from tests.fakes.shop_proto import SERVICE, Ask, Product, descriptor_set, framed
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GRPC = (b"content-type", b"application/grpc")
 MESSAGES = Descriptors(descriptor_set())
 RESPONSE = framed(Product(sku="A1", unit_price=2**60).SerializeToString())
@@ -131,14 +133,58 @@ def test_secrets_in_binary_formats_are_redacted(media_type: str) -> None:
     name, token = (b"\xa8password", b"\xa5token") if head == b"\x82" else (b"\x68password", b"\x65token")
     one, other = (head + name + text + b"hunter-%d--" % at + token + raw + b"secret-%d--" % at for at in (1, 2))
     headers = ((b"content-type", media_type.encode()),)
-    sides = [
-        side(which, headers=headers, body=body, body_bytes=len(body), trailers=())
-        for which, body in ((Side.PRIMARY, one), (Side.CANDIDATE, other))
-    ]
-    pair = Pair(key=b"", target="shop", route="r", primary=sides[0], candidate=sides[1])
-    comparison = compare(pair, compile_rules((), datetime(2026, 1, 1, tzinfo=UTC)), Limits())
+    sides = {
+        str(which): side(which, headers=headers, body=body, body_bytes=len(body), trailers=())
+        for which, body in ((Side.PRIMARY, one), (Side.CANDIDATE, other), (Side.CONTROL, other))
+    }
+    pair = Pair(key=b"", target="shop", route="r", **sides)
+    comparison = compare(pair, compile_rules((), NOW), Limits())
     assert ["$['password']", "$['token']['#bytes']"] == [found.path for found in comparison.differences]
     stored = b"".join(DecodedSamples(None, Limits())(SampleSource(pair, comparison, Redactor(bytes(32)), 1 << 20, 1)))
     assert b"password" in stored
     for secret in (b"hunter", b"secret-", base64.b64encode(b"secret-1--")[:8], b"hunter".hex().encode()):
         assert secret not in stored
+
+
+def test_only_a_binary_control_is_also_decoded() -> None:
+    """No sample stores the bytes of a control, whose secrets redaction cannot find."""
+    plain = side(Side.PRIMARY, headers=(), body=b"", body_bytes=0)
+    control = side(Side.CONTROL, headers=((b"content-type", b"application/cbor"),), body=b"\xa0", body_bytes=1)
+    pair = Pair(key=b"", target="shop", route="r", primary=plain, candidate=plain, control=control)
+    encoder = encoder_of(pair, lambda _target: None, Limits())
+    assert isinstance(encoder, DecodedSamples)
+    found = decoded(pair, None, Limits()).control
+    assert found is not None
+    assert b"{}" == found.body
+
+
+@pytest.mark.parametrize(
+    ("named", "body"),
+    [
+        ("text/csv", "name,password\nbob,hunter-%d--\n"),
+        ("text/csv; header=present", "name,password\nbob,hunter-%d--\n"),
+        ("text/tab-separated-values", "name\tpassword\nbob\thunter-%d--\n"),
+        ("application/json; charset=utf-16", '{"password": "hunter-%d--"}'),
+        ("application/yaml", "login:\n  password: hunter-%d--\n"),
+        ("application/x-www-form-urlencoded", "user=bob&password=hunter-%d--"),
+    ],
+)
+def test_bodies_are_redacted_by_their_configured_type(named: str, body: str) -> None:
+    """`body_types` also decides how redaction reads a body and its differences, whatever its Content-Type."""
+    encoding = "utf-16" if "utf-16" in named else "utf-8"
+    changes = {"headers": ((b"content-type", b"application/octet-stream"),), "trailers": ()}
+    sides = {
+        str(one): side(one, body=(body % at).encode(encoding), body_bytes=1, **changes)
+        for at, one in enumerate((Side.PRIMARY, Side.CANDIDATE, Side.CONTROL))
+    }
+    pair, limits = Pair(key=b"", target="shop", route="GET /a", **sides), Limits(body_types=(("/a", named),))
+    comparison = compare(pair, compile_rules((), NOW), limits)
+    assert comparison.differences
+    source = SampleSource(pair, comparison, Redactor(bytes(32)), 1 << 20, 1)
+    line, content = encoder_of(pair, lambda _target: None, limits)(source)
+    stored = line + content
+    for secret in ("hunter", *(base64.b64encode(one.body).decode()[8:-4] for one in sides.values())):
+        assert secret.encode() not in stored
+    assert b"application/octet-stream" in stored
+    again = rejudge(msgspec.msgpack.decode(content, type=Sample), compile_rules((), NOW), limits)
+    assert (encoding == "utf-16") == ("not stored as UTF-8 text" in again.undecided)

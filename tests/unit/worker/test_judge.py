@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -123,17 +123,29 @@ def test_the_route_of_a_graphql_request_is_its_operation(method: str, path: str,
     assert route == rules.route_of(request)
 
 
-def test_a_withheld_request_does_not_lower_the_coverage() -> None:
-    """The ledger counts the pair, and that coverage excludes it."""
-    withheld = Observation(
-        side=Side.CANDIDATE, target="shop", id="i", id_source="x-diff-id", method="GET", path="/", host="shop",
-        status=0, failure=Failure.WITHHELD,
-    )  # fmt: skip
-    made = judgement(claim(side(Side.PRIMARY, b"{}"), CODEC.encode(KEY, withheld)))
+@pytest.mark.parametrize(
+    ("v1", "v2"),
+    [
+        ({"status": 200}, {"status": 0, "failure": Failure.WITHHELD}),
+        ({"status": 304, "headers": ((b"etag", b'"1"'),)}, {"status": 200, "headers": ((b"etag", b'"2"'),)}),
+    ],
+)
+def test_a_pair_without_anything_to_compare_does_not_lower_the_coverage(v1: dict[str, Any], v2: dict[str, Any]) -> None:
+    """The ledger counts the pair, and that coverage excludes it, if the request was withheld, or v1 answered 304."""
+    one, other = (
+        CODEC.encode(
+            KEY,
+            Observation(
+                side=which, target="shop", id="i", id_source="x-diff-id", method="GET", path="/", host="shop", **fields
+            ),
+        )
+        for which, fields in ((Side.PRIMARY, v1), (Side.CANDIDATE, v2))
+    )
+    made = judgement(claim(one, other))
     judged, _ = judge().judged(made, 0)
-    counted = ["pairs.incomparable", "coverage.withheld"]
+    counted = ["pairs.incomparable", "coverage.outside"]
     assert [Incr("ledger:shop", field) for field in counted] == list(judged.writes)
-    counts = {"primary.paired": 3, "pairs.ready": 3, "pairs.match": 2, "pairs.incomparable": 1, "coverage.withheld": 1}
+    counts = {"primary.paired": 3, "pairs.ready": 3, "pairs.match": 2, "pairs.incomparable": 1, "coverage.outside": 1}
     assert {"eligible": 2, "compared": 2, "ratio": 1.0} == balance("shop", counts, 0)["coverage"]
 
 
