@@ -279,19 +279,21 @@ class Dispatcher:
             queue.active -= 1
 
     async def _send(self, queue: TargetQueue, request: MirroredRequest, decision: BreakerDecision) -> None:
+        candidate = queue.candidate
         try:
             control_wait_s = self._start_control(queue, request) if queue.control else 0.0
-            observation = await self.upstream.send(queue.candidate, request)
+            observation = await self.upstream.send(candidate, request)
             if observation.failure in _CONNECTION_FAILURES:
                 queue.breaker.failed(self._loop.time(), decision)
             else:
                 queue.breaker.connected()
             if observation.status:
                 queue.answered_s = self._loop.time()
-                observation = await self._revalidated(queue, request, observation)
+                if candidate is queue.candidate:  # otherwise a reload may have named another v2
+                    observation = await self._revalidated(queue, request, observation)
             self._offer(observation, queue.counts, control_wait_s)
         except Exception as error:  # noqa: BLE001 - outermost handler: one request must not end the service
-            self._shed(queue, request, _log_failure(error, queue.candidate, request))
+            self._shed(queue, request, _log_failure(error, candidate, request))
         finally:
             self._release(request)
 
@@ -304,7 +306,10 @@ class Dispatcher:
             return observation
         if queue.candidate.edits.changes(IF_NONE_MATCH) or self._exceeded(queue.limiter, 0):
             return observation
-        again = await self.upstream.send(dataclasses.replace(queue.candidate, timeout_s=left_s), repeated)
+        try:
+            again = await self.upstream.send(dataclasses.replace(queue.candidate, timeout_s=left_s), repeated)
+        except LocalResourceError:
+            return observation
         return again if ignores_own_etag(observation, again) else observation
 
     def _start_control(self, queue: TargetQueue, request: MirroredRequest) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from shadowdiff.intake.connect import LocalResourceError
 from shadowdiff.intake.counters import IntakeCounters
 from shadowdiff.intake.dispatch import Dispatcher
 from shadowdiff.intake.revalidation import revalidation
@@ -25,17 +27,21 @@ OWN = (b"if-none-match", b'"v2"')
 
 
 class V2(Upstream):
-    """A v2 that sends these responses one after another: status, ETag and body."""
+    """A v2 that sends these responses one after another: status, ETag and body. Status -1: it cannot be reached."""
 
     def __init__(self, *responses: tuple[int, bytes, bytes]) -> None:
         super().__init__(lambda: 0)
         self.responses = list(responses)
         self.sent: list[RawHeaders] = []
+        self.reload: Callable[[], object] = lambda: None
 
     async def send(self, destination: Destination, request: MirroredRequest) -> Observation:
         """Send the next response."""
         self.sent.append(request.headers)
+        self.reload()
         status, tag, body = self.responses.pop(0)
+        if status < 0:
+            raise LocalResourceError
         return Observation(
             side=destination.side, target="svc", id=request.id, id_source="x-diff-id", method="GET", path="/",
             host="svc", status=status, failure=None if status else Failure.TIMEOUT, headers=((b"etag", tag),),
@@ -43,8 +49,13 @@ class V2(Upstream):
         )  # fmt: skip
 
 
-async def observed(v2: V2, *headers: tuple[bytes, bytes], method: str = "GET", share: float = 1.0) -> Observation:
-    """Send one request through the dispatcher, and return its only observation."""
+async def observed(
+    v2: V2, *headers: tuple[bytes, bytes], method: str = "GET", share: float = 1.0, reloads: bool = False
+) -> Observation:
+    """Send one request through the dispatcher, and return its only observation.
+
+    reloads: whether the configuration names another v2 before the response arrives.
+    """
     seen: list[Observation] = []
 
     def sink(observation: Observation, settle: Callable[[bool], None], _control_wait_s: float) -> bool:
@@ -60,6 +71,9 @@ async def observed(v2: V2, *headers: tuple[bytes, bytes], method: str = "GET", s
             in_sample=lambda identity, share: identity == "revalidate:1" and share > 0.5,
         )  # fmt: skip
         queue = dispatcher.queue(target)
+        if reloads:
+            other = msgspec.structs.replace(target, candidate=Candidate(url="http://v3", revalidate=share))
+            v2.reload = partial(dispatcher.queue, other)
         queue.counts.receive()
         dispatcher.submit(queue, MirroredRequest("1", "x-diff-id", method, "/", "svc", list(headers), b"", 10))
         await dispatcher.drained()
@@ -80,9 +94,11 @@ async def test_a_v2_that_ignores_its_own_etag_is_observed_with_its_second_respon
     assert again[2] == one.body
 
 
-@pytest.mark.parametrize("again", [(304, b'"v2"', b""), (200, b'"new"', b"b"), (503, b'"v2"', b"a"), (0, b"", b"")])
+@pytest.mark.parametrize(
+    "again", [(304, b'"v2"', b""), (200, b'"new"', b"b"), (503, b'"v2"', b"a"), (0, b"", b""), (-1, b"", b"")]
+)
 async def test_every_other_second_response_leaves_the_first_observation(again: tuple[int, bytes, bytes]) -> None:
-    """v2 answers 304 as it should, its content changed, or it failed in the meantime."""
+    """v2 answers 304 as it should, its content changed, or the second request failed."""
     one = await observed(V2((200, b'"v2"', b"a"), again), USERS)
     assert (200, b"a", (USERS,)) == (one.status, one.body, one.request_headers)
 
@@ -118,3 +134,10 @@ def test_an_incomplete_response_is_not_requested_again() -> None:
     )  # fmt: skip
     assert revalidation(request, whole) is not None
     assert revalidation(request, msgspec.structs.replace(whole, failure=Failure.RESET)) is None
+
+
+async def test_another_v2_after_a_reload_does_not_receive_the_etag() -> None:
+    """It does not know the ETag, so its full response is no fault."""
+    v2 = V2((200, b'"v2"', b"a"))
+    one = await observed(v2, USERS, reloads=True)
+    assert (1, (USERS,)) == (len(v2.sent), one.request_headers)
