@@ -214,10 +214,18 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def flatten(ledger: Mapping[str, Any]) -> dict[str, int]:
-    """Return the counts of a ledger by dotted name: `mirrored.received`, `primary.orphaned`, `pairs.match`."""
+    """Return the counts of a ledger by dotted name: `mirrored.received`, `primary.orphaned`, `pairs.match`.
+
+    `received` excludes requests in flight: between its write to the store and the next sync of its process, the ledger
+    counts a request twice, as written and as in flight. Snapshots need counts that only grow.
+    """
     rows: dict[str, Mapping[str, int]] = {name: ledger.get(name, {}) for name in ("mirrored", "recorded", "pairs")}
     rows |= ledger.get("observations", {})
-    return {f"{row}.{name}": int(count) for row, counts in rows.items() for name, count in counts.items()}
+    counts = {f"{row}.{name}": int(count) for row, one in rows.items() for name, count in one.items()}
+    for row in ("mirrored", "recorded"):
+        if f"{row}.received" in counts:
+            counts[f"{row}.received"] -= counts.get(f"{row}.in_flight", 0)
+    return counts
 
 
 class RecentCounts:

@@ -39,7 +39,7 @@ _NO_EXAMPLE: Final = RejectedExample("–", 0, "–")
 @target_check(20)
 def nothing_arrives(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
     """Find a target that receives neither requests nor records."""
-    if target.mirrored or target.recorded:
+    if target.mirrored or target.recorded or target.count("mirrored.in_flight"):
         return
     host = next(iter(target.config.hosts), target.name).replace("*", "www")
     yield error(

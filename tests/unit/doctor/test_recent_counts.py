@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shadowdiff.doctor.evidence import RecentCounts
+from shadowdiff.doctor.evidence import RecentCounts, flatten
 
 BEFORE = {"mirrored.received": 100, "recorded.received": 100, "primary.orphaned": 50, "primary.waiting": 5}
 
@@ -52,6 +52,15 @@ def test_ten_snapshots_are_kept_one_per_minute() -> None:
     recent = _noted(*((minute * 60_000, {"mirrored.received": minute}) for minute in range(30)))
     assert (False, True) == (recent.is_due("shop", 29 * 60_000 + 59_999), recent.is_due("shop", 30 * 60_000))
     assert ({"mirrored.received": 20}, 20 * 60_000) == recent.since("shop", {"mirrored.received": 40})
+
+
+def test_received_of_the_doctor_excludes_requests_in_flight() -> None:
+    """A request that was just written and is still reported as in flight does not raise and then lower the count."""
+    just_written = {"mirrored": {"received": 102, "forwarded": 101, "in_flight": 1}, "recorded": {"received": 7}}
+    synced = {"mirrored": {"received": 101, "forwarded": 101, "in_flight": 0}, "recorded": {"received": 7}}
+    for ledger in (just_written, synced):
+        counts = flatten(ledger)
+        assert (101, 7) == (counts["mirrored.received"], counts["recorded.received"])
 
 
 def test_forget_deletes_all_snapshots() -> None:
