@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from shadowdiff.model.condition import Condition
+from shadowdiff.model.relation import Parameters
 from shadowdiff.model.sent import Sent
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -167,6 +168,7 @@ class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     primary, candidate: the value's JSON text exactly as the side sent it, up to a length limit. The value is plain text
     if the body is not JSON, and None if the side has no value.
     rule: the label of the rule that covers this difference; None if the difference counts.
+    relations: how the candidate's value follows from the primary's, as the bits of `Relation`; 0 if a rule covers it.
     """
 
     path: str
@@ -176,6 +178,8 @@ class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     candidate: str | None
     severity: Severity
     rule: str | None = None
+    relations: int = 0
+    parameters: Parameters = ()
 
 
 class Comparison(msgspec.Struct, frozen=True, gc=False, kw_only=True):
