@@ -125,9 +125,10 @@ def _compare_bodies(
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
             named = named_type(findings.limits.body_types, pair.route)
-            format_, media = format_other, media_other = format_of(value_of(heads[0], CONTENT_TYPE), named)
-            if heads[0] is not heads[1]:
-                format_other, media_other = format_of(value_of(heads[1], CONTENT_TYPE), named)
+            content_type = value_of(heads[0], CONTENT_TYPE)
+            format_, media = format_other, media_other = format_of(content_type, named)
+            if heads[0] is not heads[1] and (content_type_other := value_of(heads[1], CONTENT_TYPE)) != content_type:
+                format_other, media_other = format_of(content_type_other, named)
             bodies = Bodies(one, other, (media, media_other), pair, rules, findings, messages)
             compare_bodies(format_ if format_ is format_other else TEXT, bodies)
         return ""
@@ -164,7 +165,8 @@ def _decided_by_status(pair: Pair) -> Comparison | None:
     if primary.failure is None and candidate.failure is None and primary.status < TOO_MANY_REQUESTS > candidate.status:
         if primary.status == NOT_MODIFIED != candidate.status:
             return incomparable("not_modified") if has_other_validator(pair) else None
-        return _decided_by_grpc_status(primary, candidate)
+        may_be_grpc = primary.trailers or candidate.trailers or not (primary.body and candidate.body)
+        return _decided_by_grpc_status(primary, candidate) if may_be_grpc else None
     if candidate.failure is Failure.WITHHELD:
         return incomparable(WITHHELD)
     if primary.failure is not None:
@@ -180,8 +182,6 @@ def _decided_by_status(pair: Pair) -> Comparison | None:
 
 
 def _decided_by_grpc_status(primary: Observation, candidate: Observation) -> Comparison | None:
-    if primary.body and candidate.body and not (primary.trailers or candidate.trailers):
-        return None
     one, other = (value_of(fields_of(side), GRPC_STATUS) for side in (primary, candidate))
     if one in GRPC_FAILED:
         return incomparable("primary_grpc_failed")

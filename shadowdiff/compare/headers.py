@@ -116,9 +116,10 @@ def compare_headers(pair: Pair, heads: Heads, rules: RouteRules, findings: Findi
         names -= _not_comparable(pair, heads)
     if not names:
         return
-    chosen, chosen_other = ([field for field in head if field[0] in names] for head in heads[:2])
-    reads = 1 + len(pair.candidate.prefixes)
-    findings.budget.spend(reads * sum(len(value) for _, value in (*chosen, *chosen_other)) // 8)
+    chosen = [field for field in heads[0] if field[0] in names]
+    chosen_other = [field for field in heads[1] if field[0] in names]
+    value_bytes = sum([len(value) for _, value in chosen]) + sum([len(value) for _, value in chosen_other])
+    findings.budget.spend((1 + len(pair.candidate.prefixes)) * value_bytes // 8)
     one, other = grouped(chosen), grouped(chosen_other)
     for name in sorted(names):
         field = Field(name, (one.get(name, ()), other.get(name, ())), sides)

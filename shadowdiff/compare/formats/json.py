@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.json_values import Value
 
 _UTF8: Final = frozenset({"utf_8", "ascii"})
+_USUAL_CHARSETS: Final = frozenset({"", "utf-8"})
 _SKIMMED_FROM_BYTES: Final = 2048
 """The minimum size of a text. For a shorter text, a failed attempt costs as much as a successful attempt saves."""
 
@@ -98,7 +99,7 @@ def compare_json(one: bytes, other: bytes, rules: RouteRules, findings: Findings
 
 def _utf8(body: bytes, media: Media) -> bytes:
     """Return JSON text converted to UTF-8 (RFC 8259 allows only UTF-8)."""
-    if not media.charset or codec_of(media.charset) in _UTF8:
+    if media.charset in _USUAL_CHARSETS or codec_of(media.charset) in _UTF8:
         return body
     try:
         return decode(body, media.charset).encode()
