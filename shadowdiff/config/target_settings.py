@@ -134,6 +134,11 @@ class TargetSettings(Section):
         "The types of response bodies, which replace the Content-Type: a map from routes, such as GET /feed, /feed, or "
         "* for every route, to types, such as application/json; see docs/comparing.md.",
     )
+    causes: bool = setting(
+        default=True,
+        description="Whether to count the changes of mismatches and to show their causes. This changes no result and "
+        "no verdict.",
+    )
     rules: tuple[dict[str, Any], ...] = setting((), "The rules: differences that you accept; see docs/rules.md.")
     headers: HeaderSettings = HeaderSettings()
     candidate: CandidateSettings = setting(..., "v2.")

@@ -248,6 +248,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     routes: templates such as `/products/{id}`, optionally with a method before them.
     body_types: media types of response bodies by route (`GET /feed`, `/feed`, or `*`), which replace the Content-Type.
     graphql: templates of the paths with GraphQL operations, without a method.
+    causes: whether changes are counted, so that people see the causes of mismatches; does not change any result.
     """
 
     name: str
@@ -264,6 +265,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     compare_headers: tuple[str, ...] = ()
     exclude_headers: tuple[str, ...] = ()
     body_types: tuple[tuple[str, str], ...] = ()
+    causes: bool = True
     gate: Gate = Gate()
 
 

@@ -3,6 +3,8 @@
 Fingerprints and samples have limits on number, size and age. Nothing is stored before it is redacted.
 """
 
+from shadowdiff.report.cause_writes import CauseWrites, CountedRun
+from shadowdiff.report.change import Change, change_id
 from shadowdiff.report.fingerprint import Place, print_of
 from shadowdiff.report.fingerprint_query import Fingerprint, FingerprintQuery, Order, Page, Span
 from shadowdiff.report.fingerprints import Fingerprints
@@ -14,7 +16,8 @@ from shadowdiff.report.samples import Body, ReportStage, Sample, SampleSettings,
 from shadowdiff.report.triage import State, TriageWriter
 
 __all__ = [
-    "Body", "Fingerprint", "FingerprintQuery", "Fingerprints", "Order", "Page", "Patterns", "Place", "Redactor",
-    "ReportStage", "Retention", "Sample", "SampleSettings", "SideSample", "Span", "State", "Summary", "TriageWriter",
-    "newest_samples", "print_of", "redaction_key", "sample", "shared_key", "whole_samples",
+    "Body", "CauseWrites", "Change", "CountedRun", "Fingerprint", "FingerprintQuery", "Fingerprints", "Order", "Page",
+    "Patterns", "Place", "Redactor", "ReportStage", "Retention", "Sample", "SampleSettings", "SideSample", "Span",
+    "State", "Summary", "TriageWriter", "change_id", "newest_samples", "print_of", "redaction_key", "sample",
+    "shared_key", "whole_samples",
 ]  # fmt: skip

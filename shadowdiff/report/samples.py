@@ -321,7 +321,7 @@ def _differences(source: SampleSource) -> Iterator[Difference]:
     sides = SideText(pair.primary, redactor, named), SideText(pair.candidate, redactor, named)
     for found in source.comparison.differences:
         redactor.spend(_UNITS_PER_FIELD)
-        redacted = redactor.difference(found, sides)
+        redacted = msgspec.structs.replace(redactor.difference(found, sides), parameters=())  # they may be secrets
         texts = {name: getattr(redacted, name) for name in ("path", "pattern", "primary", "candidate")}
         yield msgspec.structs.replace(redacted, **{name: text and text[:_TEXT_CHARS] for name, text in texts.items()})
 
@@ -331,7 +331,9 @@ def _hidden_differences(comparison: Comparison) -> Iterator[Difference]:
     for found in comparison.differences:
         primary, candidate = (None if value is None else SOME for value in (found.primary, found.candidate))
         pattern = found.pattern[:_TEXT_CHARS]
-        yield msgspec.structs.replace(found, path=pattern, pattern=pattern, primary=primary, candidate=candidate)
+        yield msgspec.structs.replace(
+            found, path=pattern, pattern=pattern, primary=primary, candidate=candidate, parameters=()
+        )
 
 
 def _headers(headers: Headers, redactor: Redactor) -> HeaderTexts:

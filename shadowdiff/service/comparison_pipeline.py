@@ -14,7 +14,7 @@ import msgspec
 
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
-from shadowdiff.report import ReportStage, SampleSettings
+from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, count_writes, history_writes
 from shadowdiff.worker import Judge, TargetRules
 from shadowdiff.worker.decode_protobuf import encoder_of, messages_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shadowdiff.compare import Limits
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.config import Config, TargetConfig
-    from shadowdiff.model import Target
+    from shadowdiff.model import Pair, Target
     from shadowdiff.pairing.codec import Codec
     from shadowdiff.report import Redactor
     from shadowdiff.rules import Router, Rule
@@ -67,10 +67,14 @@ class ComparisonPipeline:
             lambda pair, comparison, at_ms: history_writes(pair, comparison, at_ms, caps),
             self.runs.writes,
             self._report_stage(store, redactor),
+            CauseWrites(
+                self._counted_run, lambda target: target in self._with_causes, redactor.secret, caps.differences
+            ),
             pair_notes,
         )
         self.judge = Judge(codec, limits, stages, (self.runs.triple_writes,), redactor.place)
         self.judge.rules_by_target = self._rules_by_target()
+        self._with_causes = self._targets_with_causes()
         self.route_names = RouteNames(store, self._routers, bounds.routes)
 
     def _report_stage(self, store: Store, redactor: Redactor) -> ReportStage:
@@ -99,6 +103,7 @@ class ComparisonPipeline:
     def use_rules(self) -> None:
         """Use the current rules from now on."""
         self.judge.rules_by_target = self._rules_by_target()
+        self._with_causes = self._targets_with_causes()
         self.route_names.furnish(self._routers())
         self.runs.reload()
 
@@ -118,6 +123,13 @@ class ComparisonPipeline:
         """Return the current name of a route."""
         rules = self.judge.rules_by_target.get(target)
         return rules.router.current_name(route) if rules else route
+
+    def _targets_with_causes(self) -> frozenset[str]:
+        return frozenset([one.target.name for one in self._config.targets if one.target.causes])
+
+    def _counted_run(self, pair: Pair) -> CountedRun | None:
+        found = self.runs.counted(pair)
+        return CountedRun(*found) if found else None
 
     def _messages(self, target: str) -> Descriptors | None:
         rules = self.judge.rules_by_target.get(target)

@@ -78,6 +78,13 @@ class RunCounter:
         counted = self._pair_writes(self.run, pair, comparison) if self.run else ()
         return (*counted, *self._calibration_writes(pair, comparison)) if self.noise.calibrates else counted
 
+    def counted(self, pair: Pair) -> tuple[int, str] | None:
+        """Return the id of the run and v2's revision ("" if unknown) if a pair counts in the run."""
+        run, revision = self.run, self._revision(pair)
+        if run is None or self._exclusion(run, pair, revision):
+            return None
+        return run.id, revision or run.revision or ""
+
     def triple_writes(self, pair: Pair, raw: Comparison, noise: Comparison) -> tuple[Write, ...]:
         """Return the writes that count a pair with a control, for learning or for the run."""
         if Result.INCOMPARABLE in {raw.result, noise.result}:

@@ -58,6 +58,11 @@ class Runs:
         counter = self._counters.get(pair.target)
         return counter.writes(pair, comparison) if counter else ()
 
+    def counted(self, pair: Pair) -> tuple[int, str] | None:
+        """Return the id of the run in which a pair counts and v2's revision ("" if unknown); None without a run."""
+        counter = self._counters.get(pair.target)
+        return counter.counted(pair) if counter else None
+
     def triple_writes(self, pair: Pair, raw: Comparison, noise: Comparison) -> tuple[Write, ...]:
         """Return the writes of a pair that has a control."""
         counter = self._counters.get(pair.target)

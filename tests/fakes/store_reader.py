@@ -64,6 +64,14 @@ class MemoryStore:
         texts = [*named, *members, *fields, *listed, *self._strings.values()]
         return [text.encode() if isinstance(text, str) else text for text in texts]
 
+    def scores(self, key: str) -> dict[str, float]:
+        """Return the scores in a sorted set."""
+        return dict(self._scores.get(key, {}))
+
+    def fields(self, key: str) -> dict[str, bytes]:
+        """Return the values in a hash."""
+        return dict(self._fields.get(key, {}))
+
     async def counts(self, key: str) -> dict[str, int]:
         """Return the counts in a Redis hash."""
         self._expire()

@@ -104,6 +104,7 @@ def test_every_field_of_a_target_has_a_setting() -> None:
         "routes": ["/a"],
         "body_types": {"/a": "application/json"},
         "graphql": ["/graphql"],
+        "causes": False,
     }
     target = TargetSettings.model_validate(given).target(())
     defaults = Target(name="", hosts=(), candidate=Candidate(url=""), control=Control(url=""))
