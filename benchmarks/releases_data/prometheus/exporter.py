@@ -3,6 +3,7 @@
 import random
 import sys
 import time
+from collections.abc import Iterator
 
 from prometheus_client import REGISTRY, Counter, Enum, Gauge, Histogram, Info, Summary, start_http_server
 from prometheus_client.core import GaugeMetricFamily
@@ -20,7 +21,7 @@ BUILD = Info("shop_build", "Build of the shop")
 class Scraped:
     """A collector that works during each scrape, as exporters of other systems do."""
 
-    def collect(self):
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield how long the work took."""
         began = time.perf_counter()
         sum(range(20_000 + random.randrange(10_000)))
