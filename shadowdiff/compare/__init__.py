@@ -10,14 +10,13 @@ from shadowdiff.compare.compared_headers import ALL_HEADERS, EXCLUDED_HEADERS, C
 from shadowdiff.compare.engine import compare
 from shadowdiff.compare.exact import NotJsonError, parse_exact
 from shadowdiff.compare.export import NotExportableError, deep_diff, json_patch
-from shadowdiff.compare.finding import BOTH_BROKEN, BUILT_IN
 from shadowdiff.compare.formats import is_binary, read_value
 from shadowdiff.compare.formats.grpc_web import with_web_trailers
 from shadowdiff.compare.sequence import by_likeness
 from shadowdiff.compare.work import Limits, limits_of
 
 __all__ = [
-    "ALL_HEADERS", "BOTH_BROKEN", "BUILT_IN", "EXCLUDED_HEADERS", "ComparedHeaders", "Limits", "NotExportableError",
+    "ALL_HEADERS", "EXCLUDED_HEADERS", "ComparedHeaders", "Limits", "NotExportableError",
     "NotJsonError", "by_likeness", "compare", "deep_diff", "headers_of", "is_binary", "json_patch", "limits_of",
     "parse_exact", "proposed_type", "read_value", "with_web_trailers",
 ]  # fmt: skip

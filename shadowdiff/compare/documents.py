@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shadowdiff.compare.content_type import BrokenBodyError
 from shadowdiff.compare.exact import EXACT_BYTES_PER_UNIT, NotJsonError, is_too_deep, parse_exact
-from shadowdiff.compare.finding import BUILT_IN
 from shadowdiff.compare.form_fields import form_fields
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from shadowdiff.compare.work import Budget
     from shadowdiff.rules.json_values import Value
 
-SAME_VALUE: Final = f"{BUILT_IN}both strings contain the same document, written differently"
-"""The label of the built-in rule for strings that hold the same document."""
 MAX_NESTED: Final = 4
 MAX_LEVELS: Final = 32
 STARTS: Final = frozenset(" \t\n\r{[eW")

@@ -8,7 +8,7 @@ to its type, both bodies are compared as text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -30,13 +30,16 @@ from shadowdiff.compare.headers import (
     value_of,
 )
 from shadowdiff.compare.not_modified import has_other_validator
+from shadowdiff.compare.own_origin import is_written, own_origin, restoring, rewritten_headers
 from shadowdiff.compare.required import unmet
 from shadowdiff.compare.work import TOO_COMPLEX, TooComplexError
 from shadowdiff.model import WITHHELD, Comparison, Difference, Failure, Kind, Result, Severity
+from shadowdiff.rules.builtin import OWN_ORIGIN
 from shadowdiff.rules.rule import MARK
 
 if TYPE_CHECKING:
     from shadowdiff.compare.headers import Fields, Heads
+    from shadowdiff.compare.own_origin import OwnOrigin
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.compare.work import Limits
     from shadowdiff.model import Observation, Pair
@@ -95,33 +98,73 @@ def _differing_heads(pair: Pair, limits: Limits) -> Heads | None:
 def _compare_differing(
     pair: Pair, heads: Heads, route: RouteRules, findings: Findings, messages: Descriptors | None
 ) -> Comparison:
-    primary, candidate = pair.primary, pair.candidate
-    reason = ""
     try:
         route.charge(findings.budget.spend)
-        if primary.status != candidate.status:
-            findings.add(_status_difference(primary, candidate, route.status))
-        if heads[0] is not heads[1]:
-            compare_headers(pair, heads, route, findings)
-        if primary.body_bytes <= len(primary.body) and candidate.body_bytes <= len(candidate.body):
-            reason = _compare_bodies(pair, heads, route, findings, messages)
-        elif primary.truncated or value_of(primary.headers, CODING) != value_of(candidate.headers, CODING):
-            reason = "truncated"
-        else:  # only v2's body exceeds the size limit
-            kept = f"{byte_count(candidate.body_bytes)}, {len(candidate.body)} of them kept"
-            findings.note("bytes", Kind.BYTES, byte_count(primary.body_bytes), kept)
+        given = _Given(pair, heads, _decoded(pair, heads, findings), route, messages)
+        reason = _note_differences(given, findings)
+        if findings.counted and findings.limits.uses(OWN_ORIGIN):
+            reason = _cover_own_origin(given, findings) or reason
     finally:
         route.free()
     return incomparable(reason) if reason and not findings.counted else findings.comparison()
 
 
-def _compare_bodies(
-    pair: Pair, heads: Heads, rules: RouteRules, findings: Findings, messages: Descriptors | None
-) -> str:
-    """Note where the bodies differ; return why they cannot be compared, or an empty text."""
+class _Given(NamedTuple):
+    """What one comparison reads.  bodies: the decoded bodies, or why they have none; None if one is truncated."""
+
+    pair: Pair
+    heads: Heads
+    bodies: tuple[bytes | CodingError, bytes | CodingError] | None
+    rules: RouteRules
+    messages: Descriptors | None
+    origin: OwnOrigin | None = None
+
+
+def _decoded(pair: Pair, heads: Heads, findings: Findings) -> tuple[bytes | CodingError, bytes | CodingError] | None:
+    if pair.primary.truncated or pair.candidate.truncated:
+        return None
+    return _undone(pair.primary.body, heads[0], findings), _undone(pair.candidate.body, heads[1], findings)
+
+
+def _note_differences(given: _Given, findings: Findings) -> str:
+    """Note where the responses differ; return why the bodies cannot be compared, or an empty text."""
+    pair, heads = given.pair, given.heads
     primary, candidate = pair.primary, pair.candidate
-    one = _undone(primary.body, heads[0], findings)
-    other = _undone(candidate.body, heads[1], findings)
+    if primary.status != candidate.status:
+        findings.add(_status_difference(primary, candidate, given.rules.status))
+    if heads[0] is not heads[1]:
+        compare_headers(pair, heads, given.rules, findings)
+    if given.bodies is not None:
+        return _compare_bodies(given, *given.bodies, findings)
+    if primary.truncated or value_of(primary.headers, CODING) != value_of(candidate.headers, CODING):
+        return "truncated"
+    # Only v2's body exceeds the size limit.
+    kept = f"{byte_count(candidate.body_bytes)}, {len(candidate.body)} of them kept"
+    findings.note("bytes", Kind.BYTES, byte_count(primary.body_bytes), kept)
+    return ""
+
+
+def _cover_own_origin(given: _Given, findings: Findings) -> str:
+    """Cover the differences that disappear if v2's response has v1's origin in place of its own.
+
+    Returns: why the bodies cannot be compared, or an empty text.
+    """
+    one, body = (each if isinstance(each, bytes) else b"" for each in given.bodies or (b"", b""))
+    origin = own_origin(given.pair)
+    if origin is None or not is_written(origin, given.pair, body, findings.counted):
+        return ""
+    findings.budget.spend(len(body) // 64)
+    pair = rewritten_headers(origin, given.pair)
+    again = Findings(findings.limits, findings.budget)
+    rewritten = given._replace(pair=pair, heads=relevant(pair, findings.limits), origin=origin)
+    reason = _note_differences(rewritten, again)
+    findings.cover_all_but(again, OWN_ORIGIN.label, restoring(origin, given.pair, one, body))
+    return reason
+
+
+def _compare_bodies(given: _Given, one: bytes | CodingError, other: bytes | CodingError, findings: Findings) -> str:
+    """Note where the bodies differ; return why they cannot be compared, or an empty text."""
+    pair, heads, rules, origin = given.pair, given.heads, given.rules, given.origin
     if isinstance(one, bytes) and isinstance(other, bytes):
         if one != other:
             named = named_type(findings.limits.body_types, pair.route)
@@ -129,8 +172,14 @@ def _compare_bodies(
             format_, media = format_other, media_other = format_of(content_type, named)
             if heads[0] is not heads[1] and (content_type_other := value_of(heads[1], CONTENT_TYPE)) != content_type:
                 format_other, media_other = format_of(content_type_other, named)
-            bodies = Bodies(one, other, (media, media_other), pair, rules, findings, messages)
-            compare_bodies(format_ if format_ is format_other else TEXT, bodies)
+            chosen = format_ if format_ is format_other else TEXT
+            in_values: OwnOrigin | None = None
+            if origin is not None and chosen.has_lengths:
+                in_values = origin
+            elif origin is not None and (other := origin.rewrite(other, origin.written(one))) == one:
+                return ""
+            bodies = Bodies(one, other, (media, media_other), pair, rules, findings, given.messages, in_values)
+            compare_bodies(chosen, bodies)
         return ""
     if isinstance(one, TooLargeError) and isinstance(other, TooLargeError):
         return "undecodable"
@@ -141,8 +190,8 @@ def _compare_bodies(
         )
         if coding != coding_other:  # equal bytes with different codings have different meanings
             note_header(CODING, (coding, coding_other), rules, findings)
-        if primary.body != candidate.body:
-            findings.note_bytes(primary.body, candidate.body, whole)
+        if pair.primary.body != pair.candidate.body:
+            findings.note_bytes(pair.primary.body, pair.candidate.body, whole)
         return ""
     shown = [byte_count(len(body)) if isinstance(body, bytes) else f"undecodable: {body}" for body in (one, other)]
     findings.note("bytes", Kind.BYTES, shown[0], shown[1], whole)

@@ -54,15 +54,21 @@ Differing = tuple[str, str | None, str | None]
 
 
 def differing(
-    name: bytes, values: tuple[Sequence[bytes], Sequence[bytes]], sides: tuple[Observation, Observation]
+    name: bytes,
+    values: tuple[Sequence[bytes], Sequence[bytes]],
+    sides: tuple[Observation, Observation],
+    own: frozenset[str] = frozenset(),
 ) -> Iterable[Differing]:
-    """Return where the two sides differ in one field. A missing field has no values."""
+    """Return where the two sides differ in one field. A missing field has no values.
+
+    own: the names of the service; a URL with one of them is compared as a path.
+    """
     left = [value.decode("latin-1").strip(" \t") for value in values[0]]
     right = [value.decode("latin-1").strip(" \t") for value in values[1]]
     if name == b"set-cookie":
         return _differing_cookies(left, right, sides)
     if read_url := OWN_URLS.get(name):
-        path_of = partial(own_path, own=own_authorities(*sides))
+        path_of = partial(own_path, own=own)
         left, right = ([read_url(text, path_of) for text in texts] for texts in (left, right))
         if left != right and sides[1].prefixes:
             right = [_in_v1_form(text, left, read_url, sides[1].prefixes) for text in right]

@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
 import orjson
 
 from shadowdiff.compare.excerpt import around_change, bounded, changed_bytes
@@ -20,7 +21,7 @@ from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Miss
 from shadowdiff.rules.jsonpath import name_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from shadowdiff.compare.work import Limits
 
@@ -34,10 +35,6 @@ _SEVERITIES: Final = {Kind.ADDED: Severity.ADDITIVE} | dict.fromkeys(
     (Kind.TYPE, Kind.REMOVED, Kind.STATUS), Severity.BREAKING
 )
 _OF_VALUE: Final = Severity.VALUE
-BUILT_IN: Final = "built-in: "
-"""How the labels of rules begin that always apply."""
-BOTH_BROKEN: Final = f"{BUILT_IN}neither body is valid for its type"
-"""The rule of a difference that counts only as a note; the bodies are compared as text."""
 NOTHING: Final = (0, 0, 0)
 """The mark of empty findings."""
 _SPELLED: Final[dict[Path, tuple[str, str]]] = {}
@@ -51,9 +48,9 @@ class Findings:
 
     __slots__ = ("budget", "counted", "covered", "limits", "unlisted")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget | None = None) -> None:
         self.limits = limits
-        self.budget = Budget(limits.work)
+        self.budget = budget or Budget(limits.work)
         self.counted: list[Difference] = []
         self.covered: list[Difference] = []
         self.unlisted = 0
@@ -148,6 +145,32 @@ class Findings:
         counted, covered, self.unlisted = mark
         del self.counted[counted:]
         del self.covered[covered:]
+
+    def cover_all_but(self, again: Findings, rule: str, restored: Callable[[str], str] | None) -> None:
+        """Let a rule cover the differences that `again`, the same comparison under the rule, does not count.
+
+        restored: returns what v2 sent for a text in `again`. If `again` counts other differences, because it aligns the
+        values differently, they replace the old ones; without `restored`, nothing changes.
+        """
+        replace = msgspec.structs.replace
+        left = {(one.path, one.kind) for one in again.counted}
+        known = {(one.path, one.kind) for one in self.counted}
+        gone = [one for one in self.counted if (one.path, one.kind) not in left]
+        if left <= known and not (left and self.unlisted):
+            self.counted = [one for one in self.counted if (one.path, one.kind) in left]
+        elif restored is None:
+            return
+        else:
+            self.counted = [
+                one if one.candidate is None else replace(one, candidate=restored(one.candidate))
+                for one in again.counted
+            ]
+            self.unlisted = again.unlisted
+            gone = [one for one in gone if all(one.path != path for path, _ in left)]
+        gone = [replace(one, rule=rule, relations=0, parameters=()) for one in gone]
+        room = max(0, self.limits.covered - len(self.covered))
+        self.covered += gone[:room]
+        self.unlisted += len(gone) - len(gone[:room])
 
     def comparison(self) -> Comparison:
         """Return the result: first the differences that count, then the covered differences."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shadowdiff.compare.compared_headers import BODY_HEADERS, COMPARED
 from shadowdiff.compare.content_type import list_members
-from shadowdiff.compare.fields import Differing, differing
+from shadowdiff.compare.fields import OWN_URLS, Differing, differing, own_authorities
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.compare.value_rules import covering, hide_all, subsets
 from shadowdiff.model import Kind
+from shadowdiff.rules.builtin import OWN_ORIGIN
 from shadowdiff.rules.json_values import MISSING
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ A plain tuple: every pair creates one, and a named tuple takes a tenth of the ti
 
 
 class Field(NamedTuple):
-    """A field that differs: its lines on both sides, and both responses."""
+    """A field that differs: its lines on both sides, both responses, and the names of the service in URLs."""
 
     name: bytes
     lines: tuple[Sequence[bytes], Sequence[bytes]]
     sides: tuple[Observation, Observation]
+    own: frozenset[str] = frozenset()
 
 
 def fields_of(side: Observation) -> Headers:
@@ -122,7 +124,8 @@ def compare_headers(pair: Pair, heads: Heads, rules: RouteRules, findings: Findi
     findings.budget.spend((1 + len(pair.candidate.prefixes)) * value_bytes // 8)
     one, other = grouped(chosen), grouped(chosen_other)
     for name in sorted(names):
-        field = Field(name, (one.get(name, ()), other.get(name, ())), sides)
+        own = own_authorities(*sides) if name in OWN_URLS and findings.limits.uses(OWN_ORIGIN) else frozenset[str]()
+        field = Field(name, (one.get(name, ()), other.get(name, ())), sides, own)
         _note_field(field, rules.headers.get(name), findings)
 
 
@@ -154,6 +157,10 @@ def _note(name: bytes, found: Differing, rule: str | None, findings: Findings) -
 def _note_field(field: Field, effect: Effect | None, findings: Findings) -> None:
     """Note where a field differs. Rules apply to the whole field, to each member, and before parsing."""
     found = list(differing(*field))
+    if not found and field.own:
+        for each in differing(field.name, field.lines, field.sides):
+            _note(field.name, each, OWN_ORIGIN.label, findings)
+        return
     rules: list[str | None] = [None] * len(found)
     if effect is not None:
         budget = findings.budget
@@ -191,7 +198,7 @@ def _masked_first(field: Field, effect: Effect, open_parts: set[str], budget: Bu
     for chosen in subsets(len(masks)):
         used = [masks[at] for at in chosen]
         values = tuple([_masked(field.name, value, used, budget) for value in side] for side in field.lines)
-        left = {part for part, _, _ in differing(field.name, (values[0], values[1]), field.sides)}
+        left = {part for part, _, _ in differing(field.name, (values[0], values[1]), field.sides, field.own)}
         covered = dict.fromkeys(open_parts - left, used[0].label)
         if not left:
             return covered

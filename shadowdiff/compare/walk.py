@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.alignment import Alignments
 from shadowdiff.compare.arrays import Aligner
-from shadowdiff.compare.documents import SAME_VALUE, STARTS
+from shadowdiff.compare.documents import STARTS
 from shadowdiff.compare.excerpt import from_change
 from shadowdiff.compare.renames import joined
 from shadowdiff.compare.type_proof import alike, alike_but, alike_sorted, is_settled, whole_alike_but
 from shadowdiff.compare.value_rules import covering
 from shadowdiff.compare.value_tokens import dump_token, exact_token
 from shadowdiff.model import Kind
+from shadowdiff.rules.builtin import SAME_DOCUMENT
 from shadowdiff.rules.json_values import MISSING, Missing, Repeated, Value, kind_of, same, unlike
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class Walker:
             return False
         document, against = both
         if same(document.value, against.value):
-            self._findings.note_value(path, _VALUE, one, other, SAME_VALUE)
+            rule = SAME_DOCUMENT.label if self._findings.limits.uses(SAME_DOCUMENT) else None
+            self._findings.note_value(path, _VALUE, one, other, rule)
             return True
         with documents.inside():
             below = state.member(document.step)

@@ -14,6 +14,7 @@ from shadowdiff.compare.compared_headers import ALL_HEADERS, ComparedHeaders, he
 
 if TYPE_CHECKING:
     from shadowdiff.model import Target
+    from shadowdiff.rules.builtin import BuiltInRule
 
 TOO_COMPLEX: Final = "too_complex"
 UNITS_PER_MS: Final = 1500
@@ -48,6 +49,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     differences, covered: how many differences that count, or that a rule covers, are listed; the rest are only counted.
     value_chars, path_chars: the length of a shown value or path.  headers: which response headers are compared.
     body_types: the types of bodies, by route, which replace the Content-Type.
+    built_in_off: the names of built-in rules that cover nothing.
     work: units; a comparison that exceeds them ends as `incomparable: too_complex`.
     """
 
@@ -59,9 +61,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     path_chars: int = 1024
     headers: ComparedHeaders = ALL_HEADERS
     body_types: tuple[tuple[str, str], ...] = ()
+    built_in_off: tuple[str, ...] = ()
     work: int = DEFAULT_UNITS
+
+    def uses(self, rule: BuiltInRule) -> bool:
+        """Whether a built-in rule covers differences."""
+        return rule.name not in self.built_in_off
 
 
 def limits_of(target: Target, limits: Limits) -> Limits:
-    """Return the limits with a target's own settings: which headers are compared, and the types of bodies."""
-    return msgspec.structs.replace(limits, headers=headers_of(target), body_types=target.body_types)
+    """Return the limits with a target's own settings: compared headers, types of bodies, built-in rules."""
+    return msgspec.structs.replace(
+        limits, headers=headers_of(target), body_types=target.body_types, built_in_off=target.built_in_off
+    )

@@ -13,10 +13,10 @@ from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shadowdiff.compare import BOTH_BROKEN
 from shadowdiff.display import json_lines
 from shadowdiff.display.json_lines import Line
 from shadowdiff.model import Kind
+from shadowdiff.rules.builtin import BOTH_BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -131,7 +131,7 @@ class _Styles:
     def __init__(self, differences: Sequence[Difference]) -> None:
         self._work = _MOST_WORK
         places = [(_DOCUMENT.sub("", found.path), found.rule) for found in differences]
-        self._covered = [path for path, rule in places if rule not in {None, BOTH_BROKEN}]
+        self._covered = [path for path, rule in places if rule not in {None, BOTH_BROKEN.label}]
         self._counted = [path for path, rule in places if rule is None]
 
     def cover(self, *paths: str) -> bool:

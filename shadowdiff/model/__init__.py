@@ -249,6 +249,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     body_types: media types of response bodies by route (`GET /feed`, `/feed`, or `*`), which replace the Content-Type.
     graphql: templates of the paths with GraphQL operations, without a method.
     causes: whether changes are counted, so that people see the causes of mismatches; does not change any result.
+    built_in_off: the names of the built-in rules that are turned off, sorted.
     """
 
     name: str
@@ -266,6 +267,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     exclude_headers: tuple[str, ...] = ()
     body_types: tuple[tuple[str, str], ...] = ()
     causes: bool = True
+    built_in_off: tuple[str, ...] = ()
     gate: Gate = Gate()
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shadowdiff.compare import BUILT_IN
 from shadowdiff.model import Result
 from shadowdiff.rule_changes.rejudge import LIMITS, rejudge
+from shadowdiff.rules.builtin import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence

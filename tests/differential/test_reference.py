@@ -27,6 +27,7 @@ OUTSIDE = (
         "body-type",
         "graphql-",
         "join-",
+        "own-origin-",
     ),
 )
 """Cases that are not the reference's concern.

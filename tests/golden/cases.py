@@ -4,8 +4,9 @@
 `settings.yaml`, which has settings of the target. A request file has a method, a path, and lines with header fields;
 `:operation` names a GraphQL operation. A response file has a status line, fields, a blank line, and the body's bytes.
 Fields whose name starts with a colon describe the transfer. `:coding` names a coding with which the body is encoded
-before the comparison. `:size` is the size of the sent body, if it is larger than the body in the file. `:prefix` names
-v1's prefix of paths and the prefix that v2 receives. `:failure` means that no response arrived.
+before the comparison. `:authority` is the Host that v2 was sent. `:size` is the size of the sent body, if it is larger
+than the body in the file. `:prefix` names v1's prefix of paths and the prefix that v2 receives. `:failure` means that
+no response arrived.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def load(name: str) -> Case:
     expected = cast("dict[str, Any]", json.loads((folder / "expected.json").read_text()))
     settings = folder / "settings.yaml"
     named = cast("dict[str, dict[str, str]]", yaml.safe_load(settings.read_text()) if settings.exists() else {})
-    limits = Limits(body_types=tuple(named.get("body_types", {}).items()))
+    off = sorted(name for name, on in named.get("built_in_rules", {}).items() if not on)
+    limits = Limits(body_types=tuple(named.get("body_types", {}).items()), built_in_off=tuple(off))
     return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected, limits)
 
 
@@ -120,6 +122,7 @@ def _observation(file: Path, side: Side, method: str, path: str) -> Observation:
         headers=tuple((name, value) for name, value in fields if not name.startswith(b":")),
         body=body,
         body_bytes=int(transfer.get(b":size", len(body))),
+        authority=transfer.get(b":authority", ""),
         prefixes=((before, after),) if after else (),
     )
 

@@ -8,8 +8,9 @@ from typing import Final
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shadowdiff.compare import BOTH_BROKEN, Limits
+from shadowdiff.compare import Limits
 from shadowdiff.model import Comparison, Difference, Headers, Kind, Result
+from shadowdiff.rules.builtin import BOTH_BROKEN
 from tests.fakes.responses import judged
 from tests.property.json_texts import pairs
 
@@ -76,6 +77,6 @@ def test_broken_bodies_match_only_if_they_are_equal(one: bytes, other: bytes) ->
     """Without a rule, every difference of two broken bodies counts, and the note never counts."""
     assume(one and other)
     found = judged(one, other)
-    if any(place.rule == BOTH_BROKEN for place in found.differences):
+    if any(place.rule == BOTH_BROKEN.label for place in found.differences):
         assert one != other
         assert (Result.MISMATCH, True) == (found.result, any(place.rule is None for place in found.differences))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from shadowdiff.compare import Limits
 from shadowdiff.compare.formats import BrokenBodyError, format_of
-from shadowdiff.compare.formats.multipart import BOUNDARY, MAX_NESTING
+from shadowdiff.compare.formats.multipart import MAX_NESTING
 from shadowdiff.model import Result
+from shadowdiff.rules.builtin import MULTIPART_BOUNDARY
 from tests.fakes.responses import judged
 from tests.property.test_formats import compared
 
@@ -75,7 +76,7 @@ def test_messages_match_if_their_parts_are_equal(one: Any, other: Any, random: A
     for parts in (one, other):
         found = compared(body, multipart(parts, "outer", random).encode(), media_type)
         assert (found.result is not Result.MISMATCH) == (one == parts)
-        assert {None, BOUNDARY} >= {difference.rule for difference in found.differences}
+        assert {None, MULTIPART_BOUNDARY.label} >= {difference.rule for difference in found.differences}
 
 
 def nested(levels: int) -> bytes:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.compare.content_type import MAX_TYPE_BYTES, BrokenBodyError, Media, media_of
-from shadowdiff.compare.finding import BOTH_BROKEN
 from shadowdiff.compare.formats.cbor import Cbor
 from shadowdiff.compare.formats.connect import Connect
 from shadowdiff.compare.formats.csv import Csv
@@ -32,6 +31,7 @@ from shadowdiff.compare.formats.xml import Xml
 from shadowdiff.compare.formats.yaml import Yaml
 from shadowdiff.compare.headers import value_of
 from shadowdiff.model import Kind
+from shadowdiff.rules.builtin import BOTH_BROKEN
 from shadowdiff.rules.rule import names_of_route
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def compare_bodies(format_: Format, bodies: Bodies) -> None:
     except BothBrokenError as error:
         findings.rewind(mark)
         one, other = (f"broken ({fault})" for fault in error.faults)
-        findings.note("$", Kind.TYPE, one, other, BOTH_BROKEN)
+        findings.note("$", Kind.TYPE, one, other, BOTH_BROKEN.label if findings.limits.uses(BOTH_BROKEN) else None)
         TEXT.compare(bodies)
 
 

@@ -47,6 +47,7 @@ class Cbor(Format):
     )
     media_types = ("application/cbor", "+cbor", "application/cbor-seq", "+cbor-seq")
     is_binary = True
+    has_lengths = True
 
     def value(self, body: bytes, media: Media) -> Value:
         reader = Reader(body)

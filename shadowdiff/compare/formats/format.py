@@ -12,6 +12,7 @@ from shadowdiff.compare.exact import MAX_DEPTH, NotJsonError, Parsed
 from shadowdiff.compare.finding import Findings
 from shadowdiff.compare.headers import all_of
 from shadowdiff.compare.joined import compare_streams
+from shadowdiff.compare.own_origin import OwnOrigin
 from shadowdiff.compare.shapes import ShapeCoverage
 from shadowdiff.compare.type_proof import alike_sorted
 from shadowdiff.compare.walk import STRICT, Walker
@@ -42,7 +43,7 @@ class BothBrokenError(Exception):
 
 
 class Bodies(msgspec.Struct, frozen=True, gc=False):
-    """Two different decoded bodies, and the objects that compare them."""
+    """Two different decoded bodies, and the objects that compare them.  origin: replaced in v2's values."""
 
     one: bytes
     other: bytes
@@ -51,6 +52,7 @@ class Bodies(msgspec.Struct, frozen=True, gc=False):
     rules: RouteRules
     findings: Findings
     messages: Descriptors | None
+    origin: OwnOrigin | None = None
 
     @property
     def whole(self) -> str | None:
@@ -87,7 +89,10 @@ class Bodies(msgspec.Struct, frozen=True, gc=False):
         """Note where the values of the bodies differ, or that a body is broken."""
         if isinstance(one, BrokenBodyError) or isinstance(other, BrokenBodyError):
             self.note_broken(one, other, show=show)
-        elif is_sequence:
+            return
+        if self.origin is not None:
+            other = self.origin.rewrite_value(other, self.origin.written(self.one))
+        if is_sequence:
             compare_streams(one, other, self.rules, self.findings, self._compare_values)
         else:
             self._compare_values(one, other)
@@ -130,6 +135,8 @@ class Format:
     """Whether rules may name places inside a body, because `value` returns a value."""
     is_binary = False
     """Whether the bytes are not readable as text. Samples then show the value as JSON."""
+    has_lengths = False
+    """Whether a body has the lengths of its parts. So texts can be replaced only in its values."""
     empty_is_sequence = False
     """Whether a body is a sequence of events, so that an empty body has none, and `join` rules apply."""
     units_per_byte = 1.0

@@ -37,6 +37,7 @@ class Protobuf(Format):
     docs = "the JSON form of the message, if the target has descriptors ([gRPC](grpc.md)); otherwise the bytes"
     media_types = ("application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf")
     is_binary = True
+    has_lengths = True
 
     def split(
         self, body: bytes, headers: Headers, media: Media, limits: Limits, budget: Budget | None

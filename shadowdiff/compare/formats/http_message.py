@@ -38,6 +38,7 @@ class HttpMessage(Format):
         " `headers` and `body` as for a part: `$[0].body.body.price`"
     )
     media_types = (HTTP,)
+    has_lengths = True
 
     def __init__(self, format_of: FormatOf) -> None:
         self._format_of = format_of

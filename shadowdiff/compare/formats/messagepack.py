@@ -36,6 +36,7 @@ class MessagePack(Format):
     )
     media_types = ("application/vnd.msgpack", "application/msgpack", "application/x-msgpack", "+msgpack")
     is_binary = True
+    has_lengths = True
 
     def value(self, body: bytes, media: Media) -> Value:
         reader = Reader(body)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from shadowdiff.compare.content_type import MAX_TYPE_BYTES, Media, split_parameters, unquote
 from shadowdiff.compare.exact import NotJsonError
-from shadowdiff.compare.finding import BUILT_IN
 from shadowdiff.compare.formats.format import BrokenBodyError, Format
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.model import Kind
+from shadowdiff.rules.builtin import MULTIPART_BOUNDARY
 from shadowdiff.rules.json_values import Missing
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ MAX_PARTS: Final = 10_000
 MAX_NESTING: Final = 8
 """Messages around a message. Each level searches the whole rest of the body again."""
 HTTP: Final = "application/http"
-BOUNDARY: Final = f"{BUILT_IN}the boundary of a nested multipart does not matter"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _BLANKS: Final = " \t"
@@ -52,6 +51,7 @@ class Multipart(Format):
         " type is under `bytes` instead of `body`, in base64. The body of a nested multipart is an array of parts again"
     )
     media_types = ("multipart/*",)
+    has_lengths = True
 
     def __init__(self, format_of: FormatOf) -> None:
         self._format_of = format_of
@@ -117,7 +117,8 @@ def note_boundaries(one: Boundaries, other: Boundaries, findings: Findings) -> N
     for path, boundary in before.items():
         against = after.get(path, boundary)
         if boundary != against:
-            findings.note_value(path, Kind.VALUE, boundary, against, BOUNDARY)
+            rule = MULTIPART_BOUNDARY.label if findings.limits.uses(MULTIPART_BOUNDARY) else None
+            findings.note_value(path, Kind.VALUE, boundary, against, rule)
 
 
 def _of_parts(parts: Value | BrokenBodyError, path: Path) -> Boundaries:

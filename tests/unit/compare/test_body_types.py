@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shadowdiff.compare import BOTH_BROKEN, Limits, proposed_type
+from shadowdiff.compare import Limits, proposed_type
 from shadowdiff.compare.formats import format_of, named_type
 from shadowdiff.compare.formats.xml import MAX_NAMESPACE_CHARS
 from shadowdiff.model import Kind, Result, Side
+from shadowdiff.rules.builtin import BOTH_BROKEN
 from tests.fakes.responses import ROUTE, judged, pair_of, response
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def test_bodies_that_are_broken_on_both_sides_keep_a_note() -> None:
     """The note says why each body is broken, and does not count."""
     found = judged(b"<p>1</p>", b"[2", {"mask": {"path": "text", "pattern": "^.*$"}})
     note, text = found.differences
-    assert (Result.IGNORED, BOTH_BROKEN) == (found.result, note.rule)
+    assert (Result.IGNORED, BOTH_BROKEN.label) == (found.result, note.rule)
     assert (note.primary or "").startswith("broken (Expecting value at character 0")
     assert (note.candidate or "").startswith("broken (Expecting ',' delimiter")
     assert ("text[0]", "mask text") == (text.path, text.rule)

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from shadowdiff.compare import Limits
-from shadowdiff.compare.documents import MAX_LEVELS, MAX_NESTED, SAME_VALUE, may_be_document
+from shadowdiff.compare.documents import MAX_LEVELS, MAX_NESTED, may_be_document
 from shadowdiff.model import Result
+from shadowdiff.rules.builtin import SAME_DOCUMENT
 from tests.fakes.responses import judged
 
 
@@ -60,7 +61,7 @@ def test_base64_of_json_is_a_document(value: object, url_safe: bool) -> None:
     one, other = (encode(json.dumps(value, indent=indent).encode()).decode() for indent in (None, 1))
     comparison = judged(_body(one), _body(other.rstrip("=")))
     assert may_be_document(one)
-    assert [SAME_VALUE] == [each.rule for each in comparison.differences] or one == other
+    assert [SAME_DOCUMENT.label] == [each.rule for each in comparison.differences] or one == other
 
 
 def test_documents_nest_a_few_times() -> None:

@@ -9,10 +9,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shadowdiff.compare import BOTH_BROKEN
 from shadowdiff.display.body_diff import MAX_LINES, BodyDiff, DiffRow, diff_bodies
 from shadowdiff.model import Kind
 from shadowdiff.report import Body
+from shadowdiff.rules.builtin import BOTH_BROKEN
 from tests.fakes.traffic import PRODUCT, difference
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_changed_value_is_marked_inside_its_line() -> None:
 
 def test_the_note_about_broken_bodies_dims_nothing() -> None:
     """The note covers no difference, although its path is the whole body."""
-    note = msgspec.structs.replace(difference("$", kind=Kind.TYPE), rule=BOTH_BROKEN)
+    note = msgspec.structs.replace(difference("$", kind=Kind.TYPE), rule=BOTH_BROKEN.label)
     laid = _laid('{"a": 1', '{"a": 2', note, difference("text[0]", kind=Kind.TEXT))
     assert ["changed"] == [row.state for row in _rows(laid) if row.state != "equal"]
 
