@@ -84,7 +84,7 @@ def _print_suggestions(found: Suggestions) -> None:
 @click.option("--target", metavar="NAME", help="List only the rules of this target.")
 @remote_options
 def list_(remote: Remote, target: str | None) -> None:
-    """List the rules in force: rules in the configuration and rules added at run time."""
+    """List the rules in force: rules in the configuration, rules added at run time, and built-in rules."""
     remote.show(remote.get("rules", target=target), changes.RulesInForce, _print_rules)
 
 
@@ -159,6 +159,9 @@ def _print_preview(found: Preview) -> None:
 def _print_rules(found: changes.RulesInForce) -> None:
     for rule in found.rules:
         _print_rule(rule)
+    for one in found.built_in:
+        line = Text.assemble(text(f"{one.target}  "), text(one.label, "cyan"), text(f"  {one.name}", "dim"))
+        console().print(line if one.on else line.append("  off", "yellow"))
 
 
 def _print_rule(rule: changes.RuleInForce) -> None:

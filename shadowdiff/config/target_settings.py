@@ -13,6 +13,7 @@ from shadowdiff.config.sent_settings import CandidateSettings, ControlSettings
 from shadowdiff.config.value_types import (
     AnyRoute,
     BodyType,
+    BuiltInName,
     Distinct,
     Duration,
     GraphqlPath,
@@ -140,6 +141,11 @@ class TargetSettings(Section):
         "no verdict.",
     )
     rules: tuple[dict[str, Any], ...] = setting((), "The rules: differences that you accept; see docs/rules.md.")
+    built_in_rules: dict[BuiltInName, bool] = setting(
+        {},
+        "Which built-in rules apply: a map from names, such as own_origin, to true or false. A rule that is not in the "
+        "map applies; see docs/rules.md.",
+    )
     headers: HeaderSettings = HeaderSettings()
     candidate: CandidateSettings = setting(..., "v2.")
     control: ControlSettings | None = setting(None, "A second v1 that serves no users.")
@@ -158,5 +164,6 @@ class TargetSettings(Section):
             "compare_headers": self.headers.compare,
             "exclude_headers": self.headers.exclude,
             "body_types": tuple(self.body_types.items()),
+            "built_in_off": tuple(sorted(name for name, is_on in self.built_in_rules.items() if not is_on)),
         }
         return msgspec.convert(values, Target, from_attributes=True)

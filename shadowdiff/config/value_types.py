@@ -18,6 +18,7 @@ from shadowdiff.intake.request_edits import MANAGED
 from shadowdiff.model.secret import Secret
 from shadowdiff.notify.formats import FORMATS
 from shadowdiff.report.patterns import MAX_MEMORY_BYTES
+from shadowdiff.rules.builtin import BY_NAME
 from shadowdiff.rules.pattern import PatternError, compiled
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -269,6 +270,16 @@ AnyRoute = Annotated[
     ),
 ]
 BodyType = Annotated[str, AfterValidator(body_type), WithJsonSchema({"type": "string", "pattern": BODY_TYPE_PATTERN})]
+_BUILT_IN = sorted(BY_NAME)
+
+
+def _built_in_rule(name: str) -> str:
+    if name not in BY_NAME:
+        raise ValueError(f"{name!r} is not a built-in rule; write one of {', '.join(_BUILT_IN)}")
+    return name
+
+
+BuiltInName = Annotated[str, AfterValidator(_built_in_rule), WithJsonSchema({"type": "string", "enum": _BUILT_IN})]
 GraphqlPath = Annotated[str, _matches(_TEMPLATE, "write a path such as /graphql, without a method")]
 ConditionRoute = Annotated[
     str,

@@ -126,13 +126,14 @@ class Summary(SampleHead, frozen=True, kw_only=True):
 
 
 class Sample(SampleHead, frozen=True, kw_only=True):
-    """One pair that differed, redacted."""
+    """One pair that differed, redacted.  authority: the Host that v2 was sent."""
 
     primary: SideSample
     candidate: SideSample
     control: SideSample | None
     request_headers: HeaderTexts
     request_body: Body
+    authority: str = ""
 
 
 class SampleSource(NamedTuple):
@@ -312,6 +313,7 @@ def _sample(source: SampleSource, *, has_bodies: bool) -> Sample:
         request_headers=_headers(request_headers, redactor),
         request_body=_body(request_body, len(request_body), request_headers, source, is_stored=has_bodies),
         fingerprint=fingerprint,
+        authority=redactor.text(_cut(candidate.authority, _TEXT_CHARS, redactor)),
     )
 
 

@@ -23,6 +23,7 @@ from shadowdiff.rule_changes.added_rules import AddedRule, BookFullError, RuleBo
 from shadowdiff.rule_changes.preview import Preview, preview, reported_again
 from shadowdiff.rule_changes.rejudge import LIMITS, PRECONDITIONS
 from shadowdiff.rules import Rule, RuleError, compile_rules, declaration, lint_rules, parse_rules
+from shadowdiff.rules.builtin import BUILT_IN_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,10 +51,25 @@ class RuleInForce(msgspec.Struct, frozen=True, kw_only=True):
     expired: bool = False
 
 
+class BuiltInInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """A built-in rule of a target.
+
+    name: its name in the setting `built_in_rules`. label: the `rule` of a difference that it covers. covers: what it
+    covers, as a sentence. on: whether it applies.
+    """
+
+    target: str
+    name: str
+    label: str
+    covers: str
+    on: bool
+
+
 class RulesInForce(msgspec.Struct, frozen=True):
-    """The rules that currently apply."""
+    """The rules that currently apply, and all built-in rules."""
 
     rules: list[RuleInForce]
+    built_in: list[BuiltInInForce] = []
 
 
 class NewRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +116,21 @@ class RuleChanges:
             for rule in view.declared
         ]
         return [*declared, *(_shown(one, now) for one in self._added(name))]
+
+    def built_in(self, target: str | None) -> list[BuiltInInForce]:
+        """Return the built-in rules of one target, or of all targets. Raises: RequestError."""
+        views = [self.queries.target(target)] if target else list(self.queries.targets())
+        return [
+            BuiltInInForce(
+                target=view.target.name,
+                name=rule.name,
+                label=rule.label,
+                covers=rule.docs,
+                on=rule.name not in view.target.built_in_off,
+            )
+            for view in views
+            for rule in BUILT_IN_RULES
+        ]
 
     def rules_of(self, view: TargetView) -> tuple[Rule, ...]:
         """Return all rules of a target: rules in the configuration and added rules."""

@@ -130,6 +130,7 @@ def _observation(side: Side, stored: SideSample, sample: Sample, *, truncated: b
         body=body,
         body_bytes=len(body) + 1 if truncated else len(body),
         at_ms=sample.at_ms,
+        authority=sample.authority if side is Side.CANDIDATE else "",
         request_headers=tuple((name.encode(), value.encode()) for name, value in sample.request_headers),
     )
 

@@ -199,6 +199,8 @@ def _digest(one: TargetConfig, now: datetime) -> str:
         *(([*map(repr, target.include)], [*map(repr, target.exclude)]) if target.include or target.exclude else ()),
         *(headers.compare, headers.exclude, *target.body_types, target.graphql),
     )
+    if target.built_in_off:
+        how = (*how, ["built-in rules that are off", *target.built_in_off])
     if sent := _changes_of(target):
         how = (*how, sent)
     with_messages = b"" if one.protobuf is None else msgspec.json.encode(one.protobuf)

@@ -45,7 +45,8 @@ async def _get_rules(web: WebParts, given: Arguments, _request: Request) -> chan
     if given["format"] == "yaml":
         return Response(await web.rules.as_yaml(given["target"]), media_type="application/yaml")
     found = await web.rules.all_in_force(given["target"])
-    return changes.RulesInForce([one for of_target in found.values() for one in of_target])
+    rules = [one for of_target in found.values() for one in of_target]
+    return changes.RulesInForce(rules, web.rules.built_in(given["target"]))
 
 
 async def _post_rule(web: WebParts, _given: Arguments, request: Request) -> changes.RuleInForce:
@@ -65,7 +66,7 @@ _BUSY: Final = {503: "Too many requests of this kind are waiting"}
 RULE_OPERATIONS: Final = (
     Operation(
         "/rules",
-        "The rules in force: the rules of the configuration and the rules that users added",
+        "The rules in force: the rules of the configuration, the rules that users added, and the built-in rules",
         _get_rules,
         changes.RulesInForce,
         (

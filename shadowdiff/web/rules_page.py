@@ -118,15 +118,18 @@ async def _page(
         with suppress(RequestError):  # the search for suggestions can take too long
             suggested = await suggest_rules(changes, chosen.target.name)
     covered: Counter[tuple[str, str | None]] = Counter()
-    for target in {rule.target for rule in rules}:
+    built_in = changes.built_in(chosen.target.name if chosen else None)
+    for target in {rule.target for rule in built_in}:
         for route in (await read_counts(queries.reader, target)).routes:
             for path in route.covered:
                 covered[target, path.rule] += path.count
 
     def make() -> dict[str, Any]:
         listed = [(one, rule_yaml(one.rule), covered[one.target, parse_rules([one.rule])[0].label]) for one in rules]
+        always = [(one, covered[one.target, one.label]) for one in built_in]
         suggestions = [(one, rule_yaml(one.rule)) for one in suggested.suggestions] if suggested else None
-        return {"rules": listed, "suggestions": suggestions, "body_types": suggested.body_types if suggested else []}
+        types = suggested.body_types if suggested else []
+        return {"rules": listed, "built_in": always, "suggestions": suggestions, "body_types": types}
 
     return await layout.html(
         "rules.html",
