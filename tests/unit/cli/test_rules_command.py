@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from shadowdiff.cli import main
 from shadowdiff.rule_changes.added_rules import RuleBook
+from shadowdiff.rules.builtin import BUILT_IN_RULES
 from shadowdiff.store import Store
 from shadowdiff.web import create_web
 from tests.fakes.serving import served
@@ -66,7 +67,16 @@ def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
     exported = yaml.safe_load(run(url, "export").output)
     assert exported == {"targets": [{"name": "shop", "rules": [{"ignore": "$.served_at", "reason": "clock"}]}]}
     assert run(url, "remove", made["id"], "--author", "ada").exit_code == 0
-    assert run(url, "list").output == ""
+    assert "ada" not in run(url, "list").output
+
+
+def test_the_built_in_rules_are_listed(url: str) -> None:
+    """The list has the label and the name of each built-in rule, in JSON with its state."""
+    listed = " ".join(run(url, "list").output.split())
+    for rule in BUILT_IN_RULES:
+        assert f"shop {rule.label} {rule.name}" in listed
+    found = json.loads(run(url, "list", "--json").output)["built_in"]
+    assert [(rule.name, True) for rule in BUILT_IN_RULES] == [(one["name"], one["on"]) for one in found]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_every_field_of_a_target_has_a_setting() -> None:
         "body_types": {"/a": "application/json"},
         "graphql": ["/graphql"],
         "causes": False,
+        "built_in_rules": {"own_origin": False, "same_document": True},
     }
     target = TargetSettings.model_validate(given).target(())
     defaults = Target(name="", hosts=(), candidate=Candidate(url=""), control=Control(url=""))

@@ -22,6 +22,7 @@ def digest(**changes: object) -> str:
         ({"exclude_headers": ("x-a",)}, False),
         ({"compare_headers": ("date",)}, False),
         ({"body_types": (("*", "application/json"),)}, False),
+        ({"built_in_off": ("own_origin",)}, False),
         ({"candidate": Candidate(url="http://v2", revision_header="x-build")}, False),
     ],
 )

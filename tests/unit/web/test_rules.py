@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html import unescape
 from typing import TYPE_CHECKING
@@ -11,15 +12,17 @@ import fakeredis
 import msgspec
 import pytest
 
+from shadowdiff.model import Result
 from shadowdiff.rule_changes import added_rules
 from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.rule_changes.preview import reported_again
 from shadowdiff.rule_changes.proposals import proposals
+from shadowdiff.rules.builtin import BOTH_BROKEN, BUILT_IN_RULES, OWN_ORIGIN
 from shadowdiff.store import Store
-from shadowdiff.verdict import PathCount, RouteCounts
+from shadowdiff.verdict import PathCount, RouteCounts, count_writes
 from shadowdiff.web import create_web
 from tests.fakes.asgi import Answer, get, post_form
-from tests.fakes.shop import NOW_MS, open_shop, replace_parts, web_parts
+from tests.fakes.shop import NOW_MS, greeting, open_shop, replace_parts, shop_target, web_parts
 from tests.fakes.traffic import difference
 
 if TYPE_CHECKING:
@@ -72,6 +75,24 @@ async def test_a_rule_is_added_and_removed_on_the_page(state: WebParts) -> None:
     gone = await post(state, do="remove", id=rule.id, target="shop", author="bob")
     assert gone.status == 303
     assert book_of(state).added == ()
+
+
+async def test_the_page_lists_the_built_in_rules_with_their_counts() -> None:
+    """A pair that a built-in rule covers is counted at the rule, and a rule that is off is marked."""
+    shop = open_shop()
+    covered = msgspec.structs.replace(difference("$['self']"), rule=OWN_ORIGIN.label)
+    pair, found = greeting(5000)
+    shop.commit(count_writes(pair, msgspec.structs.replace(found, result=Result.IGNORED, differences=(covered,))))
+    view = shop_target()
+    target = msgspec.structs.replace(view.target, built_in_off=(BOTH_BROKEN.name,))
+    parts = web_parts(shop, targets=(dataclasses.replace(view, target=target),))
+    page = (await get(create_web(parts), "/rules?target=shop")).text
+    row = r'<th scope="row">(built-in: [^<]+)<.*?<td>(.*?)</td>\s*<td class="number">(.*?)</td>'
+    rows = re.findall(row, page, re.DOTALL)
+    shown = {unescape(label): (name, count) for label, name, count in rows}
+    assert [rule.label for rule in BUILT_IN_RULES] == list(shown)
+    assert (f"<code>{OWN_ORIGIN.name}</code>", "1") == shown[OWN_ORIGIN.label]
+    assert (f'<code>{BOTH_BROKEN.name}</code> <span class="bad">off</span>', "–") == shown[BOTH_BROKEN.label]
 
 
 @pytest.mark.parametrize(
