@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from shadowdiff.model import Observation
+    from shadowdiff.rules.json_values import Value
 
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _ABSOLUTE: Final = re.compile(r"(?:(https?):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -73,7 +74,7 @@ def differing(
         if left != right and sides[1].prefixes:
             right = [_in_v1_form(text, left, read_url, sides[1].prefixes) for text in right]
     if name == b"expires":
-        read_both = [_expires(texts, side) for texts, side in zip((left, right), sides, strict=True)]
+        read_both = [_expires(texts, present_s(side)) for texts, side in zip((left, right), sides, strict=True)]
     elif sum(map(len, left)) + sum(map(len, right)) > _MAX_READ_CHARS:
         read_both = [_joined(left), _joined(right)]
     else:
@@ -83,6 +84,31 @@ def differing(
         read_both = [read(left), read(right)]
     one, other = read_both[0] if left else None, read_both[1] if right else None
     return [("", one, other)] if one != other else []
+
+
+def compared_form(name: bytes, texts: Sequence[str], path_of: Callable[[str], str], now_s: float) -> Value:
+    """Return what is compared of a field in a message inside a body: a text, or a text for each cookie's name.
+
+    path_of: returns the path of a URL that names the service, and any other URL.  now_s: when the message was sent.
+    """
+    if name == b"set-cookie":
+        return {name: _texts_of_name(cookies) for name, cookies in _by_name(texts, now_s).items()}
+    if name == b"expires":
+        return _expires(texts, now_s)
+    if read_url := OWN_URLS.get(name):
+        texts = [read_url(text, path_of) for text in texts]
+    if sum(map(len, texts)) > _MAX_READ_CHARS:
+        return _joined(texts)
+    if name not in READERS and len(texts) > 1:
+        texts = list_members(texts)
+    return READERS.get(name, _joined)(texts)
+
+
+def _texts_of_name(cookies: Sequence[_Cookie]) -> Value:
+    """Return the texts of the cookies of one name. Their order matters only if one replaces another."""
+    are_apart = len({(cookie.domain, cookie.path) for cookie in cookies}) == len(cookies)
+    texts = [cookie.text for cookie in cookies]
+    return texts[0] if len(texts) == 1 else [*(sorted(texts) if are_apart else texts)]
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -124,9 +150,8 @@ def _metrics(texts: Sequence[str]) -> str:
     return _tokens([metric.partition(";")[0] for metric in list_members(texts)])
 
 
-def _expires(texts: Sequence[str], side: Observation) -> str:
+def _expires(texts: Sequence[str], now_s: float) -> str:
     """Read whether the response is fresh when it arrives; a response with an invalid date is stale (RFC 9111, 5.3)."""
-    now_s = present_s(side)
     return ", ".join("past" if is_past(text, now_s) is not False else "future" for text in texts)
 
 
@@ -303,20 +328,20 @@ def _differing_of_name(one: Sequence[_Cookie], other: Sequence[_Cookie]) -> Iter
 
 def is_past(text: str, now_s: float) -> bool | None:
     """Return whether a date is in the past; None if the text is not a date."""
-    at_s = _seconds(text)
+    at_s = seconds_of(text)
     return None if at_s is None else at_s <= now_s
 
 
 def present_s(side: Observation) -> float:
     """Return the Unix time at which a response was sent, from its `date` header if it has one."""
     date = next((value.decode("latin-1") for name, value in side.headers if name == b"date"), "")
-    sent_s = _seconds(date)
+    sent_s = seconds_of(date)
     if sent_s is not None:
         return sent_s
     return side.at_ms / 1000 if side.at_ms > 0 else _YEAR_2000_S
 
 
-def _seconds(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
     """Return the Unix time of an HTTP date, including the old formats of cookies; time zones are ignored."""
     if len(text) > _MAX_DATE_CHARS:
         return None

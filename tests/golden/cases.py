@@ -24,6 +24,7 @@ import yaml
 import zstandard
 
 from shadowdiff.compare import Limits, compare
+from shadowdiff.compare.compared_headers import ComparedHeaders
 from shadowdiff.model import Comparison, Failure, Observation, Pair, Side
 from shadowdiff.rules import CompiledRules, Router, compile_rules, parse_rules
 
@@ -94,9 +95,11 @@ def load(name: str) -> Case:
     )
     expected = cast("dict[str, Any]", json.loads((folder / "expected.json").read_text()))
     settings = folder / "settings.yaml"
-    named = cast("dict[str, dict[str, str]]", yaml.safe_load(settings.read_text()) if settings.exists() else {})
+    named = cast("dict[str, dict[str, Any]]", yaml.safe_load(settings.read_text()) if settings.exists() else {})
     off = sorted(name for name, on in named.get("built_in_rules", {}).items() if not on)
-    limits = Limits(body_types=tuple(named.get("body_types", {}).items()), built_in_off=tuple(off))
+    types = tuple(named.get("body_types", {}).items())
+    headers = ComparedHeaders(**named.get("headers", {}))
+    limits = Limits(body_types=types, built_in_off=tuple(off), headers=headers)
     return Case(name, pair, compile_rules(parse_rules(declared), NOW), expected, limits)
 
 

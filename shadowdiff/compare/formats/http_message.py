@@ -1,8 +1,8 @@
 """HTTP messages, such as the parts of an OData batch, compared by start line, headers and body.
 
-A message is an object: `status`, `reason` and `version` of a response, or `method`, `target` and `version` of a
-request; and `type`, `parameters`, `headers` and `body`, as for a part of a multipart body. Headers that differ between
-any two deployments are left out, as in a response. A Content-Length is left out if it is right.
+A message is an object: the `status` of a response, or `method` and `target` of a request; and `type`, `parameters`,
+`headers` and `body`, as for a part of a multipart body. The reason and the version do not matter, as in a response. A
+Content-Length is left out if it is right.
 Source: RFC 9112, sections 2 and 10.2.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from shadowdiff.compare.compared_headers import ALL_HEADERS, EXCLUDED
 from shadowdiff.compare.formats.format import BrokenBodyError, Format
-from shadowdiff.compare.formats.multipart import HTTP, boundaries_in, check_nesting, entity, note_boundaries
+from shadowdiff.compare.formats.multipart import check_nesting, entity, read_messages
+from shadowdiff.compare.message_headers import HTTP, LENGTH
 
 if TYPE_CHECKING:
     from shadowdiff.compare.content_type import Media
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from shadowdiff.compare.formats.multipart import FormatOf
     from shadowdiff.rules.json_values import Value
 
-_RESPONSE: Final = re.compile(r"HTTP/(?P<version>[0-9](?:\.[0-9])?) (?P<status>[0-9]{3})(?: (?P<reason>.*))?")
-_REQUEST: Final = re.compile(
-    r"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>\S+) HTTP/(?P<version>[0-9](?:\.[0-9])?)"
-)
-_LENGTH: Final = "content-length"
+_RESPONSE: Final = re.compile(r"HTTP/[0-9](?:\.[0-9])? (?P<status>[0-9]{3})(?: .*)?")
+_REQUEST: Final = re.compile(r"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) (?P<target>\S+) HTTP/[0-9](?:\.[0-9])?")
 _LINE_ENDS: Final = b"\r\n"
 
 
@@ -34,8 +31,8 @@ class HttpMessage(Format):
 
     name = "`application/http`"
     docs = (
-        "an object with `status`, `reason` and `version`, or `method`, `target` and `version`; `type`, `parameters`,"
-        " `headers` and `body` as for a part: `$[0].body.body.price`"
+        "an object with `status`, or `method` and `target`; `type`, `parameters`, `headers` and `body` as for a part:"
+        " `$[0].body.body.price`"
     )
     media_types = (HTTP,)
     has_lengths = True
@@ -63,20 +60,17 @@ class HttpMessage(Format):
 
     def _entity(self, fields: bytes, content: bytes, depth: int) -> dict[str, Value]:
         found = entity(fields, content, "", self._format_of, depth)
-        headers = found.pop("headers", None)
-        if isinstance(headers, dict):
-            kept = {name: value for name, value in headers.items() if _is_compared(name, value, content)}
-            if kept:
-                found["headers"] = kept
+        headers = found.get("headers")
+        if isinstance(headers, dict) and headers.get(LENGTH) in _lengths(content):
+            del headers[LENGTH]
         return found
 
     def _try_values(self, bodies: Bodies) -> tuple[Value | BrokenBodyError, Value | BrokenBodyError]:
         one, other = super()._try_values(bodies)
-        note_boundaries(boundaries_in(one, None), boundaries_in(other, None), bodies.findings)
+        read_messages(one, other, bodies)
         return one, other
 
 
-def _is_compared(name: str, value: Value, content: bytes) -> bool:
-    if name == _LENGTH:
-        return value not in {str(len(content)), str(len(content.rstrip(_LINE_ENDS)))}
-    return ALL_HEADERS.usual[name.encode("utf-8", "surrogateescape")] != EXCLUDED
+def _lengths(content: bytes) -> tuple[str, str]:
+    """Return the right lengths of a body; the line end after it may belong to the boundary."""
+    return str(len(content)), str(len(content.rstrip(_LINE_ENDS)))

@@ -3,8 +3,8 @@
 A part is an object with `type` and `body`; `name` and `filename` if present; the Content-Type's `parameters`;
 `disposition` (the kind, and its other parameters); and all other `headers` unchanged. A body that does not conform to
 its type is under `bytes` instead. The boundary, the text before the first and after the last boundary, and the order of
-a part's headers do not matter (RFC 2046 section 5.1). The boundary of a nested multipart is noted as a difference that
-a built-in rule covers.
+a part's headers do not matter (RFC 2046 section 5.1). The grammar of a response's headers applies to them. The boundary
+of a nested multipart is noted as a difference that a built-in rule covers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from shadowdiff.compare.content_type import MAX_TYPE_BYTES, Media, split_parameters, unquote
 from shadowdiff.compare.exact import NotJsonError
 from shadowdiff.compare.formats.format import BrokenBodyError, Format
+from shadowdiff.compare.message_headers import messages_in, read_headers
 from shadowdiff.compare.sequence import grouped
 from shadowdiff.model import Kind
 from shadowdiff.rules.builtin import MULTIPART_BOUNDARY
@@ -24,17 +25,15 @@ from shadowdiff.rules.json_values import Missing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from shadowdiff.compare.finding import Findings, Path
+    from shadowdiff.compare.finding import Path
     from shadowdiff.compare.formats.format import Bodies
     from shadowdiff.rules.json_values import Value
 
     FormatOf = Callable[[bytes], tuple[Format, Media]]
-    Boundaries = Iterator[tuple[Path, Value]]
 
 MAX_PARTS: Final = 10_000
 MAX_NESTING: Final = 8
 """Messages around a message. Each level searches the whole rest of the body again."""
-HTTP: Final = "application/http"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _BLANKS: Final = " \t"
@@ -74,7 +73,7 @@ class Multipart(Format):
 
     def _try_values(self, bodies: Bodies) -> tuple[Value | BrokenBodyError, Value | BrokenBodyError]:
         one, other = super()._try_values(bodies)
-        note_boundaries(_of_parts(one, None), _of_parts(other, None), bodies.findings)
+        read_messages(one, other, bodies)
         return one, other
 
 
@@ -111,32 +110,26 @@ def _body(body: bytes, format_: Format, media: Media, depth: int) -> dict[str, V
     return {"body": base64.b64encode(body).decode() if isinstance(value, Missing) else value}
 
 
-def note_boundaries(one: Boundaries, other: Boundaries, findings: Findings) -> None:
-    """Note the boundaries of nested multiparts that differ. They do not matter."""
-    before, after = dict(one), dict(other)
+def read_messages(one: Value | BrokenBodyError, other: Value | BrokenBodyError, bodies: Bodies) -> None:
+    """Bring the messages in both values into the form in which they are compared.
+
+    Note the boundaries of nested multiparts that differ. They do not matter.
+    """
+    read_headers(one, other, bodies.pair, bodies.findings)
+    before, after = (dict(_boundaries_in(value)) for value in (one, other))
     for path, boundary in before.items():
         against = after.get(path, boundary)
         if boundary != against:
-            rule = MULTIPART_BOUNDARY.label if findings.limits.uses(MULTIPART_BOUNDARY) else None
-            findings.note_value(path, Kind.VALUE, boundary, against, rule)
+            rule = MULTIPART_BOUNDARY.label if bodies.findings.limits.uses(MULTIPART_BOUNDARY) else None
+            bodies.findings.note_value(path, Kind.VALUE, boundary, against, rule)
 
 
-def _of_parts(parts: Value | BrokenBodyError, path: Path) -> Boundaries:
-    for index, part in enumerate(parts if isinstance(parts, list) else ()):
-        yield from boundaries_in(part, (path, index))
-
-
-def boundaries_in(message: Value | BrokenBodyError, path: Path) -> Boundaries:
-    """Remove the boundaries from a message and the messages inside, and yield the path and value of each."""
-    if not isinstance(message, dict):
-        return
-    body, parameters = message.get("body"), message.get("parameters")
-    if str(message["type"]).startswith("multipart/"):
-        if isinstance(parameters, dict) and "boundary" in parameters:
+def _boundaries_in(value: Value | BrokenBodyError) -> Iterator[tuple[Path, Value]]:
+    """Remove the boundaries from all messages in a value, and yield the path and value of each."""
+    for path, message in messages_in(value):
+        parameters = message.get("parameters")
+        if str(message["type"]).startswith("multipart/") and isinstance(parameters, dict) and "boundary" in parameters:
             yield ((path, "parameters"), "boundary"), parameters.pop("boundary")
-        yield from _of_parts(body, (path, "body"))
-    elif message["type"] == HTTP:
-        yield from boundaries_in(body, (path, "body"))
 
 
 def _chunks(body: bytes, boundary: bytes) -> Iterator[bytes]:
