@@ -170,6 +170,8 @@ def run_inputs_of(targets: Sequence[TargetConfig], now_s: float) -> list[RunInpu
             controlled=one.target.control is not None,
             learn=one.target.learn,
             candidate=one.target.candidate.url,
+            sample=one.target.control.sample if one.target.control else 0.0,
+            allowed=one.target.gate.max_mismatch_ratio,
         )
         for one in targets
     ]

@@ -74,7 +74,10 @@ class RouteFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The finding that the evidence supports; `pairs_needed` is None if more pairs cannot decide."""
+    """The finding that the evidence supports; `pairs_needed` is None if more pairs cannot decide.
+
+    triples_needed: how many more triples prove that v2 differs no more than v1 differs from itself, if this is true.
+    """
 
     decision: Decision
     reason: str
@@ -82,11 +85,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteFinding, ...] = ()
     pairs_needed: int | None = None
     insufficient_reason: InsufficientReason | None = None
+    triples_needed: int | None = None
 
     def failing(self, reason: str) -> Finding:
         """Return the finding, changed to a failure with this reason."""
         return msgspec.structs.replace(
             self, decision=Decision.FAIL, reason=reason, insufficient_reason=None, pairs_needed=0
+        )
+
+    def passing(self, reason: str) -> Finding:
+        """Return the finding, changed to a pass with this reason."""
+        return msgspec.structs.replace(
+            self, decision=Decision.PASS, reason=reason, insufficient_reason=None, pairs_needed=0, triples_needed=0
         )
 
     def insufficient(self, reason: str, because: InsufficientReason, pairs_needed: int | None = None) -> Finding:
@@ -111,14 +121,14 @@ def target_fails(n: int, k: int, allowed: float) -> bool:
     return k >= least_mismatches(allowed) and sequence.exceeds(n, k, allowed, ALPHA_TARGET)
 
 
-def find_route(route: RouteEvidence, place: int, allowed: float) -> RouteFinding:
-    """Return the finding for one route, from the pairs of this route only."""
+def find_route(route: RouteEvidence, place: int, allowed: float, level: float = ALPHA) -> RouteFinding:
+    """Return the finding for one route, from the pairs of this route only. level: the error of the upper bound."""
     n, k, alpha = route.compared, route.mismatches, alpha_of_route(place)
     if k >= least_mismatches(allowed) and sequence.exceeds(n, k, allowed, alpha, broad=True):
         state = "fails"
     elif k and n and k / n > allowed and sequence.chance_of_so_many(n, k, allowed) < SUSPECT:
         state = "suspect"
-    elif sequence.stays_within(n, k, allowed, ALPHA):
+    elif sequence.stays_within(n, k, allowed, level):
         state = "within"
     else:
         state = "untested"
@@ -127,16 +137,19 @@ def find_route(route: RouteEvidence, place: int, allowed: float) -> RouteFinding
         compared=n,
         mismatches=k,
         lower=sequence.lower_end(n, k, allowed, alpha, broad=True),
-        upper=sequence.upper_end(n, k, allowed, ALPHA),
+        upper=sequence.upper_end(n, k, allowed, level),
         state=state,
     )
 
 
-def find(evidence: Evidence, allowed: float, low_coverage: str | None) -> Finding:
-    """Return the finding that the evidence supports. low_coverage: why coverage is too low, or None."""
+def find(evidence: Evidence, allowed: float, low_coverage: str | None, level: float = ALPHA) -> Finding:
+    """Return the finding that the evidence supports.
+
+    low_coverage: why coverage is too low, or None. level: the error of the upper bound, and so of a wrong pass.
+    """
     n, k = evidence.compared, evidence.mismatches
-    routes = tuple(find_route(route, place, allowed) for place, route in enumerate(evidence.routes, start=1))
-    lower, upper = sequence.lower_end(n, k, allowed, ALPHA_TARGET), sequence.upper_end(n, k, allowed, ALPHA)
+    routes = tuple(find_route(route, place, allowed, level) for place, route in enumerate(evidence.routes, start=1))
+    lower, upper = sequence.lower_end(n, k, allowed, ALPHA_TARGET), sequence.upper_end(n, k, allowed, level)
     passed = Finding(
         decision=Decision.PASS,
         reason=f"{differ(n, k)}: at most {percent(upper)}, limit {percent(allowed)}.",
@@ -146,14 +159,14 @@ def find(evidence: Evidence, allowed: float, low_coverage: str | None) -> Findin
     )
     if reason := _failure(n, k, allowed, lower, routes):
         return passed.failing(reason)
-    doubt = _too_few_pairs(n, k, allowed, upper) or _suspect_route(routes, allowed)
+    doubt = _too_few_pairs(n, k, allowed, upper, level) or _suspect_route(routes, allowed)
     if low_coverage and (doubt is None or n == 0):
         doubt = low_coverage, InsufficientReason.COVERAGE
     if doubt is None:
         return passed
     if n and k / n > allowed:
         return passed.insufficient(*doubt, sequence.pairs_until_exceeds(n, k, allowed, ALPHA_TARGET))
-    return passed.insufficient(*doubt, sequence.pairs_until_within(n, k, allowed, ALPHA))
+    return passed.insufficient(*doubt, sequence.pairs_until_within(n, k, allowed, level))
 
 
 def _failure(n: int, k: int, allowed: float, lower: float, routes: tuple[RouteFinding, ...]) -> str | None:
@@ -167,10 +180,10 @@ def _failure(n: int, k: int, allowed: float, lower: float, routes: tuple[RouteFi
     return f"{at_least(differ(worst.compared, worst.mismatches, worst.route), worst.lower, allowed)}{more}"
 
 
-def _too_few_pairs(n: int, k: int, allowed: float, upper: float) -> tuple[str, InsufficientReason] | None:
+def _too_few_pairs(n: int, k: int, allowed: float, upper: float, level: float) -> tuple[str, InsufficientReason] | None:
     if n == 0:
         return "No pairs compared yet.", InsufficientReason.PAIRS
-    if sequence.stays_within(n, k, allowed, ALPHA):
+    if sequence.stays_within(n, k, allowed, level):
         return None
     if allowed <= 0:
         never = "A limit of 0 cannot be proven: set gate.max_mismatch_ratio to the smallest ratio that matters."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.verdict.decide import ALPHA, Decision, Finding, InsufficientReason, at_least, differ, target_fails
+from shadowdiff.verdict.excess import ALPHA_EXCESS, LEAST_TRIPLES, outside, passes_by_excess, triples_needed
 from shadowdiff.verdict.noise_set import NONE, Cells, NoiseSet, NoiseState, Source
 from shadowdiff.verdict.sequence import is_excess, lower_end, upper_end
 from shadowdiff.verdict.triples import TripleCounts
@@ -27,12 +28,18 @@ _GUARD_ROUTES: Final = ALPHA_GUARD - _GUARD_TARGET
 _BETS: Final = 0.9 * _GUARD_TARGET
 _PAIRS: Final = 0.05 * _GUARD_TARGET
 """The error of the lower bound of v2's mismatches; the upper bounds of missed noise have the same error."""
-LEAST_TRIPLES: Final = 100
-"""A pass with a control needs this number of triples. Fewer could not reveal a constant in v2."""
+ALPHA_PAIRS: Final = ALPHA - ALPHA_EXCESS
+"""The error of a pass by the mismatch ratio, if there is a control."""
+_BY_EXCESS: Final = frozenset({InsufficientReason.PAIRS, InsufficientReason.ROUTE, InsufficientReason.NOISE})
+"""The doubts that the excess of v2 over v1's own noise can remove."""
 
 
 class NoiseInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The current noise set, as a verdict shows it. excluded: pairs of the run that differ only in noise."""
+    """The current noise set, as a verdict shows it. excluded: pairs of the run that differ only in noise.
+
+    triples_needed: how many more triples prove that v2 differs no more than v1 itself, if that is true. expected_at:
+    when they will have arrived. proposed_sample: a larger `control.sample`, which gives them at proposed_at.
+    """
 
     version: int | None = None
     source: Source | None = None
@@ -41,15 +48,23 @@ class NoiseInfo(msgspec.Struct, frozen=True, kw_only=True):
     excluded: int = 0
     triples: int = 0
     overflow: int = 0
+    triples_needed: int | None = None
+    expected_at: str | None = None
+    proposed_sample: float | None = None
+    proposed_at: str | None = None
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
-    """A target's noise state, and the progress of learning. controlled: whether a control is configured."""
+    """A target's noise state, and the progress of learning.
+
+    controlled: whether a control is configured. sample: the share of requests that the control gets.
+    """
 
     state: NoiseState
     learned: int = 0
     learn: int = 1000
     controlled: bool = False
+    sample: float = 0.0
 
     @property
     def matters(self) -> bool:
@@ -99,8 +114,19 @@ class PlaceFinding(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Cells = NONE
 
 
-def with_noise(finding: Finding, evidence: Evidence, allowed: float, noise: Noise, run_noise: str | None) -> Finding:
-    """Return the finding, corrected for noise. run_noise: the version of the noise set that the run uses."""
+def with_noise(
+    finding: Finding,
+    evidence: Evidence,
+    allowed: float,
+    noise: Noise,
+    run_noise: str | None,
+    *,
+    low_coverage: str | None = None,
+) -> Finding:
+    """Return the finding, corrected for noise.
+
+    run_noise: the version of the noise set that the run uses. low_coverage: why coverage is too low, or None.
+    """
     if not noise.matters:
         return finding
     unsettled, known = noise.unsettled(run_noise), noise.state.known
@@ -110,11 +136,22 @@ def with_noise(finding: Finding, evidence: Evidence, allowed: float, noise: Nois
     if blamed:
         return finding.failing(_blame(blamed))
     if finding.decision is Decision.FAIL:
-        return _guarded(finding, evidence, allowed, known)
+        finding = _guarded(finding, evidence, allowed, known)
+    if noise.controlled and finding.insufficient_reason in _BY_EXCESS:
+        return _by_excess(finding, evidence, allowed, known, low_coverage)
     if finding.decision is Decision.PASS and noise.controlled and evidence.triples < LEAST_TRIPLES:
         few = f"Too few triples: {evidence.triples:,} of the {LEAST_TRIPLES} that a pass needs."
         return finding.insufficient(f"{finding.reason} {few}", InsufficientReason.NOISE)
     return finding
+
+
+def _by_excess(
+    finding: Finding, evidence: Evidence, allowed: float, known: NoiseSet, low_coverage: str | None
+) -> Finding:
+    """Return a pass if v2 surely differs no more often than v1 itself, else the finding with the needed triples."""
+    if passed := passes_by_excess(finding, evidence, allowed, known):
+        return passed.insufficient(low_coverage, InsufficientReason.COVERAGE) if low_coverage else passed
+    return msgspec.structs.replace(finding, triples_needed=triples_needed(evidence, allowed, known))
 
 
 def judge_places(evidence: Evidence, known: NoiseSet, allowed: float) -> list[PlaceFinding]:
@@ -164,7 +201,7 @@ def _guarded(finding: Finding, evidence: Evidence, allowed: float, known: NoiseS
     """Return a failing finding, or an insufficient one if noise that learning missed may explain the failure."""
     if sure := _sure(finding, evidence, allowed, known):
         return finding.failing(sure)
-    cells = _all_cells(evidence)
+    cells = outside(evidence)
     sides = f"only v2 differs in {cells.raw:,} of {evidence.triples:,} triples, only v1 in {cells.noise:,}"
     return finding.insufficient(
         f"{finding.reason} Too few triples to tell v2 from noise: {sides}.", InsufficientReason.NOISE
@@ -185,7 +222,7 @@ def _sure(finding: Finding, evidence: Evidence, allowed: float, known: NoiseSet)
 
 def _is_beyond(evidence: Evidence, allowed: float, known: NoiseSet) -> bool:
     """Return whether v2 differs more often than v1 differs from itself: by the triples, or certainly by all pairs."""
-    triples, cells = evidence.triples, _all_cells(evidence)
+    triples, cells = evidence.triples, outside(evidence)
     if is_excess(triples, cells.raw, cells.noise, allowed, _BETS):
         return True
     n, distinct = evidence.compared, sum(route.distinct for route in evidence.routes)
@@ -194,7 +231,3 @@ def _is_beyond(evidence: Evidence, allowed: float, known: NoiseSet) -> bool:
         upper_end(triples, min(cells.of_v1, triples), allowed, _PAIRS / 2),
     )
     return lower_end(n, min(distinct, n), allowed, _PAIRS) > allowed + missed
-
-
-def _all_cells(evidence: Evidence) -> Cells:
-    return sum((route.triples.cells for route in evidence.routes), NONE)

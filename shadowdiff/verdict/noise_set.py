@@ -141,6 +141,39 @@ def choose(halves: tuple[Learned, Learned], *, version: int, source: Source, now
     )
 
 
+def extended(known: NoiseSet, seen: Learned, *, version: int, now_ms: int, least_share: float) -> NoiseSet | None:
+    """Return the set with the places outside it where v1 differs from itself in a run; None if they are too rare.
+
+    seen: the run's triples. least_share: a smaller share of triples in which v1 differs outside the set does not
+    matter. The next run measures the larger set, so nothing was checked yet.
+    """
+    inside = {one.place for one in known.places}
+    outside = {place: cells for place, cells in seen.cells.items() if place not in inside}
+    added = {
+        place: cells
+        for place, cells in outside.items()
+        if _is_noise(place, cells, seen.triples.get(place.route, 0), len(outside))
+    }
+    if not added or sum(cells.of_v1 for cells in added.values()) < max(2, least_share * seen.total):
+        return None
+    places = [
+        *known.places,
+        *(
+            NoisePlace(**place._asdict(), triples=seen.triples.get(place.route, 0), learned=cells)
+            for place, cells in sorted(added.items())
+        ),
+    ]
+    return msgspec.structs.replace(
+        known,
+        version=version,
+        frozen_ms=now_ms,
+        triples=known.triples + seen.total,
+        checked=0,
+        missed=0,
+        places=tuple(places),
+    )
+
+
 def _is_noise(place: Place, cells: Cells, triples: int, places: int) -> bool:
     if not cells.of_v1 or (place.kind == "status" and cells.of_v1 > _MOST_BAD * triples):
         return False
@@ -230,6 +263,10 @@ class NoiseStore:
         made = choose(halves, version=state.learning, source=state.source, now_ms=now_ms, candidate=candidate)
         done = await self._change(target, state, learning="", set=msgspec.json.encode(made))
         return made if done else None
+
+    async def replace(self, target: str, state: NoiseState, made: NoiseSet) -> bool:
+        """Replace the set; return whether this call replaced it."""
+        return await self._change(target, state, generation=made.version, set=msgspec.json.encode(made))
 
     async def forget(self, target: str, state: NoiseState) -> bool:
         """Delete the noise set."""

@@ -94,7 +94,8 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     revision_header: the name in lower case. rules: a digest of the comparison settings. latency: whether a gate needs
     the durations. controlled: whether a control shows v1's own noise. learn: the number of triples that the noise set
-    is learned from. candidate: v2's address.
+    is learned from. candidate: v2's address. sample: the share of requests that the control gets. allowed: the gate's
+    limit of the mismatch ratio.
     """
 
     target: str
@@ -104,6 +105,8 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True):
     controlled: bool = False
     learn: int = 1000
     candidate: str = ""
+    sample: float = 0.0
+    allowed: float = 0.001
 
 
 def exclusion_of(run: Run, *, revision: str | None, responded_ms: int, inputs_match: bool) -> Exclusion | None:

@@ -27,7 +27,8 @@ class RunCounter:
     """One target's current run in this process, and the revisions and routes since the store was last read.
 
     revisions, routes: new revisions and routes.  nameless: whether a response without a revision appeared.
-    declared: the rules digest for which this process last ensured that a run exists.
+    declared: the rules digest for which this process last ensured that a run exists.  extends_at_ms: when this process
+    next checks whether the run has shown more noise of v1.
     """
 
     def __init__(self, inputs: RunInputs, wake: Callable[[], None], caps: CountCaps = CAPS) -> None:
@@ -39,6 +40,7 @@ class RunCounter:
         self.revisions: dict[str, None] = {}
         self.routes: dict[str, None] = {}
         self.nameless = False
+        self.extends_at_ms = 0
         self._wake = wake
         self._caps = caps
         self._tally = Tally(caps)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shadowdiff.store import STORE_ERRORS, describe_error
+from shadowdiff.store import STORE_ERRORS, describe_error, reading
 from shadowdiff.verdict.counts import CAPS, CountCaps
 from shadowdiff.verdict.ledger_growth import flat
 from shadowdiff.verdict.noise_gate import Noise
-from shadowdiff.verdict.noise_set import NoiseState, NoiseStore, Source
+from shadowdiff.verdict.noise_set import Learned, NoiseState, NoiseStore, Source, extended
 from shadowdiff.verdict.run import NewRun, Run, RunInputs, RunState, StartedBy, due, due_for_rollout
 from shadowdiff.verdict.run_counter import RunCounter
-from shadowdiff.verdict.run_store import RunStore
+from shadowdiff.verdict.run_store import RunStore, counts_key
+from shadowdiff.verdict.triples import read_cells, read_triples
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+EXTEND_EVERY_MS: Final = 10_000
+"""How often a process checks whether a run has shown more noise of v1."""
 
 
 class Runs:
@@ -45,6 +48,7 @@ class Runs:
     ) -> None:
         self._caps = caps
         self._store = RunStore(store, caps.names)
+        self._counts_of = store.counts_of
         self._noise = NoiseStore(store)
         self._inputs = inputs
         self._ledger = ledger
@@ -121,13 +125,41 @@ class Runs:
         """Return the noise state; if there is a control, start learning, and freeze the set once it is learned."""
         inputs, state = counter.inputs, await self._noise.read(counter.inputs.target)
         if state.learning is None:
-            if not inputs.controlled or state.known is not None:
+            if not inputs.controlled:
                 return state
+            if state.known is not None:
+                return await self._extend(counter, state, now_ms)
             await self._noise.learn(inputs.target, state, Source.CONTROL, now_ms)
         elif state.calibrates or await self._noise.learned(inputs.target, state) < inputs.learn:
             return state
         elif made := await self._noise.freeze(inputs.target, state, now_ms, inputs.candidate):
             log.info("noise set frozen", extra={"target": inputs.target, "places": len(made.places)})
+        return await self._noise.read(inputs.target)
+
+    async def _extend(self, counter: RunCounter, state: NoiseState, now_ms: int) -> NoiseState:
+        """Return the noise state; if the run has shown more noise of v1, add it to the set.
+
+        The run must have as many triples as the set was learned from, so that additions become rarer and rarer.
+        """
+        run, inputs, known = counter.run, counter.inputs, state.known
+        if run is None or known is None or run.noise != state.version or now_ms < counter.extends_at_ms:
+            return state
+        counter.extends_at_ms = now_ms + EXTEND_EVERY_MS
+        groups = [counts_key(inputs.target, run.id, name) for name in ("triples", "cells")]
+        triples, cells = await self._counts_of(groups)
+        with reading(f"the triples of {inputs.target} in run {run.id}"):
+            routes, (places, _) = read_triples(triples), read_cells(cells)
+        learned = Learned(
+            triples={route: one.all for route, one in routes.items()},
+            cells={place: one.cells for place, one in places.items()},
+        )
+        if learned.total < max(inputs.learn, known.triples):
+            return state
+        more = extended(known, learned, version=state.generation + 1, now_ms=now_ms, least_share=inputs.allowed / 4)
+        if more is None or not await self._noise.replace(inputs.target, state, more):
+            return state
+        added = len(more.places) - len(known.places)
+        log.info("noise set extended", extra={"target": inputs.target, "places": len(more.places), "added": added})
         return await self._noise.read(inputs.target)
 
     async def _named(self, counter: RunCounter, state: RunState, revisions: Sequence[str]) -> RunState:
@@ -149,7 +181,9 @@ class Runs:
         """Return the state of a target's noise set. Raises: KeyError."""
         inputs, state = self._inputs_of(target), await self._noise.read(target)
         learned = await self._noise.learned(target, state)
-        return Noise(state=state, learned=learned, learn=inputs.learn, controlled=inputs.controlled)
+        return Noise(
+            state=state, learned=learned, learn=inputs.learn, controlled=inputs.controlled, sample=inputs.sample
+        )
 
     async def learn(self, target: str, source: Source, by: str) -> bool:
         """Start to learn again; return whether this call started it."""

@@ -28,6 +28,9 @@ _STEPS: Final = 60
 _KEPT: Final = 16_384
 _HALVINGS: Final = 8
 _ALL_IN: Final = 0.6
+_STAKES: Final = 12
+"""How many stakes bet on a small excess. Their sizes are halved; the weight of the nth is proportional to 1/n."""
+_STAKE_WEIGHTS: Final = tuple(1 / n / sum(1 / m for m in range(1, _STAKES + 1)) for n in range(1, _STAKES + 1))
 MOST_PAIRS: Final = 1 << 40
 """The maximum number of pairs that is predicted."""
 
@@ -176,3 +179,38 @@ def log_excess(n: int, b: int, c: int, allowed: float) -> float:
 def is_excess(n: int, b: int, c: int, allowed: float, alpha: float) -> bool:
     """Return whether v2 differs more often than v1 differs from itself, by more than `allowed`."""
     return b > c and log_excess(n, b, c, allowed) >= -math.log(alpha)
+
+
+def log_no_excess(n: float, b: float, c: float, allowed: float) -> float:
+    """Return log M(n) of a bet that v2 differs at most `allowed` more often than v1 differs from itself.
+
+    It is the opposite bet of `log_excess`. If the mean of X is at least `allowed`, betting a share s of the stake on
+    allowed - X gains nothing on average: M(n) = (1-s(1-a))^b (1+s(1+a))^c (1+sa)^(n-b-c) is a supermartingale for each
+    s below 1/(1-a), and so is a weighted mean over several s. If the sides differ equally often, in a share q of the
+    triples, it needs about 11 q / a² of them.
+    """
+    terms: list[float] = []
+    for number, weight in enumerate(_STAKE_WEIGHTS, start=1):
+        share = 0.5**number / (1 - allowed)
+        lost, won = b * math.log1p(-share * (1 - allowed)), c * math.log1p(share * (1 + allowed))
+        terms.append(math.log(weight) + lost + won + (n - b - c) * math.log1p(share * allowed))
+    high = max(terms)
+    return high + math.log(sum(math.exp(term - high) for term in terms))
+
+
+def has_no_excess(n: float, b: float, c: float, allowed: float, alpha: float) -> bool:
+    """Return whether v2 differs at most `allowed` more often than v1 differs from itself."""
+    if not 0 < allowed < 1:
+        return False
+    return n > 0 and (b - c) / n < allowed and log_no_excess(n, b, c, allowed) >= -math.log(alpha)
+
+
+def triples_until_no_excess(n: int, b: int, c: int, allowed: float, alpha: float) -> int | None:
+    """Return how many more triples prove that v2 has no excess, if from now on both sides differ equally often.
+
+    None if no number of triples does so, because the allowed excess is 0.
+    """
+    if not 0 < allowed < 1 or n == 0:
+        return None
+    each = (b + c) / (2 * n)
+    return _least(0, lambda more: has_no_excess(n + more, b + each * more, c + each * more, allowed, alpha))

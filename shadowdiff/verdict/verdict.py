@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.verdict.decide import Decision, Finding, InsufficientReason, Interval, RouteFinding, find
+from shadowdiff.verdict.decide import ALPHA, Decision, Finding, InsufficientReason, Interval, RouteFinding, find
+from shadowdiff.verdict.excess import SOON_S, sample_for
 from shadowdiff.verdict.latency import with_latency
 from shadowdiff.verdict.ledger_growth import Coverage, low_coverage
-from shadowdiff.verdict.noise_gate import Noise, NoiseInfo, with_noise
+from shadowdiff.verdict.noise_gate import ALPHA_PAIRS, Noise, NoiseInfo, with_noise
 from shadowdiff.verdict.run import STARTED_BY, Exclusion, Run, is_superseded
 
 if TYPE_CHECKING:
@@ -126,16 +127,17 @@ def judge(
     known_routes: routes that were declared or seen earlier; if one has no pair in this run, it is listed as untested.
     """
     allowed = thresholds.max_mismatch_ratio
-    pairs = sum(evidence.results.values())
-    finding = find(evidence, allowed, low_coverage(coverage, thresholds.min_coverage, pairs))
+    few = low_coverage(coverage, thresholds.min_coverage, sum(evidence.results.values()))
+    finding = find(evidence, allowed, few, ALPHA_PAIRS if noise is not None and noise.controlled else ALPHA)
     if noise is not None:
-        finding = with_noise(finding, evidence, allowed, noise, run.noise if run else None)
+        finding = with_noise(finding, evidence, allowed, noise, run.noise if run else None, low_coverage=few)
     if thresholds.max_p99_increase_ms is not None:
         finding = with_latency(finding, evidence, thresholds.max_p99_increase_ms)
     wait_s = _wait_s(finding.pairs_needed, evidence.compared, run, now_ms)
+    info = _noise_info(noise, finding, evidence, run, now_ms) if noise else None
     return Verdict(
         verdict=finding.decision,
-        reason=_reason(finding, evidence, wait_s),
+        reason=_reason(finding, evidence, wait_s) + _forecast(info, finding, now_ms),
         target=evidence.target,
         window=Window(start=iso(run.started_ms), end=iso(now_ms)) if run else Window(),
         pairs={"compared": evidence.compared, **evidence.results},
@@ -151,7 +153,7 @@ def judge(
         expected_at=None if wait_s is None else iso(now_ms + round(1000 * wait_s)),
         insufficient_reason=finding.insufficient_reason,
         routes=_most_important(finding.routes),
-        noise=noise.info(evidence) if noise else None,
+        noise=info,
     )
 
 
@@ -212,6 +214,39 @@ def _wait_s(pairs: int | None, compared: int, run: Run | None, now_ms: int) -> f
     if not pairs or not compared or run is None or now_ms <= run.started_ms:
         return None
     return pairs / compared * (now_ms - run.started_ms) / 1000
+
+
+def _noise_info(noise: Noise, finding: Finding, evidence: Evidence, run: Run | None, now_ms: int) -> NoiseInfo | None:
+    """Return the noise information, with a forecast if triples can still decide."""
+    info, needed = noise.info(evidence), finding.triples_needed
+    wait_s = _wait_s(needed, evidence.triples, run, now_ms)
+    if info is None or not needed or wait_s is None:
+        return info and msgspec.structs.replace(info, triples_needed=needed)
+    proposed = sample_for(needed, noise.sample, needed / wait_s) if wait_s > SOON_S else None
+    return msgspec.structs.replace(
+        info,
+        triples_needed=needed,
+        expected_at=iso(now_ms + round(1000 * wait_s)),
+        proposed_sample=proposed[0] if proposed else None,
+        proposed_at=iso(now_ms + round(1000 * proposed[1])) if proposed else None,
+    )
+
+
+def _forecast(info: NoiseInfo | None, finding: Finding, now_ms: int) -> str:
+    """Return the sentence on the triples that are missing, for a verdict that v1's own noise delays."""
+    if info is None or finding.insufficient_reason is not InsufficientReason.NOISE or not info.triples_needed:
+        return ""
+    text = f" If v2 is equal to v1, about {info.triples_needed:,} more triples are needed"
+    if info.expected_at:
+        text += f", which takes about {duration(_seconds_until(info.expected_at, now_ms))}"
+    if info.proposed_sample and info.proposed_at:
+        wait = duration(_seconds_until(info.proposed_at, now_ms))
+        text += f"; with `control.sample: {info.proposed_sample:g}`, about {wait}"
+    return f"{text}."
+
+
+def _seconds_until(at: str, now_ms: int) -> float:
+    return datetime.fromisoformat(at).timestamp() - now_ms / 1000
 
 
 def _reason(finding: Finding, evidence: Evidence, wait_s: float | None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
 from shadowdiff.model import Comparison, Difference, Side
-from shadowdiff.verdict import Source, StartedBy, read_evidence
+from shadowdiff.verdict import Source, StartedBy, read_evidence, runs
 from tests.fakes.asgi import Answer, get
 from tests.fakes.traffic import MATCH, difference, mismatch, observation, pair
 from tests.integration.verdict.conftest import TARGET, Process, post, wall_ms
@@ -62,7 +62,7 @@ async def ask(process: Process, action: str) -> Answer:
     return await post(process.app(), f"noise?target={TARGET}", {"action": action, "author": "ada", "reason": "a test"})
 
 
-async def verdict(process: Process) -> dict[str, object]:
+async def verdict(process: Process) -> dict[str, Any]:
     """Return the verdict as the API shows it."""
     answer = await get(process.app(), f"/api/v1/verdict?target={TARGET}")
     return answer.json
@@ -183,7 +183,7 @@ async def test_calibration_learns_from_a_candidate_that_is_v1(store: Store) -> N
         noise["candidate"],
         noise["learned_from"],
     )
-    assert 1 == (await verdict(process))["noise"]["excluded"]  # type: ignore[index]
+    assert 1 == (await verdict(process))["noise"]["excluded"]
 
 
 async def test_restarted_process_uses_the_frozen_set(process: Process) -> None:
@@ -196,3 +196,55 @@ async def test_restarted_process_uses_the_frozen_set(process: Process) -> None:
     assert run is not None
     evidence = await read_evidence(after.store, TARGET, run)
     assert (2, 1, 0) == (run.id, evidence.left_out, evidence.mismatches)
+
+
+def rare(member: str = "seq") -> Difference:
+    """Return a difference at a place that learning did not find."""
+    return difference(f"$['{member}']", primary='"a-b"', candidate='"c-d"')
+
+
+async def test_noise_that_v1_shows_later_joins_the_set_and_starts_a_run(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set grows once the run has as many triples as it was learned from; a fault of v2 alone never joins."""
+    monkeypatch.setattr(runs, "EXTEND_EVERY_MS", 0)
+    await learn(process)
+    for number in range(LEARN):
+        raw = mismatch(noisy(), rare("v2")) if number % 4 == 0 else mismatch(noisy())
+        noise = mismatch(noisy(), rare()) if number % 10 == 0 else mismatch(noisy())
+        await process.judge_triple(asked(), raw, noise)
+        if number == LEARN // 2:
+            await process.runs.refresh()
+            assert "1" == (await process.runs.noise(TARGET)).state.version, "too few triples so far"
+    await process.runs.refresh()
+    state = (await process.runs.noise(TARGET)).state
+    assert state.known is not None
+    assert ["$['id']", "$['seq']"] == sorted(one.path for one in state.known.places)
+    assert (2, 2 * LEARN, 0) == (state.known.version, state.known.triples, state.known.checked)
+    run = await process.runs.current(TARGET)
+    assert run is not None
+    assert (3, StartedBy.NOISE, "2") == (run.id, run.by, run.noise)
+    assert await process.runs.learn(TARGET, Source.CONTROL, "ada"), "a person can still learn from the start"
+
+
+async def test_a_noisy_service_passes_by_the_excess_and_forecasts_before(process: Process) -> None:
+    """Both sides differ from v1 equally often at many places; while triples are missing, the reason says how many."""
+    await learn(process)
+    process.covered(2000)
+
+    async def judge(first: int, stop: int) -> dict[str, Any]:
+        for number in range(first, stop):
+            ours = mismatch(noisy(), rare(f"m{number}")) if number % 10 == 0 else mismatch(noisy())
+            theirs = mismatch(noisy(), rare(f"m{number}")) if number % 10 == 5 else mismatch(noisy())
+            await process.judge_triple(asked(), ours, theirs)
+        return await verdict(process)
+
+    early = await judge(0, 300)
+    assert ("insufficient", "noise") == (early["verdict"], early["insufficient_reason"])
+    assert "If v2 is equal to v1, about " in early["reason"]
+    needed = early["noise"]["triples_needed"]
+    assert 400 <= needed <= 1400
+    assert early["noise"]["expected_at"] > early["window"]["end"]
+    late = await judge(300, 300 + needed + 60)
+    assert "pass" == late["verdict"], late["reason"]
+    assert late["reason"].startswith("v2 differs at most 5 % more often than v1 differs from itself: only v2 in ")
