@@ -1,11 +1,11 @@
 """Name the route of a request, such as `GET /products/{id}`.
 
 A matching template determines the name; literal segments take precedence over parameters. Without a template, values in
-the path are replaced by names (`{id}`, `{uuid}`, `{date}`, `{email}`, `{hex}`, `{token}`). A position with many rare
-words becomes `{name}` permanently; frequent words (`me`, `search`) stay words. Paths are compared as in HTTP: case and
-a trailing slash matter, `%7E` equals `~`, `%2F` is not a slash. A route's name changes only when one of its positions
-becomes `{name}`. Memory and the number of names are limited; later routes are `_other`, unless a rule names them.
-Processes exchange route names and parameters, so that all processes use the same names.
+the path are replaced by names (`rules/path_segments.py`), and a position with many words becomes `{name}` permanently
+(`rules/path_parameters.py`). Paths are compared as in HTTP: case and a trailing slash matter, `%7E` equals `~`, `%2F`
+is not a slash. A route's name changes only when one of its positions becomes `{name}`, and never if a rule names it.
+Memory and the number of names are limited; later routes are `_other`, unless a rule names them. Processes exchange
+route names and parameters, so that all processes use the same names.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import re
 import string
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from shadowdiff.model import OTHER
+from shadowdiff.rules.path_parameters import PathParameter, PathParameters
 from shadowdiff.rules.rule import MARK
 
 if TYPE_CHECKING:
@@ -24,32 +23,7 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED: Final = 16_384
 MAX_REMEMBERED_PATH_CHARS: Final = 512
-MAX_SEGMENTS: Final = 12
-MAX_SEGMENT_CHARS: Final = 48
-MAX_EMAIL_CHARS: Final = 254
-"""Source: RFC 5321, section 4.5.3.1.3. The pattern needs quadratic time in a segment full of `%40`."""
-MIN_TOKEN_DIGITS: Final = 2
-WORDS_MAYBE_VALUES: Final = 32
-"""A position with more words than this has values if at least half of the words are rare."""
-WORDS_ALWAYS_VALUES: Final = 128
-"""A position with more words than this has values, even if all words are frequent."""
-OFTEN: Final = 3
-"""Number of times that a word must occur to stay a word."""
-KEPT_WORDS: Final = 32
-MAX_POSITIONS: Final = 1024
-"""Maximum number of positions that are tracked. Other positions are named only by shape."""
-NAME: Final = "{name}"
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:T[0-9:.%A-Za-z+-]*)?)?")
-_NUMBER: Final = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
-_SHAPES: Final = ((_UUID, "{uuid}"), (_DATE, "{date}"), (_NUMBER, "{id}"))
-_HEX: Final = re.compile(r"(?:0x)?[0-9a-f]{8,}", re.IGNORECASE)
-_TOKEN: Final = re.compile(r"[0-9A-Za-z_.~=-]{16,}")
-_EMAIL: Final = re.compile(r"[^@/]+(?:@|%40)[^@/]+\.[^@/]+")
-_KEY: Final = re.compile(r"(?:A[A-Z]{3}[0-9A-Z]{16}|(?:sk|rk|pk)_(?:live|test)_\w+|[0-9A-Za-z_]{40,})")
-"""API keys of well-known services. Longer keys are recognized as tokens because of their length."""
-_DIGIT: Final = re.compile(r"[0-9]")
+MAX_CURRENT_NAMES: Final = 4096
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _PARAMETER: Final = re.compile(r"\{[^{}]*\}")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
@@ -72,6 +46,7 @@ class Router:
     ) -> None:
         self._templates = ranked_templates(templates)
         self._remembered: dict[tuple[str, str], str] = {}
+        self._current: dict[str, str] = {}
         self._parameters = PathParameters(hide)
         self._hide = hide
         self._max_names = max_names
@@ -119,6 +94,8 @@ class Router:
     def adopt(self, names: Sequence[str], places: Iterable[PathParameter]) -> None:
         """Add the route names and parameters that all processes found. The limit of names still applies."""
         moved = self._parameters.take(places)
+        if moved:
+            self._current.clear()
         known = dict.fromkeys(name for name in names if self.current_name(name) == name)
         known.update(self._new)
         if moved or known.keys() != self._in_use.keys():
@@ -126,24 +103,48 @@ class Router:
             self._remembered.clear()
 
     def current_name(self, route: str) -> str:
-        """Return the current name for an earlier name: the same name, or one with `{name}` in place of a word."""
+        """Return the current name for an earlier name: the covering template, or the inferred name of its path."""
+        known = self._current.get(route)
+        if known is None:
+            if len(self._current) >= MAX_CURRENT_NAMES:
+                self._current.clear()
+            known = self._current[route] = self._find_current_name(route)
+        return known
+
+    def _find_current_name(self, route: str) -> str:
         method, space, named = route.partition(" ")
         path, mark, operation = named.partition(MARK)
-        if not space or any(path == template.path for template in self._templates):
+        if not space or any(path == template.path for template in self._templates) or self._is_named(method, path):
             return route
-        return f"{method} {self._parameters.current_name(path)}{mark}{operation}"
+        template = self._template(method, normal(path).split("/"))
+        return f"{method} {template.path if template else self._parameters.current_name(path)}{mark}{operation}"
+
+    def _template(self, method: str, segments: Sequence[str]) -> RouteTemplate | None:
+        return next((one for one in self._templates if one.matches(method, segments)), None)
+
+    def _is_named(self, method: str, path: str) -> bool:
+        """Return whether a rule names this route."""
+        return not self._named_by_rules.isdisjoint((f"{method} {path}", path))
+
+    def _infer(self, method: str, segments: Sequence[str]) -> tuple[str, bool]:
+        """Return the inferred path, and whether to remember it. A path that a rule names keeps its words."""
+        if self._named_by_rules and self._is_named(method, shaped := self._parameters.shaped(segments)):
+            return shaped, True
+        found = len(self._parameters.found)
+        inferred = self._parameters.name(segments)
+        if len(self._parameters.found) != found:
+            self._remembered.clear()
+            self._current.clear()
+            self._in_use = dict.fromkeys(name for name in self._in_use if self.current_name(name) == name)
+            self._new = dict.fromkeys(name for name in self._new if self.current_name(name) == name)
+        return inferred
 
     def _name(self, method: str, path: str) -> tuple[str, bool]:
         """Return a route's name (`_other` beyond the limit), and whether to remember it."""
         path, mark, operation = path.partition(MARK)
         segments = normal(path).split("/")
-        template = next((one for one in self._templates if one.matches(method, segments)), None)
-        found = len(self._parameters.found)
-        named, often = (template.path, True) if template else self._parameters.name(segments)
-        if len(self._parameters.found) != found:
-            self._remembered.clear()
-            self._in_use = dict.fromkeys(name for name in self._in_use if self.current_name(name) == name)
-            self._new = dict.fromkeys(name for name in self._new if self.current_name(name) == name)
+        template = self._template(method, segments)
+        named, often = (template.path, True) if template else self._infer(method, segments)
         if operation:  # a hash contains a dash, and is no secret
             named += mark + (operation if "-" in operation else self._hide(operation))
         name = f"{method} {named}"
@@ -222,103 +223,3 @@ def normal(path: str) -> str:
 def _undone(escape: re.Match[str]) -> str:
     character = chr(int(escape.group(1), 16))
     return character if character in _UNRESERVED else escape.group().upper()
-
-
-class PathParameter(msgspec.Struct, frozen=True):
-    """A position that is a parameter, with the path before it and the words that stay words at this position."""
-
-    before: str
-    words: tuple[str, ...] = ()
-
-
-def shape(segment: str) -> str:
-    """Return a name for the shape of a segment, such as `{id}`; the segment itself if it has no known shape."""
-    for pattern, name in _SHAPES:
-        if pattern.fullmatch(segment):
-            return name
-    if len(segment) <= MAX_EMAIL_CHARS and _EMAIL.fullmatch(segment):
-        return "{email}"
-    if _KEY.fullmatch(segment):
-        return "{token}"
-    digits = len(_DIGIT.findall(segment[:MAX_SEGMENT_CHARS]))
-    if digits and _HEX.fullmatch(segment):
-        return "{hex}"
-    if len(segment) > MAX_SEGMENT_CHARS or (digits >= MIN_TOKEN_DIGITS and _TOKEN.fullmatch(segment)):
-        return "{token}"
-    return segment
-
-
-class PathParameters:
-    """The words at each position of a path, and the positions that are parameters.
-
-    hide: removes secrets from a path after its other values are named and before its words are stored.
-    """
-
-    def __init__(self, hide: Callable[[str], str] = str) -> None:
-        self._hide = hide
-        self._words: dict[str, dict[str, int]] = {}
-        self._values: dict[str, frozenset[str]] = {}
-        self.found: list[PathParameter] = []
-
-    def name(self, segments: Sequence[str]) -> tuple[str, bool]:
-        """Return the path with named parameters, and whether all its words are frequent enough to be remembered."""
-        before, often = "", True
-        shaped = "/".join(["", *(shape(one) if one else "" for one in segments[1 : MAX_SEGMENTS + 1])])
-        for index, segment in enumerate(self._hide(shaped).split("/")[1:]):
-            if segment and segment[0] != "{":
-                often &= self._count(before, segment) >= OFTEN
-            before = f"{before}/{self._named(before, segment)}"
-            if index == MAX_SEGMENTS - 1 and len(segments) > MAX_SEGMENTS + 1:
-                before += "/{rest}"
-        return f"{segments[0]}{before}" or "/", often
-
-    def current_name(self, path: str) -> str:
-        """Return the current name for an earlier name, without counting its words."""
-        before = ""
-        head, *rest = self._hide(path).split("/")
-        for segment in rest:
-            before = f"{before}/{self._named(before, segment if segment[:1] == '{' else shape(segment))}"
-        return head + before
-
-    def take(self, places: Iterable[PathParameter]) -> bool:
-        """Add path parameters that other processes found. Return whether any route name changes."""
-        changed = False
-        for place in places:
-            words = frozenset(place.words)
-            has_room = place.before in self._values or len(self._values) < MAX_POSITIONS
-            if has_room and self._values.get(place.before) != words:
-                changed = True
-                self._settle(place.before, words)
-        return changed
-
-    def _named(self, before: str, segment: str) -> str:
-        words = self._values.get(before)
-        return segment if words is None or segment[:1] in ("", "{") or segment in words else NAME
-
-    def _count(self, before: str, word: str) -> int:
-        """Count a word at its position. Return how often the word has occurred, up to `OFTEN`."""
-        if before in self._values:
-            return OFTEN
-        words = self._words.get(before)
-        if words is None:
-            if max(len(self._words), len(self._values)) >= MAX_POSITIONS:
-                return OFTEN
-            words = self._words[before] = {}
-        times = words[word] = min(OFTEN, words.get(word, 0) + 1)
-        if len(words) > WORDS_MAYBE_VALUES and times == 1:
-            self._decide(before, words)
-        return times
-
-    def _decide(self, before: str, words: dict[str, int]) -> None:
-        kept = [word for word, times in words.items() if times >= OFTEN]
-        if 2 * len(kept) <= len(words) or len(words) > WORDS_ALWAYS_VALUES:
-            place = PathParameter(before, tuple(sorted(kept[:KEPT_WORDS])))
-            self.found.append(place)
-            self._settle(before, frozenset(place.words))
-
-    def _settle(self, before: str, words: frozenset[str]) -> None:
-        self._values[before] = words
-        self._words.pop(before, None)
-        for place in [p for p in self._words if p.startswith(f"{before}/")]:
-            if place[len(before) + 1 :].partition("/")[0] not in words:
-                del self._words[place]

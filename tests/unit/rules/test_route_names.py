@@ -9,16 +9,15 @@ import pytest
 
 from shadowdiff.model import OTHER
 from shadowdiff.report import Redactor
-from shadowdiff.rules.routes import (
+from shadowdiff.rules.path_parameters import (
+    MAX_COLLECTION_WORDS,
+    MAX_FREQUENT_WORDS,
     MAX_POSITIONS,
     OFTEN,
-    WORDS_ALWAYS_VALUES,
-    WORDS_MAYBE_VALUES,
     PathParameter,
     PathParameters,
-    Router,
-    normal,
 )
+from shadowdiff.rules.routes import Router, normal
 
 
 def names(router: Router, *paths: str) -> list[str]:
@@ -93,7 +92,7 @@ def test_a_template_matches_every_spelling_of_its_path() -> None:
 def test_a_position_with_many_rare_words_has_values() -> None:
     """User names become one route, and the rest of the path is named as before."""
     router = Router()
-    for word in words(WORDS_MAYBE_VALUES + 1):
+    for word in words(MAX_COLLECTION_WORDS + 1):
         router.route("GET", f"/users/{word}/orders")
     assert names(router, "/users/somebody/orders", "/users/else/cart", "/users") == [
         "GET /users/{name}/orders",
@@ -117,7 +116,7 @@ def test_frequent_words_stay_words() -> None:
 def test_an_api_with_many_routes_keeps_them() -> None:
     """Forty frequent operations are forty routes."""
     router, operations = Router(), words(40)
-    for count in (WORDS_MAYBE_VALUES, 40):
+    for count in (MAX_COLLECTION_WORDS, 40):
         for _ in range(OFTEN):
             names(router, *(f"/api/{word}" for word in operations[:count]))
     assert names(router, *(f"/api/{word}" for word in operations)) == [f"GET /api/{word}" for word in operations]
@@ -126,7 +125,7 @@ def test_an_api_with_many_routes_keeps_them() -> None:
 def test_a_position_with_too_many_words_has_values() -> None:
     """A position with too many words becomes a parameter, even if each word is frequent."""
     router = Router()
-    for word in words(WORDS_ALWAYS_VALUES + 1):
+    for word in words(MAX_FREQUENT_WORDS + 1):
         names(router, *[f"/tags/{word}"] * OFTEN)
     assert names(router, "/tags/another") == ["GET /tags/{name}"]
 
@@ -180,6 +179,53 @@ def test_an_earlier_name_leads_to_the_current_one() -> None:
     ]
 
 
+def test_a_template_covers_the_names_that_were_inferred_before_it() -> None:
+    """Counts from before the template was configured are shown under it."""
+    router = Router(["/users/{user}", "/files/{file}.json"])
+    asked = ("GET /users/anna", "GET /users/{name}", "GET /files/{id}.json", "GET /files/{id}")
+    assert list(map(router.current_name, asked)) == [
+        "GET /users/{user}",
+        "GET /users/{user}",
+        "GET /files/{file}.json",
+        "GET /files/{id}",
+    ]
+
+
+def test_a_route_that_a_rule_names_keeps_its_name() -> None:
+    """Otherwise the rule would stop applying."""
+    router = Router(named_by_rules=["GET /users/vip"])
+    for word in words(60):
+        names(router, f"/users/{word}")
+    assert names(router, "/users/vip", "/users/anna") == ["GET /users/vip", "GET /users/{name}"]
+    assert "GET /users/vip" == router.current_name("GET /users/vip")
+
+
+def test_a_word_that_occurs_often_is_still_a_value() -> None:
+    """One handler has one name: a user with many requests is a user."""
+    router = Router()
+    names(router, *["/users/anna"] * 50)
+    for word in words(60):
+        names(router, f"/users/{word}")
+    assert names(router, "/users/anna", "/users/anna.json") == ["GET /users/{name}", "GET /users/{name}.json"]
+
+
+def test_a_scan_keeps_the_routes_of_an_api() -> None:
+    """Frequent words after `/` stay words, for any number of other words."""
+    router = Router()
+    for word in words(300):
+        names(router, "/products", "/cart/7", f"/{word}.php")
+    assert names(router, "/products", "/cart/7", "/x.php") == ["GET /products", "GET /cart/{id}", "GET /{name}.php"]
+
+
+def test_words_below_a_parameter_are_counted_together() -> None:
+    """A few files of each user are many files."""
+    router = Router()
+    found = words(MAX_COLLECTION_WORDS + 1)
+    for word in found:
+        names(router, f"/users/{word}/files/{word[::-1]}", f"/users/{word}/files/{word[1:]}")
+    assert names(router, "/users/a/files/b") == ["GET /users/{name}/files/{name}"]
+
+
 def test_names_over_the_limit_are_other() -> None:
     """Earlier names stay."""
     router = Router(max_names=3)
@@ -209,7 +255,7 @@ def test_all_processes_share_one_limit() -> None:
 
 def test_names_of_a_position_with_values_are_freed() -> None:
     """User names do not use up the limit."""
-    router = Router(max_names=WORDS_MAYBE_VALUES + 2)
+    router = Router(max_names=MAX_COLLECTION_WORDS + 2)
     for word in words(100):
         router.route("GET", f"/users/{word}")
     assert names(router, "/carts", "/users/x") == ["GET /carts", "GET /users/{name}"]
@@ -224,7 +270,7 @@ def test_path_parameters_use_bounded_memory() -> None:
     words_of, values_of = places._words, places._values  # pyright: ignore[reportPrivateUsage]
     assert len(values_of) <= MAX_POSITIONS
     remembered = [*words_of.values(), *values_of.values()]
-    assert sum(map(len, remembered)) <= MAX_POSITIONS * WORDS_ALWAYS_VALUES
+    assert sum(map(len, remembered)) <= MAX_POSITIONS * MAX_FREQUENT_WORDS
 
 
 def test_secrets_are_hidden_in_names_and_words() -> None:

@@ -47,6 +47,15 @@ def test_a_template_with_a_method_applies_only_to_that_method() -> None:
         ("/a-long-but-plain-name-of-a-page", "/a-long-but-plain-name-of-a-page"),
         ("/" + "x" * 60, "/{token}"),
         ("/a" * 20, "/a" * 12 + "/{rest}"),
+        ("/products/105.json", "/products/{id}.json"),
+        ("/users/user-42", "/users/user-{id}"),
+        ("/users/user-000000000042", "/users/user-{id}"),
+        ("/orders/42:cancel", "/orders/{id}:cancel"),
+        ("/tables/a,b;v=1", "/tables/{list};v={id}"),
+        ("/Products(42)", "/Products({id})"),
+        ("/static/app.3f2a9c1b.min.js", "/static/app.{hex}.min.js"),
+        ("/commits/6dcb09b5b57875f334f61aebed695e2e4193db5e", "/commits/{hex}"),
+        ("/api/v1.2/sha1/oauth2", "/api/v1.2/sha1/oauth2"),
     ],
 )
 def test_without_a_template_identifiers_collapse(path: str, route: str) -> None:
