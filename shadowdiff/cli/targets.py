@@ -10,6 +10,7 @@ from rich.text import Text
 from shadowdiff.cli.remote import Remote, remote_options
 from shadowdiff.cli.screen import VERDICT_STYLES, console, list_table, text
 from shadowdiff.display.wording import milliseconds, percent, place_text
+from shadowdiff.queries.route_templates import routes_yaml
 from shadowdiff.queries.targets import TargetReport, Targets, TargetSummary
 
 if TYPE_CHECKING:
@@ -20,20 +21,31 @@ SHOWN_PATHS = 3
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--routes", is_flag=True, help="Print templates of the target's routes for the configuration.")
 @remote_options
-def command(remote: Remote, name: str | None) -> None:
+def command(remote: Remote, name: str | None, *, routes: bool) -> None:
     """Show the targets and their verdicts; with NAME, one target's routes.
 
     \b
     Examples:
       shadowdiff targets
       shadowdiff targets recommendation
+      shadowdiff targets recommendation --routes
       shadowdiff targets --json | jq '.targets[].verdict.verdict'
     """  # noqa: D301 - click needs the backspace character
+    if routes and not name:
+        raise click.UsageError("--routes needs the NAME of a target")
     if name:
-        remote.show(remote.get("targets", name), TargetReport, _print_report)
+        remote.show(remote.get("targets", name), TargetReport, _print_routes if routes else _print_report)
     else:
         remote.show(remote.get("targets"), Targets, lambda found: _print_list(found.targets))
+
+
+def _print_routes(report: TargetReport) -> None:
+    if report.proposed_routes:
+        click.echo(routes_yaml(report.proposed_routes))
+    else:
+        console().print(text("No route has an inferred placeholder.", "dim"))
 
 
 def _print_list(targets: list[TargetSummary]) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from shadowdiff.model import Result
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.offload import in_a_thread
+from shadowdiff.queries.route_templates import propose_templates
 from shadowdiff.queries.trend import Trends
 from shadowdiff.queries.visible import VISIBLE, is_visible
 from shadowdiff.report import Fingerprints
@@ -75,9 +76,13 @@ class Targets(msgspec.Struct, frozen=True):
 
 
 class TargetReport(TargetSummary, frozen=True, kw_only=True):
-    """All data of one target, except its samples."""
+    """All data of one target, except its samples.
+
+    proposed_routes: templates for `routes:` that keep the inferred names; empty if there is nothing to add.
+    """
 
     routes: tuple[RouteCounts, ...]
+    proposed_routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +189,12 @@ class Queries:
             rules=view.rules,
         )
         return TargetReport(name=target.name, settings=settings, verdict=verdict, routes=counts.routes)
+
+    async def report_with_proposals(self, view: TargetView, base_url: str) -> TargetReport:
+        """Return a target's report with the proposed templates of its routes."""
+        report = await self.report(view, base_url)
+        proposed = propose_templates(report.routes, view.target.routes)
+        return msgspec.structs.replace(report, proposed_routes=proposed)
 
     async def verdict(
         self,

@@ -17,6 +17,7 @@ from shadowdiff.config import WebConfig
 from shadowdiff.display import wording
 from shadowdiff.display.sample_view import response_status
 from shadowdiff.queries.errors import RequestError
+from shadowdiff.queries.route_templates import routes_yaml
 from shadowdiff.verdict import top_loss
 from shadowdiff.web.access import LOCAL, Access
 from shadowdiff.web.chart import funnel_bars
@@ -95,6 +96,7 @@ class Layout:
             response_status=response_status,
             funnel_bars=funnel_bars,
             count="{:,}".format,
+            routes_yaml=routes_yaml,
         )
         cast("dict[str, Any]", self._templates.globals).update(
             version=web.version,

@@ -34,6 +34,10 @@ async def _get_targets(web: WebParts, _given: Arguments, request: Request) -> Ta
     return Targets([TargetSummary(name=one.name, settings=one.settings, verdict=one.verdict) for one in reports])
 
 
+async def _get_target(web: WebParts, given: Arguments, request: Request) -> TargetReport:
+    return await web.queries.report_with_proposals(web.queries.target(given["target"]), str(request.base_url))
+
+
 async def _get_ledger(web: WebParts, given: Arguments, _request: Request) -> dict[str, Any]:
     name, of_unknown = given["target"], given["target"] == UNKNOWN_TARGET and is_visible(UNKNOWN_TARGET)
     return await web.queries.ledger(name if of_unknown else web.queries.target(name).target.name)
@@ -95,8 +99,8 @@ READ_OPERATIONS: Final = (
     Operation("/targets", "Every target with its verdict", _get_targets, Targets, refuses={}),
     Operation(
         "/targets/{target}",
-        "One target with its routes, results, differing paths and the latency of both sides",
-        lambda web, given, request: web.queries.report(web.queries.target(given["target"]), str(request.base_url)),
+        "One target with its routes, results, differing paths, latency of both sides, and proposed templates of routes",
+        _get_target,
         TargetReport,
         (Parameter("target", "the name of a target", where="path", required=True),),
         name="target",

@@ -119,7 +119,7 @@ async def show_target(layout: Layout, request: Request) -> Response:
     query = fingerprint_query(arguments, queries.now_ms())
     filters = {key: asked.get(key) for key in ("route", "kind", "path")}
     report, ledger, chart, page, samples, lost = await asyncio.gather(
-        queries.report(target, str(request.base_url)),
+        queries.report_with_proposals(target, str(request.base_url)),
         queries.ledger(name),
         _chart(queries, target, window),
         fingerprint_page(queries, name, query),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -96,6 +98,16 @@ def test_one_target_shows_routes_and_where_they_differ(url: str) -> None:
     lines = _lines(_run(url, "targets", "shop"))
     assert "GET /products/{id} | 999 | 34 (3.4\u202f%) | price differs (20) | 5.0 ms / 7.0 ms | 10 ms / 14 ms" in lines
     assert "+ 2 more" in lines
+
+
+def test_the_templates_of_a_targets_routes_can_be_pasted(url: str) -> None:
+    """The output is the setting of the target, and nothing else."""
+    configured = shop_target()
+    inferred = replace(configured, target=msgspec.structs.replace(configured.target, routes=()))
+    with served(create_web(web_parts(open_shop(), targets=(inferred,)))) as other:
+        assert 'routes:\n  - "/products/{id}"\n' == _run(other, "targets", "shop", "--routes").output
+    assert "No route has an inferred placeholder." == _run(url, "targets", "shop", "--routes").output.strip()
+    assert "--routes needs the NAME of a target" in _run(url, "targets", "--routes").stderr
 
 
 def test_in_a_pipe_no_line_ends_in_blanks_and_no_row_is_empty(url: str) -> None:
