@@ -18,7 +18,7 @@ from shadowdiff.compare.excerpt import around_change, bounded, changed_bytes
 from shadowdiff.compare.work import Budget
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Missing, Repeated, Value
-from shadowdiff.rules.jsonpath import name_step
+from shadowdiff.rules.place import steps_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ NOTHING: Final = (0, 0, 0)
 """The mark of empty findings."""
 _SPELLED: Final[dict[Path, tuple[str, str]]] = {}
 """A bounded cache of spelled paths, since the same ones differ again and again."""
-_usual_step: Final = lru_cache(maxsize=8192)(name_step)
+_usual_steps: Final = lru_cache(maxsize=8192)(steps_of_name)
 _USUAL: Final = frozenset((int, float, bool, dict, type(None)))
 
 
@@ -179,7 +179,7 @@ class Findings:
 
 
 def spell(path: Path, chars: int) -> tuple[str, str]:
-    """Return the normalized path, and the path with each index as `[*]`; both may end after `chars` characters."""
+    """Return the normalized path, and its place (`rules.place`); both may end after `chars` characters."""
     steps: list[str | int] = []
     above = path
     while above is not None:
@@ -190,7 +190,7 @@ def spell(path: Path, chars: int) -> tuple[str, str]:
     while steps and length <= chars:
         step = steps.pop()
         if type(step) is str:
-            spelled = spelled_below = _usual_step(step) if len(step) <= _USUAL_CHARS else name_step(step[:chars])
+            spelled, spelled_below = _usual_steps(step) if len(step) <= _USUAL_CHARS else steps_of_name(step[:chars])
         else:
             spelled, spelled_below = f"[{step}]", "[*]"
         exact.append(spelled)

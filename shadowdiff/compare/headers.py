@@ -18,9 +18,10 @@ from shadowdiff.compare.value_rules import covering, hide_all, subsets
 from shadowdiff.model import Kind
 from shadowdiff.rules.builtin import OWN_ORIGIN
 from shadowdiff.rules.json_values import MISSING
+from shadowdiff.rules.member_names import name_class
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from shadowdiff.compare.finding import Findings
     from shadowdiff.compare.work import Budget, Limits
@@ -34,6 +35,9 @@ GRPC_FIELDS: Final = frozenset({GRPC_STATUS, b"grpc-message", b"grpc-status-deta
 NOT_MODIFIED: Final = 304
 _OF_A_BODY: Final = frozenset(name.encode() for name in BODY_HEADERS)
 _EXPIRES: Final = re.compile(r"[ \t]*expires[ \t]*=", re.IGNORECASE)
+_ATTRIBUTES: Final = frozenset({
+    "domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure", "value",
+})  # fmt: skip
 Fields = Sequence[tuple[bytes, bytes]]
 """Header fields in order, names in lower case."""
 Heads = tuple[Fields, Fields, Sequence[bytes]]
@@ -150,8 +154,22 @@ def note_header(name: bytes, values: tuple[str | None, str | None], rules: Route
 
 def _note(name: bytes, found: Differing, rule: str | None, findings: Findings) -> None:
     part, one, other = found
-    path = f"header.{name.decode('latin-1')}" + (f"[{part!r}]" if part else "")
-    findings.note(path, Kind.STATUS if name == GRPC_STATUS else Kind.HEADER, one, other, rule)
+    text = name.decode("latin-1")
+    path = f"header.{text}" + (f"[{part!r}]" if part else "")
+    place = f"header.{name_class(text) or text}"
+    if part:
+        step = name_class(part)
+        place += (f"[{step}]" if step else f"[{part!r}]") + _attributes(one, other)
+    findings.note(path, Kind.STATUS if name == GRPC_STATUS else Kind.HEADER, one, other, rule, pattern=place)
+
+
+def _attributes(one: str | None, other: str | None) -> str:
+    """Return the attributes in which two cookies differ, such as `.max-age`, so that each is a place of its own."""
+    if one is None or other is None:
+        return ""
+    apart = set(one.split("; ")) ^ set(other.split("; "))
+    names = {"value" if each == "empty value" else each.partition("=")[0] for each in apart} - {"no attributes"}
+    return f".{','.join(sorted(each if each in _ATTRIBUTES else 'other' for each in names))}"
 
 
 def _note_field(field: Field, effect: Effect | None, findings: Findings) -> None:
@@ -174,6 +192,20 @@ def _note_field(field: Field, effect: Effect | None, findings: Findings) -> None
             rules = [rule or covered.get(part) for (part, _, _), rule in zip(found, rules, strict=True)]
     for each, rule in zip(found, rules, strict=True):
         _note(field.name, each, rule, findings)
+    for each in _renewed([each for each, rule in zip(found, rules, strict=True) if rule is None and each[0]]):
+        _note(field.name, each, None, findings)
+
+
+def _renewed(found: Sequence[Differing]) -> Iterator[Differing]:
+    """Yield where cookies differ in addition to their generated names, which are new in each response.
+
+    The pair is a mismatch because of the names; the attributes are places of their own.
+    """
+    gone, came = (grouped((name_class(one[0]), one) for one in found if one[side] is None) for side in (2, 1))
+    for form in sorted((gone.keys() & came.keys()) - {""}):
+        for (part, text, _), (_, _, text_other) in zip(gone[form], came[form], strict=False):
+            if text != text_other:
+                yield part, text, text_other
 
 
 def _rule_of_members(effect: Effect, field: Field, budget: Budget) -> str | None:

@@ -13,6 +13,7 @@ import yaml
 
 from shadowdiff.model import GRAPHQL_ERRORS, MOST_WORKERS, OTHER, WITHHELD, Difference, Failure, Kind, Severity
 from shadowdiff.report import Fingerprint, Sample, Summary
+from shadowdiff.rules.place import STEP
 from shadowdiff.verdict import COULD_NOT_COMPARE, STARTED_BY, FunnelLoss
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ NESTED_CHARS: Final = 32
 MISSING: Final = "(missing)"
 THIN_SPACE: Final = "\u202f"
 """A narrow space at which lines do not break."""
-_NAME: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]")
+_NAME: Final = re.compile(rf"\['((?:[^'\\]|\\.)*)'\]|(?={STEP})\[([^\]]*)\]")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 _SEVERITIES: Final = (Severity.BREAKING, Severity.VALUE, Severity.ADDITIVE)
 _SECONDS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -90,11 +91,13 @@ class Segment(NamedTuple):
 
 
 def short_path(path: str) -> str:
-    """Return a path in short notation: `items[3].price` for `$['items'][3]['price']`."""
+    """Return a path in short notation: `items[3].price` for `$['items'][3]['price']`, `users.{uuid}` for a place."""
     if not path.startswith("$"):
         return path
 
     def plain(name: re.Match[str]) -> str:
+        if name[1] is None:
+            return f".{name[2]}" if "." not in name[2] else name[0]
         return f".{name[1]}" if _PLAIN_NAME.fullmatch(name[1]) else name[0]
 
     return _NAME.sub(plain, path[1:]).removeprefix(".") or "the whole body"

@@ -164,7 +164,8 @@ class Difference(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     path: RFC 9535 normalized path (`$['items'][3]['price']`), or `status`, `header.<name>`, `text[line]`,
         `bytes[offset]`. Plain `text` and `bytes` are the whole body.
-    pattern: the path with `[*]` in place of every index. Differences are grouped by this path.
+    pattern: the place, which is the same for the same thing in all pairs; differences are grouped by it. It is the path
+        with `[*]` for an index and `[{uuid}]` for a member name that is a value, or a line's template (`rules.place`).
     primary, candidate: the value's JSON text exactly as the side sent it, up to a length limit. The value is plain text
     if the body is not JSON, and None if the side has no value.
     rule: the label of the rule that covers this difference; None if the difference counts.

@@ -19,6 +19,7 @@ from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.visible import is_visible
 from shadowdiff.report import Sample, Summary, newest_samples, sample
 from shadowdiff.report.fingerprint_index import without_indexes
+from shadowdiff.rules.place import LINE, STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -32,6 +33,7 @@ EXPORT_FORMATS: Final = ("patch", "deepdiff")
 _PART: Final = re.compile(
     r"\.?(?P<name>[^.\[\]'\"$]+)|\['(?P<single>(?:[^'\\]|\\.)*)'\]|\[\"(?P<double>(?:[^\"\\]|\\.)*)\"\]"
     r"|(?P<index>\[(?:[0-9]+|\*)\])"
+    rf"|(?={STEP})\[(?P<value>[^\]]*)\]"
 )
 _ESCAPED: Final = re.compile(r"['\"\\\x00-\x1f\ud800-\udfff]")
 """Characters that can be escaped in a stored path."""
@@ -116,6 +118,8 @@ def sample_filter(route: str | None, kind: str | None, path: str | None) -> Call
 @lru_cache(4096)
 def path_parts(path: str) -> tuple[str, ...]:
     """Return the parts of a path in any notation. A text that is not a path is one part."""
+    if path.startswith(LINE):
+        return "text", path.removeprefix(LINE)
     rest = path.removeprefix("$")
     parts = list(_PART.finditer(rest))
     is_path = "".join(part[0] for part in parts) == rest

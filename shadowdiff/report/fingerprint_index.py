@@ -30,6 +30,7 @@ _LATE_MS: Final = 60_000
 _FEW: Final = 500
 """If more names than this are missing in the store, the index is rebuilt."""
 _INDEX: Final = re.compile(r"\[\d+\]")
+_LINE: Final = re.compile(r"text\[\d+\]")
 
 
 class FingerprintIndex:
@@ -134,5 +135,7 @@ def ranked_names(tops: Sequence[Sequence[tuple[str, float]]]) -> list[str]:
 
 
 def without_indexes(path: str) -> str:
-    """Return a path in the form of fingerprints, where all elements of an array are one place."""
+    """Return a path in the form of fingerprints, where all elements of an array are one place, or of all lines."""
+    if _LINE.fullmatch(path):
+        return "text"
     return _INDEX.sub("[*]", path)

@@ -16,6 +16,7 @@ import msgspec
 from shadowdiff.report.secret_scanner import json_spans, unquoted
 from shadowdiff.rules.automaton import Automaton
 from shadowdiff.rules.jsonpath import Index, PathError, Segment, Slice, Wildcard, parse_query
+from shadowdiff.rules.place import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.jsonpath import Query
 
 _TOKEN: Final = re.compile(r'\s*+("(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++)')
-_STEP: Final = re.compile(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]")
+_STEP: Final = re.compile(rf"\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]|({STEP})")
 _PLAIN: Final = re.compile(r"[^.\[\]'\"$]+")
 _NO_NAME: Final = re.compile(r"\*|-?\d+|-?\d*:.*")
 _ANY_LENGTH: Final = 2**53
@@ -77,7 +78,9 @@ class HiddenPaths:
         state = self._automaton.root
         for step in _STEP.finditer(path):
             name, index = step[1], step[2]
-            if index is not None:
+            if step[3] is not None:
+                state = state.member(step[3])
+            elif index is not None:
                 state = state.element(0 if index == "*" else int(index), _ANY_LENGTH)
             elif "\\" not in name:
                 state = state.member(name)

@@ -26,6 +26,7 @@ from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, hea
 from shadowdiff.report.secret_scanner import NameSecrecy, find_secrets, is_shown, unquoted
 from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SecretSpan, TooMuchWorkError, merge_spans
 from shadowdiff.report.url_secrets import in_authorities, in_parameters, in_segments
+from shadowdiff.rules.place import LINE, STEP
 from shadowdiff.store import reading
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ HASHED: Final = "‹redacted:"
 SOME: Final = "‹redacted›"
 """Replaces a secret in a path, so that the same fault of many users has one fingerprint."""
 _PLAIN_PATH: Final = re.compile(
-    r"(?:\$|\['[A-Za-z_]{0,24}'\]|\[\*\]|status|graphql\.errors|header\.[a-z-]{1,40}|text|bytes)*+"
+    rf"(?:\$|\['[A-Za-z_]{{0,24}}'\]|\[\*\]|{STEP}|status|graphql\.errors|header\.[a-z-]{{1,40}}|text|bytes)*+"
 )
 """Most paths: short plain names without secrets."""
+_CUT_LINE: Final = re.compile(r"…([0-9a-f]{8})\]\Z")
+"""The end of the place of a line that is cut, with the digest of the whole line."""
 
 _COOKIES: Final = frozenset({"cookie", "set-cookie"})
 _COOKIE_ATTRIBUTES: Final = frozenset({"domain", "path", "expires", "max-age", "samesite", "priority", "version"})
@@ -173,8 +176,15 @@ class Redactor:
         return self._without_secrets(path, "{token}", is_url=True)
 
     def place(self, path: str) -> str:
-        """Return a path pattern without secrets in its names, so that a place always counts under the same path."""
-        return self._without_secrets(path, SOME)
+        """Return a path pattern without secrets in its names, so that a place always counts under the same path.
+
+        The digest of a cut line is replaced with a keyed hash, because the rest of the line may be a secret.
+        """
+        plain = self._without_secrets(path, SOME)
+        return _CUT_LINE.sub(self._keyed, plain) if "…" in plain and plain.startswith(LINE) else plain
+
+    def _keyed(self, digest: re.Match[str]) -> str:
+        return f"…~{hashlib.blake2b(digest[1].encode(), key=self._key, digest_size=4).hexdigest()}]"
 
     def text(self, text: str) -> str:
         """Redact text of unknown type."""
@@ -262,7 +272,9 @@ class Redactor:
         return msgspec.structs.replace(difference, path=path, pattern=pattern, primary=primary, candidate=candidate)
 
     def _place(self, path: str) -> str:
-        """Redact a path; if text was read as a form, its names may be secrets."""
+        """Redact a path; if text was read as a form, its names may be secrets. The place of a line has its words."""
+        if path.startswith(LINE):
+            return self.place(path)
         return self.text(path) if path.startswith("$") and _PLAIN_PATH.fullmatch(path) is None else path
 
     def _value(self, difference: Difference, value: str | None, side: SideText | None, sides: Sides) -> str | None:

@@ -176,10 +176,12 @@ def _differences(judged: _Judged) -> list[PreviewedDifference]:
 def _newly_ignored(judged: _Judged) -> list[NewlyIgnored]:
     groups: dict[tuple[str, DifferencePlace, str], list[tuple[Sample, Difference]]] = {}
     for sample, again in judged:
-        before = {place.path for place in _places(sample)}
+        counted = [place for place in sample.differences if place.rule is None]
+        before = {path: place.pattern for place in counted for path in (place.path, place.pattern)}
         for now in again.differences:
-            if now.rule is not None and now.pattern in before:
-                name = (sample.route, DifferencePlace(now.pattern, str(now.kind)), now.rule)
+            pattern = before.get(now.pattern) or before.get(now.path)
+            if now.rule is not None and pattern:
+                name = (sample.route, DifferencePlace(pattern, str(now.kind)), now.rule)
                 groups.setdefault(name, []).append((sample, now))
     found = [
         NewlyIgnored(

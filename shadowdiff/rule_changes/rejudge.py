@@ -82,8 +82,9 @@ def _undecided(
     if truncated and (found.reason == "truncated" or any(not need.header for need in applying.requirements)):
         return "a body is truncated"
     if not truncated:
-        shown = {place.pattern for place in (*found.differences, *compare(pair, _NO_RULES, limits).differences)}
-        if any(place.rule is None and place.pattern not in shown for place in sample.differences):
+        again = (*found.differences, *compare(pair, _NO_RULES, limits).differences)
+        shown = {path for place in again for path in (place.path, place.pattern)}
+        if any(place.rule is None and shown.isdisjoint((place.path, place.pattern)) for place in sample.differences):
             return "the stored text no longer shows the recorded differences"
     by_value = any(rule.label.startswith(_VALUE_RULES) for rule in applying.rules)
     depends = _depends_on_secret(sample, found, by_value=by_value)

@@ -20,6 +20,7 @@ from shadowdiff.rule_changes.preview import NewlyIgnored, preview
 from shadowdiff.rule_changes.rejudge import LIMITS
 from shadowdiff.rule_changes.type_suggestions import BodyTypeSuggestion, suggest_types
 from shadowdiff.rules import RuleError, compile_rules, parse_rules
+from shadowdiff.rules.place import query_of
 from shadowdiff.verdict.value_class import VOLATILE, value_class
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def suggestions(
     now, limits = datetime.fromtimestamp(now_s, UTC), limits_of(target, LIMITS)
     made: list[Suggestion] = []
     for place, volatile, group in _volatile_places(samples)[:MAX_SUGGESTIONS]:
-        rule = _rule(*place, volatile)
+        rule = _rule(place[0], query_of(place[1]), volatile)
         try:
             rules = parse_rules([rule])
         except RuleError:  # for example, a path in a text body, which rules cannot name

@@ -15,6 +15,7 @@ import msgspec
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
 from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings
+from shadowdiff.rules.place import VERSION as PLACE_VERSION
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, count_writes, history_writes
 from shadowdiff.worker import Judge, TargetRules
 from shadowdiff.worker.decode_protobuf import encoder_of, messages_of
@@ -197,6 +198,7 @@ def _digest(one: TargetConfig, now: datetime) -> str:
     target, headers = one.target, headers_of(one.target)
     rules = [repr(msgspec.structs.replace(rule, reason="")) for rule in one.rules if not rule.expired(now)]
     how = (
+        PLACE_VERSION,
         *(rules, target.routes, sorted(target.methods), target.sample, target.candidate.url),
         *(([*map(repr, target.include)], [*map(repr, target.exclude)]) if target.include or target.exclude else ()),
         *(headers.compare, headers.exclude, *target.body_types, target.graphql),

@@ -221,7 +221,7 @@ DECLARED: Final = (
     _gauge(
         "shadowdiff_top_differences{target,route,path,kind}",
         "Pairs of the current run that differ at a path, for the 10 most frequent paths of a target. Array indexes in "
-        "paths are written as [*].",
+        "paths are written as [*], and ids in keys and lines by their form, such as [{uuid}].",
         lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.top.items()),
         "store",
     ),

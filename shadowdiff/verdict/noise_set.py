@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from shadowdiff.model import OTHER
+from shadowdiff.rules.place import is_coarse
 from shadowdiff.store import Script, number, reading
 from shadowdiff.verdict.sequence import is_excess
 
@@ -175,7 +176,8 @@ def extended(known: NoiseSet, seen: Learned, *, version: int, now_ms: int, least
 
 
 def _is_noise(place: Place, cells: Cells, triples: int, places: int) -> bool:
-    if not cells.of_v1 or (place.kind == "status" and cells.of_v1 > _MOST_BAD * triples):
+    """Return whether a place is noise. A coarse place never is, because it would hide every other line of a text."""
+    if not cells.of_v1 or is_coarse(place.path) or (place.kind == "status" and cells.of_v1 > _MOST_BAD * triples):
         return False
     return not is_excess(triples, cells.raw, cells.noise, 0.0, ALPHA_BLAME / places)
 
@@ -277,10 +279,16 @@ class NoiseStore:
         return bool(await self._store.run(_CHANGE, 0, [f"noise:{target}"], args))
 
 
+def _read_set(text: str) -> NoiseSet:
+    """Return a stored set without coarse places, which older sets may have."""
+    found = msgspec.json.decode(text, type=NoiseSet)
+    return msgspec.structs.replace(found, places=tuple(one for one in found.places if not is_coarse(one.path)))
+
+
 def _state(fields: Mapping[str, str]) -> NoiseState:
     return NoiseState(
         rev=number(fields["rev"]),
-        known=msgspec.json.decode(fields["set"], type=NoiseSet) if fields.get("set") else None,
+        known=_read_set(fields["set"]) if fields.get("set") else None,
         learning=number(fields["learning"]) if fields.get("learning") else None,
         source=Source(fields.get("source", "control")),
         since_ms=number(fields.get("since_ms", "0")),

@@ -20,6 +20,7 @@ from shadowdiff.compare.arrays import rising, unmatched
 from shadowdiff.compare.content_type import BYTE_ORDER_MARK, BrokenBodyError
 from shadowdiff.compare.excerpt import words
 from shadowdiff.compare.formats.format import Bodies, Format, note_marks, start_of, text_of
+from shadowdiff.compare.line_places import MAX_CHARS, place_of, template, template_units
 from shadowdiff.compare.sequence import equal_pairs, grouped, mirrored_common
 from shadowdiff.compare.unordered import Matching
 from shadowdiff.compare.value_rules import covering, equal_tokens, hide_all, normalized, search_units
@@ -174,9 +175,10 @@ class _Lines:
         for index, against in pairs:
             self._note_line(index, against, None)
         for index in gone:
-            self._place(index, lines[index], None, None)
+            self._place(range(index, index + 1), range(0), (lines[index], None), None)
         for against in added:
-            self._findings.note(f"text[{against}]", Kind.TEXT, None, lines_other[against], pattern="text[*]")
+            place = place_of((), [lines_other[against]], "", self._budget)
+            self._findings.note(f"text[{against}]", Kind.TEXT, None, lines_other[against], pattern=place)
 
     def _note_pairs(self, matching: Matching) -> None:
         lines, lines_other = _ended(self._lines, self._lines_other)
@@ -218,17 +220,42 @@ class _Lines:
         matches = mirrored_common(forms, forms_other, self._budget)
         at = at_other = 0
         for stop, stop_other in [*matches, (len(forms), len(forms_other))]:
-            lines, lines_other = self._lines[at:stop], self._lines_other[at_other:stop_other]
-            if len(lines) == len(lines_other):
-                for index, (line, against) in enumerate(zip(lines, lines_other, strict=True)):
-                    self._note_line(at + index, at_other + index, rule or self._covering(line, against))
-            else:
-                self._place(at, "".join(lines) or None, "".join(lines_other) or None, rule)
+            block, block_other = range(at, stop), range(at_other, stop_other)
+            if len(block) == len(block_other) or not self._note_by_template(block, block_other, rule):
+                self._note_block(block, block_other, rule)
             at, at_other = stop + 1, stop_other + 1
         for index, against in matches:
             line, line_other = self._lines[index], self._lines_other[against]
             if line != line_other:
                 self._note_line(index, against, self._covering(line, line_other))
+
+    def _note_by_template(self, block: range, block_other: range, rule: str | None) -> bool:
+        """Note lines with a partner of the same template apart from other lines; return whether there is a partner."""
+        if not block or not block_other or self._findings.room(rule) <= 0:
+            return False
+        lines, lines_other = self._of(block, block_other)
+        chars = sum(map(len, lines)) + sum(map(len, lines_other))
+        if chars > MAX_CHARS:
+            return False
+        self._budget.spend(template_units(chars))
+        matches = mirrored_common([*map(template, lines)], [*map(template, lines_other)], self._budget)
+        at = at_other = 0
+        for stop, stop_other in [*matches, (len(block), len(block_other))] if matches else ():
+            self._note_block(block[at:stop], block_other[at_other:stop_other], rule)
+            if stop < len(block):
+                line, line_other = lines[stop], lines_other[stop_other]
+                self._note_line(block[stop], block_other[stop_other], rule or self._covering(line, line_other))
+            at, at_other = stop + 1, stop_other + 1
+        return bool(matches)
+
+    def _note_block(self, block: range, block_other: range, rule: str | None) -> None:
+        """Note two sequences of lines: line by line if they have the same length, else as one difference."""
+        lines, lines_other = self._of(block, block_other)
+        if len(block) == len(block_other):
+            for index, against in zip(block, block_other, strict=True):
+                self._note_line(index, against, rule or self._covering(self._lines[index], self._lines_other[against]))
+        else:
+            self._place(block, block_other, ("".join(lines) or None, "".join(lines_other) or None), rule)
 
     def _note_line(self, index: int, against: int, rule: str | None) -> None:
         """Note one line; if the list is full, only count it.
@@ -239,11 +266,24 @@ class _Lines:
             self._findings.unlisted += 1
             return
         masks, chars = self._masks if rule is None else (), self._findings.limits.value_chars
-        shown, shown_other = words(self._lines[index], self._lines_other[against], self._budget, masks, chars)
-        self._place(index, shown, shown_other, rule)
+        shown = words(self._lines[index], self._lines_other[against], self._budget, masks, chars)
+        self._place(range(index, index + 1), range(against, against + 1), shown, rule)
 
-    def _place(self, index: int, one: str | None, other: str | None, rule: str | None) -> None:
-        self._findings.note(f"text[{self._numbers[index]}]", Kind.TEXT, one, other, rule, pattern="text[*]")
+    def _place(self, block: range, block_other: range, shown: tuple[str | None, str | None], rule: str | None) -> None:
+        """Note a difference between lines.  shown: how the difference shows them."""
+        if self._findings.room(rule) <= 0:
+            self._findings.unlisted += 1
+            return
+        lines, lines_other = self._of(block, block_other)
+        if block:
+            before = self._lines[block.start - 1] if block.start else ""
+        else:
+            before = self._lines_other[block_other.start - 1] if block_other.start else ""
+        place = place_of(lines, lines_other, before, self._budget)
+        self._findings.note(f"text[{self._numbers[block.start]}]", Kind.TEXT, *shown, rule, pattern=place)
+
+    def _of(self, block: range, block_other: range) -> tuple[list[str], list[str]]:
+        return self._lines[block.start : block.stop], self._lines_other[block_other.start : block_other.stop]
 
 
 def _ended(lines: Sequence[str], lines_other: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

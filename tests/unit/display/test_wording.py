@@ -93,7 +93,12 @@ def test_each_kind_of_difference_is_a_sentence(found: Difference, expected: str)
         ("$['a b']['c']", "['a b'].c"),
         ("$['it\\'s']", "['it\\'s']"),
         ("$['']", "['']"),
+        ("$['users'][{uuid}]['price']", "users.{uuid}.price"),
+        ("$[user:{id}]", "user:{id}"),
+        ("$[a.b:{id}]['c']", "[a.b:{id}].c"),
+        ("$['{uuid}']", "['{uuid}']"),
         ("header.etag", "header.etag"),
+        ("text[took {number}ms]", "text[took {number}ms]"),
     ],
 )
 def test_paths_are_short(path: str, expected: str) -> None:

@@ -14,7 +14,11 @@ STORED = [
     "$['items'][*]['price']",
     "$['items'][3]['price']",
     "$['a.b']['c d'][0]",
+    "$['users'][{uuid}]['at']",
+    "$[user:{id}]",
     "header.etag",
+    "text[took {number}ms]",
+    "text[3]",
 ]
 ROUTES = [
     RouteCounts(
@@ -46,6 +50,18 @@ def test_every_way_to_write_a_path_and_its_beginnings_find_it(asked: str) -> Non
 def test_another_path_does_not(asked: str) -> None:
     """A prefix consists of whole path segments."""
     assert not path_filter(asked)("$['price']['amount']")
+
+
+@pytest.mark.parametrize("asked", ["users.{uuid}", "$.users.{uuid}.at", "users[{uuid}].at"])
+def test_a_key_that_is_a_value_is_found_by_its_form(asked: str) -> None:
+    """Pages write the form like a name."""
+    assert path_filter(asked)("$['users'][{uuid}]['at']")
+
+
+@pytest.mark.parametrize("stored", ["text[3]", "text[took {number}ms]", "text[*]", "text"])
+def test_text_finds_every_line(stored: str) -> None:
+    """A line is below the text."""
+    assert path_filter("text")(stored)
 
 
 def test_an_index_is_no_name() -> None:

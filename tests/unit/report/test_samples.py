@@ -371,6 +371,16 @@ def test_a_path_that_exceeds_the_work_budget_is_hidden_completely() -> None:
     assert redactor.route_path("/" + "token=x&" * 20_000) == "/{token}"
 
 
+def test_the_place_of_a_line_has_no_secret() -> None:
+    """Secrets in a line are hidden, and a cut line ends with a keyed hash, which is redacted only once."""
+    one, other = Redactor(b"a key"), Redactor(b"another key")
+    assert one.place("text[password: hunter]") == f"text[password: {SOME}]"
+    cut = "text[a long line…0123abcd]"
+    assert cut != one.place(cut) != other.place(cut)
+    assert one.place(one.place(cut)) == one.place(cut)
+    assert one.place("$['a…0123abcd]']") == "$['a…0123abcd]']"
+
+
 @pytest.mark.parametrize("text", ["a=%41&", "token=x&"])
 @pytest.mark.parametrize("where", ["body", "header", "request", "path", "difference"])
 @pytest.mark.parametrize("size", [10, 1500, 90_000])

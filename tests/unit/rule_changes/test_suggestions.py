@@ -89,6 +89,16 @@ async def test_a_rule_for_generated_values_is_suggested(make: Callable[[], Any],
     assert (8, 8, 8) == (found[0]["samples"], found[0]["pairs"], found[0]["disappearing"])
 
 
+async def test_a_suggestion_for_a_value_under_ids_covers_every_id() -> None:
+    """The values are at one place, and its rule has a wildcard."""
+    found = await suggested(
+        *[({name: {"at": str(uuid4())}}, {name: {"at": str(uuid4())}}) for name in map(str, range(8))]
+    )
+    assert [("$[{id}]['at']", "$[*]['at']", 8, 8)] == [
+        (one["path"], one["rule"]["mask"]["path"], one["samples"], one["disappearing"]) for one in found
+    ]
+
+
 async def test_one_value_of_another_class_is_enough_to_suggest_nothing() -> None:
     """A UUID that became a word is a fault."""
     made = values(lambda: str(uuid4()))

@@ -130,6 +130,13 @@ def test_status_of_a_failing_control_is_no_noise() -> None:
     assert set() == places
 
 
+def test_the_place_of_all_lines_is_never_noise() -> None:
+    """A place with lines of many kinds would hide a fault in each of them; a line of its own can be noise."""
+    coarse, line = Place("GET /", "text[*]", "text", "text"), Place("GET /", "text[took {number}ms]", "text", "text")
+    places, _ = chosen({coarse: Cells(both=500), line: Cells(both=500)}, {})
+    assert places == {line}
+
+
 def test_request_counts_once_per_second() -> None:
     """A repeated request counts again after a second."""
     recent = Recent()

@@ -196,6 +196,14 @@ def test_a_proposed_rule_has_a_wildcard_for_a_redacted_name() -> None:
     }
 
 
+def test_a_proposed_rule_has_a_wildcard_for_a_key_that_is_a_value() -> None:
+    """The rule covers every key, because a place names none."""
+    found = difference("$['users']['4711']['at']", pattern="$['users'][{id}]['at']")
+    assert {"$['users'][*]['at']"} == {
+        str(one.rule["ignore"]) for one in proposals(found, "GET /") if "ignore" in one.rule
+    }
+
+
 NESTED = {
     "lists": "[" * 5_000,
     "maps": "{a: " * 3_000,
