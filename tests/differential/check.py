@@ -43,13 +43,13 @@ def fault(case: Case) -> str:
     got = str(comparison.result)
     must = expected(*case, strict=True)
     if got == must:
-        return _inconsistent(comparison) or _spoiled(case, got)
+        return inconsistent(comparison) or _spoiled(case, got)
     if must == "mismatch" and expected(*case, strict=False) == got:
-        return _inconsistent(comparison) or _spoiled(case, got)
+        return inconsistent(comparison) or _spoiled(case, got)
     return f"{must} expected, {got} {comparison.reason}".strip()
 
 
-def _inconsistent(comparison: Comparison) -> str:
+def inconsistent(comparison: Comparison) -> str:
     """Return how the differences contradict the result."""
     counted = any(difference.rule is None for difference in comparison.differences)
     if counted != (comparison.result is Result.MISMATCH):

@@ -1,5 +1,7 @@
 """Run many cases in chunks on several processes, and print one line for each finished chunk.
 
+Each seed has a case of JSON or text, and a case in one of the other formats.
+
 `python -m tests.differential.chunks 1000000` runs cases 0 to 999,999. A second argument sets the first case.
 """
 
@@ -14,6 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.differential.check import case_of, fault, report, shrink, starved, transformed
+from tests.differential.formats import check
 from tests.differential.reference import expected
 
 if TYPE_CHECKING:
@@ -26,23 +29,26 @@ MOST_UNITS: Final = 997
 
 
 class Failure(NamedTuple):
-    """A seed, and what is wrong with the result of its case."""
+    """A seed, and what is wrong with the result of its case.  encoded: the case, if only its encoded form is wrong."""
 
     seed: int
     fault: str
+    encoded: str = ""
 
 
 class Chunk(NamedTuple):
-    """The results of a range of seeds."""
+    """The results of a range of seeds.  formats: the same in other formats, by format and result."""
 
     results: Counter[str]
     failures: list[Failure]
+    formats: Counter[tuple[str, str]]
 
 
 def run_chunk(seeds: range) -> Chunk:
     """Run the cases of some seeds."""
     results: Counter[str] = Counter()
     failures: list[Failure] = []
+    formats: Counter[tuple[str, str]] = Counter()
     for seed in seeds:
         case = case_of(seed)
         results[expected(*case, strict=True)] += 1
@@ -51,7 +57,11 @@ def run_chunk(seeds: range) -> Chunk:
             wrong = starved(case, seed % MOST_UNITS) or transformed(case, Random(seed))
         if wrong:
             failures.append(Failure(seed, wrong))
-    return Chunk(results, failures)
+        checked = check(seed, case)
+        formats[checked.format, checked.result] += 1
+        if checked.fault:
+            failures.append(Failure(seed, checked.fault, checked.encoded))
+    return Chunk(results, failures, formats)
 
 
 def run_all(seeds: range, jobs: int) -> Iterator[Chunk]:
@@ -66,19 +76,23 @@ def run_with_progress(seeds: range, jobs: int) -> Chunk:
     """Run all cases, print a line for each chunk, and return the sum."""
     results: Counter[str] = Counter()
     failures: list[Failure] = []
+    formats: Counter[tuple[str, str]] = Counter()
     for chunk in run_all(seeds, jobs):
         results += chunk.results
         failures += chunk.failures
+        formats += chunk.formats
         for failure in chunk.failures:
             sys.stderr.write(f"\rseed {failure.seed}: {failure.fault}\n")
         sys.stderr.write(f"\rdifferential: {results.total():,} of {len(seeds):,} cases, {len(failures)} failures ")
         sys.stderr.flush()
     sys.stderr.write("\n")
-    return Chunk(results, failures)
+    return Chunk(results, failures, formats)
 
 
 def minimal(failure: Failure) -> str:
-    """Return the smallest case with the same fault, as Python code."""
+    """Return the smallest case with the same fault, as Python code; an encoded case as it is."""
+    if failure.encoded:
+        return f"# seed {failure.seed}\n{failure.encoded}"
     case, wrong = case_of(failure.seed), failure.fault
     return report(shrink(case, lambda less: fault(less) == wrong), wrong, failure.seed)
 
@@ -92,6 +106,7 @@ def by_kind(failures: list[Failure]) -> dict[str, list[Failure]]:
 def summary(done: Chunk) -> str:
     """Return the counts, and minimal cases of each kind of failure."""
     lines = [f"{done.results.total():,} cases: {dict(done.results)}, {len(done.failures)} failures"]
+    lines += [f"{' '.join(key)}: {count:,}" for key, count in sorted(done.formats.items())]
     for kind, found in by_kind(done.failures).items():
         lines.append(f"\n{len(found)} times: {kind}")
         lines += [minimal(failure) + "\n" for failure in found[:3]]

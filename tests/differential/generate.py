@@ -96,10 +96,10 @@ def _focused(random: Random, *, text: bool) -> Case:
 
 def _renamed(random: Random) -> Case:
     one = rename.drawn(random)
-    rules = [_rule(random, one) for _ in range(random.choice([0, 0, 1, 2]))]
+    rules = [rule_for(random, one) for _ in range(random.choice([0, 0, 1, 2]))]
     other, renames = rename.rearranged(random, varied(random, one, rules))
-    rules += [_rule(random, other) for _ in range(random.choice([0, 0, 1, 2]))]
-    other = _mutated(random, other, random.choice([0, 0, 0, 1]))
+    rules += [rule_for(random, other) for _ in range(random.choice([0, 0, 1, 2]))]
+    other = mutated(random, other, random.choice([0, 0, 0, 1]))
     if random.random() < 0.2:
         one, other = other, one
     return _case("application/json", json.dumps(one), json.dumps(other), rules + renames)
@@ -108,8 +108,8 @@ def _renamed(random: Random) -> Case:
 def _with_documents(random: Random) -> Case:
     make = _shape(random, MAX_DEPTH - 1, top=True)
     one = _in_strings(random, _array(random, make)(random) if random.random() < 0.4 else make(random))
-    rules = [_rule(random, one) for _ in range(random.choice([0, 0, 1, 1, 2, 3]))]
-    other = _mutated(random, varied(random, one, rules), random.choice([0, 0, 0, 1]))
+    rules = [rule_for(random, one) for _ in range(random.choice([0, 0, 1, 1, 2, 3]))]
+    other = mutated(random, varied(random, one, rules), random.choice([0, 0, 0, 1]))
     if random.random() < 0.2:
         one, other = other, one
     return _case("application/json", json.dumps(one), json.dumps(other), rules)
@@ -137,13 +137,13 @@ def _json(random: Random, *, lines: bool, long: bool) -> Case:
     one = shape(random)
     roll = random.random()
     if roll < 0.6:
-        rules = [_rule(random, one) for _ in range(random.choice([1, 1, 2, 2, 2, 3, 3, 4, 5]))]
-        other = _mutated(random, varied(random, one, rules), random.choice([0, 0, 0, 0, 0, 1, 2]))
+        rules = [rule_for(random, one) for _ in range(random.choice([1, 1, 2, 2, 2, 3, 3, 4, 5]))]
+        other = mutated(random, varied(random, one, rules), random.choice([0, 0, 0, 0, 0, 1, 2]))
     else:
-        other = shape(random) if roll < 0.75 else _mutated(random, one, random.choice([0, 1, 1, 1, 2, 2, 3, 4]))
-        rules = [_rule(random, one, other) for _ in range(random.choice([0, 1, 1, 2, 2, 2, 3, 3, 4, 5]))]
+        other = shape(random) if roll < 0.75 else mutated(random, one, random.choice([0, 1, 1, 1, 2, 2, 3, 4]))
+        rules = [rule_for(random, one, other) for _ in range(random.choice([0, 1, 1, 2, 2, 2, 3, 3, 4, 5]))]
     if one == other and random.random() < 0.6:
-        other = _mutated(random, varied(random, one, rules), 1)
+        other = mutated(random, varied(random, one, rules), 1)
     if roll > 0.4 and random.random() < 0.3:
         one, other = other, one
     if lines and isinstance(one, list) and isinstance(other, list):
@@ -209,7 +209,8 @@ def _scalar(random: Random) -> Callable[[Random], Any]:
     return lambda random: random.choice(pool)
 
 
-def _mutated(random: Random, value: Any, times: int) -> Any:
+def mutated(random: Random, value: Any, times: int) -> Any:
+    """Return a copy of the value with some changes."""
     value = json.loads(json.dumps(value))
     for _ in range(times):
         places = list(_containers(value))
@@ -283,7 +284,7 @@ def _changed(random: Random, value: Any) -> Any:
         if (document := documents.read(value)) is not None and random.random() < 0.8:
             inside = json.loads(json.dumps(document[1], default=float))
             options = [
-                documents.write(random, document[0], inside if document[0] == "form" else _mutated(random, inside, 1))
+                documents.write(random, document[0], inside if document[0] == "form" else mutated(random, inside, 1))
             ]
     elif isinstance(value, list):
         elements = cast("list[Any]", value)
@@ -298,7 +299,8 @@ def _changed(random: Random, value: Any) -> Any:
 # Rules
 
 
-def _rule(random: Random, *values: Any) -> dict[str, Any]:
+def rule_for(random: Random, *values: Any) -> dict[str, Any]:
+    """Return a random rule for a place in one of the values."""
     make = random.choice(_RULES)
     places = [found for value in values for found in _places(value, ())]
     fitting = [place for place, value in places if isinstance(value, _FITS.get(make, object))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.differential.chunks import run_chunk, run_with_progress, summary
+from tests.differential.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +18,15 @@ LONG = 1_000_000
 
 
 def test_a_few_thousand_cases_agree_with_the_reference(record_property: Callable[[str, object], None]) -> None:
-    """Results equal those of the reference, no case raises, and adding a rule never turns `ignored` into `mismatch`."""
+    """Results equal those of the reference, no case raises, and adding a rule never turns `ignored` into `mismatch`.
+
+    The same values have the same result in each format, and streams are joined as the reference joins them.
+    """
     done = run_chunk(range(SHORT))
     record_property("figures", f"{done.results.total():,} cases: {dict(done.results)}")
     assert min(done.results[result] for result in ("match", "ignored", "mismatch")) >= SHORT // 20
     assert not done.failures, summary(done)
+    assert {(name, result) for name in FORMATS for result in ("match", "ignored", "mismatch")} <= done.formats.keys()
 
 
 @pytest.mark.deep
