@@ -42,7 +42,8 @@ COARSE_PLACES = frozenset({"text[*]", "$", "bytes"})
 class Cause:
     """Something that shadowdiff shows: a place, how it differs, and where.
 
-    pairs: how many pairs it explains. values: v1's and v2's values of one or more samples.
+    pairs: how many pairs it explains. values: v1's and v2's values of one or more samples. requests: methods and paths
+    of samples, which do not depend on how shadowdiff names routes.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Cause:
     routes: tuple[str, ...]
     pairs: int
     values: tuple[tuple[str, str], ...] = ()
+    requests: tuple[str, ...] = ()
     title: str = ""
 
 
@@ -91,7 +93,7 @@ class Label:
             self.place.search(cause.place) is not None
             and (not self.kinds or cause.kind in self.kinds)
             and (not self.relations or cause.relation in self.relations)
-            and (self.routes is None or any(self.routes.search(route) for route in cause.routes))
+            and (self.routes is None or any(map(self.routes.search, cause.requests or cause.routes)))
             and self._values_match(cause)
         )
 

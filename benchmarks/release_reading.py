@@ -7,6 +7,7 @@ function.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,28 @@ TOP = 10
 MOST_VALUES = 50
 OTHER = "other"
 
-Differing = list[tuple[str, list[Any]]]
-"""For each stored pair of the run that differs: its route, and its differences that no rule covers."""
+
+@dataclass(frozen=True, slots=True)
+class DifferingPair:
+    """A stored pair of the run that differs.
+
+    request: its method and path. differences: those that neither a rule nor learned noise covers.
+    """
+
+    route: str
+    request: str
+    differences: list[Any]
 
 
-def differing(shown: Shown) -> Differing:
+def differing(shown: Shown) -> list[DifferingPair]:
     """Return the stored pairs of the run, without differences that are learned noise."""
     since = _time_ms(shown.verdict["window"].get("start"))
     places: list[Any] = shown.noise["places"] if shown.noise else []
     learned = {(one["route"], one["path"], one["kind"]) for one in places if one["state"] == "noise"}
     return [
-        (
+        DifferingPair(
             sample["route"],
+            f"{sample['method']} {sample['path']}",
             [
                 one
                 for one in sample["differences"]
@@ -55,68 +66,86 @@ def cause_id(difference: Any) -> str:
     return f"{difference['pattern']} {difference['kind']}"
 
 
-def by_place(pairs: Differing) -> list[Cause]:
-    """Return a cause for each place and kind, over all routes, the most frequent first."""
-    counts: Counter[str] = Counter()
-    routes: defaultdict[str, set[str]] = defaultdict(set)
-    values: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
-    masks: dict[str, int] = {}
-    for route, found in pairs:
-        counts.update({cause_id(one) for one in found})
+@dataclass(slots=True)
+class _Seen:
+    """What the samples of one cause have."""
+
+    pairs: int = 0
+    mask: int = -1
+    routes: set[str] = field(default_factory=set[str])
+    requests: dict[str, None] = field(default_factory=dict[str, None])
+    values: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+
+    def add(self, pair: DifferingPair, found: list[Any]) -> None:
+        """Add one pair with its differences of this cause."""
+        self.pairs += 1
+        self.routes.add(pair.route)
+        self.requests[pair.request] = None
         for one in found:
-            name = cause_id(one)
-            routes[name].add(route)
-            masks[name] = masks.get(name, -1) & one.get("relations", 0)
-            if len(values[name]) < MOST_VALUES:
-                values[name][_values(one)] = None
+            self.mask &= one.get("relations", 0)
+            if len(self.values) < MOST_VALUES:
+                self.values[one["primary"] or "", one["candidate"] or ""] = None
+
+
+def by_place(pairs: list[DifferingPair]) -> list[Cause]:
+    """Return a cause for each place and kind, over all routes, the most frequent first."""
+    seen: defaultdict[str, _Seen] = defaultdict(_Seen)
+    for pair in pairs:
+        for name in {cause_id(one) for one in pair.differences}:
+            seen[name].add(pair, [one for one in pair.differences if cause_id(one) == name])
     return [
         Cause(
             id=name,
             place=name.rpartition(" ")[0],
             kind=name.rpartition(" ")[2],
-            relation=(most_specific(masks[name], 0).name or OTHER).lower(),
-            routes=tuple(sorted(routes[name])),
-            pairs=count,
-            values=tuple(values[name]),
+            relation=(most_specific(one.mask, 0).name or OTHER).lower(),
+            routes=tuple(sorted(one.routes)),
+            pairs=one.pairs,
+            values=tuple(one.values),
+            requests=tuple(one.requests),
         )
-        for name, count in counts.most_common()
+        for name, one in sorted(seen.items(), key=lambda item: -item[1].pairs)
     ]
 
 
-def _values(difference: Any) -> tuple[str, str]:
-    return difference["primary"] or "", difference["candidate"] or ""
+def from_api(listed: Iterable[Any], pairs: list[DifferingPair]) -> list[Cause]:
+    """Return the service's causes with what their samples have, without causes that it shows as v1's noise."""
+    causes: list[Cause] = []
+    for one in listed:
+        if not one["noise"]:
+            seen = _seen(one, pairs)
+            routes = tuple(route["route"] for route in one["routes"])
+            causes.append(
+                Cause(
+                    id=one["id"],
+                    place=one["place"],
+                    kind=one["kind"],
+                    relation=one["relation"],
+                    routes=routes,
+                    pairs=one["pairs"],
+                    values=tuple(seen.values),
+                    requests=tuple(seen.requests),
+                    title=one["sentence"],
+                )
+            )
+    return causes
 
 
-def from_api(listed: Iterable[Any], pairs: Differing) -> list[Cause]:
-    """Return the service's causes with the values of their samples, without causes that it shows as v1's noise."""
-    return [
-        Cause(
-            id=one["id"],
-            place=one["place"],
-            kind=one["kind"],
-            relation=one["relation"],
-            routes=tuple(route["route"] for route in one["routes"]),
-            pairs=one["pairs"],
-            values=tuple(_values_of(one, pairs)),
-            title=one["sentence"],
-        )
-        for one in listed
-        if not one["noise"]
-    ]
-
-
-def _values_of(cause: Any, pairs: Differing) -> list[tuple[str, str]]:
+def _seen(cause: Any, pairs: list[DifferingPair]) -> _Seen:
+    """Return what the samples of one cause of the service have."""
     routes = {route["route"] for route in cause["routes"]}
-    places = set(cause["places"])
-    found: dict[tuple[str, str], None] = {}
-    for route, differences in pairs:
-        if route in routes:
-            for one in differences:
-                fits = one["pattern"] in places and one["kind"] == cause["kind"]
-                names = relation_names(one.get("relations", 0))
-                if fits and len(found) < MOST_VALUES and (cause["relation"] in names or cause["relation"] == OTHER):
-                    found[_values(one)] = None
-    return list(found)
+    places, relation = set(cause["places"]), cause["relation"]
+
+    def fits(one: Any) -> bool:
+        at = one["pattern"] in places and one["kind"] == cause["kind"]
+        return at and (relation == OTHER or relation in relation_names(one.get("relations", 0)))
+
+    seen = _Seen()
+    for pair in pairs:
+        found = [one for one in pair.differences if fits(one)]
+        if found and pair.route in routes:
+            seen.add(pair, found)
+    return seen
 
 
 def figures(shown: Shown, labels: Labels) -> dict[str, Any]:
@@ -124,7 +153,7 @@ def figures(shown: Shown, labels: Labels) -> dict[str, Any]:
     pairs = differing(shown)
     if shown.causes is None:
         causes = by_place(pairs)
-        sets = Counter(frozenset(cause_id(one) for one in found) for _, found in pairs)
+        sets = Counter(frozenset(map(cause_id, pair.differences)) for pair in pairs)
         top = frozenset(cause.id for cause in causes[:TOP])
         mismatches = sum(count for ids, count in sets.items() if ids)
         explained = wholly_explained(list(sets.items()), top)

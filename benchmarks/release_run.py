@@ -31,6 +31,8 @@ READY_WITHIN_S = 60.0
 SETTLED_WITHIN_S = 90.0
 LEARNED_WITHIN_S = 60.0
 IN_FORCE = "in force"
+BETWEEN_ROUNDS_S = 0.5
+"""Learning is some seconds late; without a pause, many needless rounds are sent."""
 POLL_S = 0.1
 PORTS: tuple[str, ...] = ("mirror", "records", "web", "metrics", "client", "inbound", "admin")
 SAMPLES = 5_000
@@ -152,6 +154,7 @@ async def learn(pair: Pair, port: int, api: Reader, shown: Shown) -> None:
         if time.monotonic() > deadline:
             raise SetupError(f"{pair.name}: shadowdiff did not learn v1's noise within {LEARNED_WITHIN_S:g} s")
         await drive(pair, port, 1, shown)
+        await asyncio.sleep(BETWEEN_ROUNDS_S)
 
 
 class Reader:

@@ -59,6 +59,14 @@ def test_a_label_matches_a_cause_only_if_everything_that_it_states_matches(
     assert found == (not result.extra)
 
 
+def test_the_requests_of_samples_decide_before_the_names_of_routes(tmp_path: Path) -> None:
+    """A label names paths, and shadowdiff may name the route with a placeholder."""
+    stated = labels(tmp_path, label("price", routes="orders"))
+    found = match(stated, [cause("$.price", routes=("GET /{name}",), requests=("GET /orders",))])
+    assert ["price"] == list(found.found)
+    assert {} == match(stated, [cause("$.price", routes=("GET /orders",), requests=("GET /x",))]).found
+
+
 def test_values_decide_only_if_a_sample_has_them(tmp_path: Path) -> None:
     """A cause without a stored value can be the change."""
     result = match(labels(tmp_path, label("price", v1="^2")), [cause("$.price")])

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from release_labels import Label, Labels
-from release_reading import by_place, differing, figures, from_api
+from release_reading import DifferingPair, by_place, differing, figures, from_api
 from release_run import Shown
 
 from shadowdiff.model.relation import Relation
@@ -23,6 +23,16 @@ def difference(pattern: str, kind: str = "value", **changed: Any) -> dict[str, A
     return stated | changed
 
 
+def sample(route: str, at_ms: int, found: list[Any]) -> dict[str, Any]:
+    """Return a sample as the API does."""
+    return {"route": route, "method": "GET", "path": "/x", "at_ms": at_ms, "differences": found}
+
+
+def pair(route: str, *found: Any) -> DifferingPair:
+    """Return a pair that differs."""
+    return DifferingPair(route, "GET /x", list(found))
+
+
 def shown(*samples: tuple[str, list[Any]], noise: Any = None, causes: Any = None) -> Shown:
     """Return what shadowdiff shows, with samples one second after the start of the run."""
     return Shown(
@@ -33,14 +43,14 @@ def shown(*samples: tuple[str, list[Any]], noise: Any = None, causes: Any = None
         },
         noise=noise,
         causes=causes,
-        samples=[{"route": route, "at_ms": 11_000, "differences": found} for route, found in samples],
+        samples=[sample(route, 11_000, found) for route, found in samples],
     )  # fmt: skip
 
 
 def test_without_causes_a_cause_is_a_place_and_a_kind_over_all_routes() -> None:
     """Each pair counts once for a cause, however often it differs there."""
     price = difference("$.price")
-    causes = by_place([("GET /a", [price, price]), ("GET /b", [price, difference("$.stock", "added")])])
+    causes = by_place([pair("GET /a", price, price), pair("GET /b", price, difference("$.stock", "added"))])
     assert [("$.price", "value", 2), ("$.stock", "added", 1)] == [(one.place, one.kind, one.pairs) for one in causes]
     assert ("GET /a", "GET /b") == causes[0].routes
     assert (("1", "2"),) == causes[0].values
@@ -52,8 +62,8 @@ def test_learned_noise_rules_and_earlier_runs_do_not_count() -> None:
         ("GET /a", [difference("$.at"), difference("$.price"), difference("$.ruled", rule="ignore")]),
         noise={"places": [{"route": "GET /a", "path": "$.at", "kind": "value", "state": "noise"}]},
     )
-    one.samples.append({"route": "GET /a", "at_ms": 9_000, "differences": [difference("$.before")]})
-    assert [("GET /a", [difference("$.price")])] == differing(one)
+    one.samples.append(sample("GET /a", 9_000, [difference("$.before")]))
+    assert [pair("GET /a", difference("$.price"))] == differing(one)
 
 
 def test_a_cause_has_the_values_of_its_own_relation_and_noise_is_left_out() -> None:
@@ -71,8 +81,8 @@ def test_a_cause_has_the_values_of_its_own_relation_and_noise_is_left_out() -> N
         )
     )
     pairs = [
-        ("GET /a", [difference("$.price", relations=int(Relation.CASE), candidate="X")]),
-        ("GET /b", [difference("$.price")]),
+        pair("GET /a", difference("$.price", relations=int(Relation.CASE), candidate="X")),
+        pair("GET /b", difference("$.price")),
     ]
     first, second = from_api([scaled, other, noise], pairs)
     assert (("1", "X"),) == first.values
