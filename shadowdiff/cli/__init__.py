@@ -47,6 +47,8 @@ COMMANDS: Final = {
     "fingerprint": _Command(
         "cli.fingerprints", "Show one group of differences with the values in v1 and v2.", "fingerprint"
     ),
+    "causes": _Command("cli.causes", "List the causes of mismatches: each change once, over all routes."),
+    "cause": _Command("cli.causes", "Show one cause with the values in v1 and v2.", "cause"),
     "samples": _Command("cli.samples", "List the newest pairs that differ."),
     "sample": _Command("cli.samples", "Show one pair that differs.", "sample"),
     "compare": _Command("cli.compare", "Compare two responses that are stored in files."),

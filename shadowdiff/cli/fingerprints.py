@@ -100,7 +100,7 @@ def _print_page(target: str, page: Page) -> None:
             _where(one),
             f"{one.count:,}",
             percent(one.share),
-            _bars(one.trend.counts),
+            trend_bars(one.trend.counts),
             age(one.last_seen_ms, now_ms),
             _state(one),
         )
@@ -125,7 +125,7 @@ def _state(one: Fingerprint) -> Text:
     return text(one.state.value + (" again" if one.reopened_ms else ""), "bold" if one.reopened_ms else "")
 
 
-def _bars(counts: Sequence[int]) -> str:
+def trend_bars(counts: Sequence[int]) -> str:
     """Return counts as a row of bar characters; a zero becomes a space."""
     most = max(counts, default=0)
     return "".join(BARS[(count * (len(BARS) - 1) + most - 1) // most] if count else " " for count in counts)
@@ -141,7 +141,7 @@ def _detail(detail: FingerprintDetail) -> RenderableType:
     lines = [
         head,
         text(f"{count}{share}; first {utc(one.first_seen_ms)}, last {utc(one.last_seen_ms)}", "dim"),
-        text(f"last day  {_bars(one.trend.counts)}", "dim"),
+        text(f"last day  {trend_bars(one.trend.counts)}", "dim"),
     ]
     if one.stated:
         lines.append(text(f"{one.stated.state.value} by {one.stated.author}, {utc(one.stated.at_ms)}", "dim"))
@@ -151,10 +151,11 @@ def _detail(detail: FingerprintDetail) -> RenderableType:
         lines.append(text(f"+ {one.more_places:,} more fields", "dim"))
     example = one.example
     last = [text(f"shadowdiff sample {example}", "cyan")] if example else [text("All samples expired.", "dim")]
-    return Group(*lines, *(_values(place) for place in detail.places), *last)
+    return Group(*lines, *(values_table(place) for place in detail.places), *last)
 
 
-def _values(found: PlaceValues) -> RenderableType:
+def values_table(found: PlaceValues) -> RenderableType:
+    """Return the values of v1 and v2 at one place."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
     for one in found.values[:SHOWN_VALUES]:
         table.add_row(

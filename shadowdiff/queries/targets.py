@@ -20,7 +20,7 @@ from shadowdiff.queries.offload import in_a_thread
 from shadowdiff.queries.route_templates import propose_templates
 from shadowdiff.queries.trend import Trends
 from shadowdiff.queries.visible import VISIBLE, is_visible
-from shadowdiff.report import Fingerprints
+from shadowdiff.report import CauseReader, Fingerprints
 from shadowdiff.verdict.counts import RouteCounts, TargetCounts, known_routes, read_counts
 from shadowdiff.verdict.evidence import Evidence, read_evidence
 from shadowdiff.verdict.ledger_growth import coverage_since
@@ -111,12 +111,14 @@ class Queries:
     public_url: str | None = None
     sample_ttl_s: int = 24 * 3600
     fingerprints: Fingerprints = field(init=False)
+    causes: CauseReader = field(init=False)
     trends: Trends = field(init=False)
 
     def __post_init__(self) -> None:
         every = self.targets
         object.__setattr__(self, "targets", lambda: [view for view in every() if is_visible(view.target.name)])
         object.__setattr__(self, "fingerprints", Fingerprints(self.reader, self.now_ms))
+        object.__setattr__(self, "causes", CauseReader(self.reader, self.now_ms))
         object.__setattr__(self, "trends", Trends(self.reader))
 
     @property

@@ -3,6 +3,7 @@
 Fingerprints and samples have limits on number, size and age. Nothing is stored before it is redacted.
 """
 
+from shadowdiff.report.cause_reader import CauseReader
 from shadowdiff.report.cause_writes import CauseWrites, CountedRun
 from shadowdiff.report.change import Change, change_id
 from shadowdiff.report.fingerprint import Place, print_of
@@ -16,8 +17,8 @@ from shadowdiff.report.samples import Body, ReportStage, Sample, SampleSettings,
 from shadowdiff.report.triage import State, TriageWriter
 
 __all__ = [
-    "Body", "CauseWrites", "Change", "CountedRun", "Fingerprint", "FingerprintQuery", "Fingerprints", "Order", "Page",
-    "Patterns", "Place", "Redactor", "ReportStage", "Retention", "Sample", "SampleSettings", "SideSample", "Span",
-    "State", "Summary", "TriageWriter", "change_id", "newest_samples", "print_of", "redaction_key", "sample",
-    "shared_key", "whole_samples",
+    "Body", "CauseReader", "CauseWrites", "Change", "CountedRun", "Fingerprint", "FingerprintQuery", "Fingerprints",
+    "Order", "Page", "Patterns", "Place", "Redactor", "ReportStage", "Retention", "Sample", "SampleSettings",
+    "SideSample", "Span", "State", "Summary", "TriageWriter", "change_id", "newest_samples", "print_of",
+    "redaction_key", "sample", "shared_key", "whole_samples",
 ]  # fmt: skip

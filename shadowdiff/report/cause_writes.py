@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shadowdiff.model import Describe, Expire, Incr, Score
-from shadowdiff.report.change import Change, bounded_name, changes_of
+from shadowdiff.report.change import CHANGE_ID_CHARS, Change, bounded_name, changes_of
 from shadowdiff.report.fingerprint import HOUR_MS, HOURS_LIVE_S, MINUTE_MS, MINUTES_LIVE_S, RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from shadowdiff.model import Comparison, Pair, Write
+    from shadowdiff.model import Comparison, Difference, Pair, Write
+    from shadowdiff.model.relation import Parameters
     from shadowdiff.report.change import ChangeSet
 
 MOST_SETS: Final = 5000
@@ -33,6 +34,7 @@ LIFE_S: Final = 35 * 86_400
 _TRACKED: Final = 4096
 """Of how many changes and relations a process remembers the parameters."""
 _REVISION_CHARS: Final = 100
+_PARAMETER_CHARS: Final = 100
 PARTS: Final = ("sets", "changes", "alone", "params")
 """The tables of a run: pairs by set, by change, by change if the pair has no other change, and by parameter."""
 
@@ -60,28 +62,34 @@ def set_bucket_key(target: str, step_ms: int, at_ms: int) -> str:
 
 
 def parameter_field(change: str, bit: int, text: str) -> str:
-    """Return the hash field that counts one parameter of a change."""
-    return msgspec.json.encode((change, bit, text)).decode()
+    """Return the hash field that counts one parameter of a change: its id, two digits for the relation, the text."""
+    return f"{change}{bit.bit_length():02}{text}"
+
+
+def parameter_of(field: str) -> tuple[str, int, str]:
+    """Return the change's id, the relation's bit and the parameter of a field. Raises: ValueError."""
+    at = CHANGE_ID_CHARS
+    return field[:at], 1 << int(field[at : at + 2]) - 1, field[at + 2 :]
 
 
 class CauseWrites:
     """A stage of the worker that counts the changes of each mismatch.
 
     run_of: the run in which a pair counts, or None.  is_on: whether a target counts changes.
-    safe_parameter: returns a parameter in a form that may be stored and shown.
+    safe_parameters: returns the parameters of a difference in a form that may be stored and shown.
     """
 
     def __init__(
         self,
         run_of: Callable[[Pair], CountedRun | None],
         is_on: Callable[[str], bool],
-        safe_parameter: Callable[[str], str],
+        safe_parameters: Callable[[Difference], Parameters],
         most_differences: int = 100,
     ) -> None:
         self._run_of = run_of
         self._is_on = is_on
         self._most_differences = most_differences
-        self._parameters = _Parameters(safe_parameter)
+        self._parameters = _ParameterCounts(safe_parameters)
         self._second = 0
         self._made: dict[tuple[str, int, str], tuple[Write, ...]] = {}
         self._minute = 0
@@ -141,28 +149,30 @@ def _counted(target: str, run_id: int, found: ChangeSet, at_ms: int) -> Iterator
         yield Expire(bucket, lives_s)
 
 
-class _Parameters:
+class _ParameterCounts:
     """Creates the writes that count parameters; remembers the first few of each change and relation."""
 
-    def __init__(self, safe_parameter: Callable[[str], str]) -> None:
-        self._safe_parameter = safe_parameter
+    def __init__(self, safe_parameters: Callable[[Difference], Parameters]) -> None:
+        self._safe_parameters = safe_parameters
         self._known: OrderedDict[tuple[str, int, Change, int], dict[str, tuple[Write, ...]]] = OrderedDict()
 
     def writes(self, pair: Pair, comparison: Comparison, run_id: int) -> tuple[Write, ...]:
         """Return the writes that count the parameters of one pair, each once per change."""
-        found: dict[tuple[Change, int], set[str]] = {}
+        found: dict[tuple[Change, int], dict[str, Difference]] = {}
         for one in comparison.differences:
             if one.rule is None and one.parameters:
                 change = Change(bounded_name(pair.route), bounded_name(one.pattern), one.kind.value, one.relations)
                 for bit, text in one.parameters:
-                    found.setdefault((change, bit), set()).add(text)
+                    found.setdefault((change, bit), {})[text] = one
         return tuple(
             write
             for (change, bit), texts in found.items()
             for write in self._of(pair.target, run_id, change, bit, texts)
         )
 
-    def _of(self, target: str, run_id: int, change: Change, bit: int, texts: set[str]) -> tuple[Write, ...]:
+    def _of(
+        self, target: str, run_id: int, change: Change, bit: int, texts: Mapping[str, Difference]
+    ) -> tuple[Write, ...]:
         """Return the writes of one change; several texts in one pair, as in an array, count as one other text."""
         name = (target, run_id, change, bit)
         known = self._known.pop(name, None)
@@ -171,13 +181,16 @@ class _Parameters:
             if len(self._known) >= _TRACKED:
                 self._known.popitem(last=False)
         self._known[name] = known
-        text = texts.pop() if len(texts) == 1 else OTHER_PARAMETER
+        text = next(iter(texts)) if len(texts) == 1 else OTHER_PARAMETER
         if text not in known and len(known) - (OTHER_PARAMETER in known) >= PARAMETERS:
             text = OTHER_PARAMETER
         writes = known.get(text)
         if writes is None:
-            safe = text if text == OTHER_PARAMETER else self._safe_parameter(text)
+            safe = OTHER_PARAMETER if text == OTHER_PARAMETER else self._safe(texts[text], bit)
             key = table_key(target, run_id, "params")
             field = parameter_field(change.id, bit, safe)
             writes = known[text] = (Incr(key, field, 1, MOST_PARAMETERS), Expire(key, LIFE_S))
         return writes
+
+    def _safe(self, difference: Difference, bit: int) -> str:
+        return next(text for name, text in self._safe_parameters(difference) if name == bit)[:_PARAMETER_CHARS]

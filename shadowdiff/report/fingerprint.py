@@ -70,6 +70,11 @@ def print_of(pair: Pair, comparison: Comparison) -> Print | None:
     return _print(pair.target, pair.route, places)
 
 
+def fingerprint_id(target: str, route: str, places: Iterable[tuple[str, str]]) -> str:
+    """Return the id of the fingerprint with these places: path patterns and kinds."""
+    return _print(target, route, frozenset(places)).id
+
+
 def severity_of(comparison: Comparison) -> Severity:
     """Return the highest severity of the differences that count."""
     counted = (found.severity for found in comparison.differences if found.rule is None)

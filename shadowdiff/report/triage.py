@@ -1,4 +1,4 @@
-"""Triage of fingerprints: a state and a note, each with its author and time.
+"""Triage of fingerprints and causes: a state and a note, each with its author and time.
 
 The next mismatch reopens a fixed fingerprint: the change to fixed deletes the time of its first mismatch, and the next
 mismatch sets this time again. Notes are redacted before they are stored.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from shadowdiff.report.cause_writes import history_key
 from shadowdiff.report.fingerprint import key_of
 
 if TYPE_CHECKING:
@@ -100,12 +101,25 @@ class TriageWriter:
 
     async def set_note(self, target: str, one: str, text: str, author: str) -> Note | None:
         """Set the note of a fingerprint; an empty text deletes it. Raises: redis.exceptions.RedisError."""
+        return await self._set_note(key_of("notes", target), one, text, author)
+
+    async def _set_note(self, key: str, one: str, text: str, author: str) -> Note | None:
         if not text.strip():
-            await self._store.command("HDEL", self._store.keys.name(0, key_of("notes", target)), one)
+            await self._store.command("HDEL", self._store.keys.name(0, key), one)
             return None
         note = Note(text=self._redact(text.strip())[:NOTE_CHARS], author=author[:AUTHOR_CHARS], at_ms=self._now_ms())
-        await self._put(key_of("notes", target), one, note)
+        await self._put(key, one, note)
         return note
+
+    async def set_cause_state(self, target: str, one: str, state: State, author: str) -> StateChange:
+        """Set the state of a cause. Raises: redis.exceptions.RedisError."""
+        stated = StateChange(state=state, author=author[:AUTHOR_CHARS], at_ms=self._now_ms())
+        await self._put(history_key(target, "states"), one, stated)
+        return stated
+
+    async def set_cause_note(self, target: str, one: str, text: str, author: str) -> Note | None:
+        """Set the note of a cause; an empty text deletes it. Raises: redis.exceptions.RedisError."""
+        return await self._set_note(history_key(target, "notes"), one, text, author)
 
     async def _put(self, key: str, one: str, value: StateChange | Note) -> None:
         await self._store.command("HSET", self._store.keys.name(0, key), one, msgspec.json.encode(value))

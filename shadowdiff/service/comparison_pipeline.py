@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from shadowdiff.compare import Limits
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.config import Config, TargetConfig
-    from shadowdiff.model import Pair, Target
+    from shadowdiff.model import Difference, Pair, Target
+    from shadowdiff.model.relation import Parameters
     from shadowdiff.pairing.codec import Codec
     from shadowdiff.report import Redactor
     from shadowdiff.rules import Router, Rule
@@ -62,15 +63,17 @@ class ComparisonPipeline:
         bounds = config.limits
         caps = CountCaps(routes=bounds.routes, paths=bounds.paths, differences=bounds.differences)
         self.runs = Runs(store, lambda: run_inputs_of(self.targets(), time.time()), ledger, caps)
+
+        def hashed(found: Difference) -> Parameters:
+            return tuple((bit, redactor.secret(text)) for bit, text in found.parameters)
+
         # Create the writes for each compared pair, in this order. One commit contains all writes of a pair.
         stages: tuple[Stage, ...] = (
             lambda pair, comparison, _at_ms: count_writes(pair, comparison, caps),
             lambda pair, comparison, at_ms: history_writes(pair, comparison, at_ms, caps),
             self.runs.writes,
             self._report_stage(store, redactor),
-            CauseWrites(
-                self._counted_run, lambda target: target in self._with_causes, redactor.secret, caps.differences
-            ),
+            CauseWrites(self._counted_run, self._counts_causes, hashed, caps.differences),
             pair_notes,
         )
         self.judge = Judge(codec, limits, stages, (self.runs.triple_writes,), redactor.place)
@@ -127,6 +130,9 @@ class ComparisonPipeline:
 
     def _targets_with_causes(self) -> frozenset[str]:
         return frozenset([one.target.name for one in self._config.targets if one.target.causes])
+
+    def _counts_causes(self, target: str) -> bool:
+        return target in self._with_causes
 
     def _counted_run(self, pair: Pair) -> CountedRun | None:
         found = self.runs.counted(pair)

@@ -209,6 +209,14 @@ async def compared_pairs(reader: StoreReader, target: str) -> int:
     return sum(sum(routes.values()) for routes in await _read_compared(reader, target))
 
 
+async def compared_by_route(
+    reader: StoreReader, target: str, run_ids: Sequence[int], fold: Fold = str
+) -> dict[str, int]:
+    """Return the number of compared pairs of each route in these runs together."""
+    results = [result for result in Result if result is not Result.INCOMPARABLE]
+    return folded(await reader.counts_of([f"run:{target}:{run}:{one}" for run in run_ids for one in results]), fold)
+
+
 async def known_routes(reader: StoreReader, target: str, fold: Fold = str) -> set[str]:
     """Return every route that ever had a compared pair, except `_other`."""
     hashes = await _read_compared(reader, target)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shadowdiff.web.cause_api import CAUSE_OPERATIONS
 from shadowdiff.web.erasure_api import ERASURE_OPERATIONS
 from shadowdiff.web.fingerprint_api import FINGERPRINT_OPERATIONS
 from shadowdiff.web.flagger import FLAGGER_OPERATIONS
@@ -19,6 +20,7 @@ from shadowdiff.web.target_api import READ_OPERATIONS, RUN_OPERATIONS
 OPERATIONS: Final = (
     *READ_OPERATIONS,
     *FINGERPRINT_OPERATIONS,
+    *CAUSE_OPERATIONS,
     *RULE_OPERATIONS,
     *RUN_OPERATIONS,
     *ERASURE_OPERATIONS,

@@ -25,8 +25,9 @@ from shadowdiff.model import (
     Side,
     Target,
 )
+from shadowdiff.queries.causes import WITHOUT_RUNS
 from shadowdiff.queries.targets import Queries, TargetView
-from shadowdiff.report import Redactor, ReportStage, SampleSettings
+from shadowdiff.report import CauseWrites, CountedRun, Redactor, ReportStage, SampleSettings
 from shadowdiff.rule_changes.changes import RuleChanges
 from shadowdiff.verdict import count_writes, history_writes
 from shadowdiff.web import WebParts
@@ -167,6 +168,7 @@ def open_shop() -> MemoryStore:
     """Return a store with 1,000 pairs of products, a few of them mismatches, and 400 pairs of greetings."""
     store = MemoryStore(lambda: NOW_MS / 1000)
     report = ReportStage(SampleSettings(redactor=Redactor(b"key of the shop")))
+    causes = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS, "v2"), lambda _: True, lambda one: one.parameters)
     faults = {7: wrong_price, 13: missing_field, 29: changed_type}
     for number in range(1, 1001):
         fault = next((fault for every, fault in faults.items() if number % (every * 7) == 0), None)
@@ -178,6 +180,7 @@ def open_shop() -> MemoryStore:
         store.commit(count_writes(made, said))
         at_ms = NOW_MS - (1001 - number) * 500
         store.commit(report(made, said, at_ms))
+        store.commit(causes(made, said, at_ms))
         store.commit(history_writes(made, said, at_ms))
     store.commit([Push("runs:shop", f"{NOW_MS - 400_000} 3 revision 2026.2".encode(), 9)])
     for number in range(2001, 2401):

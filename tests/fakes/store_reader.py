@@ -72,6 +72,10 @@ class MemoryStore:
         """Return the values in a hash."""
         return dict(self._fields.get(key, {}))
 
+    def put_fields(self, key: str, values: dict[str, bytes]) -> None:
+        """Set the values of a hash, such as the triage that users wrote."""
+        self._fields[key] = values
+
     async def counts(self, key: str) -> dict[str, int]:
         """Return the counts in a Redis hash."""
         self._expire()

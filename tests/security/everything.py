@@ -56,11 +56,14 @@ async def ask_for_everything(world: World) -> None:
     found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"][0]["id"]
     for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
         await _posted(world, f"fingerprints/{found}/{part}", body | {"author": "ada"})
+    cause = (await asyncio.to_thread(world.service.get, "causes?target=shop&run=all"))["causes"][0]["id"]
+    for part, body in (("state", {"state": "fixed"}), ("note", {"text": "seen"})):
+        await _posted(world, f"causes/{cause}/{part}", body | {"author": "ada"})
     await _posted(world, "erasures", why | {"request_id": "alone"})
     sample = next(one for one in await world.samples() if one["request_id"] != "large")  # the large one is truncated
     for path, methods in openapi_document("0")["paths"].items():
         if "get" in methods:
-            name = found if "fingerprints" in path else sample["id"]
+            name = found if "fingerprints" in path else cause if "causes" in path else sample["id"]
             asked = path.removeprefix("/api/v1/").replace("{target}", "shop").replace("{id}", name)
             async with world.mesh.session.get(world.service.url("web", f"/api/v1/{asked}?target=shop")) as response:
                 assert response.status == 200, (path, await response.text())

@@ -98,6 +98,7 @@ class FilledService:
     canary: Path
     sample: str = ""
     fingerprint: str = ""
+    cause: str = ""
     kinds: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
     held: dict[bytes, tuple[bytes, bytes | None]] = field(default_factory=dict[bytes, tuple[bytes, bytes | None]])
     sent: int = 0
@@ -110,6 +111,8 @@ class FilledService:
             self.sample = (await world.samples())[0]["id"]
             found = await asyncio.to_thread(self.service.get, "fingerprints?target=shop")
             self.fingerprint = found["fingerprints"][0]["id"]
+            found = await asyncio.to_thread(self.service.get, "causes?target=shop&run=all")
+            self.cause = found["causes"][0]["id"]
             await world.both("incomparable", b"{}", status="500")
             for number in range(EXAMPLES):
                 await mesh.record(f"example-{number}", b'{"a": [1, 2, 3], "number": %d}' % number, "/examples")
@@ -161,7 +164,7 @@ class FilledService:
                 yield self._url(path)
 
     def _url(self, path: str) -> str:
-        of = self.fingerprint if "fingerprints" in path else self.sample
+        of = self.fingerprint if "fingerprints" in path else self.cause if "causes" in path else self.sample
         return self.service.url("web", f"{path.replace('{target}', 'shop').replace('{id}', of)}?target=shop")
 
     def restore(self, key: bytes) -> None:

@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from shadowdiff.config import AccessConfig, Secret, TokenConfig
 from shadowdiff.erasure.erasure import Eraser
-from shadowdiff.report import Redactor, ReportStage, SampleSettings, TriageWriter
+from shadowdiff.queries.causes import WITHOUT_RUNS
+from shadowdiff.report import CauseWrites, CountedRun, Redactor, ReportStage, SampleSettings, TriageWriter
 from shadowdiff.rule_changes.added_rules import RuleBook
 from shadowdiff.store import Store
 from shadowdiff.verdict import count_writes, history_writes
@@ -59,10 +60,16 @@ class Ids(NamedTuple):
     sample: str
     fingerprint: str
     rule: str
+    cause: str = "0" * 12
 
     def of(self, path: str) -> str:
         """Return a path with these ids. A new kind of id must be added here."""
-        kinds = {"samples": self.sample, "fingerprints": self.fingerprint, "rules": self.rule}
+        kinds = {
+            "samples": self.sample,
+            "fingerprints": self.fingerprint,
+            "causes": self.cause,
+            "rules": self.rule,
+        }
         for name in re.findall(r"{(\w+)}", path):
             kind = re.findall(r"/(\w+)/{id}", path)
             path = path.replace(f"{{{name}}}", {"target": self.target, "name": "style.css"}.get(name) or kinds[kind[0]])
@@ -77,6 +84,8 @@ def bodies(ids: Ids) -> dict[str, Any]:
         "preview-rules": {"target": ids.target, "rules": [{"ignore": "$.x"}], "without": [ids.rule]},
         "set-fingerprint-state": {"state": "fixed", "author": "ada"},
         "set-fingerprint-note": {"text": "seen", "author": "ada"},
+        "set-cause-state": {"state": "fixed", "author": "ada"},
+        "set-cause-note": {"text": "seen", "author": "ada"},
         "start-run": AUTHOR,
         "learn-noise": AUTHOR | {"action": "learn"},
         "erase": AUTHOR | {"target": ids.target, "request_id": "xyzzy"},
@@ -158,6 +167,7 @@ class Port:
         self.book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
         counts = MemoryStore(lambda: NOW_MS / 1000)
         report = ReportStage(SampleSettings(redactor=Redactor(b"a key")))
+        causes = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS), lambda _: True, lambda one: one.parameters)
         for number, name in enumerate(NAMES):
             seen: dict[str, Any] = {"target": name, "path": f"/{name}/1", "host": name, "id": f"{name}-id"}
             one = pair(
@@ -166,7 +176,12 @@ class Port:
                 number=number, target=name, route=f"GET /{name}/{{id}}",
             )  # fmt: skip
             found = mismatch(difference(f"$['{name}field']"))
-            for writes in (count_writes(one, found), report(one, found, NOW_MS), history_writes(one, found, NOW_MS)):
+            for writes in (
+                count_writes(one, found),
+                report(one, found, NOW_MS),
+                history_writes(one, found, NOW_MS),
+                causes(one, found, NOW_MS),
+            ):
                 counts.commit(writes)
         parts = web_parts(counts, targets=tuple(map(shop_target, NAMES)))
         self.queries = parts.queries
@@ -189,7 +204,8 @@ class Port:
             await self.store.command("LPUSH", self.store.keys.name(0, "audit"), line)
         found = await self.ask(f"{PREFIX}/samples?target={target}", UNLIMITED)
         (sample,) = found.json["samples"]
-        return Ids(target, sample["id"], sample["fingerprint"], rule)
+        (cause,) = (await self.ask(f"{PREFIX}/causes?target={target}", UNLIMITED)).json["causes"]
+        return Ids(target, sample["id"], sample["fingerprint"], rule, cause["id"])
 
     async def requests(self, target: str) -> AsyncIterator[tuple[str, str, str, bytes, str | None]]:
         """Yield requests about a target to every route; some of them remove its rule."""

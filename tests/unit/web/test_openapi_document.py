@@ -48,10 +48,12 @@ async def test_responses_match_the_description(shop: Starlette) -> None:
     """The response of each operation matches its schema."""
     document = await _document(shop)
     samples = (await get(shop, "/api/v1/samples?target=shop")).json["samples"]
+    causes = (await get(shop, "/api/v1/causes?target=shop")).json["causes"]
     for path, methods in document["paths"].items():
         if "get" not in methods:
             continue
         name = samples[0]["fingerprint" if "fingerprints" in path else "id"]
+        name = causes[0]["id"] if "causes" in path else name
         asked = path.replace("{target}", "shop").replace("{id}", quote(name)) + "?target=shop"
         answer = await get(shop, asked)
         schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
