@@ -54,7 +54,7 @@ def preview(remote: Remote, *, file: Path, target: str | None, keep_existing: bo
 @target_option
 @remote_options
 def suggest(remote: Remote, target: str | None) -> None:
-    """Suggest rules for values that are new in each response, and types of bodies. Nothing is changed."""
+    """Suggest rules for values that are new in each response or that mirroring changes. Nothing is changed."""
     remote.show(remote.get("suggestions", target=remote.target_of(target)), Suggestions, _print_suggestions)
 
 
@@ -72,6 +72,8 @@ def _print_suggestions(found: Suggestions) -> None:
         share = f"in {one.samples} of {found.samples} samples, and in {one.pairs:,} pairs"
         counts = f"{share}; {one.disappearing} samples would no longer differ"
         out.print(text(f"  {one.reason}: {counts} ({one.example})"))
+        if len(one.routes) > 1:
+            out.print(text(f"  on {len(one.routes)} routes, such as {one.route}"))
         for also in one.also_ignores:
             out.print(text(f"  would also ignore: {also.route}: {place_text(also.place.path, also.place.kind)}"))
         for other in one.not_covered:

@@ -130,8 +130,8 @@ RULE_OPERATIONS: Final = (
     ),
     Operation(
         "/suggestions",
-        "Suggested rules for places that have a new value in each response, and suggested body types; what each would "
-        "ignore",
+        "Suggested rules for places that have a new value in each response or that mirroring changes, and suggested "
+        "body types; what each would ignore",
         lambda web, given, _: suggest_rules(web.rules, given["target"]),
         Suggestions,
         (TARGET,),

@@ -37,11 +37,15 @@ async def show_rules(layout: Layout, request: Request) -> Response:
     """Return the rules in force and a form. If the query names a difference, the form contains a rule for it."""
     await layout.web.rules.ensure_read()
     query = request.query_params
-    names = ("target", "added", "suggest") if layout.queries.find(query.get("target", "")) else ("added", "suggest")
+    names = (
+        ("target", "added", "suggest", "rule", "reason")
+        if layout.queries.find(query.get("target", ""))
+        else ("added", "suggest")
+    )
     given = {name: query[name] for name in names if name in query}
     proposed = await _proposed(layout.queries, query.get("sample", ""), query.get("path", "")) if given else []
     if not proposed:
-        return await _page(layout, given)
+        return await _show_given(layout, given)
     choice = next((at for at in range(len(proposed)) if str(at) == query.get("choice")), 0)
     given |= {"rule": rule_yaml(proposed[choice].rule), "sample": query["sample"], "path": query.get("path", "")}
     try:
@@ -49,6 +53,15 @@ async def show_rules(layout: Layout, request: Request) -> Response:
     except RequestError as error:
         return await _page(layout, given, error.status, error=error.message, proposed=proposed, choice=choice)
     return await _page(layout, given, preview=preview, proposed=proposed, choice=choice)
+
+
+async def _show_given(layout: Layout, given: dict[str, str]) -> Response:
+    """Return the page, with a preview if the query has a rule, as the links of suggestions have."""
+    try:
+        preview = await _preview(layout.web.rules, given) if given.get("rule") else None
+    except RequestError as error:
+        return await _page(layout, given, error.status, error=error.message)
+    return await _page(layout, given, preview=preview)
 
 
 async def change_rules(layout: Layout, request: Request) -> Response:
