@@ -7,6 +7,7 @@ budget of a comparison (`Limits.work`), and the event loop's part of it, are bas
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import random
 import time
@@ -15,7 +16,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from google.protobuf import descriptor_pb2, struct_pb2
+
 from shadowdiff.compare import Limits, compare
+from shadowdiff.compare.protobuf import Descriptors
 from shadowdiff.compare.work import Budget
 from shadowdiff.model import Observation, Pair, Side
 from shadowdiff.rules import compile_rules, parse_rules
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZE = 100_000
 JSON = "application/json"
+GRAPHQL = "application/graphql-response+json"
+ROUTE = "POST /x"
 
 Case = tuple[str, str, list[dict[str, Any]], bytes, bytes]
 
@@ -48,9 +54,10 @@ def measure(media: str, rules: list[dict[str, Any]], one: bytes, other: bytes) -
     """Return what one comparison costs and gives."""
     compiled = compile_rules(parse_rules(rules), NOW)
     pair = Pair(
-        key=b"k", target="t", route="GET /x", primary=_side(Side.PRIMARY, media, one),
-        candidate=_side(Side.CANDIDATE, media, other),
+        key=b"k", target="t", route=f"{ROUTE}#Items" if media == GRAPHQL else ROUTE,
+        primary=_side(Side.PRIMARY, media, one), candidate=_side(Side.CANDIDATE, media, other),
     )  # fmt: skip
+    messages = Descriptors(_descriptors(), [(ROUTE, "google.protobuf.Value")])
     spent: list[Budget] = []
 
     def recorded(units: int) -> Budget:
@@ -60,11 +67,11 @@ def measure(media: str, rules: list[dict[str, Any]], one: bytes, other: bytes) -
     limits = Limits()
     with mock.patch("shadowdiff.compare.finding.Budget", recorded):
         begun = time.process_time()
-        result = compare(pair, compiled, limits)
+        result = compare(pair, compiled, limits, messages)
         ms = (time.process_time() - begun) * 1000
         units = limits.work - spent[-1].left if spent else 0
         tracemalloc.start()
-        compare(pair, compiled, limits)
+        compare(pair, compiled, limits, messages)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     return {
@@ -76,10 +83,16 @@ def measure(media: str, rules: list[dict[str, Any]], one: bytes, other: bytes) -
     }
 
 
+def _descriptors() -> bytes:
+    found = descriptor_pb2.FileDescriptorSet()
+    struct_pb2.DESCRIPTOR.CopyToProto(found.file.add())
+    return found.SerializeToString()
+
+
 def _side(side: Side, media: str, body: bytes) -> Observation:
     headers = ((b"content-type", media.encode()),)
     return Observation(
-        side=side, target="t", id="i", id_source="x", method="GET", path="/x", host="h", status=200, headers=headers,
+        side=side, target="t", id="i", id_source="x", method="POST", path="/x", host="h", status=200, headers=headers,
         body=body, body_bytes=len(body),
     )  # fmt: skip
 
@@ -214,6 +227,52 @@ def _values(size: int) -> Iterator[Case]:
     yield "events-joined", "text/event-stream", joins, chunks, chunks.replace(b'"x"', b'"xx"', 1)
     inner = b"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\r\n" * (size // 70) + b"--b--"
     yield "multipart-http", "multipart/mixed; boundary=b", [], inner, inner.replace(b"200", b"201", 1)
+    yield from _messages(size)
+
+
+def _messages(size: int) -> Iterator[Case]:
+    """Yield messages in frames, in sequences and in other messages."""
+    boundary = b"multipart/mixed; boundary=b%d"
+    for levels in (1, 8):
+        deep = b"x" * (size - 60 * levels)
+        for level in range(levels, -1, -1):
+            kind = boundary % (level + 1) if level < levels else b"text/plain"
+            deep = b"--b%d\r\nContent-Type: %b\r\n\r\n%b\r\n--b%d--" % (level, kind, deep, level)
+        yield f"multipart-nested-{levels}", "multipart/mixed; boundary=b0", [], deep, deep.replace(b"xx\r\n", b"xy\r\n")
+    for name, line in (
+        ("vary", b"Vary: a,b,c\r\n"),
+        ("cookies", b"Set-Cookie: a=1;Path=/\r\n"),
+        ("urls", b"Link: <http://h/a>\r\n"),
+        ("names", b"%d:\r\n"),
+    ):
+        lines = b"".join(line % at if b"%" in line else line for at in range(size // len(line)))
+        head = b"HTTP/1.1 200 OK\r\n" + lines
+        yield f"http-{name}", "application/http", [], head + b"\r\n1", head + b"\r\n2"
+    part = b"--b\r\nVary: a\r\nSet-Cookie: a=1\r\nLocation: /x\r\nExpires: 0\r\n\r\n\r\n"
+    parts = part * (size // len(part)) + b"--b--"
+    yield "multipart-headers", "multipart/mixed; boundary=b", [], parts, parts.replace(b": a\r", b": b\r", 1)
+    message = b"\x32" + _size(size - 20) + b"\x0a\x00" * ((size - 20) // 2)
+    for kind in ("application/proto", "application/grpc", "application/grpc-web", "application/grpc-web-text"):
+        framed, other = message, message + b"\x08\x00"
+        if "grpc" in kind:
+            framed, other = (b"\0" + len(each).to_bytes(4, "big") + each for each in (framed, other))
+        if "text" in kind:
+            framed, other = base64.b64encode(framed), base64.b64encode(other)
+        yield kind.removeprefix("application/"), kind, [], framed, other
+    frames = bytes(5) * (size // 5)
+    yield "grpc-web-frames", "application/grpc-web", [], frames, frames[:-5] + b"\0\0\0\0\x01x"
+    yield "json-seq", "application/json-seq", [], b"\x1e{}\n" * (size // 4), b"\x1e{}\n" * (size // 4 - 1) + b"\x1e[]\n"
+    errors = b'{"errors":[' + b"{}," * (size // 3) + b'{}],"data":%d}'
+    yield "graphql-errors", GRAPHQL, [], errors % 1, errors % 2
+
+
+def _size(count: int) -> bytes:
+    """Return a varint."""
+    found = bytearray()
+    while count > 0x7F:
+        found.append(count & 0x7F | 0x80)
+        count >>= 7
+    return bytes([*found, count])
 
 
 def _json(value: object) -> bytes:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shadowdiff.model import Observation, Pair
 
 _BYTES_PER_UNIT: Final = 64
+_BYTES_PER_UNIT_OF_ERRORS: Final = 4
+"""Errors are decoded; the rest of a body is only searched."""
 _MAX_CODE_CHARS: Final = 40
 _REDIRECT: Final = 300
 V1_FAILED: Final = frozenset({"INTERNAL_SERVER_ERROR", "PERSISTED_QUERY_NOT_FOUND"})
@@ -64,6 +66,7 @@ def _codes(side: Observation, limits: Limits, budget: Budget) -> list[str] | Non
         budget.spend(len(body) // _BYTES_PER_UNIT)
         if b'"errors"' not in body and b"\\u" not in body:
             return []
+        budget.spend(len(body) // _BYTES_PER_UNIT_OF_ERRORS)
         found = _DECODER.decode(body)
         read = cast("list[_Response]", found if isinstance(found, list) else [found])
     except (CodingError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -48,6 +48,8 @@ def _name(key: Value) -> str:
         return MARK + key if key[:1] == MARK else key
     if type(key) is int:
         return f"{MARK}{key}"
+    if key is None:
+        return f"{MARK}null"
     if isinstance(key, dict) and len(key) == 1:
         ((mark, content),) = key.items()
         if mark[:1] == MARK != mark[1:2] and type(content) is str:

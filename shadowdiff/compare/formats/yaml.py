@@ -53,7 +53,7 @@ class Yaml(Format):
         " versions of YAML (`yes`, `012`, `2026-01-01`) is `{'#plain': WORD}`. A tag is `{'#tag': TAG, 'value': …}`. A"
         " key that is not text becomes `#` and its JSON: `$.responses['#404']`"
     )
-    units_per_byte = 2.0
+    units_per_byte = 3.0
     media_types = ("application/yaml", "+yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
 
     def value(self, body: bytes, media: Media) -> Value:
