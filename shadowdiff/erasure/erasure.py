@@ -47,7 +47,8 @@ class ErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """How many items were erased, or in a dry run would be erased.
 
-    fingerprints: those whose route or places carry the value.  waiting: observations that wait for their partner.
+    fingerprints: those whose route or places carry the value.  parameters: counts of parameters of changes.
+    waiting: observations that wait for their partner.
     pending: pairs that are not compared yet and may still become samples.
     kept_names, kept_rules: names in counts, and added rules, that contain the value. They are not erased.
     """
@@ -56,6 +57,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     fingerprints: int
     notes: int
+    parameters: int
     doctor_examples: int
     waiting: int
     audit_entries: int
@@ -100,7 +102,7 @@ class Eraser:
     async def _run(self, request: ErasureRequest, matcher: Matcher) -> Erasure:
         queries, stored, dry_run = self.queries, self.stored, request.dry_run
         targets = [queries.target(request.target).target.name] if request.target else queries.names
-        found = dict.fromkeys(("waiting", "samples", "fingerprints", "notes", "doctor_examples"), 0)
+        found = dict.fromkeys(("waiting", "samples", "fingerprints", "notes", "parameters", "doctor_examples"), 0)
         names = pending = 0
         for target in targets:
             for kind in found:  # waiting observations first, because they become pairs

@@ -20,9 +20,11 @@ from shadowdiff.model.store_reader import Top
 from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import Codec, Dictionaries, UndecodableError
 from shadowdiff.report import Sample
+from shadowdiff.report.cause_writes import PARAMETER_AT, history_key, table_key
 from shadowdiff.report.fingerprint import Described, key_of
 from shadowdiff.report.samples import sample_set_key
 from shadowdiff.store import SAMPLE_SET_LUA, Script
+from shadowdiff.verdict import read_run_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,13 +104,33 @@ class StoredData:
         return len(gone)
 
     async def notes(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
-        """Erase notes of fingerprints."""
-        key = self.store.keys.name(0, key_of("notes", target))
-        stored: dict[bytes, bytes] = await self.store.command("HGETALL", key)
-        found = [name for name, value in stored.items() if matcher.is_in_json(value)]
-        if found and not dry_run:
-            await self.store.command("HDEL", key, *found)
-        return len(found)
+        """Erase notes of fingerprints and causes."""
+        count = 0
+        for key in (key_of("notes", target), history_key(target, "notes")):
+            name = self.store.keys.name(0, key)
+            stored: dict[bytes, bytes] = await self.store.command("HGETALL", name)
+            found = [one for one, value in stored.items() if matcher.is_in_json(value)]
+            count += len(found)
+            if found and not dry_run:
+                await self.store.command("HDEL", name, *found)
+        return count
+
+    async def parameters(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
+        """Erase counts of parameters that carry the value, in the tables of all runs."""
+        count = 0
+        for run in await read_run_starts(self.store, target):
+            for shard in range(self.store.shards):
+                key = self.store.keys.name(shard, table_key(target, run.id, "params"))
+                fields: list[bytes] = await self.store.command("HKEYS", key)
+
+                def carries(field: bytes) -> bool:
+                    return matcher.is_in(field[PARAMETER_AT:].decode("utf-8", "replace"))
+
+                found = await _chosen(fields, carries)
+                count += len(found)
+                for some in _batches(found, _AT_ONCE) if not dry_run else ():
+                    await self.store.command("HDEL", key, *some)
+        return count
 
     async def doctor_examples(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase the doctor's examples of orphans and of pairs."""

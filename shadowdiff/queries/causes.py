@@ -22,6 +22,7 @@ from shadowdiff.report.causes import CauseCounts, CauseRoute, ParameterCount, al
 from shadowdiff.report.change import PLACE_CHARS, ids_of
 from shadowdiff.report.fingerprint import RANKS, fingerprint_id
 from shadowdiff.report.fingerprint_query import Trend
+from shadowdiff.report.retention import KEPT_RUNS
 from shadowdiff.report.samples import sample_set_key
 from shadowdiff.report.triage import Note, StateChange
 from shadowdiff.verdict import compared_by_route, read_run_starts
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 MAX_PAGE: Final = 200
 MOST_OFFSET: Final = 10_000
-KEPT_RUNS: Final = 10
-"""How many runs have tables; see `report/retention.py`."""
 WITHOUT_RUNS: Final = 0
 """The run id of a service without runs."""
 _LISTED: Final = 20

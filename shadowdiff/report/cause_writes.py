@@ -28,6 +28,8 @@ MOST_CHANGES: Final = 2000
 PARAMETERS: Final = 8
 """How many parameters of one change and relation a process counts; it counts the others as `OTHER_PARAMETER`."""
 OTHER_PARAMETER: Final = "_"
+PARAMETER_AT: Final = CHANGE_ID_CHARS + 2
+"""Where the parameter begins in a field of the table `params`."""
 MOST_PARAMETERS: Final = 16_000
 LIFE_S: Final = 35 * 86_400
 """How long a table outlives its last pair."""
@@ -52,7 +54,10 @@ def table_key(target: str, run_id: int, part: str) -> str:
 
 
 def history_key(target: str, part: str) -> str:
-    """Return the key of data that outlives runs: `first`, `worst` and `revision` by change, and `last` by set."""
+    """Return the key of data that outlives runs.
+
+    By change: `first`, `changed` (last sight, in whole minutes), `worst` and `revision`. By set: `last`.
+    """
     return f"causes:{part}:{target}"
 
 
@@ -69,7 +74,7 @@ def parameter_field(change: str, bit: int, text: str) -> str:
 def parameter_of(field: str) -> tuple[str, int, str]:
     """Return the change's id, the relation's bit and the parameter of a field. Raises: ValueError."""
     at = CHANGE_ID_CHARS
-    return field[:at], 1 << int(field[at : at + 2]) - 1, field[at + 2 :]
+    return field[:at], 1 << int(field[at:PARAMETER_AT]) - 1, field[PARAMETER_AT:]
 
 
 class CauseWrites:
@@ -126,6 +131,7 @@ class CauseWrites:
                 continue
             self._described.add(name)
             yield Score(history_key(target, "first"), change.id, at_ms, "first", MOST_CHANGES)
+            yield Score(history_key(target, "changed"), change.id, at_ms, "greatest", MOST_CHANGES)
             yield Score(history_key(target, "worst"), change.id, RANKS[severity], "greatest", MOST_CHANGES)
             revision = run.revision[:_REVISION_CHARS].encode("utf-8", "replace")
             yield Describe(history_key(target, "revision"), change.id, revision, MOST_CHANGES)

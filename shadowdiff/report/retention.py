@@ -1,4 +1,4 @@
-"""Delete old data: fingerprints that were not seen for weeks, with their triage, and samples over the maximum age.
+"""Delete old data: fingerprints and causes that were not seen for weeks, old runs' tables, and samples over their age.
 
 Each call deletes a limited number, so that it never blocks Redis. Several processes may run this at the same time.
 """
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shadowdiff.model import SAMPLE_SET_PARTS, Result
 from shadowdiff.model.store_reader import Scores
+from shadowdiff.report.cause_writes import PARTS, history_key, table_key
 from shadowdiff.report.fingerprint import HOURS_LIVE_S, key_of
 from shadowdiff.report.samples import sample_set_key
 from shadowdiff.store import STORE_ERRORS, SWEEP_SAMPLE_SET, Script, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from shadowdiff.store import Store
 
@@ -24,19 +25,34 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 60.0
 AT_ONCE: Final = 500
+KEPT_RUNS: Final = 10
+"""How many runs of a target keep their tables of changes."""
+_EXPIRE_CHANGES: Final = Script.from_package("shadowdiff.report.lua", "expire_changes.lua")
 _EXPIRE: Final = Script.from_package("shadowdiff.report.lua", "expire_fingerprints.lua")
+
+
+async def _no_runs(_target: str) -> Sequence[int]:
+    return ()
 
 
 class Retention:
     """Deletes old data every minute."""
 
     def __init__(
-        self, store: Store, targets: Callable[[], Sequence[str]], now_ms: Callable[[], int], samples_ttl_s: int
+        self,
+        store: Store,
+        targets: Callable[[], Sequence[str]],
+        now_ms: Callable[[], int],
+        samples_ttl_s: int,
+        runs_of: Callable[[str], Awaitable[Sequence[int]]] = _no_runs,
     ) -> None:
+        """runs_of: returns the ids of a target's newest runs, newest first."""
         self._store = store
         self._targets = targets
         self._now_ms = now_ms
         self._samples_ttl_s = samples_ttl_s
+        self._runs_of = runs_of
+        self._deleted: dict[str, set[int]] = {}
 
     async def run(self) -> None:
         """Delete until cancelled; retry while the store is unavailable."""
@@ -50,12 +66,28 @@ class Retention:
     async def delete_expired(self) -> None:
         """Delete data that is too old, up to a limit for each target. Raises: redis.exceptions.RedisError."""
         for target in self._targets():
+            await self._delete_tables(target)
             for shard in range(self._store.shards):
                 await self._delete_fingerprints(target, shard)
                 for result in (Result.MISMATCH, Result.INCOMPARABLE):
                     keys = [f"{sample_set_key(target, result)}:{part}" for part in SAMPLE_SET_PARTS]
                     before_ms = self._now_ms() - self._samples_ttl_s * 1000
                     await self._store.run(SWEEP_SAMPLE_SET, shard, keys, [before_ms, AT_ONCE])
+
+    async def _delete_tables(self, target: str) -> None:
+        """Delete the tables of all but the newest runs, and changes and sets that were not seen for long."""
+        deleted = self._deleted.setdefault(target, set())
+        old = [run for run in list(await self._runs_of(target))[KEPT_RUNS:] if run not in deleted]
+        before_ms = self._now_ms() - HOURS_LIVE_S * 1000
+        for shard in range(self._store.shards):
+            if old:
+                keys = [table_key(target, run, part) for run in old for part in PARTS]
+                await self._store.command("UNLINK", *(self._store.keys.name(shard, key) for key in keys))
+            keys = [history_key(target, part) for part in ("changed", "first", "worst", "revision")]
+            await self._store.run(_EXPIRE_CHANGES, shard, keys, [before_ms, AT_ONCE])
+            last = self._store.keys.name(shard, history_key(target, "last"))
+            await self._store.command("ZREMRANGEBYSCORE", last, "-inf", f"({before_ms}")
+        deleted.update(old)
 
     async def _delete_fingerprints(self, target: str, shard: int) -> None:
         keys = [key_of(part, target) for part in ("last", "first", "count", "worst", "since", "what")]

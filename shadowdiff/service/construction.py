@@ -50,6 +50,7 @@ from shadowdiff.telemetry.clock_jumps import ClockJumpDetector
 from shadowdiff.telemetry.exposition import Exposition
 from shadowdiff.telemetry.logs import redact_logs
 from shadowdiff.telemetry.metrics import ReloadState, Sources, StoreState
+from shadowdiff.verdict import read_run_starts
 from shadowdiff.web import WebParts
 from shadowdiff.web.access import Access
 from shadowdiff.web.audit import AuditLog
@@ -239,7 +240,11 @@ class Stages:
             on_read=count_orphan,
             processes=lambda: ledger_sync.processes,
         )
-        retention = Retention(store, live.target_names, now_ms, int(config.samples.max_age_s))
+
+        async def newest_runs(target: str) -> list[int]:
+            return [one.id for one in reversed(await read_run_starts(store, target))]
+
+        retention = Retention(store, live.target_names, now_ms, int(config.samples.max_age_s), newest_runs)
 
         # Stages that only read results: web port, metrics, webhooks.
         self.web_jobs = web_jobs = WebJobs()

@@ -50,7 +50,15 @@ def _lines(result: Result) -> list[str]:
 def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The value can come from standard input, and a wrong kind is a usage error."""
     sent: list[Any] = []
-    found = {"samples": 2, "fingerprints": 0, "notes": 1, "doctor_examples": 3, "waiting": 4, "audit_entries": 1}
+    found = {
+        "samples": 2,
+        "fingerprints": 0,
+        "notes": 1,
+        "parameters": 0,
+        "doctor_examples": 3,
+        "waiting": 4,
+        "audit_entries": 1,
+    }
 
     async def erasures(request: Request) -> Response:
         sent.append(await request.json())
