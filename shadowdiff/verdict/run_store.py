@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 LIFE_S: Final = 35 * 86_400
 """How long the counts of a run outlive its last pair."""
+RESUMED_MS: Final = 7 * 86_400_000
+"""How long after its end a run can be resumed. Its counts live longer."""
+EARLIER: Final = 8
+"""The number of earlier runs per target that can be resumed."""
 REMEMBERED: Final = 200
 """The number of newest revisions and rollouts that are stored per target."""
 _LUA: Final = "shadowdiff.verdict.lua"
@@ -44,8 +48,8 @@ def counts_key(target: str, run_id: int, group: str) -> str:
     return f"run:{target}:{run_id}:{group}"
 
 
-def _keys(target: str) -> tuple[str, str, str, str]:
-    return (f"run:{target}", f"revisions:{target}", f"rollouts:{target}", f"runs:{target}")
+def _keys(target: str) -> tuple[str, str, str, str, str]:
+    return (f"run:{target}", f"revisions:{target}", f"rollouts:{target}", f"runs:{target}", f"earlier:{target}")
 
 
 class RunStore:
@@ -67,7 +71,11 @@ class RunStore:
             return RunState(now_ms=int(now_ms), run=_decode_run(run), **times)
 
     async def start(self, target: str, state: RunState, new: NewRun, rules: str, ledger: Mapping[str, int]) -> Run:
-        """Start a run unless another run has started since `state` was read; return the current run."""
+        """Start a run unless another run has started since `state` was read; return the current run.
+
+        If only the rules changed, and an earlier run had the same inputs, that run is resumed. Pairs from between do
+        not count in it. The choice to leave them out does not depend on their results, so the verdict stays valid.
+        """
         current = state.run
         keeps_rules = current is not None and new.by not in {StartedBy.START, StartedBy.RULES}
         args: list[bytes | str | int] = [
@@ -79,6 +87,8 @@ class RunStore:
             new.rollout or "",
             json.dumps(ledger, separators=(",", ":")),
             REMEMBERED,
+            EARLIER,
+            RESUMED_MS,
         ]
         return self._current(target, await self._store.run(_START, 0, _keys(target), args))
 

@@ -174,7 +174,11 @@ class Runs:
         ledger = flat(await self._ledger(inputs.target))
         new = msgspec.structs.replace(new, noise=(await self._noise.read(inputs.target)).version)
         run = await self._store.start(inputs.target, state, new, inputs.rules, ledger)
-        log.info("run started", extra={"target": inputs.target, "run": run.id, "by": run.by, "revision": run.revision})
+        resumed = state.run is not None and run.id < state.run.id
+        log.info(
+            "run resumed" if resumed else "run started",
+            extra={"target": inputs.target, "run": run.id, "by": run.by, "revision": run.revision},
+        )
         return run
 
     async def noise(self, target: str) -> Noise:

@@ -1,9 +1,40 @@
--- Start a run, unless another process started one first.
+-- Start a run, unless another process started one first. If the rules are those of an earlier run again, and nothing
+-- else has changed since, resume that run instead.
 --
--- KEYS: the run, the revisions seen, the rollouts seen, the starts (a list, the newest first).
+-- KEYS: the run, the revisions seen, the rollouts seen, the starts (a list, the newest first), the earlier runs (a list,
+--       the newest first; each has its fields in lines). Only changes of rules keep earlier runs.
 -- ARGV: the id of the run that the caller read ('' for none), what starts the run, revision ('' if unknown), rules,
---       noise, rollout ('' keeps the current one), the ledger now as JSON, the most revisions and rollouts kept.
+--       noise, rollout ('' keeps the current one), the ledger now as JSON, the most revisions and rollouts kept,
+--       the most earlier runs kept, how many ms ago a run that is resumed may have ended.
 -- Returns the fields of the current run.
+local FIELDS = {'id', 'started_ms', 'by', 'revision', 'rules', 'noise', 'rollout', 'ledger'}
+
+local function split(entry)
+  local parts = {}
+  for part in string.gmatch(entry .. '\n', '([^\n]*)\n') do parts[#parts + 1] = part end
+  return parts
+end
+
+-- Keep the current run, and return the fields of the run to resume, or nil.
+local function earlier(now, rollout)
+  local found
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do
+    local run = split(entry)
+    local same = run[4] == ARGV[3] and run[5] == ARGV[4] and run[6] == ARGV[5] and run[7] == rollout
+    if not found and same and now - tonumber(run[9]) <= tonumber(ARGV[10]) then
+      found = run
+      redis.call('LREM', KEYS[5], 1, entry)
+    end
+  end
+  local current = redis.call('HMGET', KEYS[1], unpack(FIELDS))
+  for i = 1, #FIELDS do current[i] = current[i] or '' end
+  current[#FIELDS + 1] = string.format('%d', now)
+  redis.call('LPUSH', KEYS[5], table.concat(current, '\n'))
+  redis.call('LTRIM', KEYS[5], 0, ARGV[9] - 1)
+  redis.call('PEXPIRE', KEYS[5], ARGV[10])
+  return found
+end
+
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local id = redis.call('HGET', KEYS[1], 'id') or ''
@@ -12,8 +43,15 @@ if id ~= ARGV[1] then return redis.call('HGETALL', KEYS[1]) end
 local rollout = ARGV[6]
 if rollout == '' then rollout = redis.call('HGET', KEYS[1], 'rollout') or '' end
 redis.call('HDEL', KEYS[1], '')  -- a full Redis refuses a script whose first write adds data
-redis.call('HSET', KEYS[1], 'id', (tonumber(id) or 0) + 1, 'started_ms', now, 'by', ARGV[2], 'revision', ARGV[3],
-  'rules', ARGV[4], 'noise', ARGV[5], 'rollout', rollout, 'ledger', ARGV[7])
+local last = math.max(tonumber(redis.call('HGET', KEYS[1], 'last') or 0), tonumber(id) or 0)
+local run
+if ARGV[2] == 'rules' and id ~= '' then run = earlier(now, rollout) else redis.call('DEL', KEYS[5]) end
+if not run then
+  last = last + 1
+  run = {last, now, ARGV[2], ARGV[3], ARGV[4], ARGV[5], rollout, ARGV[7]}
+end
+redis.call('HSET', KEYS[1], 'last', last)  -- the next id, because a resumed run has a lower one
+for i, field in ipairs(FIELDS) do redis.call('HSET', KEYS[1], field, run[i]) end
 if ARGV[3] ~= '' then
   redis.call('ZADD', KEYS[2], now, ARGV[3])
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, kept)
@@ -22,6 +60,6 @@ if ARGV[6] ~= '' then
   redis.call('ZADD', KEYS[3], now, ARGV[6])
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, kept)
 end
-redis.call('LPUSH', KEYS[4], string.format('%d %d %s %s', now, (tonumber(id) or 0) + 1, ARGV[2], ARGV[3]))
+redis.call('LPUSH', KEYS[4], string.format('%d %d %s %s', now, tonumber(run[1]), ARGV[2], ARGV[3]))
 redis.call('LTRIM', KEYS[4], 0, 99)
 return redis.call('HGETALL', KEYS[1])

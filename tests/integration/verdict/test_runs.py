@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shadowdiff.model import Result
 from shadowdiff.verdict import Evidence, StartedBy, read_evidence
 from shadowdiff.verdict.run import RETURNS_AFTER_MS
+from shadowdiff.verdict.run_store import RESUMED_MS
 from tests.integration.verdict.conftest import TARGET, Process, another, wall_ms
 
 if TYPE_CHECKING:
@@ -146,14 +147,80 @@ async def test_new_rules_start_a_run_and_exclude_the_old_process(process: Proces
     assert (2, 3, {"rules": 5}) == ((await _run(newer)).id, found.compared, found.excluded)
 
 
-async def test_old_rules_again_start_a_run_too(process: Process) -> None:
-    """A change and its reversal are two changes."""
-    for rules in ("rules-2", "rules-1"):
-        process.rules = rules
-        process.runs.reload()
-        await process.judge(1)
-        await process.runs.refresh()
+async def _change_rules(process: Process, rules: str) -> None:
+    process.rules = rules
+    process.runs.reload()
+    await process.runs.refresh()
+
+
+async def test_old_rules_again_resume_their_run(process: Process) -> None:
+    """Undoing a rule loses no evidence. Pairs under the other rules do not count in the run."""
+    before = await _run(process)
+    await process.judge(5)
+    await _change_rules(process, "rules-2")
+    await process.judge(3)
+    assert (2, 3) == ((await _run(process)).id, (await _evidence(process)).compared)
+    await _change_rules(process, "rules-1")
+    await process.judge(2)
+    assert (before, 7) == (await _run(process), (await _evidence(process)).compared)
+
+
+async def test_a_run_after_a_resumed_run_has_a_new_id(process: Process) -> None:
+    """No run ever counts under the id of another one."""
+    for rules in ("rules-2", "rules-1", "rules-3"):
+        await _change_rules(process, rules)
     assert (3, 0) == ((await _run(process)).id, (await _evidence(process)).compared)
+    await process.runs.start(TARGET)
+    assert 4 == (await _run(process)).id
+
+
+async def test_each_of_several_undone_rules_resumes_its_run(process: Process) -> None:
+    """Rules are undone one after the other, and can be added again."""
+    found: list[int] = []
+    for rules in ("rules-2", "rules-3", "rules-2", "rules-1", "rules-3"):
+        await _change_rules(process, rules)
+        found.append((await _run(process)).id)
+    assert [2, 3, 2, 1, 3] == found
+
+
+async def test_old_rules_with_another_v2_start_a_run(process: Process) -> None:
+    """The earlier run has evidence about the earlier v2."""
+    await process.judge(1, revision="1.0")
+    await process.runs.refresh()
+    await _change_rules(process, "rules-2")
+    await process.judge(1, revision="2.0")
+    await process.runs.refresh()
+    await _change_rules(process, "rules-1")
+    assert (4, "2.0") == ((await _run(process)).id, (await _run(process)).revision)
+
+
+async def test_a_manual_run_is_not_undone(process: Process) -> None:
+    """Somebody decided that earlier pairs no longer count."""
+    await _change_rules(process, "rules-2")
+    await process.runs.start(TARGET)
+    await _change_rules(process, "rules-1")
+    assert 4 == (await _run(process)).id
+
+
+async def test_processes_agree_on_a_resumed_run(process: Process) -> None:
+    """Each process counts in the run that the first of them resumed."""
+    other = another(process)
+    await other.runs.refresh()
+    for rules in ("rules-2", "rules-1"):
+        for one in (process, other):
+            await _change_rules(one, rules)
+    await process.judge(2)
+    await other.judge(3)
+    assert (1, 5) == ((await _run(process)).id, (await _evidence(other)).compared)
+
+
+async def test_a_run_that_ended_long_ago_is_not_resumed(process: Process) -> None:
+    """Its counts may have expired."""
+    await _change_rules(process, "rules-2")
+    assert 0 < await process.store.command("PTTL", process.store.keys.name(0, f"earlier:{TARGET}")) <= RESUMED_MS
+    await process.store.command("DEL", process.store.keys.name(0, f"earlier:{TARGET}"))
+    await _change_rules(process, "rules-1")
+    assert 3 == (await _run(process)).id
 
 
 async def test_many_processes_that_see_a_revision_at_once_start_one_run(process: Process) -> None:
