@@ -20,6 +20,7 @@ from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.compare.formats import ALL_ROUTES
 from shadowdiff.config.value_types import body_type as checked_type
 from shadowdiff.model import Comparison, Kind, Pair, Result
+from shadowdiff.queries.shown_differences import shown_comparison
 from shadowdiff.rules import Router, RuleError, compile_rules, parse_rules
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def command(
     if form in {"patch", "deepdiff"}:
         click.echo(_export(form, (v1, one), (v2, other)))
     elif as_json or form == "json":
-        click.echo(msgspec.json.encode(comparison).decode())
+        click.echo(msgspec.json.encode(shown_comparison(comparison)).decode())
     else:
         _print(comparison)
     click.secho(f"read {reading}", dim=True, err=form != "text" or as_json)

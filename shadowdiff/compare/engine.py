@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from shadowdiff.compare.coding import CodingError, TooLargeError, undo
 from shadowdiff.compare.excerpt import byte_count
 from shadowdiff.compare.finding import Findings
@@ -30,7 +28,8 @@ from shadowdiff.compare.headers import (
     value_of,
 )
 from shadowdiff.compare.not_modified import has_other_validator
-from shadowdiff.compare.own_origin import is_written, own_origin, restoring, rewritten_headers
+from shadowdiff.compare.own_origin import is_written, own_names, own_origin, restoring, rewritten_headers
+from shadowdiff.compare.relations import NONE, relate_statuses
 from shadowdiff.compare.required import unmet
 from shadowdiff.compare.work import TOO_COMPLEX, TooComplexError
 from shadowdiff.model import WITHHELD, Comparison, Difference, Failure, Kind, Result, Severity
@@ -100,6 +99,7 @@ def _compare_differing(
 ) -> Comparison:
     try:
         route.charge(findings.budget.spend)
+        findings.names = own_names(pair)
         given = _Given(pair, heads, _decoded(pair, heads, findings), route, messages)
         reason = _note_differences(given, findings)
         if findings.counted and findings.limits.uses(OWN_ORIGIN):
@@ -237,8 +237,7 @@ def _decided_by_grpc_status(primary: Observation, candidate: Observation) -> Com
     if not one or other not in GRPC_FAILED:
         return None
     path = f"header.{GRPC_STATUS.decode()}"
-    values = {"path": path, "pattern": path, "primary": one.decode("latin-1"), "candidate": other.decode("latin-1")}
-    difference = msgspec.structs.replace(_status_difference(primary, candidate), **values)
+    difference = _difference_of_statuses(path, one.decode("latin-1"), other.decode("latin-1"))
     return Comparison(result=Result.MISMATCH, differences=(difference,))
 
 
@@ -248,12 +247,20 @@ def incomparable(reason: str) -> Comparison:
 
 
 def _status_difference(primary: Observation, candidate: Observation, rule: str | None = None) -> Difference:
+    return _difference_of_statuses("status", str(primary.status), str(candidate.failure or candidate.status), rule)
+
+
+def _difference_of_statuses(path: str, one: str, other: str, rule: str | None = None) -> Difference:
+    """Return a difference between two statuses."""
+    relations, parameters = NONE if rule else relate_statuses(one, other)
     return Difference(
-        path="status",
-        pattern="status",
+        path=path,
+        pattern=path,
         kind=Kind.STATUS,
-        primary=str(primary.status),
-        candidate=str(candidate.failure or candidate.status),
+        primary=one,
+        candidate=other,
         severity=Severity.BREAKING,
         rule=rule,
+        relations=relations,
+        parameters=parameters,
     )

@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from shadowdiff.compare.excerpt import around_change, bounded, changed_bytes
+from shadowdiff.compare.relations import NONE, relate, relate_excerpts, units_of
 from shadowdiff.compare.work import Budget
 from shadowdiff.model import Comparison, Difference, Kind, Result, Severity
 from shadowdiff.rules.json_values import Constant, HugeInteger, HugeNumber, Missing, Repeated, Value
@@ -23,13 +24,18 @@ from shadowdiff.rules.place import steps_of_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from shadowdiff.compare.relations import Relations
+    from shadowdiff.compare.text_relations import OwnNames
     from shadowdiff.compare.work import Limits
 
 Path = tuple["Path", "str | int"] | None
 """A path as its parent and the last step; None is the root."""
+_EXCERPTS: Final = frozenset((Kind.HEADER, Kind.STATUS, Kind.TEXT))
 _USUAL_CHARS: Final = 64
 _USUAL_PATH_CHARS: Final = 256
 _MAX_SPELLED: Final = 4096
+RELATING_UNITS: Final = 4096
+"""The work for relations, about 3 ms. It is not a part of `Limits.work`, so relations never change a result."""
 _VALUE: Final = Kind.VALUE
 _SEVERITIES: Final = {Kind.ADDED: Severity.ADDITIVE} | dict.fromkeys(
     (Kind.TYPE, Kind.REMOVED, Kind.STATUS), Severity.BREAKING
@@ -44,13 +50,18 @@ _USUAL: Final = frozenset((int, float, bool, dict, type(None)))
 
 
 class Findings:
-    """The differences that one comparison has found so far, its limits, and its work budget."""
+    """The differences that one comparison has found so far, its limits, and its work budget.
 
-    __slots__ = ("budget", "counted", "covered", "limits", "unlisted")
+    names: the service's own names, for relations.
+    """
+
+    __slots__ = ("_relating", "budget", "counted", "covered", "limits", "names", "unlisted")
 
     def __init__(self, limits: Limits, budget: Budget | None = None) -> None:
         self.limits = limits
         self.budget = budget or Budget(limits.work)
+        self.names: OwnNames | None = None
+        self._relating = RELATING_UNITS if limits.relations else 0
         self.counted: list[Difference] = []
         self.covered: list[Difference] = []
         self.unlisted = 0
@@ -69,19 +80,44 @@ class Findings:
         if len(exact) > limits.path_chars:
             exact, pattern = bounded(exact, limits.path_chars), bounded(pattern, limits.path_chars)
         chars = limits.value_chars
+        whole, whole_other = one, other
         if type(one) is str and type(other) is str and self.cuts(one, other):
             one, other = around_change(one, other, chars)
+        shown, shown_other = self._show(one, chars), self._show(other, chars)
+        relations, parameters = (
+            NONE if rule else self._relations(kind, path, (whole, whole_other), (shown, shown_other))
+        )
         into.append(
             Difference(
                 path=exact,
                 pattern=pattern,
                 kind=kind,
-                primary=self._show(one, chars),
-                candidate=self._show(other, chars),
+                primary=shown,
+                candidate=shown_other,
                 severity=_OF_VALUE if kind is _VALUE else _SEVERITIES.get(kind, _OF_VALUE),
                 rule=rule,
+                relations=relations,
+                parameters=parameters,
             )
         )
+
+    def _relations(
+        self,
+        kind: Kind,
+        path: Path,
+        values: tuple[Value | Missing, Value | Missing],
+        shown: tuple[str | None, str | None],
+    ) -> Relations:
+        """Return the relations of two values, or none if the work for relations is used up."""
+        self._relating -= units_of(*values)
+        if self._relating < 0:
+            return NONE
+        while path is not None and type(path[1]) is not str:
+            path = path[0]
+        try:
+            return relate(kind, str(path[1]) if path else "", values, shown, self.names)
+        except (ArithmeticError, ValueError):  # a difference is worth more than its relations
+            return NONE
 
     def note(
         self, path: str, kind: Kind, one: str | None, other: str | None, rule: str | None = None, *, pattern: str = ""
@@ -94,6 +130,9 @@ class Findings:
         if kind is Kind.HEADER and (one is None or other is None):
             severity = Severity.ADDITIVE if one is None else Severity.BREAKING
         chars, path_chars = self.limits.value_chars, self.limits.path_chars
+        relations, parameters = NONE
+        if rule is None and one is not None and other is not None and kind in _EXCERPTS:
+            relations, parameters = self._relations_of_excerpts(kind, path, one, other)
         if one and other and self.cuts(one, other):
             one, other = around_change(one, other, chars, between_words=kind is Kind.HEADER)
         self.add(
@@ -105,8 +144,18 @@ class Findings:
                 candidate=None if other is None else bounded(other, chars),
                 severity=severity,
                 rule=rule,
+                relations=relations,
+                parameters=parameters,
             )
         )
+
+    def _relations_of_excerpts(self, kind: Kind, path: str, one: str, other: str) -> Relations:
+        self._relating -= units_of(one, other)
+        name = path.removeprefix("header.") if kind is Kind.HEADER else ""
+        try:
+            return NONE if self._relating < 0 else relate_excerpts(kind, name, one, other, self.names)
+        except (ArithmeticError, ValueError):
+            return NONE
 
     def note_bytes(self, one: bytes, other: bytes, rule: str | None) -> None:
         """Note the bytes between the first and the last difference."""
@@ -153,11 +202,14 @@ class Findings:
         values differently, they replace the old ones; without `restored`, nothing changes.
         """
         replace = msgspec.structs.replace
-        left = {(one.path, one.kind) for one in again.counted}
+        left = {(one.path, one.kind): one for one in again.counted}
         known = {(one.path, one.kind) for one in self.counted}
         gone = [one for one in self.counted if (one.path, one.kind) not in left]
-        if left <= known and not (left and self.unlisted):
-            self.counted = [one for one in self.counted if (one.path, one.kind) in left]
+        if left.keys() <= known and not (left and self.unlisted):
+            both = ((one, left.get((one.path, one.kind))) for one in self.counted)
+            self.counted = [
+                replace(one, relations=other.relations, parameters=other.parameters) for one, other in both if other
+            ]
         elif restored is None:
             return
         else:

@@ -14,6 +14,7 @@ import msgspec
 from shadowdiff.compare.coding import CodingError, undo
 from shadowdiff.compare.headers import all_of
 from shadowdiff.model import GRAPHQL_ERRORS, Comparison, Difference, Kind, Result, Severity
+from shadowdiff.model.relation import Relation
 
 if TYPE_CHECKING:
     from shadowdiff.compare.work import Budget, Limits
@@ -53,6 +54,7 @@ def decided_by_errors(pair: Pair, limits: Limits, budget: Budget) -> Comparison 
         primary=_shown(pair.primary, one),
         candidate=_shown(pair.candidate, other),
         severity=Severity.BREAKING if other else Severity.VALUE,
+        relations=int(Relation.REPLACED_BY_ERROR) if other else 0,
     )
     return Comparison(result=Result.MISMATCH, differences=(difference,))
 

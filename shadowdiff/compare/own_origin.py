@@ -99,6 +99,14 @@ def own_origin(pair: Pair) -> OwnOrigin | None:
     return _origins(authority, tuple(sorted(hosts)), frozenset({scheme}) if scheme in _SCHEMES else _SCHEMES)
 
 
+def own_names(pair: Pair) -> tuple[str, tuple[str, ...]] | None:
+    """Return the Host that v2 was sent, and those that the user may have called; None if they are the same."""
+    sent, called = pair.candidate.authority, (pair.primary.host, pair.candidate.host)
+    if not sent or sent in called or len(sent) > MAX_AUTHORITY_CHARS:
+        return None
+    return sent, tuple({name: None for name in called if 0 < len(name) <= MAX_AUTHORITY_CHARS})
+
+
 @lru_cache(maxsize=256)
 def _origins(authority: str, hosts: tuple[str, ...], schemes: frozenset[bytes]) -> OwnOrigin:
     start = rb"((?<![A-Za-z0-9+.-])(?i:https?)" + _COLON + rb"|(?<![:\w/\\;])(?<!%3[aA]))(" + _SLASH + b"{2})"

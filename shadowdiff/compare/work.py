@@ -51,6 +51,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_types: the types of bodies, by route, which replace the Content-Type.
     built_in_off: the names of built-in rules that cover nothing.
     work: units; a comparison that exceeds them ends as `incomparable: too_complex`.
+    relations: whether differences get their relations (`model/relation.py`), which never change a result.
     """
 
     decoded_bytes: int = 8 << 20
@@ -63,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_types: tuple[tuple[str, str], ...] = ()
     built_in_off: tuple[str, ...] = ()
     work: int = DEFAULT_UNITS
+    relations: bool = True
 
     def uses(self, rule: BuiltInRule) -> bool:
         """Whether a built-in rule covers differences."""

@@ -157,7 +157,7 @@ def describe(found: Difference) -> list[Segment]:
     elif found.kind is Kind.TYPE and any((value or "").startswith("broken (") for value in values):
         template = "the body is not valid for its type: {primary} → {candidate}"
     quote = '"' if found.kind is Kind.TEXT else ""
-    return _filled(
+    return filled(
         template,
         quoted={
             "where": short_path(found.path).removeprefix("header."),
@@ -173,10 +173,11 @@ def describe_place(path: str, kind: str) -> list[Segment]:
     if path == GRAPHQL_ERRORS:
         return [Segment("GraphQL errors differ")]
     where = cut(short_path(path).removeprefix("header."), 90)
-    return _filled(_PLACES[Kind(kind)], quoted={"where": where}, named={})
+    return filled(_PLACES[Kind(kind)], quoted={"where": where}, named={})
 
 
-def _filled(template: str, quoted: dict[str, str], named: dict[str, str]) -> list[Segment]:
+def filled(template: str, quoted: dict[str, str], named: dict[str, str]) -> list[Segment]:
+    """Return a template as a sentence that starts in upper case.  quoted: texts of a response; named: other texts."""
     parts = _NAMED.split(template[0].upper() + template[1:] if template[0] != "v" else template)
     return [
         Segment(quoted[part], code=True) if part in quoted else Segment(named.get(part, part)) for part in parts if part

@@ -69,25 +69,7 @@ PARAMETER_CHARS: Final = 32
 """A parameter has at most this many characters on each side of an arrow; a longer one is left out or hashed."""
 ARROW: Final = " → "
 NO_RELATION: Final = Relation(0)
-_EMPTY_WITHOUT: Final = Relation.OFFSET | Relation.CONSTANT
-"""Relations between any two numbers or short values. They say something only if the parameter is always the same."""
-_WEAK_WITHOUT: Final = Relation.TIME_SHIFTED | Relation.PREFIX | Relation.SUFFIX
-"""Relations that are less specific than all others if the parameter varies."""
 _ALL: Final = tuple(Relation)
-
-
-def most_specific(mask: int, constant: int) -> Relation:
-    """Return the relation that describes a group of changes best, or `NO_RELATION`.
-
-    mask: the relations that hold in all of its pairs. constant: those whose parameter is the same in all of its pairs.
-    """
-    weak = _WEAK_WITHOUT & ~constant
-    strong = mask & ~weak & ~(_EMPTY_WITHOUT & ~constant)
-    for usable in (strong, mask & weak):
-        for relation in _ALL:
-            if usable & relation:
-                return relation
-    return NO_RELATION
 
 
 def relation_names(mask: int) -> list[str]:

@@ -8,6 +8,7 @@ stored. Equal sets in one second use the same writes.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,10 +18,9 @@ from shadowdiff.report.change import CHANGE_ID_CHARS, Change, bounded_name, chan
 from shadowdiff.report.fingerprint import HOUR_MS, HOURS_LIVE_S, MINUTE_MS, MINUTES_LIVE_S, RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from shadowdiff.model import Comparison, Difference, Pair, Write
-    from shadowdiff.model.relation import Parameters
     from shadowdiff.report.change import ChangeSet
 
 MOST_SETS: Final = 5000
@@ -39,6 +39,9 @@ _REVISION_CHARS: Final = 100
 _PARAMETER_CHARS: Final = 100
 PARTS: Final = ("sets", "changes", "alone", "params")
 """The tables of a run: pairs by set, by change, by change if the pair has no other change, and by parameter."""
+
+
+SafeParameter = Callable[["Pair", "Difference", int, str], str]
 
 
 class CountedRun(msgspec.Struct, frozen=True):
@@ -81,20 +84,20 @@ class CauseWrites:
     """A stage of the worker that counts the changes of each mismatch.
 
     run_of: the run in which a pair counts, or None.  is_on: whether a target counts changes.
-    safe_parameters: returns the parameters of a difference in a form that may be stored and shown.
+    safe_parameter: returns a parameter in a form that may be stored and shown, given its pair, difference and relation.
     """
 
     def __init__(
         self,
         run_of: Callable[[Pair], CountedRun | None],
         is_on: Callable[[str], bool],
-        safe_parameters: Callable[[Difference], Parameters],
+        safe_parameter: SafeParameter,
         most_differences: int = 100,
     ) -> None:
         self._run_of = run_of
         self._is_on = is_on
         self._most_differences = most_differences
-        self._parameters = _ParameterCounts(safe_parameters)
+        self._parameters = _ParameterCounts(safe_parameter)
         self._second = 0
         self._made: dict[tuple[str, int, str], tuple[Write, ...]] = {}
         self._minute = 0
@@ -158,8 +161,8 @@ def _counted(target: str, run_id: int, found: ChangeSet, at_ms: int) -> Iterator
 class _ParameterCounts:
     """Creates the writes that count parameters; remembers the first few of each change and relation."""
 
-    def __init__(self, safe_parameters: Callable[[Difference], Parameters]) -> None:
-        self._safe_parameters = safe_parameters
+    def __init__(self, safe_parameter: SafeParameter) -> None:
+        self._safe_parameter = safe_parameter
         self._known: OrderedDict[tuple[str, int, Change, int], dict[str, tuple[Write, ...]]] = OrderedDict()
 
     def writes(self, pair: Pair, comparison: Comparison, run_id: int) -> tuple[Write, ...]:
@@ -171,16 +174,14 @@ class _ParameterCounts:
                 for bit, text in one.parameters:
                     found.setdefault((change, bit), {})[text] = one
         return tuple(
-            write
-            for (change, bit), texts in found.items()
-            for write in self._of(pair.target, run_id, change, bit, texts)
+            write for (change, bit), texts in found.items() for write in self._of(pair, run_id, change, bit, texts)
         )
 
     def _of(
-        self, target: str, run_id: int, change: Change, bit: int, texts: Mapping[str, Difference]
+        self, pair: Pair, run_id: int, change: Change, bit: int, texts: Mapping[str, Difference]
     ) -> tuple[Write, ...]:
         """Return the writes of one change; several texts in one pair, as in an array, count as one other text."""
-        name = (target, run_id, change, bit)
+        name = (pair.target, run_id, change, bit)
         known = self._known.pop(name, None)
         if known is None:
             known = {}
@@ -192,11 +193,10 @@ class _ParameterCounts:
             text = OTHER_PARAMETER
         writes = known.get(text)
         if writes is None:
-            safe = OTHER_PARAMETER if text == OTHER_PARAMETER else self._safe(texts[text], bit)
-            key = table_key(target, run_id, "params")
+            safe = OTHER_PARAMETER
+            if text != OTHER_PARAMETER:
+                safe = self._safe_parameter(pair, texts[text], bit, text)[:_PARAMETER_CHARS]
+            key = table_key(pair.target, run_id, "params")
             field = parameter_field(change.id, bit, safe)
             writes = known[text] = (Incr(key, field, 1, MOST_PARAMETERS), Expire(key, LIFE_S))
         return writes
-
-    def _safe(self, difference: Difference, bit: int) -> str:
-        return next(text for name, text in self._safe_parameters(difference) if name == bit)[:_PARAMETER_CHARS]

@@ -20,6 +20,7 @@ import msgspec
 from shadowdiff.report.encoded_text import encoded_parts
 from shadowdiff.report.hidden_paths import HiddenPaths
 from shadowdiff.report.named_values import find_named_values
+from shadowdiff.report.parameters import safe_parameters
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redact_diff import NO_SIDES, Sides, SideText, redact_diff_text
 from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, header_secrecy, plain, plain_names, secrecy
@@ -269,7 +270,16 @@ class Redactor:
         primary = self._value(difference, difference.primary, sides[0], sides)
         candidate = self._value(difference, difference.candidate, sides[1], sides)
         path, pattern = self._place(difference.path), self._place(difference.pattern)
-        return msgspec.structs.replace(difference, path=path, pattern=pattern, primary=primary, candidate=candidate)
+        is_hidden = (primary, candidate) != (difference.primary, difference.candidate)
+        parameters = safe_parameters(self, difference, is_hidden=is_hidden)
+        return msgspec.structs.replace(
+            difference, path=path, pattern=pattern, primary=primary, candidate=candidate, parameters=parameters
+        )
+
+    def hides(self, difference: Difference, sides: Sides = NO_SIDES) -> bool:
+        """Return whether a value of a difference is or has a secret."""
+        values = zip((difference.primary, difference.candidate), sides, strict=True)
+        return any(self._value(difference, value, side, sides) != value for value, side in values)
 
     def _place(self, path: str) -> str:
         """Redact a path; if text was read as a form, its names may be secrets. The place of a line has its words."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
-from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings
+from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, safe_parameter_of
 from shadowdiff.rules.place import VERSION as PLACE_VERSION
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, count_writes, history_writes
 from shadowdiff.worker import Judge, TargetRules
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from shadowdiff.compare import Limits
     from shadowdiff.compare.protobuf import Descriptors
     from shadowdiff.config import Config, TargetConfig
-    from shadowdiff.model import Difference, Pair, Target
-    from shadowdiff.model.relation import Parameters
+    from shadowdiff.model import Pair, Target
     from shadowdiff.pairing.codec import Codec
     from shadowdiff.report import Redactor
     from shadowdiff.rules import Router, Rule
@@ -63,17 +63,13 @@ class ComparisonPipeline:
         bounds = config.limits
         caps = CountCaps(routes=bounds.routes, paths=bounds.paths, differences=bounds.differences)
         self.runs = Runs(store, lambda: run_inputs_of(self.targets(), time.time()), ledger, caps)
-
-        def hashed(found: Difference) -> Parameters:
-            return tuple((bit, redactor.secret(text)) for bit, text in found.parameters)
-
         # Create the writes for each compared pair, in this order. One commit contains all writes of a pair.
         stages: tuple[Stage, ...] = (
             lambda pair, comparison, _at_ms: count_writes(pair, comparison, caps),
             lambda pair, comparison, at_ms: history_writes(pair, comparison, at_ms, caps),
             self.runs.writes,
             self._report_stage(store, redactor),
-            CauseWrites(self._counted_run, self._counts_causes, hashed, caps.differences),
+            CauseWrites(self._counted_run, self._counts_causes, partial(safe_parameter_of, redactor), caps.differences),
             pair_notes,
         )
         self.judge = Judge(codec, limits, stages, (self.runs.triple_writes,), redactor.place)

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from shadowdiff.doctor.finding import Diagnosis
 from shadowdiff.model import UNKNOWN_TARGET, Kind, Result
 from shadowdiff.queries import runs, samples
+from shadowdiff.queries.shown_differences import ShownSample, ShownSamples, shown_sample, shown_summary
 from shadowdiff.queries.targets import TargetReport, Targets, TargetSummary
 from shadowdiff.queries.visible import is_visible
 from shadowdiff.queries.window_totals import LatencyReport, WindowHistory, history, latency, losses
-from shadowdiff.report import Sample
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.verdict import Funnel, Verdict, store_unavailable, unknown_target
 from shadowdiff.web.audit import MAX_ENTRIES, SHOWN, AuditEntries
@@ -55,14 +55,18 @@ async def _get_verdict(web: WebParts, given: Arguments, request: Request) -> Ver
         return store_unavailable(name, f"the store is unavailable ({type(error).__name__})")
 
 
-async def _get_samples(web: WebParts, given: Arguments, _request: Request) -> samples.Samples:
+async def _get_samples(web: WebParts, given: Arguments, _request: Request) -> ShownSamples:
     queries, route, path = web.queries, given["route"], given["path"]
     name = queries.target(given["target"]).target.name
     filters = {key: given[key] for key in ("route", "path", "kind", "fingerprint")}
     found = await samples.find_samples(queries, name, given["limit"], result=Result(given["result"]), **filters)
     if found or not (route or path):
-        return samples.Samples(found)
-    return samples.Samples(found, samples.explain_no_samples(route, path, (await queries.counts(name)).routes))
+        return ShownSamples(list(map(shown_summary, found)))
+    return ShownSamples([], samples.explain_no_samples(route, path, (await queries.counts(name)).routes))
+
+
+async def _get_sample(web: WebParts, given: Arguments, _request: Request) -> ShownSample:
+    return shown_sample(await samples.find_sample(web.queries, given["id"]))
 
 
 async def _get_export(web: WebParts, given: Arguments, _request: Request) -> Response:
@@ -173,7 +177,7 @@ READ_OPERATIONS: Final = (
         "/samples",
         "The newest pairs of a target that differ, newest first",
         _get_samples,
-        samples.Samples,
+        ShownSamples,
         (
             TARGET,
             limit_parameter("maximum number of samples", default=50, maximum=samples.MAX_SAMPLES),
@@ -193,8 +197,8 @@ READ_OPERATIONS: Final = (
     Operation(
         "/samples/{id}",
         "One pair that differs: both responses, with secrets redacted, and every difference",
-        lambda web, given, _: samples.find_sample(web.queries, given["id"]),
-        Sample,
+        _get_sample,
+        ShownSample,
         (_SAMPLE_ID,),
         name="sample",
         refuses=_NO_SAMPLE,

@@ -168,7 +168,9 @@ def open_shop() -> MemoryStore:
     """Return a store with 1,000 pairs of products, a few of them mismatches, and 400 pairs of greetings."""
     store = MemoryStore(lambda: NOW_MS / 1000)
     report = ReportStage(SampleSettings(redactor=Redactor(b"key of the shop")))
-    causes = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS, "v2"), lambda _: True, lambda one: one.parameters)
+    causes = CauseWrites(
+        lambda _: CountedRun(WITHOUT_RUNS, "v2"), lambda _: True, lambda _pair, _difference, _bit, text: text
+    )
     faults = {7: wrong_price, 13: missing_field, 29: changed_type}
     for number in range(1, 1001):
         fault = next((fault for every, fault in faults.items() if number % (every * 7) == 0), None)

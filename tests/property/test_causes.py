@@ -44,7 +44,7 @@ Pairs = st.lists(st.tuples(st.sampled_from(ROUTES), st.lists(_differences(), min
 
 
 def _commit(stores: Sequence[MemoryStore], pairs: Sequence[tuple[str, list[Difference]]]) -> None:
-    stage = CauseWrites(lambda _: CountedRun(1), lambda _: True, lambda one: one.parameters)
+    stage = CauseWrites(lambda _: CountedRun(1), lambda _: True, lambda _pair, _difference, _bit, text: text)
     for number, (route, found) in enumerate(pairs):
         stores[number % len(stores)].commit(stage(pair(number=number, route=route), mismatch(*found), number * 100))
 

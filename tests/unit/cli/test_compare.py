@@ -98,6 +98,7 @@ def test_json_output_is_the_comparison(tmp_path: Path) -> None:
                 "candidate": '"1"',
                 "severity": "breaking",
                 "rule": None,
+                "change": {"number_as_string": "number → string", "retyped": None},
             }
         ],
     }

@@ -31,7 +31,9 @@ def _store(*found: tuple[str, Comparison], start_ms: int = NOW_MS - 3_600_000) -
     """Return a store with these pairs by route, a second apart."""
     store = MemoryStore()
     report = ReportStage(SampleSettings(redactor=Redactor(b"a key")))
-    causes = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS, "r1"), lambda _: True, lambda one: one.parameters)
+    causes = CauseWrites(
+        lambda _: CountedRun(WITHOUT_RUNS, "r1"), lambda _: True, lambda _pair, _difference, _bit, text: text
+    )
     for number, (route, comparison) in enumerate(found):
         one, at_ms = pair(number=number, route=route), start_ms + number * 1000
         for writes in (report(one, comparison, at_ms), causes(one, comparison, at_ms)):

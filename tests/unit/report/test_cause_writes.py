@@ -28,9 +28,7 @@ RUN = CountedRun(7, "r1")
 
 
 def _stage(run: CountedRun | None = RUN, *, is_on: bool = True) -> CauseWrites:
-    return CauseWrites(
-        lambda _: run, lambda _: is_on, lambda one: tuple((bit, f"safe {text}") for bit, text in one.parameters)
-    )
+    return CauseWrites(lambda _: run, lambda _: is_on, lambda _pair, _difference, _bit, text: f"safe {text}")
 
 
 async def _tables(*comparisons: Comparison, stage: CauseWrites | None = None) -> dict[str, dict[str, int]]:

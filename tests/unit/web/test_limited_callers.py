@@ -167,7 +167,9 @@ class Port:
         self.book = RuleBook(self.store, lambda: NOW_MS, lambda: None)
         counts = MemoryStore(lambda: NOW_MS / 1000)
         report = ReportStage(SampleSettings(redactor=Redactor(b"a key")))
-        causes = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS), lambda _: True, lambda one: one.parameters)
+        causes = CauseWrites(
+            lambda _: CountedRun(WITHOUT_RUNS), lambda _: True, lambda _pair, _difference, _bit, text: text
+        )
         for number, name in enumerate(NAMES):
             seen: dict[str, Any] = {"target": name, "path": f"/{name}/1", "host": name, "id": f"{name}-id"}
             one = pair(

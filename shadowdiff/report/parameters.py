@@ -1,0 +1,96 @@
+"""Decide which parameters of a change are stored and shown: numbers and harmless words. All others become keyed hashes.
+
+A parameter that contains nothing of a value, such as the form of an id, is always kept.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shadowdiff.model.relation import ARROW, PARAMETER_CHARS, Relation
+from shadowdiff.report.redact_diff import SideText
+from shadowdiff.report.secret_span import INLINE_WORK, TooMuchWorkError
+from shadowdiff.rules.path_segments import shape
+
+if TYPE_CHECKING:
+    from shadowdiff.model import Difference, Pair
+    from shadowdiff.model.relation import Parameters
+    from shadowdiff.report.redaction import Redactor
+
+_WITHOUT_VALUES: Final = int(
+    Relation.SAME_INSTANT | Relation.INTEGER_AS_DECIMAL | Relation.NUMBER_AS_STRING | Relation.CASE
+    | Relation.NORMALIZATION | Relation.ESCAPING | Relation.EMPTY | Relation.ROUNDED | Relation.SCALED
+    | Relation.TRUNCATED | Relation.GENERATED | Relation.RETYPED
+)  # fmt: skip
+"""Relations whose parameters are fixed words, counts and factors."""
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_LONG_RUN: Final = re.compile(r"[0-9]{6}")
+_WORD: Final = re.compile(r"[^\s@‹›\x00-\x1f]{1,32}")
+_TURN: Final = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[a-z])(?=[A-Z])")
+_MOST_TURNS: Final = 2
+"""A word turns from letters to digits, back, or to upper case at most so often; a random text turns more often."""
+_FORM_FIELD: Final = re.compile(r"\['(?:key|code|pass)'\]\[[0-9*]+\]\Z")
+"""In a form these names have secrets (`QUERY_NAMES`); elsewhere they usually have none."""
+_STATUSES: Final = frozenset(("status", "header.grpc-status", "graphql.errors"))
+
+
+def safe_parameters(redactor: Redactor, difference: Difference, *, is_hidden: bool) -> Parameters:
+    """Return the parameters of a difference in a form that may be stored and shown.
+
+    is_hidden: whether redaction changes a value of the difference.
+    """
+    return tuple(
+        (bit, _safe_parameter(redactor, difference, bit, text, is_hidden=is_hidden))
+        for bit, text in difference.parameters
+    )
+
+
+def safe_parameter_of(redactor: Redactor, pair: Pair, difference: Difference, bit: int, text: str) -> str:
+    """Return one parameter of a difference that is not redacted yet, in a form that may be stored and shown.
+
+    pair: whose bodies may show that a value is a secret. If reading them takes too long for the event loop, the
+    parameter becomes a hash. bit: of the parameter's relation.
+    """
+    if not _has_value(difference, bit):
+        return text
+    try:
+        limited = redactor.limited(INLINE_WORK)
+        sides = SideText(pair.primary, limited), SideText(pair.candidate, limited)
+        return _safe_parameter(limited, difference, bit, text, is_hidden=limited.hides(difference, sides))
+    except TooMuchWorkError:
+        return redactor.secret(text)
+
+
+def _has_value(difference: Difference, bit: int) -> bool:
+    """Whether a parameter may contain or reveal a part of a value."""
+    return not bit & _WITHOUT_VALUES and difference.path not in _STATUSES
+
+
+def _safe_parameter(redactor: Redactor, difference: Difference, bit: int, text: str, *, is_hidden: bool) -> str:
+    if not _has_value(difference, bit):
+        return text
+    if is_hidden or _FORM_FIELD.search(difference.path):
+        return redactor.secret(text)
+    return safe_parameter(redactor, text)
+
+
+def safe_parameter(redactor: Redactor, text: str) -> str:
+    """Return a parameter in which each side of an arrow is a number, a harmless word, or a hash."""
+    one, arrow, other = text.partition(ARROW)
+    return f"{_safe(redactor, one)}{arrow}{_safe(redactor, other)}" if arrow else _safe(redactor, text)
+
+
+def _safe(redactor: Redactor, text: str) -> str:
+    return text if not text or _is_harmless(redactor, text) else redactor.secret(text)
+
+
+def _is_harmless(redactor: Redactor, text: str) -> bool:
+    bare = text[1:] if text[0] in "+-" else text
+    if len(text) > PARAMETER_CHARS + 1:
+        return False
+    if _NUMBER.fullmatch(bare):  # a round number identifies nobody
+        return _LONG_RUN.search(bare.partition(".")[0].rstrip("0")) is None
+    if _WORD.fullmatch(bare) is None or _LONG_RUN.search(bare) or len(_TURN.findall(bare)) > _MOST_TURNS:
+        return False
+    return shape(bare) in {bare, "{id}"} and redactor.text(bare) == bare
