@@ -192,8 +192,9 @@ def _note_field(field: Field, effect: Effect | None, findings: Findings) -> None
             rules = [rule or covered.get(part) for (part, _, _), rule in zip(found, rules, strict=True)]
     for each, rule in zip(found, rules, strict=True):
         _note(field.name, each, rule, findings)
-    for each in _renewed([each for each, rule in zip(found, rules, strict=True) if rule is None and each[0]]):
-        _note(field.name, each, None, findings)
+    if len(found) > 1:  # several cookies
+        for each in _renewed([each for each, rule in zip(found, rules, strict=True) if rule is None]):
+            _note(field.name, each, None, findings)
 
 
 def _renewed(found: Sequence[Differing]) -> Iterator[Differing]:

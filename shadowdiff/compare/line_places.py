@@ -51,9 +51,11 @@ _NUMBERED: Final = re.compile(r"([A-Za-z]{1,3})[0-9]{1,3}")
 """A short name with a number, such as `h1`."""
 _PARTS: Final = re.compile(r"([_-]+)")
 _NUMBERS: Final = re.compile(r"\{number\}(?:[.,]\{number\})+")
-_TOKEN: Final = re.compile(r"\s*(?:\{[a-z]+\}|\w+|[^\w\s])")
-_IS_WORD: Final = re.compile(r"\s*[\w{]")
+_TOKEN: Final = re.compile(r"\s*(?:</?[A-Za-z][^<>]*>|\{[a-z]+\}|\w+|[^\w\s])")
+_IS_WORD: Final = re.compile(r"\s*\w")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NAMED_BEFORE: Final = re.compile(r"[:=]\s*\Z")
+"""The end of a line that names the next line."""
 _NO_WORD: Final = re.compile(r"(?:\{[a-z]+\}|</?[A-Za-z][^<>]*>|[^A-Za-z\u0080-\U0010ffff{<]|[{<])*+")
 """A template without words, such as a number in a table."""
 
@@ -61,23 +63,36 @@ _NO_WORD: Final = re.compile(r"(?:\{[a-z]+\}|</?[A-Za-z][^<>]*>|[^A-Za-z\u0080-\
 def place_of(lines: Sequence[str], lines_other: Sequence[str], before: str, budget: Budget) -> str:
     """Return the place of a difference between lines of v1 and lines of v2; one of them may be empty.
 
-    before: the line before them, which the place also has if the first line has no words.
+    before: the line before them, which the place also has if the first line has no words, or if it names the first
+        line: then this may be a secret, and its words are left out.
     """
     chars = sum(map(len, lines)) + sum(map(len, lines_other)) + len(before)
     if chars > MAX_CHARS:
         return COARSE
     budget.spend(template_units(chars))
-    one, other = _LINE_BREAK.join(map(template, lines)), _LINE_BREAK.join(map(template, lines_other))
+    is_named = _NAMED_BEFORE.search(before) is not None
+    one, other = _joined(lines, is_named=is_named), _joined(lines_other, is_named=is_named)
     text = one or other
     if lines and lines_other and one != other:
         same_line = _common(one, other, budget) if len(lines) == len(lines_other) == 1 else None
         text = same_line or f"{one} → {other}"
     if _NO_WORD.fullmatch(text) and not _NO_WORD.fullmatch(context := template(before)):
         text = f"{context}{_LINE_BREAK}{text}"
-    if len(text) > PLACE_CHARS:
-        digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_CHARS // 2).hexdigest()
-        text = f"{text[: PLACE_CHARS - _DIGEST_CHARS - 1]}…{digest}"
-    return "text[\\*]" if text == "*" else f"text[{text}]"
+    return "text[\\*]" if text == "*" else f"text[{_bounded(text)}]"
+
+
+def _joined(lines: Sequence[str], *, is_named: bool) -> str:
+    templates = list(map(template, lines))
+    if is_named and templates and not _NO_WORD.fullmatch(templates[0]):
+        templates[0] = "{text}"
+    return _LINE_BREAK.join(templates)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= PLACE_CHARS:
+        return text
+    digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_CHARS // 2).hexdigest()
+    return f"{text[: PLACE_CHARS - _DIGEST_CHARS - 1]}…{digest}"
 
 
 def _common(one: str, other: str, budget: Budget) -> str | None:
@@ -87,7 +102,7 @@ def _common(one: str, other: str, budget: Budget) -> str | None:
     tokens, tokens_other = _TOKEN.findall(one), _TOKEN.findall(other)
     matches = mirrored_common(tokens, tokens_other, budget)
     words = sum(_IS_WORD.match(tokens[index]) is not None for index, _ in matches)
-    if 2 * words < max(sum(map(bool, map(_IS_WORD.match, side))) for side in (tokens, tokens_other)):
+    if not words or 2 * words < max(sum(map(bool, map(_IS_WORD.match, side))) for side in (tokens, tokens_other)):
         return None
     out: list[str] = []
     before = before_other = -1

@@ -19,6 +19,8 @@ COARSE: Final = "text[*]"
 ANY_NAME: Final = "{name}"
 LINE: Final = "text["
 """How the places of lines begin."""
+PAGE: Final = "html."
+"""How the places in HTML begin."""
 STEP: Final = r"\[[A-Za-z0-9_.:/#=-]{0,24}\{[a-z]+\}\]"
 """A regular expression for the step of a member name that is a value."""
 _ANY_STEP: Final = re.compile(rf"\['(?:[^'\\]|\\.)*'\]|{STEP}")
@@ -36,6 +38,11 @@ def query_of(place: str) -> str:
     if "{" not in place or not place.startswith("$"):
         return place
     return _ANY_STEP.sub(lambda step: step[0] if step[0][1] == "'" else "[*]", place)
+
+
+def is_of_text(place: str) -> bool:
+    """Return whether a place is a line of text, or a part of a page."""
+    return place.startswith((LINE, PAGE))
 
 
 def is_coarse(place: str) -> bool:

@@ -17,9 +17,10 @@ from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
 from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, safe_parameter_of
 from shadowdiff.rules.place import VERSION as PLACE_VERSION
-from shadowdiff.verdict import CountCaps, RunInputs, Runs, count_writes, history_writes
+from shadowdiff.verdict import CountCaps, RunInputs, Runs, StartedBy, count_writes, history_writes
 from shadowdiff.worker import Judge, TargetRules
 from shadowdiff.worker.decode_protobuf import encoder_of, messages_of
+from shadowdiff.worker.place_names import SharedPlaceNames
 from shadowdiff.worker.route_names import RouteNames
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ class ComparisonPipeline:
             CauseWrites(self._counted_run, self._counts_causes, partial(safe_parameter_of, redactor), caps.differences),
             pair_notes,
         )
-        self.judge = Judge(codec, limits, stages, (self.runs.triple_writes,), redactor.place)
+        self.place_names = SharedPlaceNames(
+            store, lambda: list(self.judge.rules_by_target), lambda target: self.runs.start(target, StartedBy.RULES)
+        )
+        self.judge = Judge(
+            codec, limits, stages, (self.runs.triple_writes,), redactor.place, rename=self.place_names.renamed
+        )
         self.judge.rules_by_target = self._rules_by_target()
         self._with_causes = self._targets_with_causes()
         self.route_names = RouteNames(store, self._routers, bounds.routes)
@@ -123,6 +129,10 @@ class ComparisonPipeline:
         """Return the current name of a route."""
         rules = self.judge.rules_by_target.get(target)
         return rules.router.current_name(route) if rules else route
+
+    def current_place(self, target: str, place: str) -> str:
+        """Return the current name of a place."""
+        return self.place_names.of(target).current(place)
 
     def _targets_with_causes(self) -> frozenset[str]:
         return frozenset([one.target.name for one in self._config.targets if one.target.causes])

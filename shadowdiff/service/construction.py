@@ -319,6 +319,7 @@ class Stages:
             "retention": retention.run,
             "dictionaries": dictionaries.run,
             "route-names": comparison.route_names.run,
+            "place-names": comparison.place_names.run,
             "rules": rule_book.run,
             "runs": keep_runs,
             "gauges": lambda: gauges.run(queries),

@@ -148,13 +148,16 @@ class Judge:
         stages: tuple[Stage, ...],
         triple_stages: tuple[TripleStage, ...] = (),
         place: Callable[[str], str] = str,
+        *,
+        rename: Callable[[Pair, Comparison], Comparison] = lambda _, comparison: comparison,
     ) -> None:
-        """`place` removes secrets from a path pattern; every stage stores this pattern."""
+        """`place` removes secrets from a path pattern; `rename` uses learned names. Every stage stores the result."""
         self._codec = codec
         self._limits = limits
         self._stages = stages
         self._triple_stages = triple_stages
         self._place = place
+        self._rename = rename
         self.rules_by_target: dict[str, TargetRules] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
@@ -215,7 +218,8 @@ class Judge:
 
     def judged(self, judgement: Judgement, now_ms: int) -> tuple[Judged, list[Later]]:
         """Return the judgement with its writes, and separately the writes that take long to create."""
-        pair, comparison = judgement.pair, self._without_secrets(judgement.comparison)
+        pair = judgement.pair
+        comparison = self._rename(pair, self._without_secrets(judgement.comparison))
         writes: list[Write] = [*ledger_writes(pair.target, comparison)]
         later: list[Later] = []
         for stage in self._stages:
@@ -225,7 +229,7 @@ class Judge:
                 else:
                     writes.append(write)
         if judgement.control is not None:
-            control = self._without_secrets(judgement.control)
+            control = self._rename(pair, self._without_secrets(judgement.control))
             for triple_stage in self._triple_stages:
                 writes += triple_stage(pair, comparison, control)
         return Judged(judgement.claim, tuple(writes)), later

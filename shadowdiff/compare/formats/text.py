@@ -25,6 +25,7 @@ from shadowdiff.compare.sequence import equal_pairs, grouped, mirrored_common
 from shadowdiff.compare.unordered import Matching
 from shadowdiff.compare.value_rules import covering, equal_tokens, hide_all, normalized, search_units
 from shadowdiff.model import Kind
+from shadowdiff.rules.place import COARSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from shadowdiff.rules.json_values import Value
     from shadowdiff.rules.kinds.kind import ValueRule
 
+_TABLES: Final = frozenset({"text/csv", "text/tab-separated-values"})
 _MOST_FAILURES: Final = 8
 """After this number of lines without a partner, other lines are paired only if they are equal under the masks."""
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
@@ -79,16 +81,20 @@ class Text(Format):
         note_marks(left.startswith(BYTE_ORDER_MARK), right.startswith(BYTE_ORDER_MARK), whole, findings)
         left, right = left.removeprefix(BYTE_ORDER_MARK), right.removeprefix(BYTE_ORDER_MARK)
         if left != right:
-            _compare_lines(left, right, effect, findings, whole)
+            is_table = not _TABLES.isdisjoint(one.name for one in bodies.media)
+            _compare_lines((left, right), effect, findings, whole, is_table=is_table)
 
 
-def _compare_lines(one: str, other: str, effect: Effect, findings: Findings, whole: str | None) -> None:
+def _compare_lines(
+    texts: tuple[str, str], effect: Effect, findings: Findings, whole: str | None, *, is_table: bool
+) -> None:
+    one, other = texts
     findings.budget.spend((len(one) + len(other)) // 256)
     rule = whole or covering(effect.value_rules, one, other, findings.budget)
     lines, lines_other = _LINE.findall(one), _LINE.findall(other)
     findings.budget.spend(2 * (len(lines) + len(lines_other)))
     numbers, numbers_other = range(len(lines) + 1), range(len(lines_other) + 1)
-    comparison = _Lines((lines, numbers), (lines_other, numbers_other), effect, findings)
+    comparison = _Lines((lines, numbers), (lines_other, numbers_other), effect, findings, is_table=is_table)
     if rule is not None:
         comparison.note(lines, lines_other, rule)
         return
@@ -97,7 +103,7 @@ def _compare_lines(one: str, other: str, effect: Effect, findings: Findings, who
     masks = [rule for rule in effect.value_rules if rule.mask]
     first = None
     for blocks, blocks_other in _joined_ways((lines, lines_other), masks, findings.budget):
-        joined = _Lines(blocks, blocks_other, effect, findings)
+        joined = _Lines(blocks, blocks_other, effect, findings, is_table=is_table)
         if joined.note_covered(one, other):
             return
         first = first or joined
@@ -105,11 +111,17 @@ def _compare_lines(one: str, other: str, effect: Effect, findings: Findings, who
 
 
 class _Lines:
-    """The lines of two texts, some of them joined, with the results of the rules."""
+    """The lines of two texts, some of them joined, with the results of the rules.
 
-    __slots__ = ("_budget", "_effect", "_findings", "_lines", "_lines_other", "_masks", "_numbers")
+    is_table: whether lines are rows, which have no places: another line names their cells, which may be secrets.
+    """
 
-    def __init__(self, blocks: Blocks, blocks_other: Blocks, effect: Effect, findings: Findings) -> None:
+    __slots__ = ("_budget", "_effect", "_findings", "_is_table", "_lines", "_lines_other", "_masks", "_numbers")
+
+    def __init__(
+        self, blocks: Blocks, blocks_other: Blocks, effect: Effect, findings: Findings, *, is_table: bool
+    ) -> None:
+        self._is_table = is_table
         self._lines, self._numbers = blocks
         self._lines_other, _ = blocks_other
         self._effect, self._findings = effect, findings
@@ -177,7 +189,7 @@ class _Lines:
         for index in gone:
             self._place(range(index, index + 1), range(0), (lines[index], None), None)
         for against in added:
-            place = place_of((), [lines_other[against]], "", self._budget)
+            place = COARSE if self._is_table else place_of((), [lines_other[against]], "", self._budget)
             self._findings.note(f"text[{against}]", Kind.TEXT, None, lines_other[against], pattern=place)
 
     def _note_pairs(self, matching: Matching) -> None:
@@ -279,7 +291,7 @@ class _Lines:
             before = self._lines[block.start - 1] if block.start else ""
         else:
             before = self._lines_other[block_other.start - 1] if block_other.start else ""
-        place = place_of(lines, lines_other, before, self._budget)
+        place = COARSE if self._is_table else place_of(lines, lines_other, before, self._budget)
         self._findings.note(f"text[{self._numbers[block.start]}]", Kind.TEXT, *shown, rule, pattern=place)
 
     def _of(self, block: range, block_other: range) -> tuple[list[str], list[str]]:

@@ -60,6 +60,10 @@ def test_another_line_in_its_place_is_another_place() -> None:
         ("took 3ms, all ok", "took 4ms, all broken", "took {number}ms, all {text}"),
         ("a, b", "a b", "a{text} b"),
         ("alpha", "beta", "alpha → beta"),
+        ("1: alpha", "2: beta", "{number}: alpha → {number}: beta"),
+        ("<li>alpha</li>", "<li>beta</li>", "<li>alpha</li> → <li>beta</li>"),
+        ('<li class="x">old shop</li>', '<li class="y">old shop</li>', "{text}old shop</li>"),
+        ('<img src="a">', '<img src="b">', '<img src="a"> → <img src="b">'),
     ],
 )
 def test_other_words_in_a_line_are_masked(one: str, other: str, expected: str) -> None:
@@ -78,6 +82,20 @@ def test_a_line_without_words_has_the_line_before_it() -> None:
     """Numbers in different rows are different places."""
     assert place("3", "4", "Total:") == "text[Total:⏎{number}]"
     assert place("3", "4", "<td>7</td>") == "text[{number}]"
+
+
+@pytest.mark.parametrize("before", ["password:\n", '"password":', "secret = "])
+def test_a_line_that_the_line_before_it_names_has_no_words(before: str) -> None:
+    """The line may be a secret, which is found only together with its name."""
+    assert place("hunter", "bob", before) == f"text[{before.strip()}⏎{{text}}]"
+    assert place("", "bob\nfailed", before) == "text[{text}⏎failed]"
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "text/tab-separated-values"])
+def test_a_row_has_the_coarse_place(kind: str) -> None:
+    """The first row names its cells, which may be secrets."""
+    found = compared(("name,password\nbob,hunter\n", "name,password\nbob,other\n"), kind=kind)
+    assert [(each.path, each.pattern) for each in found.differences] == [("text[1]", "text[*]")]
 
 
 def test_a_long_place_ends_with_a_digest() -> None:
