@@ -10,9 +10,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.doctor.evidence import NOTABLE
-from shadowdiff.doctor.finding import NO_TRAFFIC, Example, Finding, Row, error, percent, plural, warning
+from shadowdiff.doctor.finding import NO_TRAFFIC, Example, Finding, Row, error, join_words, percent, plural, warning
 from shadowdiff.doctor.registry import target_check
-from shadowdiff.model import Failure, HostPolicy
+from shadowdiff.model import OTHER, Failure, HostPolicy
+from shadowdiff.rules.rule import MARK, names_of_route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,10 @@ _MOST: Final = 0.9
 _STATUS: Final = re.compile("[1-5][0-9]{2}")
 _ENOUGH_NAMED: Final = 5
 """Fewer equal names may be a coincidence: two builds can have the same version for a short time."""
+_ENOUGH_PAIRED: Final = 100
+"""With fewer pairs, a route may have no traffic yet."""
+_SHOWN: Final = 5
+_ALL_ROUTES: Final = "*"
 
 FAILURES: Final = {
     Failure.REFUSED: ("nothing listens there", "Check that v2 runs, and that host and port are v2's."),
@@ -210,6 +215,23 @@ def body_types(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]
         lines=(f"shadowdiff rules suggest --target {target.name}",),
         examples=_example(target, "body_type"),
     )
+
+
+@target_check(192)
+def unused_body_types(_evidence: Evidence, target: TargetEvidence) -> Iterator[Finding]:
+    """Find keys of `body_types` that are not the route of any pair, so that a typing error does not stay unnoticed."""
+    paired = target.by_route("paired")
+    if sum(paired.values()) < _ENOUGH_PAIRED or target.count(f"{OTHER} paired"):
+        return
+    names = {_ALL_ROUTES, *(name for route in paired for name in names_of_route(route))}
+    unused = [key for key, _ in target.config.body_types if key not in names and MARK not in key]
+    if unused:
+        yield warning(
+            code="body_type_unused",
+            title=f"No pair has the route {join_words(unused)}, so its type in `body_types` is never used.",
+            explanation=f"The routes with the most pairs are {join_words(list(paired)[:_SHOWN])}.",
+            fix="Write the route as it is listed here, or remove the key, if this route has no traffic any longer.",
+        )
 
 
 def _counts(target: TargetEvidence, prefix: str) -> Iterator[tuple[str, int]]:

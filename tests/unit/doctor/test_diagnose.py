@@ -122,6 +122,28 @@ def test_each_large_share_is_reported(figure: dict[str, int], code: str) -> None
     assert [code] == codes(evidence(_shop(WELL | figure)))
 
 
+@pytest.mark.parametrize(
+    ("types", "paired", "unused"),
+    [
+        ({"GET /fed": "application/json"}, {"GET /feed": 90, "GET /x": 10}, "GET /fed"),
+        ({"/fed": "application/json", "*": "text/plain"}, {"GET /feed": 100}, "/fed"),
+        ({"GET /feed": "application/json", "/x": "text/xml", "*": "text/plain"}, {"GET /feed": 90, "GET /x": 10}, ""),
+        ({"GET /fed": "application/json"}, {"GET /feed": 99}, ""),
+        ({"GET /fed": "application/json"}, {"GET /feed": 100, "_other": 1}, ""),
+        ({"GET /g#Op": "application/json"}, {"GET /g": 100}, ""),
+    ],
+)
+def test_body_type_of_a_route_without_pairs_is_reported(
+    types: dict[str, str], paired: dict[str, int], unused: str
+) -> None:
+    """If there are enough pairs, and every route has a name, each key must be the name of a route."""
+    counts = WELL | {f"{route} paired": count for route, count in paired.items()}
+    config = msgspec.structs.replace(target(), body_types=tuple(types.items()))
+    found = diagnose(evidence(_shop(counts, config=config))).findings
+    assert (["body_type_unused"] if unused else []) == [one.code for one in found]
+    assert all(f"the route {unused}, so" in one.title for one in found)
+
+
 def test_refused_connection_is_reported_although_the_breaker_answered_most() -> None:
     """The failure that opened the breaker is the cause."""
     found = diagnose(evidence(_shop(WELL | {"pair.failure.refused": 10, "pair.failure.breaker_open": 90})))
