@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,8 +14,12 @@ from shadowdiff.cli.remote import Remote, remote_options, user
 from shadowdiff.cli.screen import console, text
 from shadowdiff.erasure.erasure import KINDS, Erasure, ErasureRequest
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 _TIMEOUT_S: Final = 600.0
 """An erasure reads all stored data."""
+_PROGRESS_S: Final = 5.0
 
 
 @click.command(short_help="Erase stored data by request id, path value or secret.")
@@ -38,7 +44,29 @@ def command(remote: Remote, *, kind: str, value: str, target: str, reason: str, 
     request = ErasureRequest(
         **{kind.replace("-", "_"): value}, target=target, reason=reason, dry_run=dry_run, author=user()
     )
-    remote.show(replace(remote, timeout_s=_TIMEOUT_S).send("POST", request, "erasures"), Erasure, _print)
+    with _progress():
+        response = replace(remote, timeout_s=_TIMEOUT_S).send("POST", request, "erasures")
+    remote.show(response, Erasure, _print)
+
+
+@contextmanager
+def _progress() -> Generator[None]:
+    """Print a line to standard error every few seconds, so that a long erasure does not look like a hanging one."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        waited_s = 0.0
+        while not ended.wait(_PROGRESS_S):
+            waited_s += _PROGRESS_S
+            click.echo(f"reading all stored data: {waited_s:g} s of at most {_TIMEOUT_S:g} s", err=True)
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _print(found: Erasure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from shadowdiff.cli import main, screen
 from shadowdiff.cli import verdict as verdict_command
+from shadowdiff.cli.remote import Remote
 from shadowdiff.verdict import count_writes
 from shadowdiff.web import create_web
 from tests.fakes.serving import served
@@ -82,6 +84,30 @@ def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         "1 names of routes or JSON paths in counts contain the value, and are not erased",
         "rules that contain the value, and are not erased: abc",
     ] == [line.strip() for line in result.output.splitlines() if line.strip()]
+
+
+def test_erase_shows_that_it_still_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long erasure has a longer timeout than other commands, and prints its progress to standard error."""
+    lines: list[str] = []
+    printed = threading.Event()
+
+    def send(self: Remote, *_args: object) -> bytes:
+        timeouts.append(self.timeout_s)
+        assert printed.wait(60)
+        return b"{}"
+
+    def echo(text: object = "", *, err: bool = False) -> None:
+        lines.append(f"{err}: {text!r}")
+        printed.set()
+
+    timeouts: list[float] = []
+    monkeypatch.setattr("shadowdiff.cli.erase._PROGRESS_S", 0.01)
+    monkeypatch.setattr(Remote, "send", send)
+    monkeypatch.setattr("shadowdiff.cli.erase.click.echo", echo)
+    assert 0 == CliRunner().invoke(main, ["erase", "secret-hash", "0123456789ab", "--json"]).exit_code
+    assert [600.0] == timeouts
+    assert "True: 'reading all stored data: 0.01 s of at most 600 s'" == lines[0]
+    assert "False: b'{}'" == lines[-1]
 
 
 def test_a_slow_erasure_is_not_reported_as_a_service_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
