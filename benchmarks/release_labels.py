@@ -29,7 +29,6 @@ NAMES = frozenset(
         "v1",
         "v2",
         "coarse",
-        "failure",
         "unreachable",
         "equal",
     }
@@ -61,9 +60,9 @@ class Cause:
 class Label:
     """A change between two releases, or noise of the service.
 
-    coarse: the whole body is another one, so that the cause may have a place without detail. failure: v2 fails, so that
-    no response can differ. unreachable, equal: why no cause can be expected: no request triggers the change, or the
-    documentation declares both values equal.
+    coarse: the whole body is another one, so that the cause may have a place without detail. unreachable,
+    equal: why no cause can be expected: no request triggers the change, or the documentation declares both values
+    equal.
     """
 
     name: str
@@ -76,14 +75,13 @@ class Label:
     v1: re.Pattern[str] | None = None
     v2: re.Pattern[str] | None = None
     coarse: bool = False
-    failure: bool = False
     unreachable: str = ""
     equal: str = ""
 
     @property
     def expected(self) -> bool:
         """Whether a cause is expected."""
-        return not (self.unreachable or self.equal or self.failure)
+        return not (self.unreachable or self.equal)
 
     def matches(self, cause: Cause) -> bool:
         """Return whether a cause is this change: by all of place, kind, relation, route and values that it states."""
@@ -134,7 +132,7 @@ def _label(stated: dict[str, Any]) -> Label:
         raise ValueError(f"unknown keys {sorted(unknown)} in {stated}")
     patterns = {name: re.compile(stated[name]) for name in ("routes", "v1", "v2") if name in stated}
     sets = {name: frozenset(stated[name]) for name in ("relations", "kinds") if name in stated}
-    plain = {name: stated[name] for name in ("source", "coarse", "failure", "unreachable", "equal") if name in stated}
+    plain = {name: stated[name] for name in ("source", "coarse", "unreachable", "equal") if name in stated}
     return Label(stated["name"], stated["text"], re.compile(stated["place"]), **patterns, **sets, **plain)
 
 
@@ -153,16 +151,23 @@ class Match:
 
 
 def match(labels: Labels, causes: Iterable[Cause]) -> Match:
-    """Match causes and labels. A cause that fits a change and noise is the change; a cause can be several changes."""
-    result = Match()
+    """Match causes and labels. A cause can be several changes.
+
+    A cause that fits a change and noise is the change. A cause that fits a part of a body and the whole body is the
+    part, unless the whole body has no other cause.
+    """
+    result, shared = Match(), dict[str, list[Cause]]()
     expected = [label for label in labels.changes if label.expected]
     for cause in causes:
         fitting = [label for label in expected if label.matches(cause)]
+        has_part = not all(label.coarse for label in fitting)
         for label in fitting:
-            result.found.setdefault(label.name, []).append(cause)
+            found = shared if label.coarse and has_part else result.found
+            found.setdefault(label.name, []).append(cause)
         if not fitting:
             noise = any(label.matches(cause) for label in labels.noise)
             (result.noise if noise else result.extra).append(cause)
+    result.found.update({name: some for name, some in shared.items() if name not in result.found})
     result.missing.extend(label for label in expected if label.name not in result.found)
     return result
 

@@ -81,7 +81,17 @@ def test_a_place_without_detail_is_only_a_change_of_the_whole_body(tmp_path: Pat
     assert ["font"] == [one.name for one in result.missing]
 
 
-@pytest.mark.parametrize("why", [{"unreachable": "no request"}, {"equal": "documented"}, {"failure": True}])
+def test_a_part_of_a_body_is_not_also_the_whole_body(tmp_path: Path) -> None:
+    """The whole body has the part's cause only if it has no other."""
+    stated = labels(tmp_path, label("font"), label("page", place=".*", coarse=True))
+    both = match(stated, [cause("font"), cause("text[*]")])
+    assert {"font": ["font"], "page": ["text[*]"]} == {
+        name: [one.id for one in some] for name, some in both.found.items()
+    }
+    assert [] == match(stated, [cause("font")]).missing
+
+
+@pytest.mark.parametrize("why", [{"unreachable": "no request"}, {"equal": "documented"}])
 def test_a_change_that_no_cause_can_show_is_not_missing(tmp_path: Path, why: dict[str, object]) -> None:
     """Such a change does not count, and claims no cause."""
     result = match(labels(tmp_path, label("price", **why)), [cause("$.price")])

@@ -100,7 +100,7 @@ def test_the_figures_name_everything_that_does_not_fit() -> None:
     )
     assert ["gone"] == found["missing"]
     assert 1 == found["rules_needed"]
-    assert 1 == found["failures"]
+    assert 1 == found["incomparable"]
     assert 2 == found["mismatches"] == found["explained_by_top_ten"]
 
 
