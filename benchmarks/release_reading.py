@@ -6,6 +6,7 @@ function.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TOP = 10
 MOST_VALUES = 50
 OTHER = "other"
+MARKS = re.compile(r"\[-|-\]|\{\+|\+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,12 @@ class _Seen:
         for one in found:
             self.mask &= one.get("relations", 0)
             if len(self.values) < MOST_VALUES:
-                self.values[one["primary"] or "", one["candidate"] or ""] = None
+                self.values[_plain(one["primary"]), _plain(one["candidate"])] = None
+
+
+def _plain(value: str | None) -> str:
+    """Return a value without the marks of changed words."""
+    return MARKS.sub("", value or "")
 
 
 def by_place(pairs: list[DifferingPair]) -> list[Cause]:

@@ -56,6 +56,12 @@ def test_without_causes_a_cause_is_a_place_and_a_kind_over_all_routes() -> None:
     assert (("1", "2"),) == causes[0].values
 
 
+def test_the_marks_of_changed_words_are_not_a_part_of_values() -> None:
+    """A label names the text that a version sends."""
+    (cause,) = by_place([pair("GET /a", difference("$.at", primary="2[-.0-]", candidate="2{+.1+}"))])
+    assert (("2.0", "2.1"),) == cause.values
+
+
 def test_learned_noise_rules_and_earlier_runs_do_not_count() -> None:
     """Only differences that the verdict of the current run counts are causes."""
     one = shown(
