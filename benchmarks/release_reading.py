@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from release_labels import Cause, Labels, Match, causes_per_change, match, wholly_explained
 
-from shadowdiff.model.relation import most_specific, relation_names
+from shadowdiff.model.relation import relation_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +105,7 @@ def by_place(pairs: list[DifferingPair]) -> list[Cause]:
             id=name,
             place=name.rpartition(" ")[0],
             kind=name.rpartition(" ")[2],
-            relation=(most_specific(one.mask, 0).name or OTHER).lower(),
+            relation=next(iter(relation_names(one.mask)), OTHER),
             routes=tuple(sorted(one.routes)),
             pairs=one.pairs,
             values=tuple(one.values),
