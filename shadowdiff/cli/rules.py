@@ -95,15 +95,17 @@ def list_(remote: Remote, target: str | None) -> None:
 @target_option
 @click.option("--reason", required=True, metavar="TEXT", help="Why the difference does not matter.")
 @click.option("--author", metavar="NAME", help="Your name. Default: the user of this machine.")
+@click.option("--yes", is_flag=True, help="Add the rule even if it changes none of the stored samples.")
 @remote_options
-def add(remote: Remote, rule: str, target: str | None, reason: str, author: str | None) -> None:
+def add(remote: Remote, *, rule: str, target: str | None, reason: str, author: str | None, yes: bool) -> None:
     """Add a RULE, written in YAML. All replicas apply it within 5 s, and a new run starts.
 
     \b
     Example:
       shadowdiff rules add '{ignore: $.meta.generatedAt}' --reason clock
     """  # noqa: D301 - click needs the backspace character
-    body = changes.NewRule(target=remote.target_of(target), rule=rule_of(rule), author=author or user(), reason=reason)
+    name, declared = remote.target_of(target), rule_of(rule)
+    body = changes.NewRule(target=name, rule=declared, author=author or user(), reason=reason, confirm=yes)
     remote.show(remote.send("POST", body, "rules"), changes.RuleInForce, _print_rule)
 
 

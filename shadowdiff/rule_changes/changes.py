@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MAX_PREVIEWED_RULES: Final = 1000
 PREVIEWED_SAMPLES: Final = 200
 MAX_PREVIEWED_SAMPLES: Final = 1000
+_NO_PREVIEW: Final = frozenset({422, 503})
+"""The statuses of a preview that takes too long, or has to wait too long. A rule can be added without it."""
 _MAX_YAML_CHARS: Final = 64 << 10
 
 
@@ -73,12 +75,16 @@ class RulesInForce(msgspec.Struct, frozen=True):
 
 
 class NewRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule to add: its declaration as in the configuration, its author and the reason."""
+    """A rule to add: its declaration as in the configuration, its author and the reason.
+
+    confirm: whether to add the rule even if it changes none of the stored samples.
+    """
 
     target: str
     rule: dict[str, Any]
     author: str = ""
     reason: str = ""
+    confirm: bool = False
 
 
 class PreviewRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +98,10 @@ class PreviewRequest(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[dict[str, Any]] = []
     keep_existing: bool = False
     without: list[str] = []
+
+
+class NoEffectError(RequestError):
+    """A rule changes none of the stored samples, so a person must confirm it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +164,40 @@ class RuleChanges:
             await self.book.read()
 
     async def add(self, new: NewRule, author: str) -> RuleInForce:
-        """Add a rule. Raises: RequestError if the rule is invalid."""
+        """Add a rule. Raises: RequestError if the rule is invalid; NoEffectError if it needs to be confirmed."""
         name = self.queries.target(new.target).target.name
         reason = self.redact(new.reason.strip())
         if not author or not reason:
             raise RequestError(400, "author or reason is missing: a rule needs both")
+        book = self._book()
         try:
-            added = await self._book().add(name, new.rule, author, reason[:1000])
+            parse_rules([new.rule])
+            if not new.confirm:
+                await self._check_effect(name, new.rule)
+            added = await book.add(name, new.rule, author, reason[:1000])
         except RuleError as error:
             raise RequestError(400, str(error).removeprefix("rules[0]").lstrip(".: ")) from error
         except BookFullError as error:
             raise RequestError(409, str(error)) from error
         return _shown(added, self._now())
+
+    async def _check_effect(self, target: str, rule: dict[str, Any]) -> None:
+        """Raise a NoEffectError if the rule changes none of the stored samples, and there are samples."""
+        try:
+            without, with_rule = [
+                await self.preview(PreviewRequest(target=target, rules=rules, keep_existing=True))
+                for rules in ([], [rule])
+            ]
+        except RequestError as error:
+            if error.status in _NO_PREVIEW:
+                return
+            raise
+        if with_rule.samples and _effect(without) == _effect(with_rule):
+            raise NoEffectError(
+                409,
+                f"the rule changes 0 of {with_rule.samples:,} stored samples; to add it anyway, use --yes, or "
+                "`confirm: true` in the API",
+            )
 
     async def remove(self, rule_id: str) -> RuleInForce:
         """Remove an added rule. Raises: RequestError if no added rule has that id."""
@@ -225,6 +257,11 @@ class RuleChanges:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.queries.now_ms() / 1000, UTC)
+
+
+def _effect(found: Preview) -> object:
+    """Return what rules change in the stored samples."""
+    return found.after, found.undecided, found.differences, found.newly_ignored
 
 
 def preview_rules(

@@ -92,7 +92,7 @@ RULE_OPERATIONS: Final = (
         refuses={
             400: "The rule is invalid",
             404: "There is no such target",
-            409: "There are too many rules",
+            409: "There are too many rules, or the rule changes none of the stored samples and is not confirmed",
             **_WRITE_ERRORS,
         },
     ),

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from shadowdiff.display.wording import rule_yaml
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.samples import find_sample
-from shadowdiff.rule_changes.changes import NewRule, PreviewRequest
+from shadowdiff.rule_changes.changes import NewRule, NoEffectError, PreviewRequest
 from shadowdiff.rule_changes.proposals import Proposal, proposals
 from shadowdiff.rule_changes.suggestions import suggest_rules
 from shadowdiff.rules import parse_rules
@@ -74,6 +74,9 @@ async def change_rules(layout: Layout, request: Request) -> Response:
             current_request().changed_nothing = True
             return await _page(layout, given, preview=await _preview(rules, given))
         await _write(rules, given)
+    except NoEffectError as error:
+        unconfirmed = error.message.partition(";")[0]
+        return await _page(layout, given, error.status, unconfirmed=unconfirmed)
     except RequestError as error:
         return await _page(layout, given, error.status, error=error.message)
     query = {name: given[name] for name in ("target", "added") if given.get(name)}
@@ -85,7 +88,8 @@ async def _write(rules: RuleChanges, given: dict[str, str]) -> None:
     match given.get("do"):
         case "add":
             for rule in await rules.parse(given.get("rule", "")):
-                new = NewRule(target=target, rule=rule, author=author, reason=reason)
+                confirmed = bool(given.get("confirm")) and given["confirm"] == given.get("rule")
+                new = NewRule(target=target, rule=rule, author=author, reason=reason, confirm=confirmed)
                 given["added"] = (await add_rule(rules, new)).id or ""
         case "remove":
             await remove_rule(rules, given.get("id", ""), author, reason)
@@ -119,6 +123,7 @@ async def _page(
     *,
     preview: Preview | None = None,
     error: str = "",
+    unconfirmed: str = "",
     proposed: Sequence[Proposal] = (),
     choice: int = 0,
 ) -> Response:
@@ -154,6 +159,7 @@ async def _page(
         added=next((rule for rule in rules if rule.id and rule.id == given.get("added")), None),
         preview=preview,
         error=error,
+        unconfirmed=unconfirmed,
         proposed=proposed,
         choice=choice,
         writable=changes.book is not None,

@@ -293,7 +293,10 @@ async def _write_secrets(service: Service, groups: list[Any]) -> None:
     rule = {"ignore": f"$['{quoted}']"}
     for path, said in (
         (f"fingerprints/{groups[0]['id']}/note", {"text": f"asked by {noted}", "author": "ada"}),
-        ("rules", {"target": "shop", "rule": rule, "author": "ada", "reason": f"asked by {noted}"}),
+        (
+            "rules",
+            {"target": "shop", "rule": rule, "author": "ada", "reason": f"asked by {noted}", "confirm": True},
+        ),
     ):
         await asyncio.to_thread(_post, service, path, said)
 

@@ -71,7 +71,7 @@ async def in_force(world: World) -> list[Any]:
 async def test_a_rule_is_previewed_added_in_all_processes_stored_and_removed(
     redis_server: RedisServer, tmp_path: Path, v2: int
 ) -> None:
-    """The preview shows the effect. Two processes and a later one apply the rule."""
+    """The preview shows the effect. Two processes and a later one apply the rule. Its removal resumes the run."""
     config = settings(f"{redis_server.url[:-1]}9", target(v2), store={"prefix": f"made{time.monotonic_ns()}"})
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
@@ -81,6 +81,7 @@ async def test_a_rule_is_previewed_added_in_all_processes_stored_and_removed(
             await one.both("a", V1, "/cheap")
             await one.both("b", V1, "/dear")
             await one.until(pairs__mismatch=2)
+            before = await current_run(one)
 
             status, tried = await call_in_thread(one, "POST", "rules/preview", {"target": "shop", "rules": [RULE]})
             assert (status, tried["before"], tried["after"]) == (200, {"mismatch": 2}, {"ignored": 1, "mismatch": 1})
@@ -101,6 +102,7 @@ async def test_a_rule_is_previewed_added_in_all_processes_stored_and_removed(
             await until_known(two, 1)
             await two.both("c", V1, "/cheap")
             await one.until(pairs__mismatch=2, pairs__ignored=1)
+            assert (await current_run(one))["id"] > before["id"]
 
         async with serving(folders[1], config) as later:
             assert [rule["id"] for rule in await in_force(later)] == [made["id"]]
@@ -111,8 +113,16 @@ async def test_a_rule_is_previewed_added_in_all_processes_stored_and_removed(
             assert status == 200
             assert len(lines_of(later.service, "audit: rule removed")) == 1
             await until_known(one, 0)
+            async with asyncio.timeout(WITHIN_S):
+                while await current_run(later) != before:  # noqa: ASYNC110 - tests wait on conditions
+                    await asyncio.sleep(0.1)
             await later.both("d", V1, "/cheap")
             await one.until(pairs__mismatch=3, pairs__ignored=1)
+
+
+async def current_run(world: World) -> Any:
+    """Return the run that the verdict is based on."""
+    return (await call_in_thread(world, "GET", "runs?target=shop"))[1]["run"]
 
 
 async def until_known(world: World, rules: int) -> None:

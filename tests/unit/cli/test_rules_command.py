@@ -59,7 +59,9 @@ def test_a_preview_shows_results_before_and_after_and_what_would_be_ignored(url:
 
 def test_a_rule_is_added_listed_exported_and_removed(url: str) -> None:
     """The rule has an author, and the exported YAML is valid in the configuration."""
-    added = run(url, "add", "{ignore: $.served_at}", "--reason", "clock", "--author", "ada", "--json")
+    arguments = ("add", "{ignore: $.served_at}", "--reason", "clock", "--author", "ada", "--json")
+    assert "the rule changes 0 of 34 stored samples; to add it anyway, use --yes" in run(url, *arguments).stderr
+    added = run(url, *arguments, "--yes")
     assert added.exit_code == 0, added.output
     made = json.loads(added.output)
     assert (made["author"], made["rule"]) == ("ada", {"ignore": "$.served_at", "reason": "clock"})

@@ -34,7 +34,7 @@ TOKENS = (
 PROXY = ProxyConfig(
     peers=("127.0.0.0/8",), user_header="x-user", groups_header="x-groups", read=("dev",), write=("sre",)
 )
-RULE = b'{"target": "shop", "rule": {"ignore": "$.price"}, "author": "ada", "reason": "sale"}'
+RULE = b'{"target": "shop", "rule": {"ignore": "$.price"}, "author": "ada", "reason": "sale", "confirm": true}'
 ORIGIN = "http://shadowdiff.example"
 
 

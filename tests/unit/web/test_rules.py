@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from html import unescape
 from typing import TYPE_CHECKING
@@ -75,6 +76,33 @@ async def test_a_rule_is_added_and_removed_on_the_page(state: WebParts) -> None:
     gone = await post(state, do="remove", id=rule.id, target="shop", author="bob")
     assert gone.status == 303
     assert book_of(state).added == ()
+
+
+async def test_a_rule_without_an_effect_is_added_only_if_it_is_confirmed(state: WebParts) -> None:
+    """A typo is noticed. The confirmation is for this rule only."""
+    fields = {"do": "add", "target": "shop", "rule": "{ignore: $.prise}", "author": "ada", "reason": "sale"}
+    asked = await post(state, **fields)
+    assert (409, ()) == (asked.status, book_of(state).added)
+    assert "The rule changes 0 of 34 stored samples. Create it anyway?" in asked.text
+    assert "Create anyway" in asked.text
+    assert 409 == (await post(state, **fields, confirm="{ignore: $.price}")).status
+    assert 303 == (await post(state, **fields, confirm="{ignore: $.prise}")).status
+    assert 1 == len(book_of(state).added)
+
+
+async def test_a_rule_without_an_effect_needs_a_flag_in_the_api(state: WebParts) -> None:
+    """The error has the flag. A rule whose samples still differ elsewhere has an effect."""
+
+    async def status(rule: dict[str, str], **more: bool) -> int:
+        body = json.dumps({"target": "shop", "rule": rule, "author": "ada", "reason": "x"} | more).encode()
+        web = create_web(state)
+        return (await get(web, "/api/v1/rules", "POST", body, "application/json", host="localhost")).status
+
+    assert [409, 200, 200] == [
+        await status({"ignore": "$.prise"}),
+        await status({"ignore": "$.prise"}, confirm=True),
+        await status({"ignore": "$.price"}),
+    ]
 
 
 async def test_the_page_lists_the_built_in_rules_with_their_counts() -> None:
