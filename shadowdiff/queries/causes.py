@@ -192,6 +192,12 @@ async def cause_page(queries: Queries, target: str, query: CauseQuery) -> CauseP
     )
 
 
+async def current_causes(queries: Queries, target: str) -> list[Cause]:
+    """Return all causes of a target's current run, those with most pairs first, without examples and trends."""
+    found = await find_causes(queries, target, RunScope.CURRENT)
+    return [cause_view(found, row) for row in found.read.totals.causes]
+
+
 async def find_causes(queries: Queries, target: str, scope: RunScope) -> FoundCauses:
     """Read a target's causes; they may be two seconds old."""
     run = await queries.runs.current(target) if queries.runs else None

@@ -42,7 +42,8 @@ class TargetGauges(msgspec.Struct, frozen=True):
 
     orphans: by the missing side. buffered: by the waiting side. coverage_ratio: None before there are eligible
     responses. mismatch_ratio: by bound (`point`, `lower`, `upper`), empty before the first compared pair, because there
-    is no ratio yet. verdict: None before it was read. top: (route, path, kind) → count.
+    is no ratio yet. verdict: None before it was read. top: (route, path, kind) → count. causes: (severity, state) →
+    count. new_causes: severity → count. cause_pairs: (place, relation) → pairs.
     """
 
     orphans: Mapping[str, int]
@@ -51,6 +52,9 @@ class TargetGauges(msgspec.Struct, frozen=True):
     mismatch_ratio: Mapping[str, float]
     verdict: str | None = None
     top: Mapping[tuple[str, str, str], int] = {}
+    causes: Mapping[tuple[str, str], int] = {}
+    new_causes: Mapping[str, int] = {}
+    cause_pairs: Mapping[tuple[str, str], int] = {}
 
 
 class ReloadState(msgspec.Struct, frozen=True):
@@ -223,6 +227,27 @@ DECLARED: Final = (
         "Pairs of the current run that differ at a path, for the 10 most frequent paths of a target. Array indexes in "
         "paths are written as [*], and ids in keys and lines by their form, such as [{uuid}].",
         lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.top.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_causes{target,severity,state}",
+        "Causes of mismatches in the current run, by severity (breaking, value, additive) and state (open, "
+        "acknowledged, expected, fixed). A pod reads them once a minute.",
+        lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.causes.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_new_causes{target,severity}",
+        "Open causes that were first seen with v2's current revision, after another revision, without those that are "
+        "noise.",
+        lambda s: (((t, severity), n) for t, gauges in s.gauges().items() for severity, n in gauges.new_causes.items()),
+        "store",
+    ),
+    _gauge(
+        "shadowdiff_cause_pairs{target,place,relation}",
+        "Pairs of the current run that a cause explains, for the 10 causes of a target with most pairs. The relation "
+        "is how v2's value follows from v1's, or other.",
+        lambda s: (((t, *labels), n) for t, gauges in s.gauges().items() for labels, n in gauges.cause_pairs.items()),
         "store",
     ),
     _gauge(

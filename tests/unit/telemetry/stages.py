@@ -52,6 +52,9 @@ class Stages:
                 mismatch_ratio={"point": 0.01, "lower": 0.005, "upper": 0.02},
                 verdict="fail",
                 top={(ROUTE, "$['price']", "value"): 7},
+                causes={("value", "open"): 3},
+                new_causes={"breaking": 1},
+                cause_pairs={("$['price']", "offset"): 7},
             ),
             "quiet": TargetGauges(orphans={}, buffered={}, coverage_ratio=None, mismatch_ratio={}),
         }
