@@ -34,9 +34,11 @@ _LEAST_SHARE: Final = 3
 """A relation that holds in less than a third of the remaining pairs of a place may be a coincidence."""
 _ENOUGH_PAIRS: Final = 3
 """A parameter on a single route describes a cause if at least this number of pairs has it."""
-_ALONE: Final = Relation.OFFSET | Relation.CONSTANT
+RELATIONS: Final = tuple(map(int, Relation))
+"""Plain integers, because operations on flags take several times as long."""
+_ALONE: Final = int(Relation.OFFSET | Relation.CONSTANT)
 """Relations between any two numbers or short values: without a parameter, they say nothing."""
-_WEAK: Final = Relation.TIME_SHIFTED | Relation.PREFIX | Relation.SUFFIX
+_WEAK: Final = int(Relation.TIME_SHIFTED | Relation.PREFIX | Relation.SUFFIX)
 """Relations that are less specific than all others if the parameter varies."""
 _Item = TypeVar("_Item")
 _Name = TypeVar("_Name")
@@ -119,11 +121,11 @@ def _divided(tables: CauseTables, site: Sequence[tuple[str, Change]]) -> list[_P
 def _options(tables: CauseTables, id_: str, mask: int) -> frozenset[Option]:
     """Return what may describe one change: each relation, with and without its parameter."""
     found: set[Option] = set()
-    for relation in Relation:
+    for relation in RELATIONS:
         if mask & relation:
             text = tables.constant(id_, relation)
-            found.update([(int(relation), text)] if text is not None else ())
-            found.update([(int(relation), None)] if not relation & _ALONE else ())
+            found.update([(relation, text)] if text is not None else ())
+            found.update([(relation, None)] if not relation & _ALONE else ())
     return frozenset(found)
 
 

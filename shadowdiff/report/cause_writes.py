@@ -31,6 +31,8 @@ OTHER_PARAMETER: Final = "_"
 PARAMETER_AT: Final = CHANGE_ID_CHARS + 2
 """Where the parameter begins in a field of the table `params`."""
 MOST_PARAMETERS: Final = 16_000
+MOST_IN_STEP: Final = 300
+"""The number of sets with a count of their own in one step of a trend, because a target has 1,000 steps."""
 LIFE_S: Final = 35 * 86_400
 """How long a table outlives its last pair."""
 _TRACKED: Final = 4096
@@ -154,7 +156,7 @@ def _counted(target: str, run_id: int, found: ChangeSet, at_ms: int) -> Iterator
     yield Score(history_key(target, "last"), found.id, at_ms, "greatest", MOST_SETS)
     for step_ms, lives_s in ((MINUTE_MS, MINUTES_LIVE_S), (HOUR_MS, HOURS_LIVE_S)):
         bucket = set_bucket_key(target, step_ms, at_ms)
-        yield Incr(bucket, found.id, 1, MOST_SETS)
+        yield Incr(bucket, found.id, 1, MOST_IN_STEP)
         yield Expire(bucket, lives_s)
 
 

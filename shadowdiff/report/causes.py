@@ -13,7 +13,7 @@ import msgspec
 
 from shadowdiff.model import Severity
 from shadowdiff.model.relation import Relation
-from shadowdiff.report.cause_groups import CauseGroup, cause_id, groups_of, named_segments
+from shadowdiff.report.cause_groups import RELATIONS, CauseGroup, cause_id, groups_of, named_segments
 from shadowdiff.report.cause_writes import OTHER_PARAMETER
 from shadowdiff.report.change import ids_of, set_id
 from shadowdiff.report.fingerprint import RANKS
@@ -150,7 +150,7 @@ def aliases_of(tables: CauseTables, group: CauseGroup) -> frozenset[str]:
         change = tables.changes[id_]
         names = named_segments(change.place)
         tails = {names[-2:], names[-1:], (change.place,)}
-        for relation in (0, *Relation):
+        for relation in (0, *RELATIONS):
             if relation and not change.mask & relation:
                 continue
             text = tables.constant(id_, relation) if relation else None
