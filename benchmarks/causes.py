@@ -51,7 +51,7 @@ def main() -> None:
 async def measured(url: str, changes: int, sets: int, rounds: int) -> dict[str, Any]:
     """Return sizes and times."""
     store = Store(connect(url))
-    stage = CauseWrites(lambda _: CountedRun(1, "r1"), lambda _: True, lambda one: one.parameters)
+    stage = CauseWrites(lambda _: CountedRun(1, "r1"), lambda _: True, lambda _pair, _difference, _bit, text: text)
     pairs = list(_pairs(changes, sets))
     for at in range(0, len(pairs), BATCH):
         await put(store, [stage(pair, found, AT_MS) for pair, found in pairs[at : at + BATCH]])

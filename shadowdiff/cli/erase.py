@@ -76,7 +76,7 @@ def _print(found: Erasure) -> None:
         "waiting observations": found.waiting,
         "fingerprints": found.fingerprints,
         "notes": found.notes,
-        "parameters of changes": found.parameters,
+        "parameters": found.parameters,
         "examples of the doctor": found.doctor_examples,
         "audit entries": found.audit_entries,
     }

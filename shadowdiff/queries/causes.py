@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shadowdiff.display.wording import Segment, describe_place, plain_text
-from shadowdiff.model import NAME_CHARS, Result, Severity
+from shadowdiff.display.cause_sentences import cause_sentence
+from shadowdiff.display.wording import Segment, plain_text
+from shadowdiff.model import NAME_CHARS, Kind, Result, Severity
+from shadowdiff.model.relation import NO_RELATION, Relation
 from shadowdiff.model.store_reader import Between
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.report import Place, Span, State
 from shadowdiff.report.cause_reader import CausesOfRuns, triage_of
-from shadowdiff.report.causes import CauseCounts, CauseRoute, ParameterCount, aliases_of
+from shadowdiff.report.causes import OTHER_RELATION, CauseCounts, CauseRoute, ParameterCount, aliases_of
 from shadowdiff.report.change import PLACE_CHARS, ids_of
 from shadowdiff.report.fingerprint import RANKS, fingerprint_id
 from shadowdiff.report.fingerprint_query import Trend
@@ -159,11 +161,11 @@ class FoundCauses:
 
 def sentence_parts(one: Cause) -> list[Segment]:
     """Return the sentence about a cause in parts, so that a page can mark what is quoted."""
-    return _sentence(one.kind, one.place)
-
-
-def _sentence(kind: str, place: str) -> list[Segment]:
-    return describe_place(place, kind)
+    relation = NO_RELATION if one.relation == OTHER_RELATION else Relation[one.relation.upper()]
+    routes = len(one.routes) + one.more_routes
+    return cause_sentence(
+        Kind(one.kind), one.place, relation, one.parameter or "", severity=one.severity, routes=routes
+    )
 
 
 async def cause_page(queries: Queries, target: str, query: CauseQuery) -> CausePage:
@@ -260,10 +262,10 @@ def cause_view(found: FoundCauses, row: CauseCounts) -> Cause:
         {(change.place, change.kind) for change in map(found.read.tables.changes.__getitem__, row.group.consequences)}
     )
     compared = sum(found.compared.values())
-    return Cause(
+    cause = Cause(
         id=row.id,
         target=found.target,
-        sentence=plain_text(_sentence(row.kind, row.places[0])),
+        sentence="",
         kind=row.kind,
         relation=row.relation,
         parameter=row.parameter,
@@ -290,6 +292,7 @@ def cause_view(found: FoundCauses, row: CauseCounts) -> Cause:
         changes=row.group.changes,
         consequences=tuple(Place(*one) for one in others[:_LISTED]),
     )
+    return msgspec.structs.replace(cause, sentence=plain_text(sentence_parts(cause)))
 
 
 def _matches(one: Cause, query: CauseQuery) -> bool:

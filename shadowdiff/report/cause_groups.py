@@ -188,9 +188,9 @@ def _shared(sets: Sequence[frozenset[Option]]) -> frozenset[Option]:
 
 
 def _with_option(option: Option, parts: Sequence[_Part]) -> list[CauseGroup]:
-    """Return the parts as one cause; without a relation, or if values are generated, one for each place."""
+    """Return the parts as one cause; if nothing but the place says that they are alike, as one for each place."""
     relation, text = option
-    is_by_place = relation in {0, Relation.GENERATED}
+    is_by_place = bool(parts) and _is_by_place(relation, parts[0].kind)
 
     def tail(part: _Part) -> tuple[str, ...]:
         return (part.place,) if is_by_place else _tail(part)
@@ -201,12 +201,17 @@ def _with_option(option: Option, parts: Sequence[_Part]) -> list[CauseGroup]:
     ]
 
 
+def _is_by_place(relation: int, kind: str) -> bool:
+    """Whether places that end alike are different causes; a missing or added member is the same change at all."""
+    return relation == Relation.GENERATED or (not relation and kind not in {Kind.ADDED, Kind.REMOVED})
+
+
 def _same_ending(groups: Sequence[CauseGroup]) -> list[CauseGroup]:
     """Join `price` with `item.price`, if the relation and its parameter are the same."""
     found: list[CauseGroup] = []
     for some in _by(groups, lambda one: (one.kind, one.tail[-1], one.relation, one.parameter)).values():
         first = min(some, key=lambda one: (len(one.tail), one.tail))
-        if len(some) == 1 or len(first.tail) > 1 or first.relation in {0, Relation.GENERATED}:
+        if len(some) == 1 or len(first.tail) > 1 or _is_by_place(first.relation, first.kind):
             found += some
         else:
             changes = tuple(sorted(id_ for one in some for id_ in one.changes))

@@ -165,7 +165,7 @@ class _ParameterCounts:
 
     def __init__(self, safe_parameter: SafeParameter) -> None:
         self._safe_parameter = safe_parameter
-        self._known: OrderedDict[tuple[str, int, Change, int], dict[str, tuple[Write, ...]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int, Change, int], dict[str, Incr]] = OrderedDict()
 
     def writes(self, pair: Pair, comparison: Comparison, run_id: int) -> tuple[Write, ...]:
         """Return the writes that count the parameters of one pair, each once per change."""
@@ -175,14 +175,13 @@ class _ParameterCounts:
                 change = Change(bounded_name(pair.route), bounded_name(one.pattern), one.kind.value, one.relations)
                 for bit, text in one.parameters:
                     found.setdefault((change, bit), {})[text] = one
-        return tuple(
-            write for (change, bit), texts in found.items() for write in self._of(pair, run_id, change, bit, texts)
-        )
+        if not found:
+            return ()
+        counted = [self._of(pair, run_id, change, bit, texts) for (change, bit), texts in found.items()]
+        return (*counted, Expire(table_key(pair.target, run_id, "params"), LIFE_S))
 
-    def _of(
-        self, pair: Pair, run_id: int, change: Change, bit: int, texts: Mapping[str, Difference]
-    ) -> tuple[Write, ...]:
-        """Return the writes of one change; several texts in one pair, as in an array, count as one other text."""
+    def _of(self, pair: Pair, run_id: int, change: Change, bit: int, texts: Mapping[str, Difference]) -> Incr:
+        """Return the write of one change; several texts in one pair, as in an array, count as one other text."""
         name = (pair.target, run_id, change, bit)
         known = self._known.pop(name, None)
         if known is None:
@@ -193,12 +192,12 @@ class _ParameterCounts:
         text = next(iter(texts)) if len(texts) == 1 else OTHER_PARAMETER
         if text not in known and len(known) - (OTHER_PARAMETER in known) >= PARAMETERS:
             text = OTHER_PARAMETER
-        writes = known.get(text)
-        if writes is None:
+        write = known.get(text)
+        if write is None:
             safe = OTHER_PARAMETER
             if text != OTHER_PARAMETER:
                 safe = self._safe_parameter(pair, texts[text], bit, text)[:_PARAMETER_CHARS]
             key = table_key(pair.target, run_id, "params")
             field = parameter_field(change.id, bit, safe)
-            writes = known[text] = (Incr(key, field, 1, MOST_PARAMETERS), Expire(key, LIFE_S))
-        return writes
+            write = known[text] = Incr(key, field, 1, MOST_PARAMETERS)
+        return write

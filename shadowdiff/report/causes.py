@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SEVERITIES: Final = {rank: severity for severity, rank in RANKS.items()}
 _PARAMETERS: Final = 8
+OTHER_RELATION: Final = "other"
+"""The name of a relation if none describes a cause."""
 
 
 class CauseRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +204,7 @@ def _of_route(tables: CauseTables, in_sets: int, ids: Sequence[str]) -> int:
 
 
 def _relation_name(relation: int) -> str:
-    return str(Relation(relation).name).lower() if relation else "other"
+    return str(Relation(relation).name).lower() if relation else OTHER_RELATION
 
 
 def _parameters(tables: CauseTables, group: CauseGroup) -> tuple[ParameterCount, ...]:

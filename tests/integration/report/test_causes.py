@@ -53,7 +53,7 @@ PLANTED: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
 def _product(number: int) -> dict[str, Any]:
     """Return a product; every value differs between products."""
     body = copy.deepcopy(PRODUCT)
-    body |= {"id": number, "name": f"Brass lamp {number}", "price": 20.99 + number, "stock": 10 + number}
+    body |= {"id": number, "name": f"Brass lamp {number}", "price": round(20.99 + number, 2), "stock": 10 + number}
     body |= {"category": f"group {number}", "served_at": f"2026-03-01T10:{number % 60:02}:00Z"}
     body["dimensions"]["width"] = 11 + number
     return body
@@ -75,7 +75,7 @@ def _compared(number: int, routes: int = 1) -> tuple[Pair, Comparison]:
 
 
 def _stage(run: int = 1) -> CauseWrites:
-    return CauseWrites(lambda _: CountedRun(run, "r1"), lambda _: True, lambda one: one.parameters)
+    return CauseWrites(lambda _: CountedRun(run, "r1"), lambda _: True, lambda _pair, _difference, _bit, text: text)
 
 
 @pytest.mark.parametrize("routes", [EXACT_ROUTES, 500])

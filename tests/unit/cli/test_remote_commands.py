@@ -77,7 +77,8 @@ def test_an_erasure_prints_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (0, 2) == (result.exit_code, wrong.exit_code)
     expected = {"path_value": "4711", "reason": "why", "author": "ada", "dry_run": True}
     assert [expected] == [{name: body[name] for name in expected} for body in sent]
-    counts = "2 samples, 4 waiting observations, 0 fingerprints, 1 notes, 3 examples of the doctor, 1 audit entries"
+    counts = "2 samples, 4 waiting observations, 0 fingerprints, 1 notes, 0 parameters, "
+    counts += "3 examples of the doctor, 1 audit entries"
     assert [
         f"would be erased: {counts}",
         "5 pairs are not compared yet and may still become samples: repeat in a minute",
@@ -376,6 +377,18 @@ def test_fingerprints_are_a_line_each_with_the_numbers_of_the_page(url: str) -> 
     assert any("GET /products/{id} | price value | 20 | 1.43\u202f%" in line for line in lines)
     reply = json.loads(_run(url, "fingerprints", "--json").output)
     assert 34 == sum(one["count"] for one in reply["fingerprints"])
+
+
+def test_causes_are_a_line_each_and_one_shows_its_values(url: str) -> None:
+    """The list says how many pairs differ and how many causes explain them; each line is a sentence."""
+    lines = _lines(_run(url, "causes", "--sort", "alone"))
+    assert re.fullmatch(r"v2 differs in 34 of [\d,]+ pairs\. \d+ causes explain all of them\.", lines[0])
+    assert lines[1].startswith("id | cause | routes | pairs | alone")
+    reply = json.loads(_run(url, "causes", "--kind", "status", "--json").output)
+    lines = _lines(_run(url, "cause", reply["causes"][0]["id"]))
+    assert "status" in lines[0].lower() or "returns" in lines[0]
+    assert "200 | → | 500 | 1 ×" in lines
+    assert lines[-1].startswith("shadowdiff sample shop-")
 
 
 def test_one_fingerprint_shows_the_values_of_both_sides(url: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from shadowdiff.model.relation import Relation
 from shadowdiff.report.cause_tables import CauseTables, tables_of
 from shadowdiff.report.cause_writes import parameter_field
@@ -111,6 +113,13 @@ def test_places_with_the_same_last_segments_are_one_cause() -> None:
     places = ("$['item']['price']", "$['items'][*]['item']['price']", "$['price']")
     pairs = [[seen(place, route=f"GET {place}", offset="1")] for place in places]
     assert [("offset", "1", 3, 3)] == causes(*pairs)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("removed", 1), ("added", 1), ("value", 2)])
+def test_a_missing_member_is_one_cause_at_places_that_end_alike(kind: str, size: int) -> None:
+    """Without a relation, other values at two places have nothing in common."""
+    places = ("$['item']['price']", "$['items'][*]['item']['price']")
+    assert size == len(causes(*[[seen(place, kind=kind, route=f"GET {place}")] for place in places]))
 
 
 def test_what_differs_in_errors_of_v2_belongs_to_the_error() -> None:

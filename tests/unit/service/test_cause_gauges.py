@@ -13,7 +13,8 @@ from tests.fakes.traffic import difference, mismatch, pair
 async def test_causes_count_by_severity_and_state_and_the_top_ten_by_place() -> None:
     """Every combination has a series from the start, so an alert sees the first cause."""
     store = MemoryStore()
-    stage = CauseWrites(lambda _: CountedRun(WITHOUT_RUNS, "r1"), lambda _: True, lambda one: one.parameters)
+    run = CountedRun(WITHOUT_RUNS, "r1")
+    stage = CauseWrites(lambda _: run, lambda _: True, lambda _pair, _difference, _bit, text: text)
     for number in range(30):
         for _ in range(number + 1):
             store.commit(stage(pair(number=number), mismatch(difference(f"$['f{number}']")), NOW_MS))
