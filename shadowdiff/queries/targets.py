@@ -94,7 +94,7 @@ class Queries:
     now_ms: returns the current time in Unix milliseconds.  runs: None if verdicts use all counts since the store began.
     diagnosis: explains why a target, or any of the visible targets, is not compared; None if no evidence is gathered.
     lost: returns the requests lost before comparison, by `route row.disposition`; None if they are not counted.
-    current_route: returns the current name of a route that had a different name earlier.
+    current_route, current_place: return the current name of a route or place that had a different name earlier.
     offload: runs long work off the event loop.
     public_url: the URL of the pages for browsers; None if it is the request's URL.
     """
@@ -107,6 +107,7 @@ class Queries:
     diagnosis: Callable[[str | None, VisibleTargets], Awaitable[Diagnosis]] | None = None
     lost: Callable[[str], Awaitable[dict[str, int]]] | None = None
     current_route: Callable[[str, str], str] = lambda _target, route: route
+    current_place: Callable[[str, str], str] = lambda _target, place: place
     offload: Offload = in_a_thread
     public_url: str | None = None
     sample_ttl_s: int = 24 * 3600
@@ -148,7 +149,8 @@ class Queries:
 
     async def counts(self, name: str) -> TargetCounts:
         """Return a target's counts since the store began."""
-        return await read_counts(self.reader, name, self.route_names(name))
+        fold_place = functools.partial(self.current_place, name)
+        return await read_counts(self.reader, name, self.route_names(name), fold_place)
 
     async def by_route(self, name: str) -> dict[str, int]:
         """Return the counts by `route name`: lost requests, such as `GET /a primary.orphaned`, and `GET /a paired`.

@@ -265,6 +265,7 @@ class Stages:
             diagnosis=doctor.diagnosis,
             lost=lambda target: store.counts(names.ledger(names.routes(target))),
             current_route=comparison.current_name,
+            current_place=comparison.current_place,
             offload=web_jobs,
             public_url=config.web.url,
             sample_ttl_s=int(config.samples.max_age_s),

@@ -167,16 +167,21 @@ def _key(group: str, target: str) -> str:
     return f"counts:{group}:{target}"
 
 
-async def read_counts(reader: StoreReader, target: str, fold: Fold = str) -> TargetCounts:
-    """Return all counts of one target, with one Redis call per shard."""
+async def read_counts(
+    reader: StoreReader, target: str, fold: Fold = str, fold_place: Callable[[str], str] = str
+) -> TargetCounts:
+    """Return all counts of one target, with one Redis call per shard.  fold_place: returns a place's current name."""
     hashes = await reader.counts_of([_key(group, target) for group in _GROUPS])
     with reading(f"the counts of {target}"):
-        return _target_counts(target, dict(zip(_GROUPS, hashes, strict=True)), fold)
+        return _target_counts(target, dict(zip(_GROUPS, hashes, strict=True)), fold, fold_place)
 
 
-def _target_counts(target: str, group: Mapping[str, Mapping[str, int]], fold: Fold) -> TargetCounts:
+def _target_counts(
+    target: str, group: Mapping[str, Mapping[str, int]], fold: Fold, fold_place: Callable[[str], str]
+) -> TargetCounts:
     results = {result.value: _by_parts(group[result], 1, fold) for result in Result}
-    differences, covered = paths_by_route(group["differences"], fold), paths_by_route(group["covered"], fold, parts=4)
+    differences = paths_by_route(group["differences"], fold, fold_place=fold_place)
+    covered = paths_by_route(group["covered"], fold, parts=4, fold_place=fold_place)
     reasons, durations = reasons_by_route(group["reasons"], fold), durations_by_route(group["latency"], fold)
     routes = [
         RouteCounts(
@@ -256,10 +261,15 @@ def _by_parts(counts: Mapping[str, int], size: int, fold: Fold) -> Counter[tuple
     return counted
 
 
-def paths_by_route(counts: Mapping[str, int], fold: Fold, *, parts: int = 3) -> dict[str, tuple[PathCount, ...]]:
+def paths_by_route(
+    counts: Mapping[str, int], fold: Fold, *, parts: int = 3, fold_place: Callable[[str], str] = str
+) -> dict[str, tuple[PathCount, ...]]:
     """Return each route's places, most frequent first."""
+    totals: Counter[tuple[str, ...]] = Counter()
+    for (route, path, *rest), count in _by_parts(counts, parts, fold).items():
+        totals[route, fold_place(path), *rest] += count
     found: defaultdict[str, list[PathCount]] = defaultdict(list)
-    for (route, path, kind, *rule), count in _by_parts(counts, parts, fold).items():
+    for (route, path, kind, *rule), count in totals.items():
         found[route].append(PathCount(path=path, kind=kind, count=count, rule=rule[0] if rule else None))
     return {route: tuple(sorted(paths, key=lambda p: (-p.count, p.path, p.kind))) for route, paths in found.items()}
 

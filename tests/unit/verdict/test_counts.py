@@ -45,6 +45,15 @@ async def test_place_counts_once_per_pair() -> None:
     assert [(pattern, "value", 2)] == [(path.path, path.kind, path.count) for path in counted.routes[0].paths]
 
 
+async def test_places_with_earlier_names_are_read_as_one() -> None:
+    """Counts from before the keys of an object were known to be open-ended belong to its place."""
+    store = MemoryStore()
+    for name in ("ada", "bob"):
+        store.commit(count_writes(pair(), mismatch(difference(f"$['users']['{name}']"))))
+    counted = await read_counts(store, "shop", fold_place=lambda _: "$['users'][{name}]")
+    assert [("$['users'][{name}]", 2)] == [(path.path, path.count) for path in counted.routes[0].paths]
+
+
 async def test_covered_differences_are_counted_with_their_rule() -> None:
     """A covered difference is shown and does not count."""
     route = (await _counted(IGNORED)).routes[0]
