@@ -232,9 +232,10 @@ class _Lines:
         matches = mirrored_common(forms, forms_other, self._budget)
         at = at_other = 0
         for stop, stop_other in [*matches, (len(forms), len(forms_other))]:
-            block, block_other = range(at, stop), range(at_other, stop_other)
-            if len(block) == len(block_other) or not self._note_by_template(block, block_other, rule):
-                self._note_block(block, block_other, rule)
+            if stop > at or stop_other > at_other:
+                block, block_other = range(at, stop), range(at_other, stop_other)
+                if len(block) == len(block_other) or not self._note_by_template(block, block_other, rule):
+                    self._note_block(block, block_other, rule)
             at, at_other = stop + 1, stop_other + 1
         for index, against in matches:
             line, line_other = self._lines[index], self._lines_other[against]
@@ -262,11 +263,11 @@ class _Lines:
 
     def _note_block(self, block: range, block_other: range, rule: str | None) -> None:
         """Note two sequences of lines: line by line if they have the same length, else as one difference."""
-        lines, lines_other = self._of(block, block_other)
         if len(block) == len(block_other):
             for index, against in zip(block, block_other, strict=True):
                 self._note_line(index, against, rule or self._covering(self._lines[index], self._lines_other[against]))
         else:
+            lines, lines_other = self._of(block, block_other)
             self._place(block, block_other, ("".join(lines) or None, "".join(lines_other) or None), rule)
 
     def _note_line(self, index: int, against: int, rule: str | None) -> None:
