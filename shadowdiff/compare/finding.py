@@ -195,6 +195,15 @@ class Findings:
         del self.counted[counted:]
         del self.covered[covered:]
 
+    def take(self, found: Findings) -> None:
+        """Add the differences of other findings with the same limits."""
+        for one in (*found.counted, *found.covered):
+            if self.room(one.rule) > 0:
+                self.add(one)
+            else:
+                self.unlisted += 1
+        self.unlisted += found.unlisted
+
     def cover_all_but(self, again: Findings, rule: str, restored: Callable[[str], str] | None) -> None:
         """Let a rule cover the differences that `again`, the same comparison under the rule, does not count.
 

@@ -50,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     value_chars, path_chars: the length of a shown value or path.  headers: which response headers are compared.
     body_types: the types of bodies, by route, which replace the Content-Type.
     built_in_off: the names of built-in rules that cover nothing.
+    on_event_loop: whether the comparison ends as `too_complex` before it runs a parser that may crash.
     work: units; a comparison that exceeds them ends as `incomparable: too_complex`.
     relations: whether differences get their relations (`model/relation.py`), which never change a result.
     """
@@ -63,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     headers: ComparedHeaders = ALL_HEADERS
     body_types: tuple[tuple[str, str], ...] = ()
     built_in_off: tuple[str, ...] = ()
+    on_event_loop: bool = False
     work: int = DEFAULT_UNITS
     relations: bool = True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from functools import cached_property
+from html import unescape
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
@@ -64,6 +65,15 @@ class SideText:
         self._redactor.spend(1 + len(every) // _CHARS_PER_UNIT)
         return value in known or (len(value) >= _PART_CHARS and value in every)
 
+    def shares_secret(self, text: str) -> bool:
+        """Return whether a text contains a secret of the body, or is a part of one, after entities are decoded."""
+        self._redactor.spend(1 + len(text) * len(self._decoded_secrets) // _CHARS_PER_UNIT)
+        return any(one in text or (len(text) >= _PART_CHARS and text in one) for one in self._decoded_secrets)
+
+    @cached_property
+    def _decoded_secrets(self) -> frozenset[str]:
+        return frozenset(" ".join(unescape(one.text).split()) for one in self.secrets) - {""}
+
     @cached_property
     def _secret_texts(self) -> tuple[frozenset[str], str]:
         texts = frozenset(one.text for one in self.secrets)
@@ -113,6 +123,17 @@ def redact_diff_text(value: str, side: SideText | None, redactor: _Redactor) -> 
     if side and side.body.truncated and len(plain) <= _WINDOW_CHARS and not plain.endswith("\n"):
         return redactor.secret(value)
     return _rebuilt(segments, plain, redactor.secrets(plain, side.media_type if side else ""), redactor)
+
+
+def redact_html_text(value: str, side: SideText | None, redactor: _Redactor) -> str:
+    """Redact a text or attribute of a page, without entities and extra blanks, so the page may spell it differently.
+
+    If the page does not contain it as it is, a secret of the page hides all of it.
+    """
+    plain = "".join(text for text, _ in _segments(value))
+    if side is not None and side.overlapping_secrets(plain) is None and side.shares_secret(plain):
+        return redactor.secret(plain)
+    return redact_diff_text(value, side, redactor)
 
 
 def _segments(value: str) -> tuple[tuple[str, str], ...]:

@@ -22,12 +22,12 @@ from shadowdiff.report.hidden_paths import HiddenPaths
 from shadowdiff.report.named_values import find_named_values
 from shadowdiff.report.parameters import safe_parameters
 from shadowdiff.report.patterns import Patterns
-from shadowdiff.report.redact_diff import NO_SIDES, Sides, SideText, redact_diff_text
+from shadowdiff.report.redact_diff import NO_SIDES, Sides, SideText, redact_diff_text, redact_html_text
 from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, header_secrecy, plain, plain_names, secrecy
 from shadowdiff.report.secret_scanner import NameSecrecy, find_secrets, is_shown, unquoted
 from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SecretSpan, TooMuchWorkError, merge_spans
 from shadowdiff.report.url_secrets import in_authorities, in_parameters, in_segments
-from shadowdiff.rules.place import LINE, STEP
+from shadowdiff.rules.place import LINE, STEP, is_html
 from shadowdiff.store import reading
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ class Redactor:
         The digest of a cut line is replaced with a keyed hash, because the rest of the line may be a secret.
         """
         plain = self._without_secrets(path, SOME)
-        return _CUT_LINE.sub(self._keyed, plain) if "…" in plain and plain.startswith(LINE) else plain
+        return (
+            _CUT_LINE.sub(self._keyed, plain) if "…" in plain and (plain.startswith(LINE) or is_html(plain)) else plain
+        )
 
     def _keyed(self, digest: re.Match[str]) -> str:
         return f"…~{hashlib.blake2b(digest[1].encode(), key=self._key, digest_size=4).hexdigest()}]"
@@ -283,7 +285,7 @@ class Redactor:
 
     def _place(self, path: str) -> str:
         """Redact a path; if text was read as a form, its names may be secrets. The place of a line has its words."""
-        if path.startswith(LINE):
+        if path.startswith(LINE) or is_html(path):
             return self.place(path)
         return self.text(path) if path.startswith("$") and _PLAIN_PATH.fullmatch(path) is None else path
 
@@ -293,8 +295,8 @@ class Redactor:
             return None
         if path.startswith("header."):
             return self.header(path.removeprefix("header."), value)
-        if path.startswith("text"):
-            return redact_diff_text(value, side, self)
+        if path.startswith("text") or is_html(path):
+            return (redact_html_text if is_html(path) else redact_diff_text)(value, side, self)
         if path.startswith("bytes["):
             count, colon, shown = value.partition(": ")  # these bytes may be a part of a secret
             is_secret = colon and any(one and one.secrets for one in sides)

@@ -14,7 +14,7 @@ import msgspec
 
 from shadowdiff.model import Kind
 from shadowdiff.rules import RuleError, parse_rules
-from shadowdiff.rules.place import query_of
+from shadowdiff.rules.place import is_html, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ def proposals(found: Difference, route: str) -> list[Proposal]:
 def _rules(found: Difference) -> Iterator[tuple[str, dict[str, Any]]]:
     pattern = _REDACTED_NAME.sub("[*]", query_of(found.pattern))
     path = pattern.partition("[")[0] if pattern.startswith(("text", "bytes")) else pattern
+    path = "text" if is_html(path) else path
     match found.kind:
         case Kind.ORDER:
             yield "ignore the order", {"unordered": path}

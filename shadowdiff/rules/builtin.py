@@ -45,6 +45,28 @@ BOTH_BROKEN: Final = _rule(
     "neither body is valid for its type",
     "neither body is valid for its Content-Type. The texts are compared, so each difference between them counts",
 )
-BUILT_IN_RULES: Final = (OWN_ORIGIN, SAME_DOCUMENT, MULTIPART_BOUNDARY, BOTH_BROKEN)
+HTML_WHITE_SPACE: Final = _rule(
+    "html_white_space",
+    "white space in HTML does not matter",
+    "white space between blocks, or its amount in a text, in HTML outside `pre`, `textarea`, `script` and `style`",
+)
+HTML_ORDER: Final = _rule(
+    "html_order",
+    "the order of attributes and classes in HTML does not matter",
+    "attributes of an HTML element, or the classes in `class`, have another order",
+)
+HTML_COMMENTS: Final = _rule(
+    "html_comments", "comments in HTML do not matter", "comments in HTML differ, or only one page has them"
+)
+HTML_MARKUP: Final = _rule(
+    "html_markup",
+    "both pages have the same HTML, written differently",
+    "two pages have the same elements, attributes and texts, but other quotes, character references, case or optional"
+    " tags",
+)
+BUILT_IN_RULES: Final = (
+    *(OWN_ORIGIN, SAME_DOCUMENT, MULTIPART_BOUNDARY, BOTH_BROKEN),
+    *(HTML_WHITE_SPACE, HTML_ORDER, HTML_COMMENTS, HTML_MARKUP),
+)
 BY_LABEL: Final = {rule.label: rule for rule in BUILT_IN_RULES}
 BY_NAME: Final = {rule.name: rule for rule in BUILT_IN_RULES}

@@ -48,3 +48,8 @@ def is_of_text(place: str) -> bool:
 def is_coarse(place: str) -> bool:
     """Return whether a place stands for all lines of a text."""
     return place == COARSE
+
+
+def is_html(place: str) -> bool:
+    """Return whether a place is in the tree of an HTML page."""
+    return place == PAGE.removesuffix(".") or place.startswith(PAGE)

@@ -106,7 +106,7 @@ def incomparable(reason: str) -> Comparison:
 
 def inline_limits(limits: Limits, comparisons: int) -> Limits:
     """Return the limits of one comparison if `comparisons` comparisons run on the event loop without a break."""
-    return msgspec.structs.replace(limits, work=min(limits.work, INLINE_WORK // comparisons))
+    return msgspec.structs.replace(limits, work=min(limits.work, INLINE_WORK // comparisons), on_event_loop=True)
 
 
 def pair_log_fields(pair: Pair) -> dict[str, str]:

@@ -51,7 +51,7 @@ _CLASSES: Final = (
 )
 _LINES: Final = ("a", "b", "id,at", "1,10:00", "1,10:01", "2,10:00", "2,10:01", "pod-1 up", "pod-2 up", "POD-1 UP", "")
 _FORMS: Final = ("a=1&b=2", "b=2&a=1", "a=x+y&b=", "a=x%20y&b=", "a=1&a=2")
-_TEXT_TYPES: Final = ("text/plain", "text/csv", "text/html")
+_TEXT_TYPES: Final = ("text/plain", "text/csv", "text/markdown")
 _HEADERS: Final = ("content-language", "content-disposition", "x-total-count", "x-shard")
 _HEADER_VALUES: Final = ("1", "2", "3", "pod-1", "pod-2", "de", "en")
 

@@ -28,6 +28,7 @@ OUTSIDE = (
         "graphql-",
         "join-",
         "own-origin-",
+        "html-",
     ),
 )
 """Cases that are not the reference's concern.

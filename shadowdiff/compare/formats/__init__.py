@@ -21,6 +21,7 @@ from shadowdiff.compare.formats.form import Form
 from shadowdiff.compare.formats.format import Bodies, BothBrokenError, Format, Side
 from shadowdiff.compare.formats.grpc import Grpc, Protobuf
 from shadowdiff.compare.formats.grpc_web import GrpcWeb
+from shadowdiff.compare.formats.html import Html
 from shadowdiff.compare.formats.http_message import HttpMessage
 from shadowdiff.compare.formats.json import Json
 from shadowdiff.compare.formats.json_lines import JsonLines
@@ -112,7 +113,7 @@ JSON: Final = Json()
 TEXT: Final = Text()
 FORMATS: Final[tuple[Format, ...]] = (
     JSON, JsonLines(), EventStream(), Form(), Grpc(), GrpcWeb(), Connect(), Protobuf(), MessagePack(), Cbor(),
-    Multipart(format_of), HttpMessage(format_of), Xml(), Yaml(), Csv(), TEXT, BINARY,
+    Multipart(format_of), HttpMessage(format_of), Xml(), Yaml(), Csv(), Html(), TEXT, BINARY,
 )  # fmt: skip
 BY_TYPE: Final = {media_type: format_ for format_ in FORMATS for media_type in format_.media_types}
 """Each format by its media types, also with a parameter, and by suffixes (`+json`) and families (`text/*`)."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +59,7 @@ class Text(Format):
     )
     media_types = (
         "text/*", "application/javascript", "application/ecmascript", "application/graphql", "application/toml",
-        "application/sql", "application/openmetrics-text", "application/xhtml+xml",
+        "application/sql", "application/openmetrics-text",
     )  # fmt: skip
     has_paths = False
 
@@ -82,11 +83,22 @@ class Text(Format):
         left, right = left.removeprefix(BYTE_ORDER_MARK), right.removeprefix(BYTE_ORDER_MARK)
         if left != right:
             is_table = not _TABLES.isdisjoint(one.name for one in bodies.media)
-            _compare_lines((left, right), effect, findings, whole, is_table=is_table)
+            instead = partial(self.note_instead, left, right, effect, findings)
+            _compare_lines((left, right), effect, findings, whole, is_table=is_table, instead=instead)
+
+    def note_instead(self, one: str, other: str, effect: Effect, findings: Findings) -> bool:
+        """Note where two different texts differ that rules do not cover; return False to note their lines."""
+        return False
 
 
 def _compare_lines(
-    texts: tuple[str, str], effect: Effect, findings: Findings, whole: str | None, *, is_table: bool
+    texts: tuple[str, str],
+    effect: Effect,
+    findings: Findings,
+    whole: str | None,
+    *,
+    is_table: bool,
+    instead: Callable[[], bool],
 ) -> None:
     one, other = texts
     findings.budget.spend((len(one) + len(other)) // 256)
@@ -107,7 +119,8 @@ def _compare_lines(
         if joined.note_covered(one, other):
             return
         first = first or joined
-    (first or comparison).note_differing(one, other)
+    if not instead():
+        (first or comparison).note_differing(one, other)
 
 
 class _Lines:
