@@ -11,6 +11,7 @@ import pytest
 from shadowdiff.model import Comparison, Difference, Side
 from shadowdiff.verdict import Source, StartedBy, read_evidence, runs
 from tests.fakes.asgi import Answer, get
+from tests.fakes.responses import judged
 from tests.fakes.traffic import MATCH, difference, mismatch, observation, pair
 from tests.integration.verdict.conftest import TARGET, Process, post, wall_ms
 
@@ -128,6 +129,31 @@ async def test_constant_of_the_same_class_under_a_noisy_path_is_found(process: P
     said = await verdict(process)
     assert "fail" == said["verdict"]
     assert "is constant in v2" in str(said["reason"])
+
+
+async def test_a_regression_in_a_page_with_noisy_lines_counts(process: Process) -> None:
+    """The control shows that two lines of an HTML page always differ; another line of the page still counts."""
+    page = "<main id=list><p>Queries took {} ms</p><h1>Products</h1><p>Served by pod-{}</p></main>"
+
+    def compared_pages(other: str) -> Comparison:
+        one = page.format(next(_numbers), f"{next(_numbers):04x}").encode()
+        return judged(one, other.encode(), headers=((b"content-type", b"text/html"),))
+
+    def fresh() -> str:
+        return page.format(next(_numbers), f"{next(_numbers):04x}")
+
+    for _ in range(LEARN):
+        await process.judge_triple(asked(), compared_pages(fresh()), compared_pages(fresh()))
+    await process.runs.refresh()
+    for _ in range(60):
+        await process.judge_triple(asked(), compared_pages(fresh()), compared_pages(fresh()))
+    assert "fail" != (await verdict(process))["verdict"]
+    for _ in range(60):
+        wrong = fresh().replace("<h1>Products", "<h1>Product")
+        await process.judge_triple(asked(), compared_pages(wrong), compared_pages(fresh()))
+    said = await verdict(process)
+    assert "fail" == said["verdict"], said["reason"]
+    assert ["html.main#list.h1.text[Products → Product]"] == [top["path"] for top in said["top"]]  # pyright: ignore[reportIndexIssue, reportUnknownVariableType, reportGeneralTypeIssues]
 
 
 async def test_noise_that_learning_missed_does_not_fail_v2(process: Process) -> None:
