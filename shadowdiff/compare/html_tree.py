@@ -248,10 +248,15 @@ def _read(root: LexborNode | None, page: Page, seen: Counter[str], budget: Budge
             budget.spend(len(attributes))
             seen[_signature(tag.lower(), {name.lower(): value for name, value in attributes.items()})] += 1
             inner, found = _add_element(tag, attributes, context, leaves)
-            content = node.template_fragments()[0] if tag == "template" else node
-            open_.append((_children(content), inner, found))
+            open_.append((_children(_content(node, tag)), inner, found))
         elif node.is_comment_node:
             page.comments.append(node.comment_content or "")
+
+
+def _content(node: LexborNode, tag: str) -> LexborNode:
+    """Return what has the children of an element; those of a template are not in the tree."""
+    fragments = node.template_fragments() if tag == "template" and node.first_child is None else []
+    return fragments[0] if fragments else node
 
 
 def _add_text(node: LexborNode, context: _Context, leaves: list[Leaf]) -> None:

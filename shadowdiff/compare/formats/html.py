@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _MOST_MASKS: Final = 3
 """Up to this number of matching masks, all subsets are tried."""
 _UNITS_PER_LEAF: Final = 4
+_URLS: Final = frozenset(("action", "cite", "data", "formaction", "href", "poster", "src", "srcset"))
+"""Attributes whose place has the template of their value. The names in a URL show which values are secrets."""
+_LABEL_ENDS: Final = (":", "=")
 
 
 class Html(Text):
@@ -190,12 +193,24 @@ class _Trees:
             return
         place = one.place
         if one.kind == TEXT:
-            place = f"{place}.{self._text_place([one.form], [other.form], self._context(index, 0))}"
-        elif one.kind == ATTRIBUTE and (known := self._text_place([one.form], [], "")) == self._text_place(
-            [other.form], [], ""
-        ):
-            place = f"{place}.{known}"
+            place = f"{place}.{self._place_of_text(index, against)}"
+        elif one.kind == ATTRIBUTE and place.rpartition(".@")[2] in _URLS:
+            known = self._text_place([one.form], [])
+            place = f"{place}.{known}" if known == self._text_place([other.form], []) else place
         self._note(one.path, place, one.form, other.form)
+
+    def _place_of_text(self, index: int | None, against: int | None) -> str:
+        """Return the last step of a text: its template, after the text before it if that is a label, as `Total:`."""
+        texts: list[list[str]] = []
+        context = ""
+        for side, at in enumerate((index, against)):
+            if at is None:
+                texts.append([])
+                continue
+            before, form = self._context(at, side), self._pages[side].leaves[at].form
+            context = context or before
+            texts.append([f"{before} {form}" if before.endswith(_LABEL_ENDS) else form])
+        return self._text_place(texts[0], texts[1], context)
 
     def _note_single(self, one: Leaf | None, other: Leaf | None, index: int, inside: Sequence[Leaf]) -> None:
         leaf = one or other
@@ -203,7 +218,7 @@ class _Trees:
             return
         place, shown = leaf.place, leaf.form
         if leaf.kind == TEXT:
-            place = f"{place}.{self._text_place([leaf.form], [], self._context(index, 0 if one else 1))}"
+            place = f"{place}.{self._place_of_text(index if one else None, None if one else index)}"
         elif leaf.kind == ELEMENT:
             shown = _shown(inside)
             texts = [each.form for each in inside if each.kind == TEXT]
@@ -215,7 +230,7 @@ class _Trees:
         leaves = self._pages[side].leaves
         for at in range(index - 1, max(-1, index - 12), -1):
             if leaves[at].kind == TEXT and leaves[at].place != "html.doctype":
-                return leaves[at].form
+                return leaves[at].form.strip()
         return ""
 
     def _note(self, path: str, place: str, one: str | None, other: str | None) -> None:

@@ -8,9 +8,8 @@ from shadowdiff.compare import Limits
 from shadowdiff.model import Headers, Side
 from shadowdiff.report import Redactor
 from shadowdiff.report.redact_diff import SideText
-from tests.fakes.responses import compared, response
+from tests.fakes.responses import compared, judged, response
 
-ONE, OTHER = "hunter2tiger9", "zebra7panda3"
 HTML: Headers = ((b"content-type", b"text/html; charset=utf-8"),)
 
 
@@ -27,13 +26,19 @@ HTML: Headers = ((b"content-type", b"text/html; charset=utf-8"),)
         "<p>token={}&amp;a=1</p>",
         "<table><tr><td>x</td></tr></table><pre>Authorization: Bearer {}</pre>",
         "<textarea>secret={}</textarea>",
+        '<a href="/x" data-api-key="{}">y</a>',
     ],
 )
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_secret_of_a_page_is_not_shown(page: str, *, gone: bool) -> None:
+@pytest.mark.parametrize("pair", [("hunter2tiger9", "zebra7panda3"), ("hunter", "rabbit"), ("hunter-1", "hunter-2")])
+def test_a_secret_of_a_page_is_not_shown(page: str, pair: tuple[str, str], *, gone: bool) -> None:
     """Neither a changed secret nor one in an element of one side is in a difference."""
+    secret, secret_other = pair
     redactor = Redactor(b"a key")
-    texts = f"<main>{page.format(ONE)}</main>", "<main></main>" if gone else f"<main>{page.format(OTHER)}</main>"
+    texts = (
+        f"<main>{page.format(secret)}</main>",
+        "<main></main>" if gone else f"<main>{page.format(secret_other)}</main>",
+    )
     primary, candidate = (
         response(side, text.encode(), HTML) for side, text in zip((Side.PRIMARY, Side.CANDIDATE), texts, strict=True)
     )
@@ -43,5 +48,13 @@ def test_a_secret_of_a_page_is_not_shown(page: str, *, gone: bool) -> None:
     for one in found:
         shown = redactor.difference(one, sides)
         for text in (shown.primary, shown.candidate, shown.path, shown.pattern, redactor.place(one.pattern)):
-            assert ONE not in (text or "")
-            assert OTHER not in (text or "")
+            assert secret not in (text or "")
+            assert secret_other not in (text or "")
+
+
+def test_a_place_has_the_label_before_a_text() -> None:
+    """Redaction needs the label to recognize a secret in a place."""
+    pages = [f"<p>password: <b>hunter-{number}</b></p>".encode() for number in (1, 2)]
+    (found,) = judged(*pages, headers=HTML).differences
+    assert found.pattern == "html.p.text[password: hunter-{number}]"
+    assert "hunter" not in Redactor(b"a key").place(found.pattern)
