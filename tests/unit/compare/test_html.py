@@ -101,7 +101,6 @@ def test_an_inserted_element_moves_no_place() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "place"),
     [
-        ("<p>1 item</p>", "<p>2 items</p>", "html.p.text[{number} {text}]"),
         ('<a href="/x?t=1">a</a>', '<a href="/x?t=2">a</a>', "html.a.@href.text[/x?t={number}]"),
         ("<ul><li id=row-71>a</ul>", "<ul><li id=row-71>b</ul>", "html.ul[*].li#row-{number}[*].text[a → b]"),
         ("<section><nav><b>a", "<section><nav><b>b", "html.section[*].nav[*].text[a → b]"),
