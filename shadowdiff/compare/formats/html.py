@@ -113,7 +113,7 @@ class _Trees:
         self._seen: dict[BuiltInRule, tuple[str, str]] = {}
 
     def note(self) -> None:
-        """Note all differences; if there is none, note that the markup differs."""
+        """Note all differences; if there are no differences, note that the markup differs."""
         findings = self._findings
         one, other = (page.leaves for page in self._pages)
         self._budget.spend(_UNITS_PER_LEAF * (len(one) + len(other)))
