@@ -314,6 +314,27 @@ MUTANTS = [
         "multipart-content-range",
     ),
     Mutant(
+        "the headers of a message are compared as they are written",
+        "compare/formats/multipart.py",
+        "    read_headers(one, other, bodies.pair, bodies.findings)\n",
+        "",
+        "multipart-part-header-grammar",
+    ),
+    Mutant(
+        "the configuration of headers does not apply to messages",
+        "compare/message_headers.py",
+        "self._compared.usual[name.encode()] != EXCLUDED",
+        "True",
+        "multipart-http-configured-headers",
+    ),
+    Mutant(
+        "all cookies of a message are equal",
+        "compare/fields.py",
+        "{name: _texts_of_name(cookies) for",
+        '{name: "" for',
+        "multipart-http-cookie-attribute-lost",
+    ),
+    Mutant(
         "codings are undone in the order they are listed",
         "compare/coding.py",
         "    for coding in reversed(codings):",
