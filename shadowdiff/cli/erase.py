@@ -73,6 +73,7 @@ def _print(found: Erasure) -> None:
     verb = "would be erased" if found.dry_run else "erased"
     counts = {
         "samples": found.samples,
+        "attributes": found.attributes,
         "waiting observations": found.waiting,
         "fingerprints": found.fingerprints,
         "notes": found.notes,

@@ -41,6 +41,7 @@ from shadowdiff.config.value_types import (
 )
 from shadowdiff.model import Target
 from shadowdiff.notify.formats import DEFAULT
+from shadowdiff.report.attributes import DEFAULT_HEADERS
 from shadowdiff.rules import Rule
 
 CLUSTER_SHARDS = 16
@@ -163,6 +164,11 @@ class SamplesConfig(Section):
     size_bytes: Size = setting(64 << 20, "The maximum size of all samples of a target, compressed.", "size")
     max_age_s: Period = setting(86400.0, "How long a sample is stored.", "max_age")
     body_bytes: Size = setting(64 << 10, "How many bytes of each body a sample contains.", "body")
+    headers: Distinct[HeaderName] = setting(
+        DEFAULT_HEADERS,
+        "The request headers that may show [what the pairs of a cause have in common](reports.md). shadowdiff compares "
+        "the first six that a request has. Redaction applies to their values.",
+    )
 
 
 class RedactionConfig(Section):

@@ -47,6 +47,7 @@ class ErasureRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """How many items were erased, or in a dry run would be erased.
 
+    attributes: sampled pairs with an attribute that carries the value.
     fingerprints: those whose route or places carry the value.  parameters: counts of parameters of changes.
     waiting: observations that wait for their partner.
     pending: pairs that are not compared yet and may still become samples.
@@ -55,6 +56,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
     dry_run: bool
     samples: int
+    attributes: int
     fingerprints: int
     notes: int
     parameters: int
@@ -102,7 +104,8 @@ class Eraser:
     async def _run(self, request: ErasureRequest, matcher: Matcher) -> Erasure:
         queries, stored, dry_run = self.queries, self.stored, request.dry_run
         targets = [queries.target(request.target).target.name] if request.target else queries.names
-        found = dict.fromkeys(("waiting", "samples", "fingerprints", "notes", "parameters", "doctor_examples"), 0)
+        kinds = "waiting", "samples", "attributes", "fingerprints", "notes", "parameters", "doctor_examples"
+        found = dict.fromkeys(kinds, 0)
         names = pending = 0
         for target in targets:
             for kind in found:  # waiting observations first, because they become pairs

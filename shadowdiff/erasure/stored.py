@@ -15,11 +15,12 @@ import msgspec
 
 from shadowdiff.doctor.evidence_collector import ERASURES, PROCESSES, TIME_DIGITS, TTL_S, orphans_key
 from shadowdiff.doctor.pair_facts import KINDS, example_key, paired_key
-from shadowdiff.model import NAME_CHARS, SAMPLE_SET_PARTS, Result, Side
-from shadowdiff.model.store_reader import Top
+from shadowdiff.model import GROUP_CHARS, NAME_CHARS, SAMPLE_SET_PARTS, Result, Side
+from shadowdiff.model.store_reader import Members, Top
 from shadowdiff.pairing import names
 from shadowdiff.pairing.codec import Codec, Dictionaries, UndecodableError
 from shadowdiff.report import Sample
+from shadowdiff.report.attribute_sample import decode_member, sample_keys
 from shadowdiff.report.cause_writes import PARAMETER_AT, history_key, table_key
 from shadowdiff.report.fingerprint import Described, key_of
 from shadowdiff.report.samples import sample_set_key
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _LUA: Final = "shadowdiff.erasure.lua"
 EDIT_LIST: Final = Script.from_package(_LUA, "edit_list.lua")
 _DROP_SAMPLES: Final = Script.from_package(_LUA, "drop_samples.lua", before=SAMPLE_SET_LUA)
+_DROP_MEMBERS: Final = Script.from_package(_LUA, "drop_members.lua", before=b"local GROUP = %d" % GROUP_CHARS)
 _READ_VALUES: Final = Script.from_package(_LUA, "read_values.lua")
 _ERASE_WAITING: Final = Script.from_package(_LUA, "erase_waiting.lua", before=names.STATE_LUA)
 _MOST: Final = 1_000_000
@@ -54,6 +56,8 @@ class StoredData:
     store: Store
     codec: Codec
     window_ms: int
+    now_ms: Callable[[], int]
+    samples_ttl_s: int
 
     async def samples(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase samples of both results, and with them the examples of fingerprints."""
@@ -85,6 +89,26 @@ class StoredData:
                 return matcher.is_in(payload.decode("utf-8", "replace"))
 
         return [member for member, _ in await _chosen(list(zip(members, stored, strict=True)), carries)]
+
+    async def attributes(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
+        """Erase sampled pairs whose attributes carry the value."""
+        runs = [one.id for one in await read_run_starts(self.store, target)]
+        keys = [key for run in runs for key in sample_keys(target, run, self.now_ms(), self.samples_ttl_s)]
+        count = 0
+        for key in keys:
+            for shard, (members,) in enumerate(await self.store.read([Members(f"{key}:members", _MOST)])):
+                found = await _chosen(members, lambda member: self._has_attribute(member, matcher))
+                count += len(found)
+                for some in _batches(found if not dry_run else [], _AT_ONCE):
+                    await self.store.run(_DROP_MEMBERS, shard, [f"{key}:members", f"{key}:sizes"], some)
+        return count
+
+    def _has_attribute(self, member: bytes, matcher: Matcher) -> bool:
+        try:
+            attributes = decode_member(self.store, member)
+        except _CORRUPT:
+            return matcher.is_in(member.decode("utf-8", "replace"))
+        return attributes is not None and any(matcher.is_in(one.value) or matcher.is_in(one.name) for one in attributes)
 
     async def fingerprints(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase fingerprints whose route or places carry the value, with their counts, state and note."""

@@ -380,7 +380,32 @@ class Keep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.group + self.order + self.name
 
 
-Write = Incr | Push | Put | Expire | Score | Describe | Keep
+BOTTOM_SAMPLE_PARTS: Final = ("members", "sizes", "cuts", "groups")
+"""The parts of a bottom sample. A part's key is the sample's key, a colon, and the part."""
+RANK_CHARS: Final = 12
+
+
+class Draw(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Add `value` with `rank` to the bottom sample `key`, if the rank is among the lowest of its `group`.
+
+    A rank is a hash, so the values of a group are a uniform sample of all values that were offered. The sample keeps
+    at most `of_group` values of a group and `of_all` in total. Beyond the total, the largest group loses the value
+    with its highest rank. It stores `about` for at most `groups` groups, and no values of later groups. All keys
+    expire `ttl_s` seconds after the last write. All groups have `GROUP_CHARS` characters, and all ranks `RANK_CHARS`.
+    """
+
+    key: str
+    group: str
+    about: bytes
+    rank: str
+    value: bytes
+    of_group: int
+    of_all: int
+    groups: int
+    ttl_s: int
+
+
+Write = Incr | Push | Put | Expire | Score | Describe | Keep | Draw
 
 
 class Later(NamedTuple):

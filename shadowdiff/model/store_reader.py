@@ -57,7 +57,14 @@ class Between(msgspec.Struct, frozen=True, gc=False):
     n: int
 
 
-Read = Top | Scores | Card | Fields | Whole | Between
+class Members(msgspec.Struct, frozen=True, gc=False):
+    """Up to `n` members of a sorted set, lowest score first. Returns: list[bytes]."""
+
+    key: str
+    n: int
+
+
+Read = Top | Scores | Card | Fields | Whole | Between | Members
 
 
 class StoreReader(Protocol):

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shadowdiff.model import (
+    BOTTOM_SAMPLE_PARTS,
     OUTSIDE_COVERAGE,
     SAMPLE_SET_PARTS,
     Describe,
+    Draw,
     Expire,
     Incr,
     Keep,
@@ -220,6 +222,10 @@ def _operands(write: Write, index_of: Callable[[str], int]) -> tuple[bytes | str
             keys = (index_of(f"{write.key}:{part}") for part in SAMPLE_SET_PARTS)
             bounds = (write.of_group, write.of_all, write.bytes_of_all, write.ttl_s)
             return b"k", *keys, write.member, write.line, write.value, write.at_ms, *bounds
+        case Draw():
+            keys = (index_of(f"{write.key}:{part}") for part in BOTTOM_SAMPLE_PARTS)
+            bounds = (write.of_group, write.of_all, write.groups, write.ttl_s)
+            return b"b", *keys, write.group, write.about, write.rank, write.value, *bounds
         case Score(key, member, score, how, cap):
             return _SCORED[how], index_of(key), member, score, cap
         case _:

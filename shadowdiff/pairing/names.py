@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shadowdiff.model import Side
-from shadowdiff.store import SAMPLE_SET_LUA, Script
+from shadowdiff.store import BOTTOM_SAMPLE_LUA, SAMPLE_SET_LUA, Script
 
 GROUP: Final = "workers"
 PROCESSES: Final = "processes"
@@ -19,7 +19,7 @@ STATE_LUA: Final = Script.from_package(_LUA, "state.lua").source
 PARK = Script.from_package(_LUA, "state.lua", "park.lua")
 DUE = Script.from_package(_LUA, "state.lua", "due.lua")
 SWEEP = Script.from_package(_LUA, "state.lua", "sweep.lua")
-COMMIT = Script.from_package(_LUA, "commit.lua", before=SAMPLE_SET_LUA)
+COMMIT = Script.from_package(_LUA, "commit.lua", before=SAMPLE_SET_LUA + b"\n" + BOTTOM_SAMPLE_LUA)
 RECLAIM = Script.from_package(_LUA, "reclaim.lua")
 KEEP_CLAIMS = Script.from_package(_LUA, "keep_claims.lua")
 DEFER = Script.from_package(_LUA, "defer.lua")

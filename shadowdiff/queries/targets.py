@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from shadowdiff.model import Result
+from shadowdiff.queries.common_attributes import AttributeTables
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.offload import in_a_thread
 from shadowdiff.queries.route_templates import propose_templates
@@ -114,6 +115,7 @@ class Queries:
     fingerprints: Fingerprints = field(init=False)
     causes: CauseReader = field(init=False)
     trends: Trends = field(init=False)
+    attribute_tables: AttributeTables = field(init=False, default_factory=AttributeTables)
 
     def __post_init__(self) -> None:
         every = self.targets

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shadowdiff.model import Difference, Kind, Severity
 from shadowdiff.report.encoded_text import encoded_parts
 from shadowdiff.report.hidden_paths import HiddenPaths
 from shadowdiff.report.named_values import find_named_values
@@ -33,7 +34,6 @@ from shadowdiff.store import reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from shadowdiff.model import Difference
     from shadowdiff.store import Store
 
 HeaderTexts = tuple[tuple[str, str], ...]
@@ -110,7 +110,7 @@ class Redactor:
         self._headers = frozenset(name.lower() for name in headers)
         self._patterns = self._given_patterns = _BUILTIN if patterns is None else patterns
         self._texts: frozenset[str] = frozenset()
-        self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
+        self._forget()
         self._name_filter = NameFilter(self._names_of_paths)
         self.work_left: float = math.inf
         self._found: dict[tuple[str, str, str, bool], list[SecretSpan]] | None = None
@@ -137,6 +137,13 @@ class Redactor:
     def rekey(self, key: bytes) -> None:
         """From now on, use the common key of all processes."""
         self._key = key
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start with empty caches."""
+        self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
+        self.short_header = lru_cache(maxsize=4096)(self._short_header)
+        self.scalar = lru_cache(maxsize=8192)(self._scalar)
 
     def hide_texts(self, texts: Iterable[str]) -> None:
         """From now on, redact these texts everywhere, and also the texts of the call before, which v2 may still send.
@@ -148,7 +155,7 @@ class Redactor:
         self._patterns = self._given_patterns.with_texts(forms)
         names, (headers, _, *others) = self._made_of
         self._made_of = names, (headers, ("patterns", self._patterns), *others)
-        self._without_secrets = lru_cache(maxsize=16_384)(self._replace_secrets)
+        self._forget()
 
     def secret(self, text: str) -> str:
         """Return the placeholder of a secret; an empty text and a placeholder stay unchanged."""
@@ -156,6 +163,10 @@ class Redactor:
             return text
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=6)
         return f"‹redacted:{digest.hexdigest()}›"
+
+    def digest(self, data: bytes) -> bytes:
+        """Return six bytes of a keyed hash."""
+        return hashlib.blake2b(data, key=self._key, digest_size=6).digest()
 
     def header(self, name: str, value: str) -> str:
         """Redact the value of a header field, according to its name and text."""
@@ -167,6 +178,26 @@ class Redactor:
         if kind:
             return value if is_shown(value.strip(), kind) else self._credentials(value)
         return self.body(value, is_url=name in _URL_HEADERS)
+
+    def _short_header(self, name: str, value: str) -> str:
+        """Redact the value of a header field that has one of few values; use `short_header`, which is cached."""
+        try:
+            return self.limited(INLINE_WORK).header(name, value)
+        except TooMuchWorkError:
+            return self.secret(value)
+
+    def _scalar(self, path: str, text: str) -> str:
+        """Redact the JSON text of a short value at a path of a body; use `scalar`, which is cached.
+
+        This does not find a secret that only another part of the body shows to be one.
+        """
+        found = Difference(
+            path=path, pattern="", kind=Kind.VALUE, primary=text, candidate=None, severity=Severity.VALUE
+        )
+        try:
+            return self.limited(INLINE_WORK).difference(found).primary or ""
+        except TooMuchWorkError:
+            return self.secret(text)
 
     def path(self, path: str) -> str:
         """Redact a request target, in any encoding."""

@@ -16,6 +16,7 @@ import msgspec
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
 from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, safe_parameter_of
+from shadowdiff.report.attribute_sample import OF_GROUP, AttributeSettings, AttributeStage
 from shadowdiff.rules.place import VERSION as PLACE_VERSION
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, StartedBy, count_writes, history_writes
 from shadowdiff.worker import Judge, TargetRules
@@ -101,6 +102,19 @@ class ComparisonPipeline:
             most_fingerprints=most,
         )
 
+    def _attribute_stage(self, store: Store, redactor: Redactor) -> AttributeStage:
+        samples = self._config.samples
+        settings = AttributeSettings(
+            redactor=redactor,
+            close=store.value_codec.encode,
+            of_group=OF_GROUP if samples.keep else 0,
+            shards=store.shards,
+            ttl_s=int(samples.max_age_s),
+            headers=samples.headers,
+            most_differences=self._config.limits.differences,
+        )
+        return AttributeStage(settings, self._counted_run, self._counts_causes, self._revision_header)
+
     def serve(self, config: Config) -> None:
         """Use a new configuration's targets and rules."""
         self._config = config
@@ -143,6 +157,10 @@ class ComparisonPipeline:
     def _counted_run(self, pair: Pair) -> CountedRun | None:
         found = self.runs.counted(pair)
         return CountedRun(*found) if found else None
+
+    def _revision_header(self, target: str) -> bytes:
+        names = [one.target.candidate.revision_header for one in self._config.targets if one.target.name == target]
+        return names[0].encode() if names else b""
 
     def _messages(self, target: str) -> Descriptors | None:
         rules = self.judge.rules_by_target.get(target)

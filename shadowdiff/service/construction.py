@@ -276,7 +276,12 @@ class Stages:
             access=lambda: live.access,
             triage=TriageWriter(store, now_ms, redactor.text),
             audit=AuditLog(store, now_ms, redactor.text),
-            eraser=Eraser(queries, StoredData(store, codec, pairing.times_ms()[0]), redactor, lambda: rule_book.added),
+            eraser=Eraser(
+                queries,
+                StoredData(store, codec, pairing.times_ms()[0], now_ms, int(config.samples.max_age_s)),
+                redactor,
+                lambda: rule_book.added,
+            ),
             closing=closing,
             version=__version__,
             store=f"{handle.backend} {version} ({'durable' if handle.durable else 'not durable'})",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from redis.exceptions import ResponseError
 
-from shadowdiff.model.store_reader import Between, Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.model.store_reader import Between, Card, Fields, Members, Read, Scores, Top, Whole
 from shadowdiff.store.connections import ClusterClient
 from shadowdiff.store.errors import STORE_ERRORS, describe_error, number, reading, size
 from shadowdiff.store.keys import Keys
@@ -205,7 +205,7 @@ class Store:
         await self.client.aclose()
 
 
-def _request(read: Read) -> tuple[str, Sequence[str | int], Callable[[Any], Any]] | None:
+def _request(read: Read) -> tuple[str, Sequence[str | int], Callable[[Any], Any]] | None:  # noqa: PLR0911 - one per read
     """Return the command, the arguments, and the reply converter of a read; None if the read needs no command."""
     match read:
         case Top(_, n, least, most):
@@ -223,6 +223,8 @@ def _request(read: Read) -> tuple[str, Sequence[str | int], Callable[[Any], Any]
         case Between(_, prefix, n):
             words = (f"[{prefix}", f"({prefix}\U0010ffff", "LIMIT", 0, n)
             return "ZRANGEBYLEX", words, lambda reply: [member.decode() for member in reply]
+        case Members(_, n):
+            return "ZRANGE", (0, n - 1), list
         case _:
             assert_never(read)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from shadowdiff.model import GROUP_CHARS, NAME_CHARS
+from shadowdiff.model import GROUP_CHARS, NAME_CHARS, RANK_CHARS
 
 Execute = Callable[..., Awaitable[Any]]
 """Sends one command to Redis and returns the reply."""
@@ -50,4 +50,6 @@ SAMPLE_SET_LUA: Final = Script.from_package(
     _LUA, "sample_set.lua", before=b"local GROUP, NAME = %d, %d" % (GROUP_CHARS, NAME_CHARS)
 ).source
 """The shared part of the scripts that change sample sets."""
+BOTTOM_SAMPLE_LUA: Final = Script.from_package(_LUA, "bottom_sample.lua", before=b"local RANK = %d" % RANK_CHARS).source
+"""The shared part of the scripts that change bottom samples; it follows `SAMPLE_SET_LUA`."""
 SWEEP_SAMPLE_SET: Final = Script.from_package(_LUA, "sweep_sample_set.lua", before=SAMPLE_SET_LUA)

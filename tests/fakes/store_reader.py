@@ -9,11 +9,14 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, assert_never
 
 from shadowdiff.model import (
+    BOTTOM_SAMPLE_PARTS,
     GROUP_CHARS,
     NAME_CHARS,
     OTHER,
+    RANK_CHARS,
     SAMPLE_SET_PARTS,
     Describe,
+    Draw,
     Expire,
     Incr,
     Keep,
@@ -22,7 +25,7 @@ from shadowdiff.model import (
     Score,
     Write,
 )  # fmt: skip
-from shadowdiff.model.store_reader import Between, Card, Fields, Read, Scores, Top, Whole
+from shadowdiff.model.store_reader import Between, Card, Fields, Members, Read, Scores, Top, Whole
 from shadowdiff.store import ValueCodec, ValueCodecError
 from tests.fakes.later import done
 
@@ -43,6 +46,7 @@ class MemoryStore:
         self._strings: dict[str, bytes] = {}
         self._scores: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._fields: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._members: defaultdict[str, set[bytes]] = defaultdict(set)
         self._until_s: dict[str, float] = {}
 
     def commit(self, writes: Iterable[Write | Later]) -> None:
@@ -53,15 +57,16 @@ class MemoryStore:
     def names(self) -> set[str]:
         """Return every key that currently has a value."""
         self._expire()
-        return {*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields}
+        return {*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields, *self._members}
 
     def texts(self) -> list[bytes]:
         """Return every stored byte string. Tests check that none contains a secret."""
-        named = [*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields]
+        named = [*self._hashes, *self._lists, *self._strings, *self._scores, *self._fields, *self._members]
         members = [name for held in (*self._hashes.values(), *self._scores.values()) for name in held]
         fields = [part for held in self._fields.values() for name, value in held.items() for part in (name, value)]
         listed = [value for values in self._lists.values() for value in values]
-        texts = [*named, *members, *fields, *listed, *self._strings.values()]
+        drawn = [member for members in self._members.values() for member in members]
+        texts = [*named, *members, *fields, *listed, *drawn, *self._strings.values()]
         return [text.encode() if isinstance(text, str) else text for text in texts]
 
     def scores(self, key: str) -> dict[str, float]:
@@ -107,7 +112,7 @@ class MemoryStore:
         except ValueCodecError:
             return None
 
-    def _answer(self, read: Read) -> Any:
+    def _answer(self, read: Read) -> Any:  # noqa: PLR0911 - one per read
         match read:
             case Top(key, n, least, most):
                 low, high = -float("inf") if least is None else least, float("inf") if most is None else most
@@ -124,6 +129,8 @@ class MemoryStore:
                 return dict(self._fields.get(key, {}))
             case Between(key, prefix, n):
                 return sorted(member for member in self._scores.get(key, {}) if member.startswith(prefix))[:n]
+            case Members(key, n):
+                return sorted(self._members.get(key, ()))[:n]
             case _:
                 assert_never(read)
 
@@ -170,7 +177,26 @@ class MemoryStore:
         for part in SAMPLE_SET_PARTS:
             self._until_s[f"{write.key}:{part}"] = self._now_s() + write.ttl_s
 
-    def _apply(self, write: Write) -> None:
+    def _draw(self, write: Draw) -> None:
+        """Add to a bottom sample as the commit script does."""
+        members, cuts = self._members[f"{write.key}:members"], self._fields[f"{write.key}:cuts"]
+        groups, head = self._fields[f"{write.key}:groups"], write.group.encode()
+        if write.rank.encode() >= cuts.get(write.group, b"~"):
+            return
+        if write.group not in groups and len(groups) >= write.groups:
+            return
+        groups[write.group] = write.about
+        members.add(head + write.rank.encode() + write.value)
+        sizes = Counter(member[:GROUP_CHARS] for member in members)
+        full = head if sizes[head] > write.of_group else max(sizes, key=lambda one: (sizes[one], one))
+        if sizes[head] > write.of_group or len(members) > write.of_all:
+            last = max(member for member in members if member.startswith(full))
+            members.discard(last)
+            cuts[full.decode()] = last[GROUP_CHARS : GROUP_CHARS + RANK_CHARS]
+        for part in BOTTOM_SAMPLE_PARTS:
+            self._until_s[f"{write.key}:{part}"] = self._now_s() + write.ttl_s
+
+    def _apply(self, write: Write) -> None:  # noqa: C901 - one branch for each write
         match write:
             case Incr(key, field, by, cap):
                 counts = self._hashes[key]
@@ -189,6 +215,8 @@ class MemoryStore:
                 self._score(write)
             case Keep():
                 self._keep(write)
+            case Draw():
+                self._draw(write)
             case Describe(key, field, value, cap):
                 if not cap or len(self._fields[key]) < cap:
                     self._fields[key].setdefault(field, value)
@@ -204,3 +232,4 @@ class MemoryStore:
             self._strings.pop(key, None)
             self._scores.pop(key, None)
             self._fields.pop(key, None)
+            self._members.pop(key, None)

@@ -48,9 +48,16 @@ local APPLY = {
       of_group = tonumber(of_group), of_all = tonumber(of_all), bytes = tonumber(most_bytes), ttl = tonumber(ttl),
     })
   end,
+  b = function(_, members, sizes, cuts, groups, group, about, rank, value, of_group, of_all, most_groups, ttl)
+    local sample = {members = members, sizes = KEYS[tonumber(sizes)], cuts = KEYS[tonumber(cuts)],
+                    groups = KEYS[tonumber(groups)]}
+    bottom_sample_add(sample, group, about, rank, value, {
+      of_group = tonumber(of_group), of_all = tonumber(of_all), groups = tonumber(most_groups), ttl = tonumber(ttl),
+    })
+  end,
 }
 -- How many arguments a write takes, its operation and key included.
-local WIDTHS = {i = 5, l = 4, s = 4, e = 3, m = 5, n = 5, a = 5, d = 5, k = 15}
+local WIDTHS = {i = 5, l = 4, s = 4, e = 3, m = 5, n = 5, a = 5, d = 5, k = 15, b = 13}
 
 local times, acknowledged, done = {}, {}, {}
 local at = 3

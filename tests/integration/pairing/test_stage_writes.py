@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from shadowdiff.model import Expire, Incr, Push, Put, Side, Write
+from shadowdiff.model import Draw, Expire, Incr, Push, Put, Side, Write
+from shadowdiff.model.store_reader import Members, Whole
 from shadowdiff.pairing.claim import Judged, commit
 from shadowdiff.pairing.observation_writer import PairingSettings
 from shadowdiff.report import Redactor, SampleSettings, newest_samples, sample
@@ -58,7 +59,7 @@ class RedisBackend:
     """The real store: each call parks a pair, claims it and commits it with the writes."""
 
     def __init__(self, bench: Bench) -> None:
-        self.reader = bench.store
+        self.reader: Store = bench.store
         self._bench = bench
         self._ids = count()
 
@@ -182,3 +183,74 @@ async def test_writes_of_the_stages_are_read_back(backend: Backend) -> None:
     )
     assert [AT_MS + 3, AT_MS + 1] == [line.at_ms for line in listed]
     assert [True, True] == [await sample(backend.reader, line.id) is not None for line in listed]
+
+
+def _drawn(rank: int, group: str = "a", of_all: int = 8) -> Draw:
+    """Return a write into a bottom sample with binary values."""
+    return Draw(
+        key="drawn",
+        group=group * 12,
+        about=group.encode(),
+        rank=f"{rank:012x}",
+        value=b"\x00\xff\n" + str(rank).encode(),
+        of_group=4,
+        of_all=of_all,
+        groups=3,
+        ttl_s=60,
+    )
+
+
+async def _drawn_ranks(reader: StoreReader) -> tuple[list[str], dict[str, set[int]]]:
+    """Return the drawn groups with ranks of all shards, and each group's cuts."""
+    members: list[str] = []
+    cuts: dict[str, set[int]] = {}
+    for found, cut, groups in await reader.read(
+        [Members("drawn:members", 100), Whole("drawn:cuts"), Whole("drawn:groups")]
+    ):
+        for member in found:
+            rank = int(member[12:24], 16)
+            assert member[24:] == b"\x00\xff\n" + str(rank).encode()
+            members.append(f"{groups[member[:12].decode()].decode()}{rank}")
+        for group, rank in cut.items():
+            cuts.setdefault(group[0], set()).add(int(rank, 16))
+    return sorted(members), cuts
+
+
+async def test_the_lowest_ranks_of_a_group_are_kept(backend: Backend) -> None:
+    """The order of writes does not matter. A cut is the lowest rank that a shard left out."""
+    for rank in (40, 9, 11, 30, 1, 12, 7, 20, 10, 8):
+        await backend.put(_drawn(rank))
+    members, cuts = await _drawn_ranks(backend.reader)
+    lost = [rank for rank in (40, 9, 11, 30, 1, 12, 7, 20, 10, 8) if f"a{rank}" not in members]
+    if cuts:
+        assert min(lost) == min(cuts["a"])
+    assert lost or not cuts
+    whole = [rank for rank in (1, 7, 8, 9) if rank < min(cuts.get("a", {99}))]
+    assert {f"a{rank}" for rank in whole} <= set(members)
+
+
+async def test_the_largest_group_loses_its_highest_rank(backend: Backend) -> None:
+    """A group with few values keeps them; a group beyond the number of groups has none."""
+    if isinstance(backend, RedisBackend) and backend.reader.shards > 1:
+        pytest.skip("each shard has the whole limit")
+    for rank in range(1, 5):
+        await backend.put(_drawn(rank, "a", 6), _drawn(rank, "b", 6))
+    await backend.put(_drawn(9, "c", 6), _drawn(1, "d", 6))
+    members, cuts = await _drawn_ranks(backend.reader)
+    assert (6, "c9" in members, "d1" in members) == (len(members), True, False)
+    for group in "ab":
+        kept = {int(member[1:]) for member in members if member[0] == group}
+        assert kept == {rank for rank in range(1, 5) if rank < min(cuts[group])}
+
+
+async def test_a_drawn_sample_expires(redis_server: RedisServer) -> None:
+    """Every key of the sample has a time to live."""
+    store = Store(connect(redis_server.unix_url))
+    await store.command("FLUSHALL")
+    async for bench in running(Bench(store, PairingSettings(window_s=600.0, settle_s=0.01, gather_s=0.001))):
+        backend = RedisBackend(bench)
+        for rank in range(6):
+            await backend.put(_drawn(rank))
+        keys = [f"sd:{{0}}:drawn:{part}" for part in ("members", "sizes", "cuts", "groups")]
+        assert all([0 < await store.command("TTL", key) <= 60 for key in keys])
+    await store.close()

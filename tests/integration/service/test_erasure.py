@@ -67,6 +67,18 @@ async def _post(world: World, path: str, **body: Any) -> Any:
         return await answer.json()
 
 
+async def _names(client: Any, pattern: str) -> list[str]:
+    """Return the keys that match, without their shard."""
+    return [key.decode().rpartition("}:")[2] async for key in client.scan_iter(pattern)]
+
+
+async def _until_a_run(world: World) -> None:
+    """Wait for a run, because attributes are stored only of pairs that count in one."""
+    async with asyncio.timeout(WITHIN_S):
+        while (await asyncio.to_thread(world.service.get, "runs?target=shop"))["run"] is None:  # noqa: ASYNC110 - tests wait on conditions
+            await asyncio.sleep(0.1)
+
+
 async def _until_stored(client: Any, prefix: str, value: bytes, expected: set[str]) -> None:
     async with asyncio.timeout(WITHIN_S):
         while expected != await _keys_with(client, prefix, value):  # noqa: ASYNC110 - tests wait on conditions
@@ -74,11 +86,12 @@ async def _until_stored(client: Any, prefix: str, value: bytes, expected: set[st
 
 
 async def test_an_erasure_reaches_every_place_that_has_the_value(redis_server: RedisServer, tmp_path: Path) -> None:
-    """That is samples, notes, examples of the doctor and the audit log. Names in counts and rules are reported."""
+    """That is samples, attributes, notes, examples of the doctor and the audit log. Names and rules are reported."""
     answer = always(response(b'{"price": 2}', "200 OK", f"content-type: {JSON}"))
     async with v2(answer) as port:
         config = settings(redis_server.url, target(port), store={"prefix": "erase"}, pairing={"window": "1s"})
         async with serving(tmp_path, config) as world, connect(redis_server.url) as client:
+            await _until_a_run(world)
             await world.both("one", b'{"price": 1}', PATH)
             await world.both("two", b'{"price": 1, "customer": %b}' % VALUE.encode(), "/customers/1")
             await world.both("three", b'{"price": 1}', "/customers/2")
@@ -91,6 +104,8 @@ async def test_an_erasure_reaches_every_place_that_has_the_value(redis_server: R
             rule = await _post(world, "rules", target="shop", rule={"ignore": "$.x"}, **why)
             places = {"samples:mismatch:shop:lines", "samples:mismatch:shop:values", "doctor:orphans:shop:primary"}
             places |= {"fingerprints:notes:shop", "rules:made", "audit", "doctor:processes", "doctor:paired:shop"}
+            (attributes,) = await _names(client, "erase:*:attributes:*:members")
+            places.add(attributes)
             await _until_stored(client, "erase", VALUE.encode(), places)
 
             counted = await _post(world, "erasures", path_value=VALUE, dry_run=True)
@@ -98,6 +113,7 @@ async def test_an_erasure_reaches_every_place_that_has_the_value(redis_server: R
             erased = await _post(world, "erasures", path_value=VALUE, **why)
             assert counted | {"dry_run": False} == erased
             expected = {"samples": 2, "notes": 1, "doctor_examples": 2, "audit_entries": 2, "fingerprints": 0}
+            expected["attributes"] = 1
             assert expected == {name: erased[name] for name in expected}
             assert [rule["id"]] == erased["kept_rules"]
             await _until_stored(client, "erase", VALUE.encode(), {"rules:made"})

@@ -105,7 +105,7 @@ async def test_an_erasure_reaches_only_the_targets_of_its_caller() -> None:
             await eraser.run(msgspec.structs.replace(request, target="vault"), matcher)
     finally:
         VISIBLE.reset(token)
-    kinds = {"waiting", "samples", "fingerprints", "notes", "parameters", "doctor_examples"}
+    kinds = {"waiting", "samples", "attributes", "fingerprints", "notes", "parameters", "doctor_examples"}
     assert {(kind, "shop", True) for kind in kinds} == set(stored.erased)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Comparison, Keep, Result, Side
 from shadowdiff.report import Redactor, Sample, SampleSettings
+from shadowdiff.report.attributes import attributes_of
 from shadowdiff.rules import compile_rules
 from shadowdiff.store import ValueCodec
 from tests.fakes.samples import sample_writes
@@ -106,7 +107,7 @@ def _stored(primary: tuple[str, bytes], candidate: tuple[str, bytes], statuses: 
     comparison = compare(both, RULES, Limits())
     if comparison.result is Result.MATCH:
         comparison = Comparison(result=Result.MISMATCH)
-    found: list[bytes] = []
+    found: list[bytes] = [msgspec.msgpack.encode(attributes_of(both, R))]
     for write in sample_writes(both, comparison, SETTINGS, 1):
         assert isinstance(write, Keep)
         whole = VALUE_CODEC.decode(write.value, b"sample " + write.name.encode())
