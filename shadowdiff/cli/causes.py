@@ -12,7 +12,7 @@ from rich.text import Text
 from shadowdiff.cli.fingerprints import STYLES, trend_bars, values_table
 from shadowdiff.cli.remote import Remote, remote_options, target_option
 from shadowdiff.cli.screen import console, list_table, text
-from shadowdiff.display.wording import SEVERITY_LABELS, age, percent, severity_label, short_path, utc
+from shadowdiff.display.wording import SEVERITY_LABELS, age, describe_common, percent, severity_label, short_path, utc
 from shadowdiff.model import Kind
 from shadowdiff.queries.cause_detail import CauseDetail
 from shadowdiff.queries.causes import MAX_PAGE, Cause, CauseOrder, CausePage, RunScope
@@ -153,6 +153,8 @@ def _detail(detail: CauseDetail) -> RenderableType:
     routes = [f"{found.route} ({found.pairs:,})" for found in one.routes[:SHOWN_ROUTES]]
     more = len(one.routes) - SHOWN_ROUTES + one.more_routes
     lines.append(text(f"routes  {', '.join(routes)}{f' + {more:,} more' if more > 0 else ''}"))
+    if detail.common.attributes:
+        lines.append(text(f"in common  {', '.join(map(describe_common, detail.common.attributes))}"))
     if one.consequences:
         also = ", ".join(short_path(place.path) for place in one.consequences[:SHOWN_ROUTES])
         lines.append(text(f"because of the failure, also  {also}", "dim"))

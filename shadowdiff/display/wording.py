@@ -19,6 +19,8 @@ from shadowdiff.verdict import COULD_NOT_COMPARE, STARTED_BY, FunnelLoss
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from shadowdiff.report.common_attributes import CommonAttribute
+
 VALUE_CHARS: Final = 80
 NESTED_CHARS: Final = 32
 MISSING: Final = "(missing)"
@@ -243,6 +245,12 @@ def percent(ratio: float | None) -> str:
         return "–"
     text = ">99.9" if 0.9995 <= ratio < 1 else f"{100 * ratio:.3g}"  # noqa: PLR2004
     return f"{text}{THIN_SPACE}%"
+
+
+def describe_common(found: CommonAttribute) -> str:
+    """Return an attribute that affected pairs have in common: `category = garden (40 of 40; 16 % of others)`."""
+    others = percent(found.others_with / found.others)
+    return f"{found.text} ({found.affected_with:,} of {found.affected:,}; {others} of others)"
 
 
 def milliseconds(duration_ms: float | None) -> str:

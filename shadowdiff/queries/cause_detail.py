@@ -17,10 +17,12 @@ from shadowdiff.queries.causes import (
     row_of,
     with_examples,
 )
+from shadowdiff.queries.common_attributes import common_of
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.fingerprints import PlaceValues, values_by_place
 from shadowdiff.report import Place, Span, State, Summary, TriageWriter, newest_samples
 from shadowdiff.report.change import Change, bounded_name
+from shadowdiff.report.common_attributes import Common
 from shadowdiff.verdict import read_history
 
 if TYPE_CHECKING:
@@ -37,12 +39,14 @@ class CauseDetail(msgspec.Struct, frozen=True, kw_only=True):
 
     run: the pairs that its numbers count; `all` if it has no pairs in the current run.
     quiet_pairs: compared pairs of its routes since it was last seen, in whole minutes or hours.
+    common: what its pairs in the current run have in common, and other pairs of its routes have not.
     """
 
     cause: Cause
     values: tuple[PlaceValues, ...]
     samples: tuple[str, ...]
     quiet_pairs: int
+    common: Common
     run: RunScope
 
 
@@ -61,6 +65,7 @@ async def cause_detail(
         samples=tuple(sample.id for sample in samples),
         run=found.scope,
         quiet_pairs=await _quiet_pairs(queries, found.target, row),
+        common=await common_of(queries, found.target, one.changes, row.places),
     )
 
 

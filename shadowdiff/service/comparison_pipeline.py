@@ -72,6 +72,7 @@ class ComparisonPipeline:
             self.runs.writes,
             self._report_stage(store, redactor),
             CauseWrites(self._counted_run, self._counts_causes, partial(safe_parameter_of, redactor), caps.differences),
+            self._attribute_stage(store, redactor),
             pair_notes,
         )
         self.place_names = SharedPlaceNames(

@@ -77,10 +77,14 @@ async def test_demo_causes_name_the_category_and_the_product(redis_server: Redis
                 numbers = iter(range(PAIRS))
                 await asyncio.gather(*(_user(mesh, users, v1, numbers) for _ in range(AT_ONCE)))
             await service.until(lambda now: now["mirrored"]["received"] >= PAIRS and settled(now), WITHIN_S, "shop")
+            listed = (await asyncio.to_thread(service.get, "causes?target=shop"))["causes"]
+            (missing,) = [one["id"] for one in listed if one["place"] == "$['shipping']"]
+            detail = await asyncio.to_thread(service.get, f"causes/{missing}")
         finally:
             service.stop()
     found = await _common(redis_server, prefix)
 
+    assert [f"category = {CATEGORY}"] == [one["text"] for one in detail["common"]["attributes"]]
     shown = {place: [one.text for one in common.attributes] for place, common in found.items()}
     assert [f"category = {CATEGORY}"] == shown["$['shipping']", "removed"]
     assert [f"/products/{ERROR_PRODUCT}"] == shown["status", "status"]

@@ -15,6 +15,7 @@ from shadowdiff.display.wording import (
     age,
     cut,
     describe,
+    describe_common,
     milliseconds,
     percent,
     plain_text,
@@ -24,6 +25,7 @@ from shadowdiff.display.wording import (
     worst,
 )
 from shadowdiff.model import Difference, Kind, Severity
+from shadowdiff.report.common_attributes import CommonAttribute
 from tests.fakes.traffic import difference
 
 COMPARING = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
@@ -174,3 +176,11 @@ def test_cut_text_fits_a_line(text: str) -> None:
 def test_reasons_are_words(code: str, expected: str) -> None:
     """An unknown code is still readable."""
     assert expected == reason_text(code)
+
+
+def test_common_attribute_has_its_counts() -> None:
+    """A reader sees how many pairs are behind it, and how frequent it is elsewhere."""
+    found = CommonAttribute(
+        text="category = garden", affected_with=40, affected=40, others_with=16, others=100, bound=0.7
+    )
+    assert f"category = garden (40 of 40; 16{THIN_SPACE}% of others)" == describe_common(found)
