@@ -20,6 +20,7 @@ from shadowdiff.queries.errors import RequestError
 from shadowdiff.store import STORE_ERRORS
 from shadowdiff.web.api import OPERATIONS, openapi_document
 from shadowdiff.web.auth_middleware import AuthMiddleware
+from shadowdiff.web.cause_pages import change_cause, show_cause
 from shadowdiff.web.erasure_api import change_erase, show_erase
 from shadowdiff.web.layout import Layout, WebParts, show_file
 from shadowdiff.web.live import LiveStreams
@@ -51,6 +52,8 @@ SECURITY_HEADERS: Final = {
 PAGES: Final = {
     ("GET", "/"): show_overview,
     ("GET", "/audit"): show_audit,
+    ("GET", "/causes/{id}"): show_cause,
+    ("POST", "/causes/{id}"): change_cause,
     ("GET", "/doctor"): show_doctor,
     ("GET", "/erase"): show_erase,
     ("POST", "/erase"): change_erase,

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from shadowdiff.config import WebConfig
 from shadowdiff.display import wording
 from shadowdiff.display.sample_view import response_status
+from shadowdiff.queries.causes import sentence_parts
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.route_templates import routes_yaml
 from shadowdiff.verdict import top_loss
@@ -92,6 +93,7 @@ class Layout:
         )
         cast("dict[str, Any]", self._templates.filters).update(
             inspect.getmembers(wording, inspect.isfunction),
+            describe_cause=sentence_parts,
             top_loss=top_loss,
             response_status=response_status,
             funnel_bars=funnel_bars,

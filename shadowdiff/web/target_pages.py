@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from shadowdiff.display import wording
 from shadowdiff.display.sample_view import view
 from shadowdiff.model import Kind, Result, Severity
+from shadowdiff.queries.causes import CauseOrder, cause_page
 from shadowdiff.queries.errors import RequestError
 from shadowdiff.queries.fingerprints import fingerprint_page
 from shadowdiff.queries.samples import find_samples
@@ -18,6 +19,7 @@ from shadowdiff.queries.trend import WINDOWS, since_first, steps
 from shadowdiff.queries.window_totals import all_losses
 from shadowdiff.report import FingerprintQuery, Order, Span, State, newest_samples, whole_samples
 from shadowdiff.verdict import FunnelRoutes, flat, funnel, read_run_starts
+from shadowdiff.web.cause_api import CAUSE_PARAMETERS, cause_query
 from shadowdiff.web.chart import ratio_chart, sparkline
 from shadowdiff.web.fingerprint_api import PAGE_PARAMETERS, fingerprint_query
 from shadowdiff.web.layout import refresh_s
@@ -46,6 +48,7 @@ _SEARCHED_SAMPLES: Final = 300
 """Number of newest samples searched for samples to show in full, one for each difference."""
 _LISTED_SAMPLES: Final = 15
 _PAGE_SIZE: Final = 25
+_LISTED_CAUSES: Final = 25
 _FILTERS: Final = ("route", "kind", "severity", "state", "path", "since")
 
 
@@ -126,8 +129,12 @@ async def show_target(layout: Layout, request: Request) -> Response:
         find_samples(queries, name, _LISTED_SAMPLES, result=result, **filters),
         all_losses(queries, name),
     )
+    of_causes = {one.name: arguments.get(one.name, one.default) for one in CAUSE_PARAMETERS}
+    of_causes |= {"sort": CauseOrder.PAIRS, "offset": 0, "limit": _LISTED_CAUSES}
+    causes = await cause_page(queries, name, cause_query(of_causes, queries.now_ms()))
     return await layout.html(
         "target.html",
+        causes=causes,
         report=report,
         ledger=ledger,
         hint=setup_hint(report, ledger, mirror_port=layout.web.mirror_port, record_port=layout.web.record_port),

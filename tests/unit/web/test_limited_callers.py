@@ -106,6 +106,10 @@ def forms(ids: Ids) -> dict[str, list[dict[str, str]]]:
             {"do": "state", "state": "fixed", "author": "ada"},
             {"do": "note", "text": "x", "author": "ada"},
         ],
+        "/causes/{id}": [
+            {"do": "state", "state": "fixed", "author": "ada"},
+            {"do": "note", "text": "x", "author": "ada"},
+        ],
         "/erase": [
             AUTHOR | {"do": do, "kind": "request_id", "value": "xyzzy", "target": ids.target}
             for do in ("preview", "erase")
