@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from release_labels import Cause, Labels, Match, causes_per_change, match, wholly_explained
 
-from shadowdiff.model.relation import relation_names
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -73,7 +71,7 @@ class _Seen:
     """What the samples of one cause have."""
 
     pairs: int = 0
-    mask: int = -1
+    relations: list[str] | None = None
     routes: set[str] = field(default_factory=set[str])
     requests: dict[str, None] = field(default_factory=dict[str, None])
     values: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
@@ -84,7 +82,8 @@ class _Seen:
         self.routes.add(pair.route)
         self.requests[pair.request] = None
         for one in found:
-            self.mask &= one.get("relations", 0)
+            names = list(one["change"])
+            self.relations = [name for name in names if self.relations is None or name in self.relations]
             if len(self.values) < MOST_VALUES:
                 self.values[_plain(one["primary"]), _plain(one["candidate"])] = None
 
@@ -105,7 +104,7 @@ def by_place(pairs: list[DifferingPair]) -> list[Cause]:
             id=name,
             place=name.rpartition(" ")[0],
             kind=name.rpartition(" ")[2],
-            relation=next(iter(relation_names(one.mask)), OTHER),
+            relation=next(iter(one.relations or ()), OTHER),
             routes=tuple(sorted(one.routes)),
             pairs=one.pairs,
             values=tuple(one.values),
@@ -145,7 +144,7 @@ def _seen(cause: Any, pairs: list[DifferingPair]) -> _Seen:
 
     def fits(one: Any) -> bool:
         at = one["pattern"] in places and one["kind"] == cause["kind"]
-        return at and (relation == OTHER or relation in relation_names(one.get("relations", 0)))
+        return at and (relation == OTHER or relation in one["change"])
 
     seen = _Seen()
     for pair in pairs:

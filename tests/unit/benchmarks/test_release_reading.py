@@ -9,8 +9,6 @@ from release_labels import Label, Labels
 from release_reading import DifferingPair, by_place, differing, figures, from_api
 from release_run import Shown
 
-from shadowdiff.model.relation import Relation
-
 LABELS = Labels(
     changes=(Label("price", "", re.compile("price")), Label("gone", "", re.compile("gone"))),
     noise=(Label("clock", "", re.compile("at$|took")),),
@@ -19,7 +17,7 @@ LABELS = Labels(
 
 def difference(pattern: str, kind: str = "value", **changed: Any) -> dict[str, Any]:
     """Return a difference of a sample."""
-    stated = {"pattern": pattern, "kind": kind, "primary": "1", "candidate": "2", "rule": None, "relations": 0}
+    stated = {"pattern": pattern, "kind": kind, "primary": "1", "candidate": "2", "rule": None, "change": {}}
     return stated | changed
 
 
@@ -87,7 +85,7 @@ def test_a_cause_has_the_values_of_its_own_relation_and_noise_is_left_out() -> N
         )
     )
     pairs = [
-        pair("GET /a", difference("$.price", relations=int(Relation.CASE), candidate="X")),
+        pair("GET /a", difference("$.price", change={"case": None}, candidate="X")),
         pair("GET /b", difference("$.price")),
     ]
     first, second = from_api([scaled, other, noise], pairs)
