@@ -17,7 +17,14 @@ LABELS = Labels(
 
 def difference(pattern: str, kind: str = "value", **changed: Any) -> dict[str, Any]:
     """Return a difference of a sample."""
-    stated = {"pattern": pattern, "kind": kind, "primary": "1", "candidate": "2", "rule": None, "change": {}}
+    stated: dict[str, Any] = {
+        "pattern": pattern,
+        "kind": kind,
+        "primary": "1",
+        "candidate": "2",
+        "rule": None,
+        "change": {},
+    }
     return stated | changed
 
 
