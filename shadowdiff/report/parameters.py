@@ -12,6 +12,7 @@ from shadowdiff.model.relation import ARROW, PARAMETER_CHARS, Relation
 from shadowdiff.report.redact_diff import SideText
 from shadowdiff.report.secret_span import INLINE_WORK, TooMuchWorkError
 from shadowdiff.rules.path_segments import shape
+from shadowdiff.rules.place import COARSE
 
 if TYPE_CHECKING:
     from shadowdiff.model import Difference, Pair
@@ -60,6 +61,16 @@ def safe_parameter_of(redactor: Redactor, pair: Pair, difference: Difference, bi
         return _safe_parameter(limited, difference, bit, text, is_hidden=limited.hides(difference, sides))
     except TooMuchWorkError:
         return redactor.secret(text)
+
+
+def hides_line(redactor: Redactor, difference: Difference) -> bool:
+    """Return whether the place of a difference is a line that has a secret, or that takes too long to search."""
+    if not difference.pattern.startswith("text[") or difference.pattern == COARSE:
+        return False
+    try:
+        return redactor.limited(INLINE_WORK).hides(difference)
+    except TooMuchWorkError:
+        return True
 
 
 def _has_value(difference: Difference, bit: int) -> bool:

@@ -28,7 +28,7 @@ from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, hea
 from shadowdiff.report.secret_scanner import NameSecrecy, find_secrets, is_shown, unquoted
 from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SecretSpan, TooMuchWorkError, merge_spans
 from shadowdiff.report.url_secrets import in_authorities, in_parameters, in_segments
-from shadowdiff.rules.place import LINE, STEP, is_html
+from shadowdiff.rules.place import COARSE, LINE, STEP, is_html
 from shadowdiff.store import reading
 
 if TYPE_CHECKING:
@@ -305,6 +305,7 @@ class Redactor:
         path, pattern = self._place(difference.path), self._place(difference.pattern)
         is_hidden = (primary, candidate) != (difference.primary, difference.candidate)
         parameters = safe_parameters(self, difference, is_hidden=is_hidden)
+        pattern = COARSE if is_hidden and pattern.startswith("text[") else pattern  # a line may contain its secret
         return msgspec.structs.replace(
             difference, path=path, pattern=pattern, primary=primary, candidate=candidate, parameters=parameters
         )

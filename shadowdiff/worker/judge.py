@@ -16,11 +16,12 @@ import msgspec
 
 from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.work import TOO_COMPLEX, UNITS_PER_MS
-from shadowdiff.model import MOST_WORKERS, Comparison, Later, Observation, Pair, Result, Side, Write
+from shadowdiff.model import MOST_WORKERS, Comparison, Difference, Later, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing.claim import Claim, Judged, ledger_writes
 from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
 from shadowdiff.rules.graphql import UNKNOWN, GraphqlPaths
+from shadowdiff.rules.place import COARSE
 from shadowdiff.telemetry.trace_context import log_fields
 
 if TYPE_CHECKING:
@@ -150,14 +151,19 @@ class Judge:
         place: Callable[[str], str] = str,
         *,
         rename: Callable[[Pair, Comparison], Comparison] = lambda _, comparison: comparison,
+        hides_line: Callable[[Difference], bool] = lambda _: False,
     ) -> None:
-        """`place` removes secrets from a path pattern; `rename` uses learned names. Every stage stores the result."""
+        """`place` removes secrets from a path pattern; `rename` uses learned names. Every stage stores the result.
+
+        hides_line: whether the place of a difference is a line that has a secret.
+        """
         self._codec = codec
         self._limits = limits
         self._stages = stages
         self._triple_stages = triple_stages
         self._place = place
         self._rename = rename
+        self._hides_line = hides_line
         self.rules_by_target: dict[str, TargetRules] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
@@ -239,7 +245,9 @@ class Judge:
         place, found = self._place, comparison.differences
         if comparison.reason and (reason := place(comparison.reason)) != comparison.reason:
             comparison = msgspec.structs.replace(comparison, reason=reason)
-        if all(place(one.pattern) == one.pattern for one in found):
+        places = [COARSE if self._hides_line(one) else place(one.pattern) for one in found]
+        if all(name == one.pattern for name, one in zip(places, found, strict=True)):
             return comparison
-        plain = tuple(msgspec.structs.replace(one, pattern=place(one.pattern)) for one in found)
+        both = zip(found, places, strict=True)
+        plain = tuple(msgspec.structs.replace(one, pattern=name) for one, name in both)
         return msgspec.structs.replace(comparison, differences=plain)

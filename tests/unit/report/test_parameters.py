@@ -8,7 +8,7 @@ import pytest
 from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Difference, Kind, Pair, Severity, Side
 from shadowdiff.model.relation import Relation
-from shadowdiff.report import Redactor, Sample, Summary, safe_parameter_of
+from shadowdiff.report import Redactor, Sample, Summary, hides_line, safe_parameter_of
 from shadowdiff.report.parameters import safe_parameter
 from shadowdiff.report.samples import SampleSource, encode_sample
 from shadowdiff.rules import compile_rules
@@ -98,3 +98,17 @@ def test_no_stored_sample_has_a_secret_in_a_parameter(form: str, name: str, body
 
 def _safe(pair: Pair, found: Difference) -> list[str]:
     return [safe_parameter_of(REDACTOR, pair, found, bit, text) for bit, text in found.parameters]
+
+
+def test_a_line_with_a_secret_has_a_coarse_place() -> None:
+    """The template of a line may contain words of the secret."""
+    headers = ((b"content-type", b"text/plain"),)
+    sides = (Side.PRIMARY, b"password=horse-battery-staple"), (Side.CANDIDATE, b"PASSWORD=horse-battery-staple\n")
+    one, other = (response(side, body, headers) for side, body in sides)
+    pair = pair_of(one, other)
+    (found,) = compare(pair, compile_rules((), NOW), Limits()).differences
+    assert found.pattern != "text[*]"
+    assert hides_line(REDACTOR, found)
+    assert REDACTOR.difference(found).pattern == "text[*]"
+    plain = difference("text[0]", "took [-3-]ms", "took {+4+}ms", R.OFFSET, "+1")
+    assert not hides_line(REDACTOR, plain)
