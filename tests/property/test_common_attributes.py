@@ -13,6 +13,7 @@ from shadowdiff.report.attributes import Attribute, How, Source
 from shadowdiff.report.common_attributes import (
     FEWEST_AFFECTED,
     LEAST_DIFFERENCE,
+    LEAST_SHARE,
     MOST_SHOWN,
     Entry,
     Group,
@@ -60,7 +61,8 @@ def test_shown_attributes_hold(entries: list[Entry]) -> None:
     assert len(found.attributes) <= MOST_SHOWN
     assert len({one.text for one in found.attributes}) == len(found.attributes)
     for one in found.attributes:
-        assert FEWEST_AFFECTED <= one.affected_with <= one.affected == found.affected
+        assert FEWEST_AFFECTED <= one.affected == found.affected
+        assert LEAST_SHARE * one.affected <= one.affected_with <= one.affected
         assert 0 <= one.others_with <= one.others == found.others
         assert one.affected_with / one.affected - one.others_with / one.others >= LEAST_DIFFERENCE
 

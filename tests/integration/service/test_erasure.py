@@ -101,7 +101,7 @@ async def test_an_erasure_reaches_every_place_that_has_the_value(redis_server: R
             found = (await asyncio.to_thread(world.service.get, "fingerprints?target=shop"))["fingerprints"]
             why = {"author": "ada", "reason": f"customer {VALUE}"}
             await _post(world, f"fingerprints/{found[0]['id']}/note", text=f"see {VALUE}", author="ada")
-            rule = await _post(world, "rules", target="shop", rule={"ignore": "$.x"}, **why)
+            rule = await _post(world, "rules", target="shop", rule={"ignore": "$.x"}, confirm=True, **why)
             places = {"samples:mismatch:shop:lines", "samples:mismatch:shop:values", "doctor:orphans:shop:primary"}
             places |= {"fingerprints:notes:shop", "rules:made", "audit", "doctor:processes", "doctor:paired:shop"}
             (attributes,) = await _names(client, "erase:*:attributes:*:members")
