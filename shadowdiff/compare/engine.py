@@ -103,7 +103,11 @@ def _compare_differing(
         given = _Given(pair, heads, _decoded(pair, heads, findings), route, messages)
         reason = _note_differences(given, findings)
         if findings.counted and findings.limits.uses(OWN_ORIGIN):
-            reason = _cover_own_origin(given, findings) or reason
+            try:
+                reason = _cover_own_origin(given, findings) or reason
+            except TooComplexError:  # the differences that were found count
+                if findings.limits.on_event_loop:
+                    raise  # a process has the whole budget, so that all processes agree
     finally:
         route.free()
     return incomparable(reason) if reason and not findings.counted else findings.comparison()

@@ -190,6 +190,8 @@ def own_path(url: str, own: frozenset[str]) -> str:
     authority = authority.lower()
     if authority not in own and authority.removesuffix(_DEFAULT_PORTS.get((scheme or "").lower(), "")) not in own:
         return url
+    if rest[:2] in {"//", "/\\"}:  # without the dot, it would be the URL of another host
+        return f"/.{rest}"
     return rest if rest[:1] == "/" else f"/{rest}"
 
 

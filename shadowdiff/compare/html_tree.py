@@ -18,7 +18,7 @@ from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 from shadowdiff.compare.line_places import template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from selectolax.lexbor import LexborNode
 
@@ -43,7 +43,27 @@ _INLINE: Final = frozenset((
     "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var",
 ))  # fmt: skip
 """A text in such an element has the place of the element around it."""
-_SHOWN_INLINE: Final = _INLINE | {"img", "input", "button", "label", "select", "textarea", "svg"}
+_FORMATTING: Final = frozenset((
+    "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
+))  # fmt: skip
+"""Elements that the parser opens again in every block if they were not closed."""
+_HIDDEN: Final = frozenset(("script", "style", "template", "link", "meta", "noscript"))
+"""Elements that browsers do not show, so that the texts around them are next to each other."""
+_BLOCKS: Final = frozenset((
+    "html", "head", "body", "title", "base", "link", "meta", "style", "script", "template", "noscript",
+    "address", "article", "aside", "blockquote", "center", "dd", "details", "dialog", "dir", "div", "dl", "dt",
+    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr",
+    "legend", "li", "main", "menu", "nav", "ol", "optgroup", "option", "p", "pre", "search", "section", "summary", "ul",
+    "table", "caption", "colgroup", "col", "thead", "tbody", "tfoot", "tr", "td", "th", "br", "listing", "xmp",
+    "plaintext", "frameset", "frame",
+))  # fmt: skip
+"""Elements next to which browsers show no blank. All others, also unknown ones, are inline."""
+_BOGUS: Final = re.compile(r"<(?:\?|!(?!--|doctype)|/[^A-Za-z>])[^>]*+>?", re.IGNORECASE)
+_EXECUTED: Final = ("#", "esi", "[if")
+"""How comments begin that a proxy or a browser executes."""
+_MOST_REOPENED: Final = 10_000
+_REOPENED_PER_TAG: Final = 20
+"""A page may make the parser open formatting elements again at most so often, because each needs memory."""
 VERBATIM: Final = frozenset(("pre", "textarea", "script", "style", "listing", "xmp", "plaintext"))
 """The elements in which white space matters."""
 _NAMED_BY: Final = ("name", "property", "http-equiv", "itemprop", "rel")
@@ -106,6 +126,7 @@ class Leaf:
     raw: str
     blank: str = ""
     stop: int = 0
+    depth: int = 0
 
 
 class Page(NamedTuple):
@@ -140,6 +161,8 @@ def read_page(text: str, budget: Budget) -> Page:
         budget.spend(len(text) // _CHARS_PER_UNIT + 3 * len(tags))
         if _is_too_deep(_tags(text, reads_raw=True)):
             raise NoTreeError
+    if _reopened(tags) > _REOPENED_PER_TAG * len(tags) + _MOST_REOPENED:
+        raise NoTreeError
     page, seen = Page([], [], Counter()), Counter[str]()
     if doctype := _DOCTYPE.match(text):
         form = _SPACE.sub(" ", doctype[1].lower()).strip()
@@ -149,6 +172,7 @@ def read_page(text: str, budget: Budget) -> Page:
     except (SelectolaxError, UnicodeError) as error:
         raise NoTreeError from error
     _read(parser.root.parent if parser.root else None, page, seen, budget)
+    page.lost.update(_bogus(text))
     page.lost.update(Counter(_signature(tag.name, tag.attributes) for tag in tags if not tag.is_end) - seen)
     return page
 
@@ -189,7 +213,10 @@ def _attributes(rest: str) -> dict[str, str]:
     if len(matches) > MAX_ATTRIBUTES:
         raise NoTreeError
     for key, double, single, bare in matches:
-        attributes.setdefault(key.lower(), unescape(double or single or bare))
+        try:
+            attributes.setdefault(key.lower(), unescape(double or single or bare))
+        except ValueError as error:  # a character reference with more digits than `int` reads
+            raise NoTreeError from error
     return attributes
 
 
@@ -212,6 +239,26 @@ def _is_too_deep(tags: list[_Tag]) -> bool:
         if depth > MAX_DEPTH:
             return True
     return False
+
+
+def _reopened(tags: Iterable[_Tag]) -> int:
+    """Return how often the parser may open formatting elements that were not closed, at most once for each tag."""
+    open_, total, found = Counter[str](), 0, 0
+    for tag in tags:
+        if tag.name in _FORMATTING:
+            if not tag.is_end:
+                open_[tag.name] += 1
+                total += 1
+            elif open_[tag.name]:
+                open_[tag.name] -= 1
+                total -= 1
+        found += total
+    return found
+
+
+def _bogus(text: str) -> list[str]:
+    """Return markup that is no HTML, such as the code of a template; parsers drop it or make it a comment."""
+    return _BOGUS.findall(text)
 
 
 def _signature(name: str, attributes: dict[str, str]) -> str:
@@ -240,6 +287,7 @@ def _read(root: LexborNode | None, page: Page, seen: Counter[str], budget: Budge
                 element.stop = len(leaves)
             continue
         budget.spend(_UNITS_PER_NODE)
+        start = len(leaves)
         if node.is_text_node:
             _add_text(node, context, leaves)
         elif node.is_element_node:
@@ -249,8 +297,15 @@ def _read(root: LexborNode | None, page: Page, seen: Counter[str], budget: Budge
             seen[_signature(tag.lower(), {name.lower(): value for name, value in attributes.items()})] += 1
             inner, found = _add_element(tag, attributes, context, leaves)
             open_.append((_children(_content(node, tag)), inner, found))
+            found.depth = len(open_)
         elif node.is_comment_node:
-            page.comments.append(node.comment_content or "")
+            comment = node.comment_content or ""
+            if comment.startswith(_EXECUTED):
+                page.lost[f"<!--{comment}-->"] += 1
+            else:
+                page.comments.append(comment)
+        for leaf in leaves[start:]:
+            leaf.depth = leaf.depth or len(open_)
 
 
 def _content(node: LexborNode, tag: str) -> LexborNode:
@@ -272,17 +327,25 @@ def _visible(text: str, node: LexborNode) -> str:
     """Return a text without the blanks around it, but with a blank next to an inline element, which browsers show."""
     if text[:1] != " " and text[-1:] != " ":
         return text
-    is_after, is_before = _is_inline(node.prev, node), _is_inline(node.next, node)
+    is_after, is_before = _is_inline(_shown(node, -1), node), _is_inline(_shown(node, 1), node)
     if text == " ":
         return text if is_after and is_before else ""
     before, after = text[0] == " " and is_after, text[-1] == " " and is_before
     return f"{' ' * before}{text.strip(' ')}{' ' * after}"
 
 
+def _shown(node: LexborNode, step: int) -> LexborNode | None:
+    """Return the next or previous sibling that browsers show."""
+    found = node.next if step > 0 else node.prev
+    while found is not None and not (found.is_text_node or (found.is_element_node and found.tag not in _HIDDEN)):
+        found = found.next if step > 0 else found.prev
+    return found
+
+
 def _is_inline(sibling: LexborNode | None, node: LexborNode) -> bool:
     """Whether an inline element is next to a text: a sibling, or its parent if there is no sibling."""
     found = sibling if sibling is not None else node.parent
-    return found is not None and found.is_element_node and found.tag in _SHOWN_INLINE
+    return found is not None and (found.is_text_node or (found.is_element_node and found.tag not in _BLOCKS))
 
 
 def _add_element(tag: str, attributes: dict[str, str], context: _Context, leaves: list[Leaf]) -> tuple[_Context, Leaf]:
@@ -290,7 +353,7 @@ def _add_element(tag: str, attributes: dict[str, str], context: _Context, leaves
     element = Leaf(ELEMENT, path, place, tag, " ".join(attributes))
     leaves.append(element)
     for name, value in sorted(attributes.items()):
-        form = " ".join(sorted(set(value.split()))) if name == "class" else value
+        form = " ".join(sorted(set(filter(None, _SPACE.split(value))))) if name == "class" else value
         leaves.append(Leaf(ATTRIBUTE, f"{path}.@{name[:_MAX_NAME]}", f"{place}.@{_usual(name)}", form, value))
     return inner, element
 

@@ -163,8 +163,14 @@ def rewritten_headers(origin: OwnOrigin, pair: Pair) -> Pair:
     """Return the pair with v1's origins in v2's header fields."""
 
     def fields() -> Iterator[tuple[bytes, bytes]]:
+        written: dict[bytes, dict[bytes, bytes]] = {}
         for name, value in pair.candidate.headers:
-            yield name, origin.rewrite(value, origin.written(_values(pair.primary, name)))
+            if origin.name not in value:
+                yield name, value
+                continue
+            if name not in written:
+                written[name] = origin.written(_values(pair.primary, name))
+            yield name, origin.rewrite(value, written[name])
 
     return msgspec.structs.replace(pair, candidate=msgspec.structs.replace(pair.candidate, headers=tuple(fields())))
 

@@ -79,14 +79,22 @@ def relate_excerpts(kind: Kind, name: str, one: str, other: str, names: OwnNames
     """Return the relations of two differing texts outside of a structured body: of a header, a line, or a status."""
     if kind is Kind.STATUS:
         return relate_statuses(one, other)
+    if max(len(one), len(other)) > MOST_EXCERPT_CHARS:
+        return NONE
     found: Found = {}
     if kind is Kind.TEXT:
-        one, other = _REMOVED.sub(r"\1", one), _ADDED.sub(r"\1", other)
+        one, other = _plain(_REMOVED, "-]", one), _plain(_ADDED, "+}", other)
         end = "\n" if one.endswith("\n") and other.endswith("\n") else ""
         one, other = one.removesuffix(end), other.removesuffix(end)
     if one != other:
         relate_strings(one, other, name, found, is_line=kind is Kind.TEXT, names=names)
     return summarized(found)
+
+
+def _plain(marks: re.Pattern[str], end: str, text: str) -> str:
+    """Return a text without marks of changes. It stops at the last end of a mark, so that the search is linear."""
+    stop = text.rfind(end) + len(end)
+    return marks.sub(r"\1", text[:stop]) + text[stop:] if stop >= len(end) else text
 
 
 def relate_statuses(one: str, other: str) -> Relations:

@@ -90,9 +90,13 @@ class StoredData:
 
         return [member for member, _ in await _chosen(list(zip(members, stored, strict=True)), carries)]
 
+    async def _runs(self, target: str) -> list[int]:
+        """Return the ids of a target's runs; a resumed run has several starts."""
+        return list(dict.fromkeys(one.id for one in await read_run_starts(self.store, target)))
+
     async def attributes(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase sampled pairs whose attributes carry the value."""
-        runs = [one.id for one in await read_run_starts(self.store, target)]
+        runs = await self._runs(target)
         keys = [key for run in runs for key in sample_keys(target, run, self.now_ms(), self.samples_ttl_s)]
         count = 0
         for key in keys:
@@ -142,9 +146,9 @@ class StoredData:
     async def parameters(self, target: str, matcher: Matcher, *, dry_run: bool) -> int:
         """Erase counts of parameters that carry the value, in the tables of all runs."""
         count = 0
-        for run in await read_run_starts(self.store, target):
+        for run in await self._runs(target):
             for shard in range(self.store.shards):
-                key = self.store.keys.name(shard, table_key(target, run.id, "params"))
+                key = self.store.keys.name(shard, table_key(target, run, "params"))
                 fields: list[bytes] = await self.store.command("HKEYS", key)
 
                 def carries(field: bytes) -> bool:

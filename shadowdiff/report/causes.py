@@ -170,7 +170,8 @@ def _counted(tables: CauseTables, sums: _Sums, at: int, group: CauseGroup, name:
     routes = {route: _of_route(tables, sums.pairs[at, route], ids) for route, ids in by_route.items()}
     is_single = not tables.other_changes and all(len(ids) == 1 for ids in by_route.values())
     history = tables.history
-    first_ms, first = min(((history.first_ms.get(id_, 0), id_) for id_ in group.changes), default=(0, ""))
+    known = ((history.first_ms[id_], id_) for id_ in group.changes if id_ in history.first_ms)
+    first_ms, first = min(known, default=(0, ""))
     worst = max((history.worst.get(id_, 0) for id_ in group.changes), default=0)
     sets = tuple(sorted(sums.sets[at], key=lambda one: (-sums.sets[at][one], one)))
     return CauseCounts(

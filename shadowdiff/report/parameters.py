@@ -26,6 +26,9 @@ _WITHOUT_VALUES: Final = int(
 )  # fmt: skip
 """Relations whose parameters are fixed words, counts and factors."""
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_ADDRESS: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
+_MOST_DIGITS: Final = 6
+"""A text of digits and punctuation with more digits may be the number of a person, a card or a phone."""
 _LONG_RUN: Final = re.compile(r"[0-9]{6}")
 _WORD: Final = re.compile(r"[^\s@‹›\x00-\x1f]{1,32}")
 _TURN: Final = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[a-z])(?=[A-Z])")
@@ -65,7 +68,7 @@ def safe_parameter_of(redactor: Redactor, pair: Pair, difference: Difference, bi
 
 def hides_line(redactor: Redactor, difference: Difference) -> bool:
     """Return whether the place of a difference is a line that has a secret, or that takes too long to search."""
-    if not difference.pattern.startswith("text[") or difference.pattern == COARSE:
+    if not difference.pattern.startswith(("text[", "html.")) or difference.pattern == COARSE:
         return False
     try:
         return redactor.limited(INLINE_WORK).hides(difference)
@@ -98,10 +101,12 @@ def _safe(redactor: Redactor, text: str) -> str:
 
 def _is_harmless(redactor: Redactor, text: str) -> bool:
     bare = text[1:] if text[0] in "+-" else text
-    if len(text) > PARAMETER_CHARS + 1:
+    if len(text) > PARAMETER_CHARS + 1 or _ADDRESS.fullmatch(bare):
         return False
     if _NUMBER.fullmatch(bare):  # a round number identifies nobody
         return _LONG_RUN.search(bare.partition(".")[0].rstrip("0")) is None
+    if sum(map(str.isdigit, bare)) > _MOST_DIGITS and not any(map(str.isalpha, bare)):
+        return False
     if _WORD.fullmatch(bare) is None or _LONG_RUN.search(bare) or len(_TURN.findall(bare)) > _MOST_TURNS:
         return False
     return shape(bare) in {bare, "{id}"} and redactor.text(bare) == bare

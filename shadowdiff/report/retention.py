@@ -77,7 +77,9 @@ class Retention:
     async def _delete_tables(self, target: str) -> None:
         """Delete the tables of all but the newest runs, and changes and sets that were not seen for long."""
         deleted = self._deleted.setdefault(target, set())
-        old = [run for run in list(await self._runs_of(target))[KEPT_RUNS:] if run not in deleted]
+        runs = list(dict.fromkeys(await self._runs_of(target)))  # a resumed run is listed again
+        deleted.difference_update(runs[:KEPT_RUNS])
+        old = [run for run in runs[KEPT_RUNS:] if run not in deleted]
         before_ms = self._now_ms() - HOURS_LIVE_S * 1000
         for shard in range(self._store.shards):
             if old:

@@ -76,7 +76,9 @@ class ComparisonPipeline:
             pair_notes,
         )
         self.place_names = SharedPlaceNames(
-            store, lambda: list(self.judge.rules_by_target), lambda target: self.runs.start(target, StartedBy.RULES)
+            store,
+            lambda: list(self.judge.rules_by_target),
+            lambda target: self.runs.start(target, StartedBy.RULES, renamed=True),
         )
         self.judge = Judge(
             codec,

@@ -4,9 +4,9 @@ Pure. Noise that learning missed can raise the mismatch ratio of two equal versi
 triples show how often v2 alone and the control alone differ. If the difference of both shares is surely within the
 limit, v2 passes. A wrong pass has a probability of at most ALPHA_EXCESS.
 
-Noise of v1 in one place never hides a fault of v2 in another place: the surplus of a place where the control differs
-significantly more often than v2 is not counted. A route that fails or is suspect passes only if v1's own noise on this
-route explains its mismatches.
+Noise of v1 in one place never hides a fault of v2 in another place. The surplus of a place where the control differs
+significantly more often than v2 is not counted, and v2 does not pass if it significantly exceeds the limit in a place.
+A route that fails or is suspect passes only if v1's own noise on this route explains its mismatches.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ALPHA_EXCESS: Final = ALPHA / 2
 """The error of a pass by the excess. The rest of ALPHA is the error of a pass by the mismatch ratio."""
 LEAST_TRIPLES: Final = 100
 """A pass with a control needs this number of triples. Fewer could not reveal a constant in v2."""
+LEAST_NOISE: Final = 10
+"""Fewer triples in which v1 differs from itself say too little about the noise of a route."""
 SAMPLES: Final = (0.1, 0.2, 0.5, 1.0)
 """The values of `control.sample` that a forecast proposes."""
 SOON_S: Final = 3600.0
@@ -41,6 +43,8 @@ def passes_by_excess(finding: Finding, evidence: Evidence, allowed: float, known
     """Return a passing finding if v2 surely differs at most `allowed` more often than v1 differs from itself."""
     n, cells = evidence.triples, _compensable(evidence, known)
     if n < LEAST_TRIPLES or not has_no_excess(n, cells.raw, cells.noise, allowed, ALPHA_EXCESS):
+        return None
+    if _exceeds_in_a_place(evidence, allowed, known) or evidence.overflow > allowed * n:
         return None
     for route, found in zip(evidence.routes, finding.routes, strict=True):
         if found.state in {"fails", "suspect"} and not _is_explained(route, found, allowed):
@@ -72,10 +76,18 @@ def _compensable(evidence: Evidence, known: NoiseSet) -> Cells:
     return Cells(raw=cells.raw, noise=max(0, cells.noise - surplus), both=cells.both)
 
 
+def _exceeds_in_a_place(evidence: Evidence, allowed: float, known: NoiseSet) -> bool:
+    """Return whether v2 significantly exceeds the limit in one place outside the noise set."""
+    inside = {one.place for one in known.places}
+    others = [counts.cells for place, counts in evidence.cells.items() if place not in inside]
+    n = evidence.triples
+    return any(is_excess(n, cells.raw, cells.noise, allowed, SUSPECT / len(others)) for cells in others)
+
+
 def _is_explained(route: RouteEvidence, found: RouteFinding, allowed: float) -> bool:
-    """Return whether v1's own noise on a route explains its mismatches; without any noise there, it does not."""
+    """Return whether v1's own noise on a route explains its mismatches; with too little noise there, it does not."""
     noise, triples = route.triples.cells.of_v1, route.triples.all
-    if not noise:
+    if noise < LEAST_NOISE:
         return False
     most = min(1.0, allowed + (noise + 2 * math.sqrt(noise) + 2) / triples)
     return chance_of_so_many(found.compared, found.mismatches, most) >= SUSPECT

@@ -142,11 +142,13 @@ def choose(halves: tuple[Learned, Learned], *, version: int, source: Source, now
     )
 
 
-def extended(known: NoiseSet, seen: Learned, *, version: int, now_ms: int, least_share: float) -> NoiseSet | None:
+def extended(
+    known: NoiseSet, seen: Learned, *, version: int, now_ms: int, least_share: float, most: int
+) -> NoiseSet | None:
     """Return the set with the places outside it where v1 differs from itself in a run; None if they are too rare.
 
     seen: the run's triples. least_share: a smaller share of triples in which v1 differs outside the set does not
-    matter. The next run measures the larger set, so nothing was checked yet.
+    matter. most: the maximum number of places. The next run measures the larger set, so nothing was checked yet.
     """
     inside = {one.place for one in known.places}
     outside = {place: cells for place, cells in seen.cells.items() if place not in inside}
@@ -155,6 +157,8 @@ def extended(known: NoiseSet, seen: Learned, *, version: int, now_ms: int, least
         for place, cells in outside.items()
         if _is_noise(place, cells, seen.triples.get(place.route, 0), len(outside))
     }
+    room = max(0, most - len(known.places))
+    added = dict(sorted(added.items(), key=lambda one: (-one[1].of_v1, one[0]))[:room])
     if not added or sum(cells.of_v1 for cells in added.values()) < max(2, least_share * seen.total):
         return None
     places = [

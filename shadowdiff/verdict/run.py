@@ -56,12 +56,14 @@ class Exclusion(StrEnum):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run of one target.
 
-    id: the run's number. revision: the value of v2's revision header; None before the first response with it.
+    id: the run's number, under which its pairs are counted. serial: increases with every start; a resumed run keeps its
+    id. revision: the value of v2's revision header; None before the first response with it.
     rules: the digest in `RunInputs`.  noise: the version of the noise set.  rollout: the rollout that requested the
     run.  ledger: the ledger's counts at the start of the run, by dotted name.
     """
 
     id: int
+    serial: int = 0
     started_ms: int
     by: StartedBy
     revision: str | None = None
@@ -72,12 +74,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that must start; without a `rollout`, the run keeps the current rollout."""
+    """A run that must start; without a `rollout`, the run keeps the current rollout.
+
+    renamed: whether it starts because places have new names; it keeps the rules, and no earlier run can be resumed.
+    """
 
     by: StartedBy
     revision: str | None = None
     rollout: str | None = None
     noise: str | None = None
+    renamed: bool = False
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,9 +77,9 @@ class RunStore:
         not count in it. The choice to leave them out does not depend on their results, so the verdict stays valid.
         """
         current = state.run
-        keeps_rules = current is not None and new.by not in {StartedBy.START, StartedBy.RULES}
+        keeps_rules = current is not None and (new.renamed or new.by not in {StartedBy.START, StartedBy.RULES})
         args: list[bytes | str | int] = [
-            str(current.id) if current else "",
+            str(current.serial) if current else "",
             new.by,
             new.revision or "",
             current.rules if current and keeps_rules else rules,
@@ -89,13 +89,15 @@ class RunStore:
             REMEMBERED,
             EARLIER,
             RESUMED_MS,
+            "" if new.renamed else "1",
         ]
         return self._current(target, await self._store.run(_START, 0, _keys(target), args))
 
     async def name(self, target: str, run: Run, revision: str) -> Run:
         """Set the revision of a run that does not have one yet; return the current run."""
-        args = [str(run.id), revision, REMEMBERED]
-        return self._current(target, await self._store.run(_NAME, 0, _keys(target)[:2], args))
+        name, revisions, _, starts, _ = _keys(target)
+        args = [str(run.serial), revision, REMEMBERED, str(run.id)]
+        return self._current(target, await self._store.run(_NAME, 0, [name, revisions, starts], args))
 
     async def note_rollout(self, target: str, rollout: str) -> None:
         """Record that a known rollout requested its run."""
@@ -128,8 +130,10 @@ def _decode_run(flat: list[bytes]) -> Run | None:
     fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
     if not fields:
         return None
+    of, _, counts = fields.get("counts", "").partition(" ")
     return Run(
-        id=number(fields["id"]),
+        id=number(counts if of == fields["id"] else fields["id"]),
+        serial=number(fields["id"]),
         started_ms=number(fields["started_ms"]),
         by=StartedBy(fields["by"]),
         revision=fields["revision"] or None,

@@ -155,7 +155,14 @@ class Runs:
         )
         if learned.total < max(inputs.learn, known.triples):
             return state
-        more = extended(known, learned, version=state.generation + 1, now_ms=now_ms, least_share=inputs.allowed / 4)
+        more = extended(
+            known,
+            learned,
+            version=state.generation + 1,
+            now_ms=now_ms,
+            least_share=inputs.allowed / 4,
+            most=self._caps.paths,
+        )
         if more is None or not await self._noise.replace(inputs.target, state, more):
             return state
         added = len(more.places) - len(known.places)
@@ -174,9 +181,8 @@ class Runs:
         ledger = flat(await self._ledger(inputs.target))
         new = msgspec.structs.replace(new, noise=(await self._noise.read(inputs.target)).version)
         run = await self._store.start(inputs.target, state, new, inputs.rules, ledger)
-        resumed = state.run is not None and run.id < state.run.id
         log.info(
-            "run resumed" if resumed else "run started",
+            "run started" if run.id == run.serial else "run resumed",
             extra={"target": inputs.target, "run": run.id, "by": run.by, "revision": run.revision},
         )
         return run
@@ -212,10 +218,10 @@ class Runs:
         """Read the current run from the store."""
         return (await self._store.read(target)).run
 
-    async def start(self, target: str, by: StartedBy = StartedBy.MANUAL) -> Run:
-        """Start a run now. Raises: KeyError."""
+    async def start(self, target: str, by: StartedBy = StartedBy.MANUAL, *, renamed: bool = False) -> Run:
+        """Start a run now. renamed: because places have new names. Raises: KeyError."""
         state = await self._store.read(target)
-        return await self._start_now(target, state, NewRun(by=by))
+        return await self._start_now(target, state, NewRun(by=by, renamed=renamed))
 
     async def for_rollout(self, target: str, rollout: str) -> Run:
         """Return the run of a rollout; the first request of a rollout starts one. Raises: KeyError."""

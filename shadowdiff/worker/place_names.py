@@ -62,6 +62,7 @@ class SharedPlaceNames:
         self._times = changes_every_s, wait_s
         self._names: dict[str, PlaceNames] = {}
         self._versions: dict[str, str] = {}
+        self._due: set[str] = set()
         self._in_use_at_s = 0.0
 
     def of(self, target: str) -> PlaceNames:
@@ -94,6 +95,8 @@ class SharedPlaceNames:
         targets = list(self._targets())
         for gone in self._names.keys() - set(targets):
             del self._names[gone]
+            self._versions.pop(gone, None)
+            self._due.discard(gone)
         all_in_use = time.monotonic() - self._in_use_at_s >= IN_USE_EVERY_S
         for target in targets:
             await self._share(target, all_in_use=all_in_use)
@@ -114,7 +117,10 @@ class SharedPlaceNames:
             names.adopt(*_read(target, *lists))
             self._versions[target] = version
         if started:
+            self._due.add(target)
+        if target in self._due:  # again, if the store was unavailable
             await self._start_run(target)
+            self._due.discard(target)
 
     async def _exchange(
         self, target: str, found: Iterable[OpenContainer], lines: Iterable[LinePlace], *, all_in_use: bool

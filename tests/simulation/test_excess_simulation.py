@@ -146,14 +146,14 @@ def _with_learning(dice: random.Random, rates: list[float], wrong: float, allowe
         run.count(ours, theirs, inside)
         if known is None:
             if run.n == LEARN:
-                known = extended(EMPTY, run.learned(), version=1, now_ms=0, least_share=0.0) or EMPTY
+                known = extended(EMPTY, run.learned(), version=1, now_ms=0, least_share=0.0, most=2_000) or EMPTY
                 run = _Run()
         elif number % 500 == 0:
             decision = run.verdict(known, allowed)
             if decision is not Decision.INSUFFICIENT:
                 return decision
             if run.n >= max(LEARN, known.triples) and (
-                more := extended(known, run.learned(), version=2, now_ms=0, least_share=allowed / 4)
+                more := extended(known, run.learned(), version=2, now_ms=0, least_share=allowed / 4, most=2_000)
             ):
                 known, run = more, _Run()
     return Decision.INSUFFICIENT

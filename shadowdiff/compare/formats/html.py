@@ -46,7 +46,7 @@ class Html(Text):
         " (`html.main#results.table[*].td.text[Total {number}]`), if rules for `text` do not cover the differences of"
         " the lines. Pages of more than 1 MiB, and pages whose tree needs too much work, are compared by lines"
     )
-    media_types = ("text/html", "application/xhtml+xml")
+    media_types = ("text/html",)
 
     def note_instead(self, one: str, other: str, effect: Effect, findings: Findings) -> bool:
         return note_tree(one, other, effect, findings)
@@ -105,12 +105,13 @@ def _matching(rules: Sequence[ValueRule], one: str, other: str, budget: Budget) 
 class _Trees:
     """Two pages, and the differences that are found between them."""
 
-    __slots__ = ("_budget", "_effect", "_findings", "_pages", "_seen")
+    __slots__ = ("_budget", "_effect", "_findings", "_is_moved", "_pages", "_seen")
 
     def __init__(self, pages: tuple[Page, Page], effect: Effect, findings: Findings) -> None:
         self._pages = pages
         self._effect, self._findings, self._budget = effect, findings, findings.budget
         self._seen: dict[BuiltInRule, tuple[str, str]] = {}
+        self._is_moved = False
 
     def note(self) -> None:
         """Note all differences; if there are no differences, note that the markup differs."""
@@ -128,6 +129,8 @@ class _Trees:
                 self._look_at_match(one[stop], other[stop_other])
             at, at_other = stop + 1, stop_other + 1
         self._note_lost()
+        if self._is_moved and not (findings.counted or findings.unlisted):
+            findings.note("html.nesting", Kind.TEXT, "nesting", "other nesting")
         if self._pages[0].comments != self._pages[1].comments:
             self._seen[HTML_COMMENTS] = ("\n".join(self._pages[0].comments), "\n".join(self._pages[1].comments))
         if not (self._seen or findings.counted or findings.covered or findings.unlisted):
@@ -137,6 +140,7 @@ class _Trees:
 
     def _look_at_match(self, one: Leaf, other: Leaf) -> None:
         """Remember what built-in rules cover in two leaves with equal forms."""
+        self._is_moved = self._is_moved or one.depth != other.depth
         if one.raw != other.raw:
             rule = HTML_WHITE_SPACE if one.kind == TEXT else HTML_ORDER
             self._seen.setdefault(rule, (one.raw, other.raw))
@@ -222,7 +226,9 @@ class _Trees:
         elif leaf.kind == ELEMENT:
             shown = _shown(inside)
             texts = [each.form for each in inside if each.kind == TEXT]
-            place = f"{place}.{self._text_place([' '.join(texts)], [])}" if texts else place
+            if texts:
+                context = self._context(index, 0 if one else 1)
+                place = f"{place}.{self._text_place([' '.join(texts)], [], context)}"
         self._note(leaf.path, place, shown if one else None, shown if other else None)
 
     def _context(self, index: int, side: int) -> str:

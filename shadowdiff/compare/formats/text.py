@@ -59,7 +59,7 @@ class Text(Format):
     )
     media_types = (
         "text/*", "application/javascript", "application/ecmascript", "application/graphql", "application/toml",
-        "application/sql", "application/openmetrics-text",
+        "application/sql", "application/openmetrics-text", "application/xhtml+xml",
     )  # fmt: skip
     has_paths = False
 

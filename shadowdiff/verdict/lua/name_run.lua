@@ -1,6 +1,7 @@
 -- Set the revision of a run that has none yet.
 --
--- KEYS: the run, the revisions seen. ARGV: the id of the caller's run, the revision, the most revisions kept.
+-- KEYS: the run, the revisions seen, the starts (a list, the newest first).
+-- ARGV: the id of the caller's start, the revision, the most revisions kept, the id of the run's counts.
 -- Returns the fields of the current run.
 local current = redis.call('HMGET', KEYS[1], 'id', 'revision')
 if current[1] == ARGV[1] and (not current[2] or current[2] == '') then
@@ -9,5 +10,7 @@ if current[1] == ARGV[1] and (not current[2] or current[2] == '') then
   redis.call('HSET', KEYS[1], 'revision', ARGV[2])
   redis.call('ZADD', KEYS[2], tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), ARGV[2])
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
+  local start = redis.call('LINDEX', KEYS[3], 0) or ''
+  if string.match(start, '^%d+ (%d+) %a+ $') == ARGV[4] then redis.call('LSET', KEYS[3], 0, start .. ARGV[2]) end
 end
 return redis.call('HGETALL', KEYS[1])

@@ -1,11 +1,15 @@
 -- Start a run, unless another process started one first. If the rules are those of an earlier run again, and nothing
 -- else has changed since, resume that run instead.
 --
+-- `id` of the run's fields increases with every start, so that a process of an earlier version never uses an id again.
+-- A resumed run keeps the counts of its first start: `counts` is `<id> <id of the first start>`, valid only for that id.
+--
 -- KEYS: the run, the revisions seen, the rollouts seen, the starts (a list, the newest first), the earlier runs (a list,
 --       the newest first; each has its fields in lines). Only changes of rules keep earlier runs.
 -- ARGV: the id of the run that the caller read ('' for none), what starts the run, revision ('' if unknown), rules,
 --       noise, rollout ('' keeps the current one), the ledger now as JSON, the most revisions and rollouts kept,
---       the most earlier runs kept, how many ms ago a run that is resumed may have ended.
+--       the most earlier runs kept, how many ms ago a run that is resumed may have ended, '' if no run is resumed,
+--       because places have other names than in earlier runs.
 -- Returns the fields of the current run.
 local FIELDS = {'id', 'started_ms', 'by', 'revision', 'rules', 'noise', 'rollout', 'ledger'}
 
@@ -28,6 +32,8 @@ local function earlier(now, rollout)
   end
   local current = redis.call('HMGET', KEYS[1], unpack(FIELDS))
   for i = 1, #FIELDS do current[i] = current[i] or '' end
+  local of, counts = string.match(redis.call('HGET', KEYS[1], 'counts') or '', '^(%d+) (%d+)$')
+  if of == current[1] then current[1] = counts end
   current[#FIELDS + 1] = string.format('%d', now)
   redis.call('LPUSH', KEYS[5], table.concat(current, '\n'))
   redis.call('LTRIM', KEYS[5], 0, ARGV[9] - 1)
@@ -43,15 +49,14 @@ if id ~= ARGV[1] then return redis.call('HGETALL', KEYS[1]) end
 local rollout = ARGV[6]
 if rollout == '' then rollout = redis.call('HGET', KEYS[1], 'rollout') or '' end
 redis.call('HDEL', KEYS[1], '')  -- a full Redis refuses a script whose first write adds data
-local last = math.max(tonumber(redis.call('HGET', KEYS[1], 'last') or 0), tonumber(id) or 0)
+if redis.call('HGET', KEYS[1], 'last') ~= id then redis.call('DEL', KEYS[5]) end  -- an earlier version started this run
 local run
-if ARGV[2] == 'rules' and id ~= '' then run = earlier(now, rollout) else redis.call('DEL', KEYS[5]) end
-if not run then
-  last = last + 1
-  run = {last, now, ARGV[2], ARGV[3], ARGV[4], ARGV[5], rollout, ARGV[7]}
-end
-redis.call('HSET', KEYS[1], 'last', last)  -- the next id, because a resumed run has a lower one
+if ARGV[2] == 'rules' and ARGV[11] == '1' and id ~= '' then run = earlier(now, rollout) else redis.call('DEL', KEYS[5]) end
+local next_id = (tonumber(id) or 0) + 1
+run = run or {next_id, now, ARGV[2], ARGV[3], ARGV[4], ARGV[5], rollout, ARGV[7]}
+redis.call('HSET', KEYS[1], 'last', next_id, 'counts', string.format('%d %d', next_id, tonumber(run[1])))
 for i, field in ipairs(FIELDS) do redis.call('HSET', KEYS[1], field, run[i]) end
+redis.call('HSET', KEYS[1], 'id', next_id)
 if ARGV[3] ~= '' then
   redis.call('ZADD', KEYS[2], now, ARGV[3])
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, kept)

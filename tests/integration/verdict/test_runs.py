@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shadowdiff.model import Result
 from shadowdiff.verdict import Evidence, StartedBy, read_evidence
 from shadowdiff.verdict.run import RETURNS_AFTER_MS
-from shadowdiff.verdict.run_store import RESUMED_MS
+from shadowdiff.verdict.run_store import RESUMED_MS, read_run_starts
 from tests.integration.verdict.conftest import TARGET, Process, another, wall_ms
 
 if TYPE_CHECKING:
@@ -162,16 +162,50 @@ async def test_old_rules_again_resume_their_run(process: Process) -> None:
     assert (2, 3) == ((await _run(process)).id, (await _evidence(process)).compared)
     await _change_rules(process, "rules-1")
     await process.judge(2)
-    assert (before, 7) == (await _run(process), (await _evidence(process)).compared)
+    again = await _run(process)
+    assert (before.id, before.started_ms, before.rules) == (again.id, again.started_ms, again.rules)
+    assert (7, 3) == ((await _evidence(process)).compared, again.serial)
 
 
 async def test_a_run_after_a_resumed_run_has_a_new_id(process: Process) -> None:
     """No run ever counts under the id of another one."""
     for rules in ("rules-2", "rules-1", "rules-3"):
         await _change_rules(process, rules)
-    assert (3, 0) == ((await _run(process)).id, (await _evidence(process)).compared)
+    assert (4, 0) == ((await _run(process)).id, (await _evidence(process)).compared)
     await process.runs.start(TARGET)
-    assert 4 == (await _run(process)).id
+    assert 5 == (await _run(process)).id
+
+
+async def test_other_names_of_places_start_a_run_and_no_earlier_run_is_resumed(process: Process) -> None:
+    """Earlier runs have the old names. A process with other rules than the run's keeps the run's rules."""
+    await _change_rules(process, "rules-2")
+    other = another(process, rules="rules-1")
+    for expected in (3, 4):
+        renamed = await other.runs.start(TARGET, StartedBy.RULES, renamed=True)
+        assert (expected, "rules-2") == (renamed.id, renamed.rules)
+    await _change_rules(process, "rules-1")
+    assert 5 == (await _run(process)).id
+
+
+async def test_an_earlier_version_of_the_service_never_counts_under_the_id_of_another_run(process: Process) -> None:
+    """It adds 1 to the current id and knows no resumed runs; afterwards no earlier run is resumed."""
+    for rules in ("rules-2", "rules-1"):
+        await _change_rules(process, rules)
+    name = process.store.keys.name(0, f"run:{TARGET}")
+    serial: Any = await process.store.command("HGET", name, "id")
+    assert (b"3", 1) == (serial, (await _run(process)).id)
+    await process.store.command("HSET", name, "id", 4, "rules", "rules-3", "by", "manual")
+    assert (4, "rules-3") == ((await _run(process)).id, (await _run(process)).rules)
+    await _change_rules(process, "rules-2")
+    assert 5 == (await _run(process)).id
+
+
+async def test_a_named_run_has_its_revision_in_the_list_of_starts(process: Process) -> None:
+    """So the first revision is not new."""
+    await process.judge(1, revision="1.0")
+    await process.runs.refresh()
+    await _change_rules(process, "rules-2")
+    assert ["1.0", "1.0"] == [one.revision for one in await read_run_starts(process.store, TARGET)]
 
 
 async def test_each_of_several_undone_rules_resumes_its_run(process: Process) -> None:

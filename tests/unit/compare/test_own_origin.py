@@ -237,3 +237,34 @@ def test_every_built_in_rule_can_be_turned_off() -> None:
         result(*bodies, kind=kind).result,
         result(*bodies, kind=kind, limits=off).result,
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://shop.example//evil.com/x", "//evil.com/x"),
+        ("//evil.com/x", f"http://{AUTHORITY}//evil.com/x"),
+        ("https://shop.example/\\evil.com", "/\\evil.com"),
+    ],
+)
+def test_an_open_redirect_is_not_the_own_origin(one: str, other: str) -> None:
+    """Without its host, such a path would be the URL of another host."""
+    locations = tuple(((b"location", text.encode()),) for text in (one, other))
+    found = result(b"{}", b"{}", host="shop.example", fields=(locations[0], locations[1]))
+    assert Result.MISMATCH is found.result
+
+
+def test_differences_count_even_if_the_second_comparison_is_too_complex() -> None:
+    """The budget that finds a fault without the rule also finds it with the rule."""
+    rows = ", ".join(f'{{"id": {at}, "url": "https://{HOST}/{at}"}}' for at in range(300))
+    one, other = (
+        f"[{rows}]",
+        f"[{rows}]".replace(f"https://{HOST}", f"http://{AUTHORITY}").replace('"id": 7,', '"id": 0,'),
+    )
+    least = next(
+        work
+        for work in range(2_000, 200_000, 2_000)
+        if result(one.encode(), other.encode(), limits=Limits(work=work)).result is not Result.INCOMPARABLE
+    )
+    for work in range(least, 3 * least, 2_000):
+        assert Result.MISMATCH is result(one.encode(), other.encode(), limits=Limits(work=work)).result
