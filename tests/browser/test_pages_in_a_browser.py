@@ -36,6 +36,8 @@ PAGES = [
 ]
 MIN_CONTRAST = 4.5
 """The minimum contrast of text at level AA of WCAG 2.2 (1.4.3)."""
+FINGERPRINTS = ".what[href^='/fingerprints/']"
+"""The links of the list of differences. The list of causes above it has other links."""
 COLOR = "e => getComputedStyle(e).color"
 CONTRAST = """
 ([selector]) => {
@@ -120,7 +122,7 @@ def test_a_cause_is_reachable_by_keyboard(opened: Opened) -> None:
     page.keyboard.type("seller")
     page.keyboard.press("Enter")
     page.wait_for_url("**path=seller*")
-    expect(page.locator(".what")).to_have_count(1)
+    expect(page.locator(FINGERPRINTS)).to_have_count(1)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("next or previous sample")
 
@@ -141,14 +143,14 @@ def test_a_list_is_filtered_and_sorted_by_links_and_a_form(opened: Opened) -> No
     page = opened("/targets/shop")
     page.get_by_label("severity").select_option("value")
     page.wait_for_url("**severity=value*")
-    expect(page.locator(".what")).to_have_count(1)
+    expect(page.locator(FINGERPRINTS)).to_have_count(1)
     plain = opened("/targets/shop", java_script_enabled=False)
     plain.get_by_label("kind").select_option("removed")
     plain.get_by_role("button", name="filter").click()
-    expect(plain.locator(".what")).to_have_count(1)
+    expect(plain.locator(FINGERPRINTS)).to_have_count(1)
     plain.get_by_role("link", name="Clear filters").first.click()
     plain.get_by_role("link", name="severity").click()
-    expect(plain.locator("th[aria-sort]")).to_contain_text("severity")
+    expect(plain.locator("#fingerprints ~ .scroll th[aria-sort]").first).to_contain_text("severity")
 
 
 def test_times_are_local_with_utc_on_hover(opened: Opened) -> None:
