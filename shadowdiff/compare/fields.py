@@ -106,8 +106,9 @@ def compared_form(name: bytes, texts: Sequence[str], path_of: Callable[[str], st
 
 def _texts_of_name(cookies: Sequence[_Cookie]) -> Value:
     """Return the texts of the cookies of one name. Their order matters only if one replaces another."""
-    are_apart = len({(cookie.domain, cookie.path) for cookie in cookies}) == len(cookies)
-    texts = [cookie.text for cookie in cookies]
+    scopes = {(one.domain, one.path) for one in cookies}
+    texts = [one.text for one in cookies]
+    are_apart = len(scopes) == len(texts)
     return texts[0] if len(texts) == 1 else [*(sorted(texts) if are_apart else texts)]
 
 

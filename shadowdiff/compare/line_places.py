@@ -109,7 +109,7 @@ def _common(one: str, other: str, budget: Budget) -> str | None:
     for index, against in [*matches, (len(tokens), len(tokens_other))]:
         apart = [*tokens[before + 1 : index], *tokens_other[before_other + 1 : against]]
         if apart:
-            out.append(" {text}" if any(token[0] == " " for token in apart) else "{text}")
+            out.append(" {text}" if any(word[0] == " " for word in apart) else "{text}")
         out += tokens[index : index + 1]
         before, before_other = index, against
     return "".join(out)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_RETRY_S = 0.5
+RUNS_WITHIN_S = 3.0
+"""How long a start waits for the run of every target, so that the first pairs count in it."""
 LAST_FLUSH_S = 1.0
 """How long the writer may take for v2's last responses if the drain time is over."""
 LAST_BATCH_S = 2.0
@@ -122,6 +124,8 @@ class Service:
     async def _ready(self) -> None:
         while not all(port.started for port in self._ports.all()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):  # an unavailable store does not make a process unready
+            await asyncio.wait_for(self._stages.comparison.runs.ready.wait(), RUNS_WITHIN_S)
         self._live.phase = None
         self.is_ready.set()
         urls = {port.name: port.url for port in self._ports.all()}

@@ -42,7 +42,7 @@ async def ask_for_everything(world: World) -> None:
     await world.mesh.record("alone", b"{}")
     await world.mesh.record("alone", b"{}")
     await world.service.until(balanced_and_still)
-    made = {"target": "shop", "rule": {"ignore": "$.x"}, "author": "ada", "reason": "why"}
+    made = {"target": "shop", "rule": {"ignore": "$.x"}, "author": "ada", "reason": "why", "confirm": True}
     why = {"author": "ada", "reason": "why"}
     await _posted(world, "rules", made)
     await _posted(world, "rules/preview", {"target": "shop", "rules": [{"ignore": "$.price"}]})

@@ -10,7 +10,11 @@ if current[1] == ARGV[1] and (not current[2] or current[2] == '') then
   redis.call('HSET', KEYS[1], 'revision', ARGV[2])
   redis.call('ZADD', KEYS[2], tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), ARGV[2])
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))
-  local start = redis.call('LINDEX', KEYS[3], 0) or ''
-  if string.match(start, '^%d+ (%d+) %a+ $') == ARGV[4] then redis.call('LSET', KEYS[3], 0, start .. ARGV[2]) end
+  local starts = redis.call('LRANGE', KEYS[3], 0, -1)
+  if string.match(starts[1] or '', '^%d+ (%d+) %a+ $') == ARGV[4] then
+    starts[1] = starts[1] .. ARGV[2]
+    redis.call('DEL', KEYS[3])
+    for i = #starts, 1, -1 do redis.call('LPUSH', KEYS[3], starts[i]) end
+  end
 end
 return redis.call('HGETALL', KEYS[1])

@@ -21,23 +21,25 @@ end
 
 -- Keep the current run, and return the fields of the run to resume, or nil.
 local function earlier(now, rollout)
-  local found
-  for _, entry in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do
-    local run = split(entry)
-    local same = run[4] == ARGV[3] and run[5] == ARGV[4] and run[6] == ARGV[5] and run[7] == rollout
-    if not found and same and now - tonumber(run[9]) <= tonumber(ARGV[10]) then
-      found = run
-      redis.call('LREM', KEYS[5], 1, entry)
-    end
-  end
   local current = redis.call('HMGET', KEYS[1], unpack(FIELDS))
   for i = 1, #FIELDS do current[i] = current[i] or '' end
   local of, counts = string.match(redis.call('HGET', KEYS[1], 'counts') or '', '^(%d+) (%d+)$')
   if of == current[1] then current[1] = counts end
   current[#FIELDS + 1] = string.format('%d', now)
-  redis.call('LPUSH', KEYS[5], table.concat(current, '\n'))
-  redis.call('LTRIM', KEYS[5], 0, ARGV[9] - 1)
-  redis.call('PEXPIRE', KEYS[5], ARGV[10])
+  local found
+  local kept = {table.concat(current, '\n')}
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do
+    local run = split(entry)
+    local same = run[4] == ARGV[3] and run[5] == ARGV[4] and run[6] == ARGV[5] and run[7] == rollout
+    if not found and same and now - tonumber(run[9]) <= tonumber(ARGV[10]) then
+      found = run
+    elseif #kept < tonumber(ARGV[9]) then
+      kept[#kept + 1] = entry
+    end
+  end
+  redis.call('DEL', KEYS[5])
+  for i = #kept, 1, -1 do redis.call('LPUSH', KEYS[5], kept[i]) end
+  redis.call('EXPIRE', KEYS[5], math.floor(ARGV[10] / 1000))
   return found
 end
 

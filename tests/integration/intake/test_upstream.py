@@ -429,7 +429,7 @@ async def test_the_host_that_v2_was_sent_is_recorded(policy: HostPolicy) -> None
 
 
 @pytest.mark.parametrize("policy", list(HostPolicy))
-async def test_a_redirect_to_its_own_name_matches(policy: HostPolicy) -> None:
+async def test_a_redirect_to_its_own_name_is_ignored(policy: HostPolicy) -> None:
     """An application builds the redirect from the Host that it gets."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -447,7 +447,7 @@ async def test_a_redirect_to_its_own_name_matches(policy: HostPolicy) -> None:
         headers=((b"location", b"http://svc/login"), (b"content-length", b"0")),
     )
     pair = Pair(key=b"", target="svc", route="GET /", primary=v1, candidate=seen)
-    assert Result.MATCH is compare(pair, compile_rules(parse_rules([]), datetime.now(UTC)), Limits()).result
+    assert Result.IGNORED is compare(pair, compile_rules(parse_rules([]), datetime.now(UTC)), Limits()).result
 
 
 @pytest.mark.parametrize("media", ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"])
