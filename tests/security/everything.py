@@ -14,6 +14,8 @@ from tests.integration.service.conftest import balanced_and_still, settings, tar
 if TYPE_CHECKING:
     from tests.integration.service.conftest import World
 
+NEW_KEYS = 80
+"""More than the pairs after which a container counts as open-ended."""
 LARGE = b'{"large": "%b"}' % (b"l" * 300_000)
 
 
@@ -35,10 +37,14 @@ async def ask_for_everything(world: World) -> None:
     than the time after which a worker counts as dead.
     """
     await world.both("large", LARGE)
+    await world.both("line", b"a line of text", "/text", h_content_type="text/plain")
     for number in range(8):
         await world.both(f"a{number}", b'{"price": %d}' % number, f"/items/{number}")
     for number in range(5):
         await world.both(f"b{number}", b'{"price": 9, "of%d": 1}' % number, "/more")
+    for number in range(NEW_KEYS):  # each pair has a key that no other pair has
+        word = "".join(chr(ord("a") + number // 26**at % 26) for at in range(3))
+        await world.both(f"c{number}", b'{"price": 9, "of": {"%b": 1}}' % f"user {word}".encode(), "/users")
     await world.mesh.record("alone", b"{}")
     await world.mesh.record("alone", b"{}")
     await world.service.until(balanced_and_still)
