@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MARKED: Final = re.compile(r"\[-(.*?)-\]|\{\+(.*?)\+\}", re.DOTALL)
 _CLOSINGS: Final = {"[-": "-]", "{+": "+}", "": ""}
 _PART_CHARS: Final = 6
+_WORD: Final = re.compile(r"[^\W\d_]{4,}")
+"""The words of a secret that a place must not have."""
 _CHARS_PER_UNIT: Final = 256
 """The number of characters of a body that one work unit allows a search for an excerpt to read."""
 _SEARCHED_BYTES: Final = 256 * 1024
@@ -69,6 +71,18 @@ class SideText:
         """Return whether a text contains a secret of the body, or is a part of one, after entities are decoded."""
         self._redactor.spend(1 + len(text) * len(self._decoded_secrets) // _CHARS_PER_UNIT)
         return any(one in text or (len(text) >= _PART_CHARS and text in one) for one in self._decoded_secrets)
+
+    def shares_word(self, place: str) -> bool:
+        """Return whether a place has a word of a secret of the body."""
+        words = self._words_of_secrets
+        self._redactor.spend(1 + len(place) // _CHARS_PER_UNIT)
+        return bool(words) and not words.isdisjoint(_WORD.findall(place))
+
+    @cached_property
+    def _words_of_secrets(self) -> frozenset[str]:
+        texts = [text for one in self.secrets for text in (one.text, unescape(one.text))]
+        self._redactor.spend(1 + sum(map(len, texts)) // _CHARS_PER_UNIT)
+        return frozenset(word for text in texts for word in _WORD.findall(text))
 
     @cached_property
     def _decoded_secrets(self) -> frozenset[str]:

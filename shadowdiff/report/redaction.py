@@ -28,7 +28,7 @@ from shadowdiff.report.secret_names import QUERY_NAMES, NameFilter, Secrecy, hea
 from shadowdiff.report.secret_scanner import NameSecrecy, find_secrets, is_shown, unquoted
 from shadowdiff.report.secret_span import CHARS_PER_UNIT, INLINE_WORK, SecretSpan, TooMuchWorkError, merge_spans
 from shadowdiff.report.url_secrets import in_authorities, in_parameters, in_segments
-from shadowdiff.rules.place import COARSE, LINE, STEP, is_html
+from shadowdiff.rules.place import COARSE, LINE, STEP, has_words, is_html
 from shadowdiff.store import reading
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ class Redactor:
         path, pattern = self._place(difference.path), self._place(difference.pattern)
         is_hidden = (primary, candidate) != (difference.primary, difference.candidate)
         parameters = safe_parameters(self, difference, is_hidden=is_hidden)
-        pattern = COARSE if is_hidden and pattern.startswith("text[") else pattern  # a line may contain its secret
+        pattern = COARSE if has_words(pattern) and (is_hidden or _shows_secret(pattern, sides)) else pattern
         return msgspec.structs.replace(
             difference, path=path, pattern=pattern, primary=primary, candidate=candidate, parameters=parameters
         )
@@ -314,6 +314,11 @@ class Redactor:
         """Return whether a value of a difference is or has a secret."""
         values = zip((difference.primary, difference.candidate), sides, strict=True)
         return any(self._value(difference, value, side, sides) != value for value, side in values)
+
+    def hides_words(self, difference: Difference, sides: Sides = NO_SIDES) -> bool:
+        """Return whether the place of a difference has words of a text that is, has or is next to a secret."""
+        pattern = difference.pattern
+        return has_words(pattern) and (self.hides(difference, sides) or _shows_secret(pattern, sides))
 
     def _place(self, path: str) -> str:
         """Redact a path; if text was read as a form, its names may be secrets. The place of a line has its words."""
@@ -407,6 +412,10 @@ def _spliced(text: str, replacements: Iterable[tuple[SecretSpan, str]]) -> str:
         parts += text[kept : one.start], instead
         kept = one.end
     return "".join([*parts, text[kept:]])
+
+
+def _shows_secret(place: str, sides: Sides) -> bool:
+    return any(side is not None and side.shares_word(place) for side in sides)
 
 
 def _are_forms(sides: Sides) -> bool:

@@ -50,6 +50,11 @@ def is_coarse(place: str) -> bool:
     return place == COARSE
 
 
+def has_words(place: str) -> bool:
+    """Return whether a place has words of a text."""
+    return place != COARSE and (place.startswith(LINE) or (place.startswith(PAGE) and f".{LINE}" in place))
+
+
 def is_html(place: str) -> bool:
     """Return whether a place is in the tree of an HTML page."""
     return place == PAGE.removesuffix(".") or place.startswith(PAGE)
