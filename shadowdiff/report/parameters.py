@@ -9,13 +9,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shadowdiff.model.relation import ARROW, PARAMETER_CHARS, Relation
-from shadowdiff.report.redact_diff import SideText
+from shadowdiff.report.redact_diff import NO_SIDES, Sides, SideText
 from shadowdiff.report.secret_span import INLINE_WORK, TooMuchWorkError
 from shadowdiff.rules.path_segments import shape
-from shadowdiff.rules.place import COARSE
+from shadowdiff.rules.place import has_words, is_coarse, is_of_text
 
 if TYPE_CHECKING:
-    from shadowdiff.model import Difference, Pair
+    from shadowdiff.model import Comparison, Difference, Pair
     from shadowdiff.model.relation import Parameters
     from shadowdiff.report.redaction import Redactor
 
@@ -68,12 +68,32 @@ def safe_parameter_of(redactor: Redactor, pair: Pair, difference: Difference, bi
 
 def hides_line(redactor: Redactor, difference: Difference) -> bool:
     """Return whether the place of a difference is a line that has a secret, or that takes too long to search."""
-    if not difference.pattern.startswith(("text[", "html.")) or difference.pattern == COARSE:
+    if not is_of_text(difference.pattern) or is_coarse(difference.pattern):
         return False
     try:
         return redactor.limited(INLINE_WORK).hides(difference)
     except TooMuchWorkError:
         return True
+
+
+def hides_lines(redactor: Redactor, pair: Pair, comparison: Comparison) -> list[bool]:
+    """Return for each difference of a pair whether its place is a line that has a secret, or a part of one.
+
+    The bodies show secrets whose names are on other lines. If reading them takes too long for the event loop, only the
+    lines themselves are searched.
+    """
+    limited = redactor.limited(INLINE_WORK)
+    sides: Sides = SideText(pair.primary, limited), SideText(pair.candidate, limited)
+    found: list[bool] = []
+    for one in comparison.differences:
+        is_hidden = hides_line(redactor, one)
+        if not is_hidden and sides != NO_SIDES and has_words(one.pattern):
+            try:
+                is_hidden = limited.hides_words(one, sides)
+            except TooMuchWorkError:
+                sides = NO_SIDES
+        found.append(is_hidden)
+    return found
 
 
 def _has_value(difference: Difference, bit: int) -> bool:

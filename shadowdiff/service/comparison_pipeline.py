@@ -15,7 +15,7 @@ import msgspec
 
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
-from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, hides_line, safe_parameter_of
+from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, hides_lines, safe_parameter_of
 from shadowdiff.report.attribute_sample import OF_GROUP, AttributeSettings, AttributeStage
 from shadowdiff.rules.place import VERSION as PLACE_VERSION
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, StartedBy, count_writes, history_writes
@@ -87,7 +87,7 @@ class ComparisonPipeline:
             (self.runs.triple_writes,),
             redactor.place,
             rename=self.place_names.renamed,
-            hides_line=partial(hides_line, redactor),
+            hides_lines=partial(hides_lines, redactor),
         )
         self.judge.rules_by_target = self._rules_by_target()
         self._with_causes = self._targets_with_causes()

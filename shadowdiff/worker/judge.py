@@ -7,7 +7,7 @@ event loop takes at most a few milliseconds; a pair that needs more time goes to
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import msgspec
 
 from shadowdiff.compare import Limits, compare
 from shadowdiff.compare.work import TOO_COMPLEX, UNITS_PER_MS
-from shadowdiff.model import MOST_WORKERS, Comparison, Difference, Later, Observation, Pair, Result, Side, Write
+from shadowdiff.model import MOST_WORKERS, Comparison, Later, Observation, Pair, Result, Side, Write
 from shadowdiff.pairing.claim import Claim, Judged, ledger_writes
 from shadowdiff.pairing.codec import Codec, UndecodableError
 from shadowdiff.rules import CompiledRules, Router, Rule, compile_rules
@@ -151,11 +151,11 @@ class Judge:
         place: Callable[[str], str] = str,
         *,
         rename: Callable[[Pair, Comparison], Comparison] = lambda _, comparison: comparison,
-        hides_line: Callable[[Difference], bool] = lambda _: False,
+        hides_lines: Callable[[Pair, Comparison], Sequence[bool]] | None = None,
     ) -> None:
         """`place` removes secrets from a path pattern; `rename` uses learned names. Every stage stores the result.
 
-        hides_line: whether the place of a difference is a line that has a secret.
+        hides_lines: returns for each difference whether its place is a line that has a secret.
         """
         self._codec = codec
         self._limits = limits
@@ -163,7 +163,7 @@ class Judge:
         self._triple_stages = triple_stages
         self._place = place
         self._rename = rename
-        self._hides_line = hides_line
+        self._hides_lines = hides_lines
         self.rules_by_target: dict[str, TargetRules] = {}
 
     def read(self, claim: Claim) -> Pair | Judgement:
@@ -225,7 +225,7 @@ class Judge:
     def judged(self, judgement: Judgement, now_ms: int) -> tuple[Judged, list[Later]]:
         """Return the judgement with its writes, and separately the writes that take long to create."""
         pair = judgement.pair
-        comparison = self._rename(pair, self._without_secrets(judgement.comparison))
+        comparison = self._rename(pair, self._without_secrets(pair, judgement.comparison))
         writes: list[Write] = [*ledger_writes(pair.target, comparison)]
         later: list[Later] = []
         for stage in self._stages:
@@ -235,17 +235,18 @@ class Judge:
                 else:
                     writes.append(write)
         if judgement.control is not None:
-            control = self._rename(pair, self._without_secrets(judgement.control))
+            control = self._rename(pair, self._without_secrets(control_pair(pair) or pair, judgement.control))
             for triple_stage in self._triple_stages:
                 writes += triple_stage(pair, comparison, control)
         return Judged(judgement.claim, tuple(writes)), later
 
-    def _without_secrets(self, comparison: Comparison) -> Comparison:
+    def _without_secrets(self, pair: Pair, comparison: Comparison) -> Comparison:
         """Return the comparison without secrets in its path patterns and reason; usually this is the same object."""
         place, found = self._place, comparison.differences
         if comparison.reason and (reason := place(comparison.reason)) != comparison.reason:
             comparison = msgspec.structs.replace(comparison, reason=reason)
-        places = [COARSE if self._hides_line(one) else place(one.pattern) for one in found]
+        hidden = self._hides_lines(pair, comparison) if self._hides_lines and found else [False] * len(found)
+        places = [COARSE if hides else place(one.pattern) for one, hides in zip(found, hidden, strict=True)]
         if all(name == one.pattern for name, one in zip(places, found, strict=True)):
             return comparison
         both = zip(found, places, strict=True)

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from shadowdiff.compare import Limits, compare
-from shadowdiff.model import Difference, Kind, Pair, Severity, Side
+from shadowdiff.model import Comparison, Difference, Kind, Pair, Result, Severity, Side
 from shadowdiff.model.relation import Relation
-from shadowdiff.report import Redactor, Sample, Summary, hides_line, safe_parameter_of
+from shadowdiff.report import Redactor, Sample, Summary, hides_line, hides_lines, safe_parameter_of
 from shadowdiff.report.parameters import safe_parameter
 from shadowdiff.report.samples import SampleSource, encode_sample
 from shadowdiff.rules import compile_rules
@@ -112,3 +112,38 @@ def test_a_line_with_a_secret_has_a_coarse_place() -> None:
     assert REDACTOR.difference(found).pattern == "text[*]"
     plain = difference("text[0]", "took [-3-]ms", "took {+4+}ms", R.OFFSET, "+1")
     assert not hides_line(REDACTOR, plain)
+
+
+@pytest.mark.parametrize(
+    ("body_type", "text"),
+    [
+        ("text/plain", "private_key: |\n  begin\n  {}\n  end\n"),
+        ("text/html", "<r><password kind='x'>{}</password></r>"),
+        ("text/html", "<r><secret><part>{}</part></secret></r>"),
+        ("text/html", "<pre>password: correct horse {} # why</pre>"),
+        ("text/html", "<p>two words</p><p>API key: {}</p>"),
+    ],
+)
+def test_a_line_with_a_secret_that_another_line_names_has_a_coarse_place(body_type: str, text: str) -> None:
+    """The place may contain the words that both secrets have."""
+    headers = ((b"content-type", body_type.encode()),)
+    sides = (Side.PRIMARY, "zebra-GHIJK.zebra"), (Side.CANDIDATE, "zebra-GHIJN.zebra")
+    one, other = (response(side, text.format(secret).encode(), headers) for side, secret in sides)
+    pair = pair_of(one, other)
+    comparison = compare(pair, compile_rules((), NOW), Limits())
+    assert any("zebra" in found.pattern for found in comparison.differences)
+    shown = zip(comparison.differences, hides_lines(REDACTOR, pair, comparison), strict=True)
+    assert not any("zebra" in found.pattern for found, hides in shown if not hides)
+
+
+def test_a_line_of_a_long_text_is_searched_without_the_rest() -> None:
+    """Searching a whole body may take too long for the event loop."""
+    headers = ((b"content-type", b"text/plain"),)
+    lines = "token: x\n" * 60_000
+    sides = (Side.PRIMARY, "one of them\npassword=horse-battery\n"), (Side.CANDIDATE, "one of those\npassword=horse\n")
+    one, other = (response(side, (text + lines).encode(), headers) for side, text in sides)
+    pair = pair_of(one, other)
+    texts = (("one of [-them-]", "one of {+those+}"), ("password=horse-[-battery-]", "password=horse"))
+    found = (difference("text[0]", *each, R.OFFSET, "+1") for each in texts)
+    found = tuple(msgspec.structs.replace(each, pattern="text[one of {text}]") for each in found)
+    assert hides_lines(REDACTOR, pair, Comparison(result=Result.MISMATCH, differences=found)) == [False, True]
