@@ -228,7 +228,7 @@ def new_since(revision: str | None, starts: Sequence[tuple[int, str | None]]) ->
     starts: time and revision of the newest runs, oldest first.
     """
     times = [at_ms for at_ms, name in starts if name == revision]
-    if revision is None or not times or not any(at_ms < times[0] and name is not None for at_ms, name in starts):
+    if revision is None or not times or not any(at_ms < times[0] for at_ms, _ in starts):
         return None
     return times[0]
 

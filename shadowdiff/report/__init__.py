@@ -9,7 +9,7 @@ from shadowdiff.report.change import Change, change_id
 from shadowdiff.report.fingerprint import Place, print_of
 from shadowdiff.report.fingerprint_query import Fingerprint, FingerprintQuery, Order, Page, Span
 from shadowdiff.report.fingerprints import Fingerprints
-from shadowdiff.report.parameters import hides_line, hides_lines, safe_parameter_of
+from shadowdiff.report.parameters import SafeParameters, hides_lines
 from shadowdiff.report.patterns import Patterns
 from shadowdiff.report.redaction import Redactor, redaction_key, shared_key
 from shadowdiff.report.retention import Retention
@@ -19,7 +19,7 @@ from shadowdiff.report.triage import State, TriageWriter
 
 __all__ = [
     "Body", "CauseReader", "CauseWrites", "Change", "CountedRun", "Fingerprint", "FingerprintQuery", "Fingerprints",
-    "Order", "Page", "Patterns", "Place", "Redactor", "ReportStage", "Retention", "Sample", "SampleSettings",
-    "SideSample", "Span", "State", "Summary", "TriageWriter", "change_id", "hides_line", "hides_lines",
-    "newest_samples", "print_of", "redaction_key", "safe_parameter_of", "sample", "shared_key", "whole_samples",
+    "Order", "Page", "Patterns", "Place", "Redactor", "ReportStage", "Retention", "SafeParameters", "Sample",
+    "SampleSettings", "SideSample", "Span", "State", "Summary", "TriageWriter", "change_id", "hides_lines",
+    "newest_samples", "print_of", "redaction_key", "sample", "shared_key", "whole_samples",
 ]  # fmt: skip

@@ -50,50 +50,61 @@ def safe_parameters(redactor: Redactor, difference: Difference, *, is_hidden: bo
     )
 
 
-def safe_parameter_of(redactor: Redactor, pair: Pair, difference: Difference, bit: int, text: str) -> str:
-    """Return one parameter of a difference that is not redacted yet, in a form that may be stored and shown.
+class SafeParameters:
+    """Makes the parameters of pairs safe on the event loop: all parameters of one pair share a limit of work."""
 
-    pair: whose bodies may show that a value is a secret. If reading them takes too long for the event loop, the
-    parameter becomes a hash. bit: of the parameter's relation.
-    """
-    if not _has_value(difference, bit):
-        return text
-    try:
-        limited = redactor.limited(INLINE_WORK)
-        sides = SideText(pair.primary, limited), SideText(pair.candidate, limited)
-        return _safe_parameter(limited, difference, bit, text, is_hidden=limited.hides(difference, sides))
-    except TooMuchWorkError:
-        return redactor.secret(text)
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._pair: Pair | None = None
+        self._limited = redactor
+        self._sides: Sides = NO_SIDES
 
+    def __call__(self, pair: Pair, difference: Difference, bit: int, text: str) -> str:
+        """Return one parameter of a difference that is not redacted yet, in a form that may be stored and shown.
 
-def hides_line(redactor: Redactor, difference: Difference) -> bool:
-    """Return whether the place of a difference is a line that has a secret, or that takes too long to search."""
-    if not is_of_text(difference.pattern) or is_coarse(difference.pattern):
-        return False
-    try:
-        return redactor.limited(INLINE_WORK).hides(difference)
-    except TooMuchWorkError:
-        return True
+        pair: whose bodies may show that a value is a secret. If reading them takes too long, the parameter becomes a
+        hash. bit: of the parameter's relation.
+        """
+        if not _has_value(difference, bit):
+            return text
+        if pair is not self._pair:
+            self._pair, self._limited = pair, self._redactor.limited(INLINE_WORK)
+            self._sides = SideText(pair.primary, self._limited), SideText(pair.candidate, self._limited)
+        try:
+            is_hidden = self._limited.hides(difference, self._sides)
+            return _safe_parameter(self._limited, difference, bit, text, is_hidden=is_hidden)
+        except TooMuchWorkError:
+            return self._redactor.secret(text)
 
 
 def hides_lines(redactor: Redactor, pair: Pair, comparison: Comparison) -> list[bool]:
     """Return for each difference of a pair whether its place is a line that has a secret, or a part of one.
 
     The bodies show secrets whose names are on other lines. If reading them takes too long for the event loop, only the
-    lines themselves are searched.
+    lines themselves are searched. All lines of a pair share a limit of work; above it, each line counts as secret.
     """
-    limited = redactor.limited(INLINE_WORK)
-    sides: Sides = SideText(pair.primary, limited), SideText(pair.candidate, limited)
+    whole, limited = redactor.limited(INLINE_WORK), redactor.limited(INLINE_WORK)
+    sides: Sides = SideText(pair.primary, whole), SideText(pair.candidate, whole)
     found: list[bool] = []
     for one in comparison.differences:
-        is_hidden = hides_line(redactor, one)
+        is_hidden = _hides_line(limited, one)
         if not is_hidden and sides != NO_SIDES and has_words(one.pattern):
             try:
-                is_hidden = limited.hides_words(one, sides)
+                is_hidden = whole.hides_words(one, sides)
             except TooMuchWorkError:
                 sides = NO_SIDES
         found.append(is_hidden)
     return found
+
+
+def _hides_line(limited: Redactor, difference: Difference) -> bool:
+    """Return whether the place of a difference is a line that has a secret, or that takes too long to search."""
+    if not is_of_text(difference.pattern) or is_coarse(difference.pattern):
+        return False
+    try:
+        return limited.hides(difference)
+    except TooMuchWorkError:
+        return True
 
 
 def _has_value(difference: Difference, bit: int) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 
 from shadowdiff.compare import headers_of, limits_of
 from shadowdiff.model import OTHER
-from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SampleSettings, hides_lines, safe_parameter_of
+from shadowdiff.report import CauseWrites, CountedRun, ReportStage, SafeParameters, SampleSettings, hides_lines
 from shadowdiff.report.attribute_sample import OF_GROUP, AttributeSettings, AttributeStage
 from shadowdiff.rules.place import VERSION as PLACE_VERSION
 from shadowdiff.verdict import CountCaps, RunInputs, Runs, StartedBy, count_writes, history_writes
@@ -71,7 +71,7 @@ class ComparisonPipeline:
             lambda pair, comparison, at_ms: history_writes(pair, comparison, at_ms, caps),
             self.runs.writes,
             self._report_stage(store, redactor),
-            CauseWrites(self._counted_run, self._counts_causes, partial(safe_parameter_of, redactor), caps.differences),
+            CauseWrites(self._counted_run, self._counts_causes, SafeParameters(redactor), caps.differences),
             self._attribute_stage(store, redactor),
             pair_notes,
         )

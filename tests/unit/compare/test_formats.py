@@ -93,7 +93,7 @@ def _is_type(line: bytes) -> bool:
         (b"application/stream+json", "JsonLines"),
         (b"application/geo+json-seq", "JsonLines"),
         (b"application/vnd.elasticsearch+x-ndjson;compatible-with=8", "JsonLines"),
-        (b"application/xhtml+xml", "Html"),
+        (b"application/xhtml+xml", "Text"),
         (b"application/vnd.acme+toml2", "Binary"),
         (b"image/png", "Binary"),
         (b"", "Binary"),

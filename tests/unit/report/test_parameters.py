@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
 from shadowdiff.compare import Limits, compare
 from shadowdiff.model import Comparison, Difference, Kind, Pair, Result, Severity, Side
 from shadowdiff.model.relation import Relation
-from shadowdiff.report import Redactor, Sample, Summary, hides_line, hides_lines, safe_parameter_of
+from shadowdiff.report import Redactor, SafeParameters, Sample, Summary, hides_lines
 from shadowdiff.report.parameters import safe_parameter
 from shadowdiff.report.samples import SampleSource, encode_sample
 from shadowdiff.rules import compile_rules
@@ -62,19 +64,19 @@ def test_everything_else_becomes_a_hash(secret: str, form: str) -> None:
 def test_a_parameter_of_a_secret_value_is_a_hash() -> None:
     """The name of the member decides, even if the values look harmless."""
     found = difference("$['password']", '"hunter"', '"tiger"', R.CONSTANT, "hunter → tiger")
-    assert safe_parameter_of(REDACTOR, PAIR, found, R.CONSTANT, "hunter → tiger").startswith("‹redacted:")
+    assert SafeParameters(REDACTOR)(PAIR, found, R.CONSTANT, "hunter → tiger").startswith("‹redacted:")
     pin = difference("$['user']['pin_token']", "1234", "1235", R.OFFSET, "+1")
-    assert safe_parameter_of(REDACTOR, PAIR, pin, R.OFFSET, "+1").startswith("‹redacted:")
+    assert SafeParameters(REDACTOR)(PAIR, pin, R.OFFSET, "+1").startswith("‹redacted:")
     code = difference("$['code'][0]", '"abc"', '"def"', R.CONSTANT, "abc → def")
-    assert safe_parameter_of(REDACTOR, PAIR, code, R.CONSTANT, "abc → def").startswith("‹redacted:")
+    assert SafeParameters(REDACTOR)(PAIR, code, R.CONSTANT, "abc → def").startswith("‹redacted:")
 
 
 def test_words_without_values_are_kept() -> None:
     """The form of a secret says nothing of the secret."""
     found = difference("$['token']", '"a"', '"b"', R.GENERATED, "token")
-    assert safe_parameter_of(REDACTOR, PAIR, found, R.GENERATED, "token") == "token"
+    assert SafeParameters(REDACTOR)(PAIR, found, R.GENERATED, "token") == "token"
     status = difference("status", "200", "500", R.CONSTANT, "200 → 500")
-    assert safe_parameter_of(REDACTOR, PAIR, status, R.CONSTANT, "200 → 500") == "200 → 500"
+    assert SafeParameters(REDACTOR)(PAIR, status, R.CONSTANT, "200 → 500") == "200 → 500"
 
 
 @pytest.mark.parametrize("form", PLANTS)
@@ -97,7 +99,7 @@ def test_no_stored_sample_has_a_secret_in_a_parameter(form: str, name: str, body
 
 
 def _safe(pair: Pair, found: Difference) -> list[str]:
-    return [safe_parameter_of(REDACTOR, pair, found, bit, text) for bit, text in found.parameters]
+    return [SafeParameters(REDACTOR)(pair, found, bit, text) for bit, text in found.parameters]
 
 
 def test_a_line_with_a_secret_has_a_coarse_place() -> None:
@@ -108,10 +110,29 @@ def test_a_line_with_a_secret_has_a_coarse_place() -> None:
     pair = pair_of(one, other)
     (found,) = compare(pair, compile_rules((), NOW), Limits()).differences
     assert found.pattern != "text[*]"
-    assert hides_line(REDACTOR, found)
+    assert [True] == hides_lines(REDACTOR, pair, Comparison(result=Result.MISMATCH, differences=(found,)))
     assert REDACTOR.difference(found).pattern == "text[*]"
     plain = difference("text[0]", "took [-3-]ms", "took {+4+}ms", R.OFFSET, "+1")
-    assert not hides_line(REDACTOR, plain)
+    assert [False] == hides_lines(REDACTOR, pair, Comparison(result=Result.MISMATCH, differences=(plain,)))
+
+
+def test_all_parameters_of_a_pair_share_a_limit_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair with hundreds of parameters costs the event loop as much as one. Above the limit, each becomes a hash."""
+    budgets: list[Redactor] = []
+    limited = Redactor.limited
+
+    def noted(self: Redactor, units: int) -> Redactor:
+        budgets.append(limited(self, units))
+        return budgets[-1]
+
+    monkeypatch.setattr(Redactor, "limited", noted)
+    body = json.dumps([{"password": "x" * 50, "token": f"t{at}"} for at in range(20_000)]).encode()
+    pair = pair_of(response(Side.PRIMARY, body), response(Side.CANDIDATE, body))
+    safe = SafeParameters(REDACTOR)
+    found = [difference(f"$[{at}]", f'"a{at}"', f'"b{at}"', R.CONSTANT, f"a{at} → b{at}") for at in range(300)]
+    texts = [safe(pair, one, R.CONSTANT, "horse → battery") for one in found]
+    assert all(text.startswith("‹redacted:") for text in texts)
+    assert 1 == len(budgets)
 
 
 @pytest.mark.parametrize(
