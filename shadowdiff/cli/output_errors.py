@@ -82,7 +82,7 @@ def _reserve_descriptors() -> None:
 
 
 def _text(raw: io.FileIO, old: TextIO | None) -> io.TextIOWrapper:
-    """Return a text stream with the old stream's encoding; other characters are escaped."""
+    """Return a text stream with the old stream's encoding. It escapes characters that the encoding does not have."""
     errors = old.errors if old is not None and old.errors != "strict" else "backslashreplace"
     return io.TextIOWrapper(
         io.BufferedWriter(raw),

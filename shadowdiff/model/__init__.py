@@ -102,7 +102,7 @@ WITHHELD: Final = Failure.WITHHELD.value
 OUTSIDE_COVERAGE: Final = frozenset({WITHHELD, "not_modified"})
 """The reasons of pairs that coverage does not count: the request, or v1's 304, leaves no response to compare."""
 GRAPHQL_ERRORS: Final = "graphql.errors"
-"""The path of the difference that only one side's GraphQL response has errors."""
+"""The path of a difference: only one side's GraphQL response has errors."""
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -159,7 +159,7 @@ class Claimer:
             await self._store.run(names.KEEP_CLAIMS, self._shard, [names.ready(target)], args)
 
     async def defer(self, deliveries: Mapping[EntryRef, int], idle_s: float = 0.0) -> None:
-        """Keep claims for `read_deferred`, without their last delivery, because their comparison has not started.
+        """Keep claims for `read_deferred`. Their last delivery does not count, because no comparison started.
 
         deliveries: how often each claim was delivered.  idle_s: the idle time that other workers see.
         """

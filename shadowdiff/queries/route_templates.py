@@ -1,7 +1,7 @@
 """Propose templates for `routes:` that keep the inferred names of a target's routes.
 
 A template is proposed for each route with a placeholder, and for each route without one that such a template would
-match. With these templates in the configuration, all routes keep their names, and later paths cannot rename them.
+match. With these templates in the configuration, all routes keep their names, whatever paths arrive later.
 """
 
 from __future__ import annotations

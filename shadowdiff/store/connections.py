@@ -35,7 +35,7 @@ NO_OPTIONS: Final[Options] = {}
 CALL_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 2.0
 _MOST_CONNECTIONS: Final = 4096
-"""The maximum number of connections to one server, which may have all shards with their own connections."""
+"""The maximum number of connections to one server. A server may hold all shards, each with its own connections."""
 _FILES: Final = ("ca_certs", "certfile", "keyfile")
 _pack = cast("Any", HiredisRespSerializer()).pack
 _shared: dict[tuple[Any, ...], RedisSSLContext] = {}

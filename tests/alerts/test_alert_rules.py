@@ -164,4 +164,4 @@ def test_no_alert_calls_itself_a_gate() -> None:
     """The page explains why rollouts read the verdict and not the alerts."""
     page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
     assert "86 %" in page
-    assert "## Why no alert is a gate" in page
+    assert "## Why alerts must not decide rollouts" in page

@@ -113,7 +113,7 @@ def test_a_rounded_number_is_the_nearest_one(number: Decimal, digits: int) -> No
 
 @given(st.integers(-(10**20), 10**20))
 def test_a_number_as_a_string_has_the_same_digits(number: int) -> None:
-    """Another number as a string does not count."""
+    """A string with another number does not have this relation."""
     assert related(number, str(number))[0] & R.NUMBER_AS_STRING
     assert not related(number, str(number + 1))[0] & R.NUMBER_AS_STRING
 

@@ -1,4 +1,4 @@
-"""The recorder records the requests that the service compares, and states the headers that decide.
+"""The recorder records the requests that the service compares, and sends the headers that the conditions use.
 
 One table has the expected results for the Lua filter, the recorder and the service.
 """

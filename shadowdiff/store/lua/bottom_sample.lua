@@ -1,11 +1,11 @@
 -- Bottom samples: of each group, the values with the lowest ranks. A rank is a hash, so these are a uniform sample.
 -- Used by commit.lua. GROUP and RANK (lengths) are defined before this file.
 --
--- A bottom sample has four keys (`model.BOTTOM_SAMPLE_PARTS`), here a table by part:
---   members  sorted set with equal scores; a member is group, rank and value, so a group's highest rank stands last
---   sizes    sorted set of groups by their number of members
---   cuts     hash of groups that lost a member: the lowest rank that was lost; no member has this rank or a higher one
---   groups   hash of groups: what they are
+-- A bottom sample has four keys (`model.BOTTOM_SAMPLE_PARTS`):
+--   members: a sorted set with equal scores. A member is group, rank and value, so a group's highest rank is the last.
+--   sizes: a sorted set of groups, by their number of members.
+--   cuts: a hash of the groups that lost a member, with the lowest lost rank. All members have lower ranks.
+--   groups: a hash of the groups, with what identifies them.
 
 local function bottom_sample_drop_last(sample, group)
   local last = redis.call('ZREVRANGEBYLEX', sample.members, '(' .. group .. '\255', '[' .. group, 'LIMIT', 0, 1)[1]
